@@ -1,0 +1,1 @@
+"""Softmax and its variants in JAX: functions, output layers, training and papers' tables."""
