@@ -1,0 +1,46 @@
+"""Checks of hyperparameters: they name the value, the rule and the remedy."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def check_at_least(name: str, value: Any, bound: float, remedy: str, *, strict: bool = False):
+  """Raise a ValueError unless the value is finite and at least (or above) the bound.
+
+  A traced value has no number yet and passes: whoever traces a hyperparameter, to learn or to
+  batch it, keeps it in range.
+
+  Args:
+    name: the argument's name, for the message.
+    value: a number or an array of numbers, or a tracer.
+    bound: the smallest allowed value.
+    remedy: a sentence that says what to pass instead.
+    strict: exclude the bound itself.
+
+  Raises:
+    ValueError: the value is below the bound, infinite or NaN.
+
+  Example:
+    >>> check_at_least("margin", 0.6, 0, "Pass 0 for plain softmax.")
+  """
+  if isinstance(value, jax.core.Tracer):
+    return
+  number = np.asarray(value, dtype=np.float64)
+  holds = (number > bound) if strict else (number >= bound)
+  if not np.all(holds & np.isfinite(number)):
+    relation = ">" if strict else ">="
+    raise ValueError(f"Got {name}={value}; it must be finite and {relation} {bound:g}. {remedy}")
+
+
+def check_fraction(name: str, value: Any):
+  """Raise a ValueError unless 0 <= value < 1 (a tracer passes).
+
+  Example:
+    >>> check_fraction("label_smoothing", 0.1)
+  """
+  if isinstance(value, jax.core.Tracer):
+    return
+  if not 0 <= value < 1:
+    raise ValueError(f"Got {name}={value}; it must lie in [0, 1). Pass 0 to switch it off.")

@@ -1,0 +1,120 @@
+"""Labels: class indices `[...]` or distributions `[..., K]`, selected without scatter."""
+
+import jax
+import jax.numpy as jnp
+
+
+def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int = -1) -> jax.Array:
+  r"""Return labels as an array after checking their type and shape against the values.
+
+  Args:
+    labels: integers of the values' shape without the class axis, or floating-point
+      distributions of the values' shape.
+    values: logits, scores or log-probabilities, `[..., K]` for `axis=-1`.
+    axis: the class axis of `values`.
+
+  Returns:
+    The labels as an array.
+
+  Raises:
+    TypeError: the labels are neither integers nor floating-point numbers.
+    ValueError: their shape is neither of the two.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> check_labels([2, 0], jnp.zeros((2, 3))).shape
+    (2,)
+  """
+  labels = jnp.asarray(labels)
+  if values.ndim == 0:
+    raise ValueError("Got a scalar where classes are expected; pass an array of shape [..., K].")
+  batch_shape = values.shape[: axis % values.ndim] + values.shape[axis % values.ndim + 1 :]
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    if labels.shape != batch_shape:
+      raise ValueError(
+        f"Got integer labels of shape {labels.shape} for values of shape {values.shape}; "
+        f"they must have shape {batch_shape}, one class index for each example."
+      )
+  elif jnp.issubdtype(labels.dtype, jnp.floating):
+    if labels.shape != values.shape:
+      raise ValueError(
+        f"Got floating-point labels of shape {labels.shape} for values of shape {values.shape}; "
+        "distributions over classes must have the shape of the values. "
+        "Cast class indices to an integer type."
+      )
+  else:
+    raise TypeError(
+      f"Got labels of type {labels.dtype}; pass integers (class indices) or floating-point "
+      "numbers (distributions over classes)."
+    )
+  return labels
+
+
+def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Array:
+  r"""Mark each example's label: a boolean one-hot array of the shape of the values.
+
+  A label out of range marks nothing. A comparison with an iota fuses into what consumes it, and
+  stays local when the classes are sharded over devices; a gather does neither, and its gradient
+  is a scatter.
+
+  Args:
+    labels: integers, the values' shape without the class axis.
+    values: array with K classes along `axis`; only its shape is used.
+    axis: the class axis.
+
+  Returns:
+    Booleans of the values' shape.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> is_label(jnp.array([1]), jnp.zeros((1, 3)))
+    Array([[False,  True, False]], dtype=bool)
+  """
+  classes = jax.lax.broadcasted_iota(labels.dtype, values.shape, axis % values.ndim)
+  return classes == jnp.expand_dims(labels, axis)
+
+
+def select_label(values: jax.Array, labels: jax.Array, *, axis: int = -1) -> jax.Array:
+  r"""Pick each example's value at its label; NaN where the label is out of range.
+
+  Args:
+    values: floating-point array with K classes along `axis`.
+    labels: integers, the values' shape without the class axis.
+    axis: the class axis.
+
+  Returns:
+    An array of the labels' shape.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> select_label(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1, 2]))
+    Array([ 2., nan], dtype=float32)
+  """
+  picked = jnp.sum(jnp.where(is_label(labels, values, axis=axis), values, 0), axis=axis)
+  in_range = (labels >= 0) & (labels < values.shape[axis])
+  return jnp.where(in_range, picked, jnp.nan)
+
+
+def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array) -> jax.Array:
+  r"""Put each label's replacement in place of its value; the other classes keep theirs.
+
+  For a distribution q over classes the change is shared: v + q (r - v), which is the same thing
+  for a one-hot q.
+
+  Args:
+    values: `[..., K]`.
+    replacements: `[..., K]`, used at the labels alone.
+    labels: integers `[...]` or distributions `[..., K]`.
+
+  Returns:
+    An array `[..., K]`.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> replace_label(jnp.zeros((1, 3)), jnp.ones((1, 3)), jnp.array([2]))
+    Array([[0., 0., 1.]], dtype=float32)
+  """
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    return jnp.where(is_label(labels, values), replacements, values)
+  change = jnp.where(labels == 0, 0, replacements - values)
+  return values + labels * change

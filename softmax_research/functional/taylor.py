@@ -1,0 +1,186 @@
+"""Taylor softmax: the exponential replaced by its truncated series, an even-order polynomial."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softmax_research.functional.normalise import log_normalise
+from softmax_research.functional.precision import widen
+
+
+def _check_order(order: int) -> None:
+  if isinstance(order, bool) or not isinstance(order, int | np.integer):
+    raise ValueError(f"Got order={order!r}; the Taylor order must be an even integer, as 2 or 4.")
+  if order < 2 or order % 2:
+    raise ValueError(
+      f"Got order={order}; the Taylor order must be even and at least 2, because only then is "
+      "the truncated series positive for every logit. Use 2, 4, 6, ..."
+    )
+
+
+def _newton_quotients(roots: np.ndarray, order: int) -> np.ndarray:
+  """Return f_n(z) / f_n'(z) at complex points, summed in integers of ample precision.
+
+  In floating point the sum loses e^|z| digits to cancellation where Re z < 0.
+  """
+  bits = 64 + 8 * order
+  quotients = []
+  for root in roots:
+    re, im = int(math.ldexp(root.real, 64)), int(math.ldexp(root.imag, 64))
+    term_re, term_im = 1 << bits, 0
+    sum_re, sum_im = term_re, term_im
+    for k in range(1, order + 1):
+      slope_re, slope_im = sum_re, sum_im
+      term_re, term_im = (
+        ((term_re * re - term_im * im) >> 64) // k,
+        ((term_re * im + term_im * re) >> 64) // k,
+      )
+      sum_re, sum_im = sum_re + term_re, sum_im + term_im
+    size = slope_re**2 + slope_im**2
+    quotient_re = ((sum_re * slope_re + sum_im * slope_im) << 128) // size
+    quotient_im = ((sum_im * slope_re - sum_re * slope_im) << 128) // size
+    quotients.append(complex(math.ldexp(quotient_re, -128), math.ldexp(quotient_im, -128)))
+  return np.array(quotients)
+
+
+@functools.lru_cache(maxsize=64)
+def _quadratic_factors(order: int) -> tuple[tuple[float, float, float], ...]:
+  """Return (a, b^2, a^2 + b^2) for each pair of conjugate roots a +- ib of f_n.
+
+  An even-order f_n has no real root, and f_n(0) = 1 fixes the leading factor. The roots come
+  from Aberth's iteration, which improves all of them together and is exact to float64.
+  """
+  scaled = [float(order) ** k / math.factorial(k) for k in range(order, -1, -1)]
+  roots = np.roots(scaled) * order
+  for _ in range(200):
+    newton = _newton_quotients(roots, order)
+    distances = roots[:, None] - roots[None, :]
+    np.fill_diagonal(distances, np.inf)
+    steps = newton / (1 - newton * np.sum(1 / distances, axis=1))
+    roots = roots - steps
+    if np.max(np.abs(steps) / np.abs(roots)) < 1e-15:
+      break
+  upper = sorted((root for root in roots if root.imag > 0), key=lambda root: root.imag)
+  if len(upper) != order // 2:
+    raise ValueError(f"Got order={order}; its roots were not found. Use a smaller order.")
+  return tuple((r.real, r.imag**2, abs(r) ** 2) for r in upper)
+
+
+def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
+  r"""Compute the logarithm of the Taylor series of the exponential, truncated at an even order.
+
+  .. math:: s(z) = \log f_n(z), \qquad f_n(z) = \sum_{k=0}^{n} \frac{z^k}{k!}
+
+  The sum of powers cancels for negative logits and overflows for large ones, so f_n is computed
+  as the product of its quadratic factors, each of them positive:
+
+  .. math:: f_n(z) = \prod_{j=1}^{n/2} \frac{(z - a_j)^2 + b_j^2}{a_j^2 + b_j^2}
+
+  f_n is not monotone: it has a positive minimum at a negative logit and rises again below it, so
+  the most probable class need not be the one with the largest logit. A logit of -inf marks an
+  impossible class and keeps the score -inf.
+
+  Args:
+    logits: real numbers of any shape.
+    order: n, even and at least 2.
+
+  Returns:
+    Scores of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the order is odd, below 2 or not an integer.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> jnp.exp(taylor_score(jnp.array([-1.0, 0.0, 2.0]), order=2)).round(2)
+    Array([0.5, 1. , 5. ], dtype=float32)
+
+  Reference:
+    de Brebisson & Vincent 2016, "An Exploration of Softmax Alternatives Belonging to the
+    Spherical Loss Family" (arXiv 1511.05042), order 2; Banerjee et al. 2020, "Exploring
+    Alternatives to Softmax Function" (arXiv 2011.11538), higher orders.
+  """
+  _check_order(order)
+  logits, result_type = widen(logits)
+  possible = logits != -jnp.inf
+  safe = jnp.where(possible, logits, 0)
+  # One logarithm for two factors: cheaper, and (1e9)^4 still fits float32.
+  factors = [((safe - a) ** 2 + bb) / size for a, bb, size in _quadratic_factors(int(order))]
+  pairs = [math.prod(factors[i : i + 2]) for i in range(0, len(factors), 2)]
+  score = sum(jnp.log(pair) for pair in pairs)
+  return jnp.where(possible, score, -jnp.inf).astype(result_type)
+
+
+def log_taylor_softmax(
+  logits: jax.typing.ArrayLike,
+  *,
+  order: int = 2,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the logarithm of Taylor softmax.
+
+  .. math:: \log p_k = \log f_n(z_k) - \log \sum_j f_n(z_j)
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    order: n, even and at least 2; see `taylor_score` for f_n.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Log-probabilities in nats, of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the order is odd, below 2 or not an integer.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> log_taylor_softmax(jnp.array([-2.0, 0.0]), order=2).round(4)
+    Array([-0.6931, -0.6931], dtype=float32)
+
+  Reference:
+    Banerjee et al. 2020, "Exploring Alternatives to Softmax Function" (arXiv 2011.11538).
+  """
+  logits, result_type = widen(logits)
+  scores = taylor_score(logits, order=order)
+  return log_normalise(scores, axis=axis, where=where).astype(result_type)
+
+
+def taylor_softmax(
+  logits: jax.typing.ArrayLike,
+  *,
+  order: int = 2,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute Taylor softmax probabilities.
+
+  .. math:: p_k = \frac{f_n(z_k)}{\sum_j f_n(z_j)}
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    order: n, even and at least 2; see `taylor_score` for f_n.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Probabilities of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the order is odd, below 2 or not an integer.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> taylor_softmax(jnp.array([-1.0, 1.0, 2.0]), order=2).round(4)
+    Array([0.0625, 0.3125, 0.625 ], dtype=float32)
+
+  Reference:
+    Banerjee et al. 2020, "Exploring Alternatives to Softmax Function" (arXiv 2011.11538).
+  """
+  logits, result_type = widen(logits)
+  log_probs = log_taylor_softmax(logits, order=order, axis=axis, where=where)
+  return jnp.exp(log_probs).astype(result_type)

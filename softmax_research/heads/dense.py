@@ -1,0 +1,201 @@
+"""Dense heads: one logit a class, then margin, score, normalisation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional import cross_entropy, log_normalise
+from softmax_research.functional.arguments import check_at_least, check_fraction
+from softmax_research.heads.head import Head
+
+_TINY_NORM = 1e-12  # divides a zero vector into a zero vector
+
+
+class Geometry(NamedTuple):
+  """Hold what a margin may need to know beside the logits.
+
+  Attributes:
+    feature_norms: Euclidean norms of the features, `[...]`.
+    kernel_norms: Euclidean norms of the kernel's columns, `[K]`.
+    step: number of updates made so far.
+  """
+
+  feature_norms: jax.Array
+  kernel_norms: jax.Array
+  step: jax.typing.ArrayLike
+
+
+def _norm(values: jax.Array, axis: int) -> jax.Array:
+  """Return Euclidean norms whose gradient at zero is zero rather than NaN."""
+  squares = jnp.sum(values**2, axis=axis)
+  nonzero = squares > 0
+  return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
+
+
+def check_num_classes(num_classes: int) -> None:
+  """Raise a ValueError unless the number of classes is a positive integer.
+
+  Example:
+    >>> check_num_classes(10)
+  """
+  if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+    raise ValueError(f"Got num_classes={num_classes!r}; it must be an integer of at least 1.")
+
+
+def linear(
+  num_classes: int,
+  *,
+  loss: Callable[..., jax.Array],
+  log_prob: Callable[[jax.Array], jax.Array],
+  bias: bool = True,
+  normalise: bool = False,
+  kernel_init: Callable[..., jax.Array] | None = None,
+) -> Head:
+  r"""Build a head of one affine layer with any loss on its logits.
+
+  .. math:: z = x W + b
+
+  This is the mould of every head with one logit a class; `dense` fills it for the family that
+  ends in a normalised score.
+
+  Args:
+    num_classes: K.
+    loss: `(logits [..., K], labels [...], geometry) -> [...]`.
+    log_prob: `logits [..., K] -> [..., K]`.
+    bias: add a bias.
+    normalise: scale features and kernel columns to unit norm, so that the logits are cosines.
+    kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
+
+  Returns:
+    A head with parameters `{"kernel": [D, K], "bias": [K]}`.
+
+  Raises:
+    ValueError: the number of classes is below 1, or a bias is asked for beside cosines.
+
+  Example:
+    >>> import jax
+    >>> from softmax_research import functional
+    >>> head = linear(
+    ...   3,
+    ...   loss=lambda logits, labels, geometry: functional.cross_entropy(logits, labels),
+    ...   log_prob=functional.log_softmax,
+    ... )
+    >>> sorted(head.init(jax.random.key(0), 5))
+    ['bias', 'kernel']
+  """
+  check_num_classes(num_classes)
+  if normalise and bias:
+    raise ValueError("Got normalise=True and bias=True; cosines have no bias. Pass bias=False.")
+  kernel_init = kernel_init or jax.nn.initializers.lecun_normal()
+
+  def init(key: jax.Array, num_features: int) -> dict[str, jax.Array]:
+    params = {"kernel": kernel_init(key, (num_features, num_classes), jnp.float32)}
+    return params | {"bias": jnp.zeros(num_classes)} if bias else params
+
+  def logits_and_geometry(params, features, step):
+    kernel = params["kernel"]
+    feature_norms, kernel_norms = _norm(features, -1), _norm(kernel, 0)
+    if normalise:
+      features = features / jnp.maximum(feature_norms, _TINY_NORM)[..., None]
+      kernel = kernel / jnp.maximum(kernel_norms, _TINY_NORM)
+      feature_norms, kernel_norms = jnp.ones_like(feature_norms), jnp.ones_like(kernel_norms)
+    # Half-precision features still make float32 logits.
+    logits = jnp.matmul(features, kernel, preferred_element_type=jnp.float32)
+    if bias:
+      logits = logits + params["bias"]
+    return logits, Geometry(feature_norms, kernel_norms, step)
+
+  def head_loss(params, features, labels, *, step=0, key=None):
+    del key
+    logits, geometry = logits_and_geometry(params, features, step)
+    return loss(logits, labels, geometry)
+
+  def head_log_prob(params, features):
+    logits, _ = logits_and_geometry(params, features, 0)
+    return log_prob(logits)
+
+  return Head(init, head_loss, head_log_prob)
+
+
+def dense(
+  num_classes: int,
+  *,
+  score: Callable[[jax.Array], jax.Array] | None = None,
+  margin: Callable[[jax.Array, jax.Array, Geometry], jax.Array] | None = None,
+  log_prior: jax.typing.ArrayLike | None = None,
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
+  bias: bool = True,
+  normalise: bool = False,
+  kernel_init: Callable[..., jax.Array] | None = None,
+) -> Head:
+  r"""Build the head of a margin, a score and normalisation on one logit a class.
+
+  .. math::
+    \ell = -\log \frac{e^{s(z'_y) + \log \pi_y}}{\sum_k e^{s(z'_k) + \log \pi_k}},
+    \qquad \log p_k = s(z_k) - \log \sum_j e^{s(z_j)},
+    \qquad z' = \mathrm{margin}(z, y)
+
+  The margin and the prior act in the loss only. With a prior the loss is that of PC-softmax up
+  to the constant log pi_y, and `log_prob` gives the probabilities under a uniform prior.
+
+  Args:
+    num_classes: K.
+    score: logits to scores, elementwise, as `functional.taylor_score`; the identity by default.
+    margin: `(logits, labels, geometry) -> logits`; none by default.
+    log_prior: logarithms of the class frequencies of the training set, `[K]`.
+    label_smoothing: in [0, 1); see `functional.cross_entropy`.
+    z_loss: at least 0; see `functional.cross_entropy`.
+    bias: add a bias to the logits.
+    normalise: make the logits cosines between features and kernel columns (needs `bias=False`).
+    kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
+
+  Returns:
+    A head with parameters `{"kernel": [D, K], "bias": [K]}`.
+
+  Raises:
+    ValueError: an option is out of range, or the prior's shape is not `[K]`.
+
+  Example:
+    >>> import jax
+    >>> from softmax_research import functional
+    >>> head = dense(3, score=functional.taylor_score)
+    >>> params = head.init(jax.random.key(0), 5)
+    >>> features, labels = jax.numpy.ones((2, 5)), jax.numpy.array([0, 2])
+    >>> head.loss(params, features, labels).shape
+    (2,)
+
+  Reference:
+    Qin et al. 2019 (arXiv 1911.10688), for the prior in the loss.
+  """
+  check_num_classes(num_classes)
+  check_fraction("label_smoothing", label_smoothing)
+  check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
+  if log_prior is not None and jnp.shape(log_prior) != (num_classes,):
+    raise ValueError(
+      f"Got log_prior of shape {jnp.shape(log_prior)} for {num_classes} classes; "
+      f"it must have shape ({num_classes},)."
+    )
+  score = score or (lambda logits: logits)
+
+  def loss(logits, labels, geometry):
+    if margin is not None:
+      logits = margin(logits, labels, geometry)
+    scores = score(logits)
+    if log_prior is not None:
+      scores = scores + jnp.asarray(log_prior)
+    return cross_entropy(scores, labels, label_smoothing=label_smoothing, z_loss=z_loss)
+
+  def log_prob(logits: jax.Array) -> Any:
+    return log_normalise(score(logits))
+
+  return linear(
+    num_classes,
+    loss=loss,
+    log_prob=log_prob,
+    bias=bias,
+    normalise=normalise,
+    kernel_init=kernel_init,
+  )

@@ -1,0 +1,67 @@
+"""Head specifications: heads as text on a command line, `sm_taylor:order=4:margin=0.6`."""
+
+import ast
+import re
+from typing import Any
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+  """Read a head's name and options from one specification.
+
+  Args:
+    text: `name` or `name:option=value:option=value`; values are Python literals, anything else
+      is taken as a string.
+
+  Returns:
+    The name and the options.
+
+  Raises:
+    ValueError: the text has another form, or an option stands twice.
+
+  Example:
+    >>> parse("sm_taylor:order=4:margin=0.6")
+    ('sm_taylor', {'order': 4, 'margin': 0.6})
+  """
+  name, *parts = text.strip().split(":")
+  options: dict[str, Any] = {}
+  for part in parts:
+    option, equals, value = part.partition("=")
+    option, value = option.strip(), value.strip()
+    if not (name and equals and option.isidentifier() and value):
+      raise ValueError(
+        f"Got the head {text!r}; write name or name:option=value, as taylor:order=4."
+      )
+    if option in options:
+      raise ValueError(f"Got the head {text!r} with option {option!r} twice; give it once.")
+    try:
+      options[option] = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+      options[option] = value
+  return name, options
+
+
+def split(text: str) -> tuple[str, ...]:
+  """Split a list of specifications at its commas, but not inside brackets.
+
+  Args:
+    text: specifications separated by commas.
+
+  Returns:
+    The specifications, without surrounding white space.
+
+  Raises:
+    ValueError: there is none, or one stands twice.
+
+  Example:
+    >>> split("softmax, adaptive:cutoffs=(10,100)")
+    ('softmax', 'adaptive:cutoffs=(10,100)')
+  """
+  specifications = tuple(
+    part.strip() for part in re.split(r",(?![^(\[]*[)\]])", text) if part.strip()
+  )
+  if not specifications:
+    raise ValueError("Got no heads; name at least one, as softmax or softmax,taylor:order=4.")
+  for specification in specifications:
+    if specifications.count(specification) > 1:
+      raise ValueError(f"Got the head {specification!r} twice; name each head once.")
+  return specifications
