@@ -1,0 +1,100 @@
+"""Metrics of predicted log-probabilities: accuracy, likelihood and calibration."""
+
+from typing import Any
+
+import numpy as np
+
+NUM_BINS = 15
+
+
+def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+  r"""Compute every metric of a set of predictions, ready for JSON.
+
+  With confidence c = max_k p_k, M = 15 bins B_m = ((m - 1) / M, m / M] of the confidence and n
+  examples:
+
+  .. math::
+    \mathrm{NLL} = -\frac1n \sum_i \log p_{i, y_i}, \qquad
+    \mathrm{Brier} = \frac1n \sum_i \sum_k (p_{ik} - [k = y_i])^2
+
+  .. math::
+    \mathrm{ECE} = \sum_m \frac{|B_m|}{n} |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|, \qquad
+    \mathrm{MCE} = \max_m |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|
+
+  Args:
+    log_probs: `[N, K]`, in nats.
+    labels: integers `[N]`.
+
+  Returns:
+    A dictionary: `accuracy`, `error`, `nll` (nats; None where a label had probability zero, so
+    that the mean is infinite), `ece`, `mce`, `brier`, `macro_accuracy` (the mean of the classes'
+    own accuracies), `num_examples`, `per_class_accuracy` `[K]` (None for a class without
+    examples), `confusion` `[K][K]` (counts; rows are labels, columns predictions) and
+    `reliability` (`count`, `confidence`, `accuracy` a bin; None where a bin is empty).
+
+  Raises:
+    ValueError: there are no examples, or the shapes do not fit.
+
+  Example:
+    >>> metrics = evaluate(np.log([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 1]))
+    >>> metrics["accuracy"], round(metrics["nll"], 4)
+    (0.5, 0.4904)
+
+  Reference:
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", eqs. 3-5 (arXiv 1706.04599).
+  """
+  log_probs = np.asarray(log_probs, np.float64)
+  labels = np.asarray(labels)
+  if log_probs.ndim != 2 or labels.shape != log_probs.shape[:1] or not len(labels):
+    raise ValueError(
+      f"Got log-probabilities of shape {log_probs.shape} and labels of shape {labels.shape}; "
+      "they must be [N, K] and [N] with N >= 1."
+    )
+  num_classes = log_probs.shape[1]
+  probs = np.exp(log_probs)
+  predicted = np.argmax(log_probs, axis=1)
+  confusion = np.zeros((num_classes, num_classes), np.int64)
+  np.add.at(confusion, (labels, predicted), 1)
+  class_counts = confusion.sum(1)
+  per_class = np.full(num_classes, np.nan)
+  np.divide(np.diag(confusion), class_counts, out=per_class, where=class_counts > 0)
+  accuracy = float(np.mean(predicted == labels))
+  reliability = _reliability(probs.max(1), predicted == labels)
+  gaps, weights = _calibration_gaps(reliability)
+  return {
+    "accuracy": accuracy,
+    "error": 1 - accuracy,
+    "nll": _finite(-np.mean(log_probs[np.arange(len(labels)), labels])),
+    "ece": float(np.sum(weights * gaps)),
+    "mce": float(np.max(gaps)),
+    "brier": float(np.mean(np.sum((probs - np.eye(num_classes)[labels]) ** 2, axis=1))),
+    "macro_accuracy": float(np.nanmean(per_class)),
+    "num_examples": len(labels),
+    "per_class_accuracy": [_finite(value) for value in per_class],
+    "confusion": confusion.tolist(),
+    "reliability": reliability,
+  }
+
+
+def _reliability(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list]:
+  """Count, mean confidence and accuracy for each bin (lower, upper] of the confidence."""
+  bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+  count = np.bincount(bins, minlength=NUM_BINS)
+  means = []
+  for values in (confidence, correct):
+    sums = np.bincount(bins, weights=values, minlength=NUM_BINS)
+    means.append([float(s / c) if c else None for s, c in zip(sums, count, strict=True)])
+  return {"count": count.tolist(), "confidence": means[0], "accuracy": means[1]}
+
+
+def _calibration_gaps(reliability: dict[str, list]) -> tuple[np.ndarray, np.ndarray]:
+  """Return |accuracy - confidence| and the share of examples of each bin that is not empty."""
+  count = np.array(reliability["count"])
+  filled = count > 0
+  confidence = np.array(reliability["confidence"], float)[filled]
+  accuracy = np.array(reliability["accuracy"], float)[filled]
+  return np.abs(accuracy - confidence), count[filled] / count.sum()
+
+
+def _finite(value: float) -> float | None:
+  return float(value) if np.isfinite(value) else None

@@ -1,0 +1,154 @@
+"""The training step: backbone, head and optimiser composed into jitted programs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class Model(Protocol):
+  """A pair of pure functions, as `nn.Backbone` and `heads.Head` are."""
+
+  init: Callable[..., Any]
+
+
+class TrainState(NamedTuple):
+  """Hold all that changes during training.
+
+  Attributes:
+    params: `{"backbone": ..., "head": ...}`.
+    model_state: the backbone's own state, as running batch statistics.
+    opt_state: the optimiser's state.
+    step: number of updates made, int32.
+    key: the run's random key; each step folds its number into it.
+    loss_sum: sum of the batch losses of the current epoch, float32.
+    last_finite_loss: the newest batch loss that was finite; NaN before the first.
+    bad_step: the first step whose loss was not finite; -1 while there is none.
+  """
+
+  params: Any
+  model_state: Any
+  opt_state: Any
+  step: jax.Array
+  key: jax.Array
+  loss_sum: jax.Array
+  last_finite_loss: jax.Array
+  bad_step: jax.Array
+
+
+class Programs(NamedTuple):
+  """Hold the jitted programs of one model; they compile once for all seeds.
+
+  Attributes:
+    init: `seed -> TrainState`.
+    run_steps: `(state, images, labels, order, start, stop) -> state`, which makes the updates
+      `start` to `stop` of an epoch whose batches are the rows of `order`. The bounds are traced:
+      one program serves any number of steps, and cutting an epoch in pieces changes no bit.
+    predict: `(state, images) -> log_probs`.
+    shuffle: `(state, epoch, num_batches, batch_size, num_examples) -> order`.
+  """
+
+  init: Callable[..., TrainState]
+  run_steps: Callable[..., TrainState]
+  predict: Callable[..., jax.Array]
+  shuffle: Callable[..., jax.Array]
+
+
+def make_programs(
+  backbone: Model,
+  head: Model,
+  optimizer: optax.GradientTransformation,
+  *,
+  input_shape: tuple[int, ...],
+  preprocess: Callable[[jax.Array], jax.Array],
+  augment: Callable[[jax.Array, jax.Array], jax.Array],
+) -> Programs:
+  """Compose a backbone, a head and an optimiser into jitted programs.
+
+  Args:
+    backbone: pure functions `init(key, input_shape) -> (params, state)` and
+      `apply(params, state, images, *, train, key) -> (features, state)`.
+    head: pure functions `init`, `loss` and `log_prob`; see `heads.Head`.
+    optimizer: an optax gradient transformation.
+    input_shape: the shape of one image.
+    preprocess: raw images to floats, inside the step.
+    augment: `(key, raw images) -> raw images`, inside the step and in training alone.
+
+  Returns:
+    The programs.
+  """
+
+  def init(seed: jax.Array) -> TrainState:
+    backbone_key, head_key, run_key = jax.random.split(jax.random.key(seed), 3)
+    params, model_state = backbone.init(backbone_key, input_shape)
+    # One example gives the number of features, without running the network.
+    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    features, _ = jax.eval_shape(
+      lambda p, s, x: backbone.apply(p, s, x, train=False), params, model_state, images
+    )
+    params = {"backbone": params, "head": head.init(head_key, features.shape[-1])}
+    return TrainState(
+      params,
+      model_state,
+      optimizer.init(params),
+      step=jnp.zeros((), jnp.int32),
+      key=run_key,
+      loss_sum=jnp.zeros(()),
+      last_finite_loss=jnp.full((), jnp.nan),
+      bad_step=jnp.full((), -1, jnp.int32),
+    )
+
+  def update(state: TrainState, images: jax.Array, labels: jax.Array) -> TrainState:
+    augment_key, dropout_key, sample_key = jax.random.split(
+      jax.random.fold_in(state.key, state.step), 3
+    )
+    images = preprocess(augment(augment_key, images))
+
+    def mean_loss(params):
+      features, model_state = backbone.apply(
+        params["backbone"], state.model_state, images, train=True, key=dropout_key
+      )
+      losses = head.loss(params["head"], features, labels, step=state.step, key=sample_key)
+      return jnp.mean(losses), model_state
+
+    (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    finite = jnp.isfinite(loss)
+    return TrainState(
+      optax.apply_updates(state.params, updates),
+      model_state,
+      opt_state,
+      step=state.step + 1,
+      key=state.key,
+      loss_sum=state.loss_sum + loss,
+      last_finite_loss=jnp.where(finite, loss, state.last_finite_loss),
+      bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
+    )
+
+  def run_steps(state, images, labels, order, start, stop):
+    def body(i, state):
+      return update(state, images[order[i]], labels[order[i]])
+
+    state = state._replace(loss_sum=jnp.where(start == 0, 0, state.loss_sum))
+    return jax.lax.fori_loop(start, stop, body, state)
+
+  def predict(state: TrainState, images: jax.Array) -> jax.Array:
+    features, _ = backbone.apply(
+      state.params["backbone"], state.model_state, preprocess(images), train=False
+    )
+    return head.log_prob(state.params["head"], features)
+
+  def shuffle(state, epoch, num_batches, batch_size, num_examples):
+    # The epoch's number is folded in beyond any step's number.
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), epoch)
+    order = jax.random.permutation(key, num_examples)
+    return order[: num_batches * batch_size].reshape(num_batches, batch_size)
+
+  return Programs(
+    init=jax.jit(init),
+    run_steps=jax.jit(run_steps, donate_argnums=0),
+    predict=jax.jit(predict),
+    shuffle=jax.jit(shuffle, static_argnums=(2, 3, 4)),
+  )
