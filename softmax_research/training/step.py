@@ -95,8 +95,8 @@ def make_programs(
       optimizer.init(params),
       step=jnp.zeros((), jnp.int32),
       key=run_key,
-      loss_sum=jnp.zeros(()),
-      last_finite_loss=jnp.full((), jnp.nan),
+      loss_sum=jnp.zeros((), jnp.float32),
+      last_finite_loss=jnp.full((), jnp.nan, jnp.float32),
       bad_step=jnp.full((), -1, jnp.int32),
     )
 

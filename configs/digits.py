@@ -1,0 +1,15 @@
+"""Digits: the 8x8 handwritten digits of scikit-learn, with an MLP; needs no network.
+
+python -m experiments.compare --config=configs/digits.py --workdir=runs/digits
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  """Return the configuration."""
+  config = default.get_config()
+  config.heads = "softmax,taylor,sm,sm_taylor,taylor:order=4"
+  return config

@@ -1,0 +1,21 @@
+"""MNIST with a small convolutional net: conv32, conv64, dense128.
+
+python -m experiments.compare --config=configs/mnist_cnn.py --workdir=runs/mnist_cnn
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  """Return the configuration."""
+  config = default.get_config()
+  config.dataset = "mnist"
+  config.heads = "softmax,taylor,sm,sm_taylor"
+  config.backbone = ConfigDict(
+    {"name": "cnn", "stages": ((32,), (64,)), "dense": (128,), "dense_dropout": 0.3}
+  )
+  config.num_epochs = 6
+  config.batch_size = 128
+  return config

@@ -1,0 +1,20 @@
+"""MNIST with a two-layer MLP.
+
+python -m experiments.compare --config=configs/mnist_mlp.py --workdir=runs/mnist_mlp
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  """Return the configuration."""
+  config = default.get_config()
+  config.dataset = "mnist"
+  config.heads = "softmax,taylor,sm,sm_taylor"
+  config.backbone.widths = (512, 512)
+  config.backbone.dropout = 0.2
+  config.num_epochs = 12
+  config.batch_size = 128
+  return config

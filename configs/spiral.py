@@ -1,0 +1,17 @@
+"""Spiral: points in the plane on several arms, with an MLP; for pictures of decision regions.
+
+python -m experiments.compare --config=configs/spiral.py --workdir=runs/spiral
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+  """Return the configuration."""
+  config = default.get_config()
+  config.dataset = "spiral"
+  config.backbone.widths = (64, 64)
+  config.num_epochs = 60
+  return config

@@ -1,0 +1,145 @@
+"""Assembly: from a configuration to data, model and jitted programs, everything checked first."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import default
+from softmax_research import data, heads, nn, training
+
+
+class Splits(NamedTuple):
+  """Hold a data set cut into the three splits, and what a step needs to know of it."""
+
+  name: str
+  train: data.Split
+  validation: data.Split
+  test: data.Split
+  num_classes: int
+  class_names: tuple[str, ...]
+  mean: np.ndarray
+  std: np.ndarray
+
+  def describe(self) -> dict[str, Any]:
+    """Return the record of the data that stands beside a result."""
+    return {
+      "name": self.name,
+      "num_train": len(self.train.labels),
+      "num_validation": len(self.validation.labels),
+      "num_test": len(self.test.labels),
+      "num_classes": self.num_classes,
+      "class_names": list(self.class_names),
+    }
+
+
+def check_config(config: ConfigDict) -> None:
+  """Check all that can be checked before data are loaded.
+
+  Args:
+    config: a configuration with the keys of `configs/default.py`.
+
+  Raises:
+    ValueError: a key is missing, unknown or has a bad value; the message lists what exists.
+  """
+  known = default.get_config()
+  if unknown := sorted(set(config) - set(known)):
+    raise ValueError(
+      f"Got the configuration keys {', '.join(unknown)}; the keys are {', '.join(sorted(known))}."
+    )
+  if missing := sorted(set(known) - set(config)):
+    raise ValueError(
+      f"The configuration lacks {', '.join(missing)}; start from configs/default.py."
+    )
+  for key in ("seeds", "num_epochs", "batch_size"):
+    value = config[key]
+    if not isinstance(value, int) or value < 1:
+      raise ValueError(f"Got {key}={value!r}; it must be an integer of at least 1.")
+  if config.dataset not in data.NAMES:
+    raise ValueError(
+      f"Got dataset={config.dataset!r}; the data sets are {', '.join(sorted(data.NAMES))}."
+    )
+  if not 0 < config.validation_fraction < 1:
+    raise ValueError(
+      f"Got validation_fraction={config.validation_fraction}; it must lie strictly between 0 "
+      "and 1, as 0.1."
+    )
+  data.augment.make(config.augment)
+  for specification in heads.split(config.heads):
+    make_head(specification, num_classes=2, class_counts=np.ones(2, int))
+  make_backbone(config)
+  make_optimizer(config, num_steps=1)
+
+
+def load_splits(config: ConfigDict) -> Splits:
+  """Load the data set and split its training part into training and validation.
+
+  Args:
+    config: a checked configuration.
+
+  Returns:
+    The splits. The statistics for standardisation come from the training split alone.
+
+  Raises:
+    ValueError: the batch size exceeds the training split.
+    Errors of `data.load`.
+  """
+  dataset = data.load(
+    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
+  )
+  train, validation = data.split_train_validation(
+    dataset.train, fraction=config.validation_fraction, seed=config.split_seed
+  )
+  training.check_batch_size(config.batch_size, len(train.labels))
+  mean, std = data.channel_statistics(train.images)
+  return Splits(
+    dataset.name,
+    train,
+    validation,
+    dataset.test,
+    dataset.num_classes,
+    dataset.class_names,
+    mean,
+    std,
+  )
+
+
+def make_head(specification: str, *, num_classes: int, class_counts: np.ndarray) -> heads.Head:
+  """Build a head from its specification, giving it the class counts if it takes them."""
+  name, options = heads.parse(specification)
+  if name in heads.HEADS and "class_counts" in heads.head_options(name):
+    options = {"class_counts": class_counts} | options
+  return heads.make(name, num_classes, **options)
+
+
+def make_backbone(config: ConfigDict) -> nn.Backbone:
+  """Build the backbone that the configuration names."""
+  return nn.make(**config.backbone.to_dict())
+
+
+def make_optimizer(config: ConfigDict, *, num_steps: int):
+  """Build the optimiser that the configuration names, for a run of so many steps."""
+  return training.make_optimizer(**config.optimizer.to_dict(), num_steps=num_steps)
+
+
+def make_programs(config: ConfigDict, splits: Splits, specification: str) -> training.Programs:
+  """Compose data, backbone, head and optimiser into jitted programs.
+
+  Raises:
+    ValueError: an option does not fit the shape of the data.
+  """
+  num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
+  class_counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
+  programs = training.make_programs(
+    make_backbone(config),
+    make_head(specification, num_classes=splits.num_classes, class_counts=class_counts),
+    make_optimizer(config, num_steps=num_batches * config.num_epochs),
+    input_shape=splits.train.images.shape[1:],
+    preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
+    augment=data.augment.make(config.augment),
+  )
+  # Networks check their options against the shape of the inputs when they are made.
+  jax.eval_shape(programs.init, 0)
+  return programs

@@ -1,0 +1,116 @@
+"""Command lines of the experiments: flags, configuration files and errors a person can act on."""
+
+import contextlib
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+_OVERRIDE = re.compile(r"^--?config\.([\w.]+)(=|$)")
+
+
+def define_config(default: str):
+  """Define `--config`, a Python file whose `get_config()` returns a ConfigDict.
+
+  Args:
+    default: the file used when the flag is not given.
+
+  Returns:
+    The flag's holder.
+  """
+  return config_flags.DEFINE_config_file(
+    "config", default, "Configuration file; --config.KEY=VALUE overrides a key of it."
+  )
+
+
+def define_workdir():
+  """Define `--workdir`, which every script that keeps results asks for."""
+  return flags.DEFINE_string("workdir", None, "Directory for all results.", required=True)
+
+
+def prepare_workdir(path: str) -> pathlib.Path:
+  """Make the working directory and see that it can be written.
+
+  Raises:
+    OSError: it cannot.
+  """
+  workdir = pathlib.Path(path)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    probe = workdir / ".writable"
+    probe.touch()
+    probe.unlink()
+  except OSError as error:
+    raise OSError(
+      f"Got --workdir={path}, which cannot be written ({error.strerror}). Give a directory that "
+      "can be."
+    ) from None
+  return workdir
+
+
+def run(main: Callable[[], None]) -> None:
+  """Run a script: parse the flags, then call `main`.
+
+  Args:
+    main: the script's body, without arguments.
+  """
+  app.run(lambda argv: main(), flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """Parse flags; an unknown configuration key's error lists the keys that exist."""
+  overrides = [match[1] for argument in argv if (match := _OVERRIDE.match(argument))]
+  try:
+    # The file comes first: an override can only be checked against its keys.
+    flags.FLAGS(_without_overrides(argv))
+    for key in overrides:
+      _check_key(flags.FLAGS["config"].value, key)
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    fail(f"{error}\nRun with --helpshort for the flags of this script.")
+  except FileNotFoundError as error:
+    fail(f"{error}. Give --config a Python file, as configs/digits.py.")
+  if len(rest) > 1:
+    fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
+  return rest
+
+
+def _without_overrides(argv: list[str]) -> list[str]:
+  kept, skip = [], False
+  for argument in argv:
+    match = _OVERRIDE.match(argument)
+    if not match and not skip:
+      kept.append(argument)
+    skip = bool(match) and not match[2]  # `--config.key value`: the value goes too.
+  return kept
+
+
+def _check_key(config: ConfigDict, key: str) -> None:
+  *parents, last = key.split(".")
+  seen = "config"
+  for name in [*parents, last]:
+    if not isinstance(config, ConfigDict) or name not in config:
+      keys = ", ".join(sorted(config)) if isinstance(config, ConfigDict) else "none"
+      fail(f"Got --config.{key}, but {seen} has no key {name!r}; its keys are {keys}.")
+    config, seen = config[name], f"{seen}.{name}"
+
+
+def fail(message: str) -> None:
+  """Print an error and leave with exit status 2."""
+  print(f"error: {message}", file=sys.stderr)
+  sys.exit(2)
+
+
+@contextlib.contextmanager
+def errors_explained() -> Iterator[None]:
+  """Turn the errors of bad input into one message without a traceback.
+
+  Wrap what happens before the work: checks, loading of data, making of directories.
+  """
+  try:
+    yield
+  except (ValueError, TypeError, OSError, ImportError) as error:
+    fail(str(error))

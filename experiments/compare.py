@@ -1,0 +1,76 @@
+"""Compare heads over several seeds on one data set, and write a report.
+
+    python -m experiments.compare --config=configs/digits.py --workdir=runs/digits \\
+        --config.heads=softmax,taylor:order=4,sm:margin=0.6 --config.seeds=5
+
+Every finished (head, seed) is appended at once to results.jsonl in the working directory. The
+same command run again makes only what is missing; more heads or seeds may be asked for.
+"""
+
+import shlex
+import sys
+
+from experiments import assembly, command, runs
+from softmax_research import heads, reporting, training
+from softmax_research.training import results
+
+_CONFIG = command.define_config("configs/digits.py")
+_WORKDIR = command.define_workdir()
+
+
+def main() -> None:
+  """Run the comparison."""
+  config = _CONFIG.value
+  with command.errors_explained():
+    assembly.check_config(config)
+    workdir = command.prepare_workdir(_WORKDIR.value)
+    results.check_config(workdir, runs.to_json(config), may_change=("heads", "seeds"))
+    records = results.read(workdir / "results.jsonl")
+    splits = assembly.load_splits(config)
+    specifications = heads.split(config.heads)
+    programs = {head: assembly.make_programs(config, splits, head) for head in specifications}
+  finished = {
+    (record["head"], record["seed"]): record for record in records if record["kind"] == "run"
+  }
+  with training.display() as show:
+    for position, head in enumerate(specifications):
+      missing = [seed for seed in range(config.seeds) if (head, seed) not in finished]
+      if not missing:
+        continue
+      for seed in missing:
+        done = position * config.seeds + seed
+        show.start(f"{head}, seed {seed}", done, len(specifications) * config.seeds)
+        record, predictions = runs.train(
+          config, splits, programs[head], head, seed, on_progress=show.update
+        )
+        if predictions is not None:
+          runs.save_predictions(runs.prediction_path(workdir, head, seed), predictions)
+        results.append(workdir / "results.jsonl", record)
+        finished[head, seed] = record
+        show.finish(runs.summarise(record))
+  for head in specifications:
+    append_ensemble(workdir, head, records, finished, splits, config.seeds)
+  pages = reporting.write_report(
+    workdir / "results.jsonl", workdir, command=shlex.join(["python", *_public_arguments()])
+  )
+  print(f"Report: {pages.html}")
+
+
+def append_ensemble(workdir, head, records, finished, splits, num_seeds) -> None:
+  """Append the ensemble of a head's seeds unless the results hold it already."""
+  seeds = [s for s in range(num_seeds) if finished[head, s]["status"] == "finished"]
+  known = [r["seeds"] for r in records if r["kind"] == "ensemble" and r["head"] == head]
+  if len(seeds) < 2 or (known and known[-1] == seeds):
+    return
+  members = [runs.load_predictions(runs.prediction_path(workdir, head, s)) for s in seeds]
+  record = runs.ensemble_record(head, seeds, members, splits)
+  results.append(workdir / "results.jsonl", record)
+
+
+def _public_arguments() -> list[str]:
+  """Return the command line as a reader would type it."""
+  return ["-m", "experiments.compare", *sys.argv[1:]]
+
+
+if __name__ == "__main__":
+  command.run(main)

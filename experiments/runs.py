@@ -1,0 +1,202 @@
+"""Runs: train one head with one seed and turn the outcome into a record and saved predictions."""
+
+import base64
+import datetime
+import io
+import pathlib
+import re
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import PIL.Image
+from ml_collections import ConfigDict
+
+from experiments import assembly
+from softmax_research import training
+from softmax_research.training import environment
+
+_NUM_WORST = 16
+
+
+class Predictions(NamedTuple):
+  """Hold log-probabilities `[N, K]` on the validation and the test split."""
+
+  validation: np.ndarray
+  test: np.ndarray
+
+
+def prediction_path(workdir: pathlib.Path, head: str, seed: int) -> pathlib.Path:
+  """Name the file of a run's predictions."""
+  name = re.sub(r"[^A-Za-z0-9=._-]+", "_", head)
+  return workdir / "predictions" / f"{name}-seed{seed}.npz"
+
+
+def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
+  """Write predictions whole or not at all."""
+  path.parent.mkdir(exist_ok=True)
+  partial = path.with_suffix(".partial")
+  with partial.open("wb") as file:
+    np.savez(file, **predictions._asdict())
+  partial.replace(path)
+
+
+def load_predictions(path: pathlib.Path) -> Predictions:
+  """Read the predictions that `save_predictions` wrote."""
+  with np.load(path) as file:
+    return Predictions(file["validation"], file["test"])
+
+
+def predict(programs: training.Programs, state, splits: assembly.Splits) -> Predictions:
+  """Predict the validation and the test split."""
+  return Predictions(
+    training.predict(programs, state, splits.validation.images),
+    training.predict(programs, state, splits.test.images),
+  )
+
+
+def evaluate(predictions: Predictions, splits: assembly.Splits) -> dict[str, Any]:
+  """Compute the metrics of both splits."""
+  return {
+    "validation": training.evaluate(predictions.validation, splits.validation.labels),
+    "test": training.evaluate(predictions.test, splits.test.labels),
+  }
+
+
+def run_record(
+  config: ConfigDict,
+  splits: assembly.Splits,
+  head: str,
+  seed: int,
+  fit: training.Fit,
+  predictions: Predictions | None,
+  wall_seconds: float,
+) -> dict[str, Any]:
+  """Make the record of a finished or diverged run."""
+  diverged = fit.diverged
+  record = {
+    "kind": "run",
+    "head": head,
+    "seed": seed,
+    "status": "diverged" if diverged else "finished",
+    "metrics": None if predictions is None else evaluate(predictions, splits),
+    "curves": fit.curves,
+    "config": to_json(config),
+    "dataset": splits.describe(),
+    "num_parameters": sum(param.size for param in jax.tree.leaves(fit.state.params)),
+    "images_per_second": fit.images_per_second,
+    "wall_seconds": wall_seconds,
+  }
+  return record | ({"diverged": diverged._asdict()} if diverged else {}) | provenance()
+
+
+def ensemble_record(
+  head: str, seeds: list[int], members: list[Predictions], splits: assembly.Splits
+) -> dict[str, Any]:
+  """Make the record of an ensemble: the mean of its members' probabilities."""
+  mean = Predictions(
+    _log_mean([member.validation for member in members]),
+    _log_mean([member.test for member in members]),
+  )
+  return {
+    "kind": "ensemble",
+    "head": head,
+    "seeds": seeds,
+    "metrics": evaluate(mean, splits),
+    "worst": _worst(mean.test, splits.test),
+  } | provenance()
+
+
+def provenance() -> dict[str, Any]:
+  """Say with what, on what and when a record was made."""
+  return {
+    "versions": environment.versions(),
+    "device": environment.device(),
+    "git_revision": environment.git_revision(),
+    "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+  }
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+  """Turn a configuration into what JSON holds; where data lie is not part of a result."""
+  plain = config.to_dict()
+  del plain["data_dir"], plain["cache_dir"]
+  return plain
+
+
+def train(
+  config: ConfigDict,
+  splits: assembly.Splits,
+  programs: training.Programs,
+  head: str,
+  seed: int,
+  **hooks: Any,
+) -> tuple[dict[str, Any], Predictions | None]:
+  """Train, predict and make the record of one run.
+
+  Args:
+    config: a checked configuration.
+    splits: the data.
+    programs: the programs of the head.
+    head: the head's specification, for the record.
+    seed: the run's seed.
+    **hooks: `on_progress`, `on_epoch` and `resume` of `training.fit`.
+
+  Returns:
+    The record, and the predictions unless the run diverged.
+  """
+  began = time.perf_counter()
+  fit = training.fit(
+    programs,
+    splits.train,
+    splits.validation,
+    seed=seed,
+    num_epochs=config.num_epochs,
+    batch_size=config.batch_size,
+    **hooks,
+  )
+  predictions = None if fit.diverged else predict(programs, fit.state, splits)
+  seconds = time.perf_counter() - began
+  return run_record(config, splits, head, seed, fit, predictions, seconds), predictions
+
+
+def summarise(record: dict[str, Any]) -> str:
+  """Say in a line how a run ended."""
+  if record["status"] == "diverged":
+    last = record["diverged"]["last_finite_loss"]
+    return f"diverged at step {record['diverged']['step']}, last finite loss {last}"
+  test = record["metrics"]["test"]
+  return (
+    f"test accuracy {test['accuracy']:.2%}, {record['wall_seconds']:.1f} s, "
+    f"{record['images_per_second']:,.0f} images/s"
+  )
+
+
+def _log_mean(log_probs: list[np.ndarray]) -> np.ndarray:
+  """Return the logarithm of the mean probability; -inf where all members say zero."""
+  return np.logaddexp.reduce(np.asarray(log_probs, np.float64), axis=0) - np.log(len(log_probs))
+
+
+def _worst(log_probs: np.ndarray, split: Any) -> list[dict[str, Any]]:
+  """List the examples whose label got the smallest probability, with their pictures."""
+  of_label = log_probs[np.arange(len(log_probs)), split.labels]
+  return [
+    {
+      "index": int(i),
+      "label": int(split.labels[i]),
+      "predicted": int(np.argmax(log_probs[i])),
+      "probability": float(np.exp(of_label[i])),
+      "png": _png(split.images[i]),
+    }
+    for i in np.argsort(of_label, kind="stable")[:_NUM_WORST]
+  ]
+
+
+def _png(image: np.ndarray) -> str | None:
+  """Encode an image as base64 PNG; None for data that are not images."""
+  if image.ndim != 3 or image.dtype != np.uint8:
+    return None
+  encoded = io.BytesIO()
+  PIL.Image.fromarray(image.squeeze()).save(encoded, "png")
+  return base64.b64encode(encoded.getvalue()).decode()

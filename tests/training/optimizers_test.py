@@ -1,0 +1,107 @@
+"""Optimisers by name: their steps against hand-written updates, and their errors."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from softmax_research.training import optimizers
+
+
+def _steps(optimizer, grads, params):
+  """Return the parameters after each update."""
+  state, seen = optimizer.init(params), []
+  for grad in grads:
+    updates, state = optimizer.update(grad, state, params)
+    params = optax.apply_updates(params, updates)
+    seen.append(params)
+  return seen
+
+
+def test_sgd_with_momentum_and_coupled_decay_follows_the_papers_recurrence():
+  rng = np.random.default_rng(0)
+  w, grads = rng.normal(size=(3, 2)), rng.normal(size=(4, 3, 2))
+  optimizer = optimizers.make(
+    "sgd", learning_rate=0.1, num_steps=4, momentum=0.9, weight_decay=0.01
+  )
+  ours = _steps(optimizer, [{"w": jnp.asarray(g)} for g in grads], {"w": jnp.asarray(w)})
+  velocity = np.zeros_like(w)
+  for grad, params in zip(grads, ours, strict=True):
+    velocity = 0.9 * velocity + grad + 0.01 * w
+    w = w - 0.1 * velocity
+    np.testing.assert_allclose(params["w"], w, rtol=1e-5)
+
+
+def test_biases_do_not_decay():
+  optimizer = optimizers.make("sgd", learning_rate=1.0, num_steps=1, momentum=0, weight_decay=0.5)
+  params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+  zero = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
+  (after,) = _steps(optimizer, [zero], params)
+  np.testing.assert_allclose(after["kernel"], 0.5)
+  np.testing.assert_allclose(after["bias"], 1.0)
+
+
+@pytest.mark.parametrize(
+  ("schedule", "options", "expected"),
+  [
+    ("constant", {}, [0.1] * 5),
+    ("linear", {}, [0.1, 0.075, 0.05, 0.025, 0.0]),
+    ("cosine", {}, [0.05 * (1 + np.cos(np.pi * t / 4)) for t in range(5)]),
+    ("steps", {"boundaries": (0.5, 3), "factor": 0.1}, [0.1, 0.1, 0.01, 0.001, 0.001]),
+    ("inverse_time", {"decay": 1.0}, [0.1 / (1 + t) for t in range(5)]),
+  ],
+)
+def test_schedules_give_their_rates(schedule, options, expected):
+  optimizer = optimizers.make(
+    "sgd",
+    learning_rate=0.1,
+    num_steps=4,
+    schedule=schedule,
+    schedule_options=options,
+    momentum=0,
+  )
+  states = _steps(optimizer, [jnp.ones(())] * 5, jnp.zeros(()))
+  rates = -np.diff([0.0, *[float(state) for state in states]])
+  np.testing.assert_allclose(rates, expected, atol=1e-7)
+
+
+def test_warmup_rises_from_zero_to_the_rate():
+  optimizer = optimizers.make("sgd", learning_rate=0.4, num_steps=8, warmup=0.5, momentum=0)
+  states = _steps(optimizer, [jnp.ones(())] * 6, jnp.zeros(()))
+  rates = -np.diff([0.0, *[float(state) for state in states]])
+  np.testing.assert_allclose(rates, [0.0, 0.1, 0.2, 0.3, 0.4, 0.4], atol=1e-7)
+
+
+def test_clipping_bounds_the_norm_of_the_gradient():
+  optimizer = optimizers.make("sgd", learning_rate=1.0, num_steps=1, momentum=0, clip_norm=1.0)
+  (after,) = _steps(optimizer, [jnp.array([3.0, 4.0])], jnp.zeros(2))
+  np.testing.assert_allclose(after, [-0.6, -0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_every_optimizer_descends_a_quadratic(name):
+  optimizer = optimizers.make(name, learning_rate=0.05, num_steps=50)
+  params, state = jnp.array([1.0, -2.0]), None
+  state = optimizer.init(params)
+  for _ in range(50):
+    updates, state = optimizer.update(2 * params, state, params)
+    params = optax.apply_updates(params, updates)
+  assert float(jnp.sum(params**2)) < 2.5
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ({"name": "adm"}, "adagrad, adam, adamw, rmsprop, sgd"),
+    ({"name": "adam", "momentum": 0.9}, "its options are b1, b2, eps"),
+    ({"name": "adam", "schedule": "cosin"}, "constant, cosine, inverse_time, linear, steps"),
+    ({"name": "adam", "schedule_options": {"factor": 1}}, "its options are none"),
+    ({"name": "adam", "learning_rate": 0.0}, "learning_rate=0.0"),
+    ({"name": "adam", "warmup": 1.5}, "warmup=1.5"),
+    ({"name": "sgd", "weight_decay": -1.0}, "weight_decay=-1.0"),
+    ({"name": "sgd", "clip_norm": 0.0}, "clip_norm=0.0"),
+  ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+  with pytest.raises(ValueError, match=message):
+    optimizers.make(**{"learning_rate": 0.1, "num_steps": 4} | arguments)

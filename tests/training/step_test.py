@@ -1,0 +1,142 @@
+"""The composed programs: they equal a plain step, and any framework's network fits."""
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from softmax_research import heads, nn, training
+
+_SHAPE = (4, 4, 1)
+
+
+class _NnxNet(nnx.Module):
+  def __init__(self, input_shape, rngs):
+    self.dense = nnx.Linear(int(np.prod(input_shape)), 6, rngs=rngs)
+
+  def __call__(self, images):
+    return nnx.relu(self.dense(images.reshape(len(images), -1)))
+
+
+class _LinenNet(flax.linen.Module):
+  @flax.linen.compact
+  def __call__(self, images):
+    return flax.linen.relu(flax.linen.Dense(6)(images.reshape(len(images), -1)))
+
+
+def _bare_init(key, input_shape):
+  return {"w": jax.random.normal(key, (int(np.prod(input_shape)), 6)) / 4}, {}
+
+
+def _bare_apply(params, state, images, *, train, key=None):
+  return jax.nn.relu(images.reshape(len(images), -1) @ params["w"]), state
+
+
+_BACKBONES = {
+  "nnx": lambda: nn.from_nnx(_NnxNet),
+  "linen": lambda: nn.from_linen(_LinenNet()),
+  "bare": lambda: nn.Backbone(_bare_init, _bare_apply),
+}
+
+
+def _programs(backbone, head=None, augment=lambda key, images: images):
+  return training.make_programs(
+    backbone,
+    head or heads.make("sm_taylor", 3),
+    optax.adam(1e-2),
+    input_shape=_SHAPE,
+    preprocess=lambda images: images.astype(jnp.float32) / 255,
+    augment=augment,
+  )
+
+
+@pytest.fixture(name="examples", scope="module")
+def _examples():
+  rng = np.random.default_rng(0)
+  labels = rng.integers(0, 3, 96)
+  images = rng.integers(0, 60, (96, *_SHAPE)).astype(np.uint8)
+  images[np.arange(96), labels] += 150  # The class is a bright row.
+  return images, labels
+
+
+@pytest.mark.parametrize("name", sorted(_BACKBONES))
+def test_one_head_trains_on_any_framework(name, examples):
+  images, labels = examples
+  programs = _programs(_BACKBONES[name]())
+  state = programs.init(0)
+  first = None
+  for epoch in range(15):
+    order = programs.shuffle(state, epoch, 6, 16, 96)
+    state = programs.run_steps(state, images, labels, order, 0, 6)
+    first = float(state.loss_sum) if first is None else first
+  assert int(state.step) == 90
+  assert float(state.loss_sum) < 0.3 * first
+  assert np.mean(np.argmax(programs.predict(state, images), -1) == labels) > 0.95
+
+
+def test_steps_equal_plain_gradient_steps(examples):
+  images, labels = examples
+  backbone, head, optimizer = _BACKBONES["bare"](), heads.make("softmax", 3), optax.adam(1e-2)
+  programs = _programs(backbone, head)
+  state = programs.init(3)
+  params = jax.tree.map(jnp.copy, state.params)
+  order = programs.shuffle(state, 0, 3, 16, 96)
+  state = programs.run_steps(state, images, labels, order, 0, 3)
+
+  def loss(params, batch):
+    x = images[batch].reshape(16, -1) / np.float32(255)
+    hidden = jnp.maximum(x @ params["backbone"]["w"], 0)
+    logits = hidden @ params["head"]["kernel"] + params["head"]["bias"]
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]))
+
+  opt_state = optimizer.init(params)
+  for batch in np.asarray(order):
+    updates, opt_state = optimizer.update(jax.grad(loss)(params, batch), opt_state, params)
+    params = optax.apply_updates(params, updates)
+  for ours, plain in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
+    np.testing.assert_allclose(ours, plain, atol=2e-6)
+
+
+def test_cutting_an_epoch_in_pieces_changes_no_bit(examples):
+  images, labels = examples
+  programs = _programs(
+    _BACKBONES["bare"](), augment=lambda key, x: x + jax.random.randint(key, x.shape, 0, 3, x.dtype)
+  )
+  outcomes = []
+  for pieces in ([(0, 6)], [(0, 1), (1, 4), (4, 6)]):
+    state = programs.init(1)
+    order = programs.shuffle(state, 0, 6, 16, 96)
+    for start, stop in pieces:
+      state = programs.run_steps(state, images, labels, order, start, stop)
+    outcomes.append(state._replace(key=jax.random.key_data(state.key)))
+  jax.tree.map(np.testing.assert_array_equal, *outcomes)
+
+
+def test_a_shuffle_visits_each_example_at_most_once(examples):
+  programs = _programs(_BACKBONES["bare"]())
+  state = programs.init(0)
+  first, second = (np.asarray(programs.shuffle(state, e, 5, 16, 96)) for e in (0, 1))
+  assert first.shape == (5, 16) and len(np.unique(first)) == 80
+  assert np.any(first != second)
+
+
+def test_seeds_differ_and_repeat(examples):
+  programs = _programs(_BACKBONES["nnx"]())
+  same, again, other = (jax.tree.leaves(programs.init(seed).params) for seed in (0, 0, 1))
+  jax.tree.map(np.testing.assert_array_equal, same, again)
+  assert any(np.any(a != b) for a, b in zip(same, other, strict=True))
+
+
+def test_the_first_bad_step_and_the_last_finite_loss_are_kept(examples):
+  images, labels = examples
+  labels = labels.copy()
+  programs = _programs(_BACKBONES["bare"]())
+  state = programs.init(0)
+  order = np.arange(96).reshape(6, 16)
+  labels[40] = 7  # Out of range, so the third batch's loss is NaN.
+  state = programs.run_steps(state, images, labels, order, 0, 6)
+  assert int(state.bad_step) == 2
+  assert np.isfinite(float(state.last_finite_loss))
