@@ -1,0 +1,30 @@
+"""Backbones: networks as pure functions from images to features, and adapters from Flax."""
+
+from softmax_research.nn.activations import ACTIVATIONS, PReLU, make_activation
+from softmax_research.nn.adapters import from_linen, from_nnx
+from softmax_research.nn.backbone import Backbone
+from softmax_research.nn.cnn import CNN
+from softmax_research.nn.convolution import conv
+from softmax_research.nn.layer import KERNEL_INITIALISERS, Layer
+from softmax_research.nn.mlp import MLP
+from softmax_research.nn.pooling import max_pool
+from softmax_research.nn.registry import NETWORKS, Identity, make, network_options
+
+__all__ = [
+  "ACTIVATIONS",
+  "CNN",
+  "KERNEL_INITIALISERS",
+  "MLP",
+  "NETWORKS",
+  "Backbone",
+  "Identity",
+  "Layer",
+  "PReLU",
+  "conv",
+  "from_linen",
+  "from_nnx",
+  "make",
+  "make_activation",
+  "max_pool",
+  "network_options",
+]

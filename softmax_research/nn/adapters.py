@@ -1,0 +1,194 @@
+"""Adapters: Flax modules, NNX and Linen, as backbones of pure functions."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from softmax_research.nn.backbone import Backbone
+
+_Tree = dict[str, Any]
+
+
+def from_nnx(factory: Callable[..., nnx.Module]) -> Backbone:
+  r"""Turn a Flax NNX module into a backbone.
+
+  The module is made anew from its factory wherever its structure is needed, so a backbone holds
+  no arrays, and parameters read from a checkpoint serve without a call of `init`. Variables of
+  type `nnx.Param` are the parameters, all others (batch statistics, say) the state; both are
+  plain nested dictionaries of arrays with string keys. Streams of random numbers are neither:
+  they restart from `key` at each call, so the same key gives the same features.
+
+  Args:
+    factory: `(input_shape, *, rngs) -> module`, as the class of a module or a
+      `functools.partial` of it. The module is called as `module(images, train=train, rngs=rngs)`
+      with those of `train` and `rngs` that it takes; `nnx.Dropout` and `nnx.BatchNorm` also
+      learn of `train` through `module.train()` and `module.eval()`. `rngs` is None without a
+      key.
+
+  Returns:
+    The backbone; its functions can be jitted, differentiated, vmapped and scanned.
+
+  Raises:
+    ValueError: from `apply`, when the parameters do not belong to the module, when features are
+      not `[B, D]`, or when a module with random streams of its own trains without a key.
+
+  Example:
+    >>> import jax
+    >>> from softmax_research.nn import MLP
+    >>> import functools
+    >>> backbone = from_nnx(functools.partial(MLP, widths=(8, 4)))
+    >>> params, state = backbone.init(jax.random.key(0), (28, 28, 1))
+    >>> features, state = backbone.apply(params, state, jax.numpy.ones((2, 28, 28, 1)), train=True)
+    >>> features.shape
+    (2, 4)
+  """
+
+  @functools.lru_cache(maxsize=32)
+  def structure(input_shape):
+    module = nnx.eval_shape(lambda: factory(input_shape, rngs=nnx.Rngs(0)))
+    return _split(module)
+
+  def init(key, input_shape):
+    _, params, _, state = _split(factory(tuple(input_shape), rngs=nnx.Rngs(key)))
+    return _to_dict(params), _to_dict(state)
+
+  def apply(params, state, images, *, train, key=None):
+    graphdef, abstract_params, streams, abstract_state = structure(images.shape[1:])
+    module = nnx.merge(
+      graphdef,
+      _from_dict(abstract_params, params, "params"),
+      _restart(streams, key, train),
+      _from_dict(abstract_state, state, "state"),
+      copy=True,  # Without the copy, nested transformations refuse to update batch statistics.
+    )
+    module.train() if train else module.eval()
+    rngs = None if key is None else nnx.Rngs(key)
+    features = module(images, **_accepted(module.__call__, train=train, rngs=rngs))
+    _check_features(features, images)
+    return features, _to_dict(_split(module)[3])
+
+  return Backbone(init, apply)
+
+
+def from_linen(module: flax.linen.Module) -> Backbone:
+  r"""Turn a Flax Linen module into a backbone.
+
+  The collection `params` holds the parameters, all other collections (`batch_stats`, say) are
+  the state, and are mutable in training alone.
+
+  Args:
+    module: called as `module(images, train=train)` if it takes `train`, else as
+      `module(images)`. Dropout draws from the stream `dropout`.
+
+  Returns:
+    The backbone; its functions can be jitted, differentiated, vmapped and scanned.
+
+  Raises:
+    ValueError: from `apply`, when features are not `[B, D]`.
+
+  Example:
+    >>> import flax.linen
+    >>> import jax
+    >>> backbone = from_linen(flax.linen.Dense(3))
+    >>> params, state = backbone.init(jax.random.key(0), (4,))
+    >>> features, state = backbone.apply(params, state, jax.numpy.ones((2, 4)), train=False)
+    >>> features.shape, state
+    ((2, 3), {})
+  """
+
+  def init(key, input_shape):
+    params_key, dropout_key = jax.random.split(key)
+    variables = module.init(
+      {"params": params_key, "dropout": dropout_key},
+      jnp.zeros((1, *input_shape)),
+      **_accepted(module.__call__, train=False),
+    )
+    variables = flax.core.unfreeze(flax.core.meta.unbox(variables))
+    params = variables.pop("params", {})
+    return params, variables
+
+  def apply(params, state, images, *, train, key=None):
+    features, updated = module.apply(
+      {"params": params, **state},
+      images,
+      **_accepted(module.__call__, train=train),
+      rngs=None if key is None else {"dropout": key},
+      mutable=list(state) if train else [],
+    )
+    _check_features(features, images)
+    return features, {**state, **flax.core.unfreeze(updated)}
+
+  return Backbone(init, apply)
+
+
+def _split(module: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
+  """Return the graph, the parameters, the random streams and the rest."""
+  return nnx.split(module, nnx.Param, nnx.RngState, ...)
+
+
+def _to_dict(state: nnx.State) -> _Tree:
+  """Return the state's arrays in nested dictionaries; positions in a list become strings."""
+  tree: _Tree = {}
+  for path, variable in nnx.to_flat_state(state):
+    *parents, name = map(str, path)
+    node = functools.reduce(lambda node, parent: node.setdefault(parent, {}), parents, tree)
+    node[name] = variable[...]
+  return tree
+
+
+def _from_dict(abstract: nnx.State, tree: Mapping[str, Any], name: str) -> nnx.State:
+  """Return the abstract state with the dictionaries' arrays in the places of its own."""
+  flat = nnx.to_flat_state(abstract)
+  wanted = {"/".join(map(str, path)) for path, _ in flat}
+  given = {
+    "/".join(p.key for p in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+  if wanted != set(given):
+    raise ValueError(
+      f"Got {name} of another backbone: missing {sorted(wanted - set(given))}, unexpected "
+      f"{sorted(set(given) - wanted)}. Pass what this backbone's init returned."
+    )
+  return nnx.from_flat_state(
+    [(path, _replace(leaf, given["/".join(map(str, path))])) for path, leaf in flat]
+  )
+
+
+def _replace(leaf: Any, value: jax.Array) -> Any:
+  """Return the variable with the value; what is no variable is the value itself."""
+  return leaf.replace(value) if isinstance(leaf, nnx.Variable) else value
+
+
+def _restart(streams: nnx.State, key: jax.Array | None, train: bool) -> nnx.State:
+  """Return the module's own random streams, restarted from the key, no two of them alike."""
+  flat = nnx.to_flat_state(streams)
+  if flat and train and key is None:
+    raise ValueError("Got key=None for a module that draws random numbers; pass a key to train.")
+  key = jax.random.key(0) if key is None else key  # Evaluation draws nothing.
+  restarted = []
+  for index, (path, variable) in enumerate(flat):
+    counts = isinstance(variable, nnx.RngCount)
+    value = jnp.zeros((), jnp.uint32) if counts else jax.random.fold_in(key, index)
+    restarted.append((path, _replace(variable, value)))
+  return nnx.from_flat_state(restarted)
+
+
+def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+  """Return those of the arguments that the function takes."""
+  parameters = inspect.signature(function).parameters
+  if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    return arguments
+  return {name: value for name, value in arguments.items() if name in parameters}
+
+
+def _check_features(features: jax.Array, images: jax.Array) -> None:
+  if features.ndim != 2 or features.shape[0] != images.shape[0]:
+    raise ValueError(
+      f"Got features of shape {features.shape} for {images.shape[0]} images; a backbone returns "
+      "[B, D]. Flatten or average the network's last output."
+    )

@@ -1,0 +1,197 @@
+"""CNN: stages of convolutions given as data, then dense layers."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from softmax_research.nn.convolution import conv
+from softmax_research.nn.layer import Layer, kernel_initialiser
+from softmax_research.nn.shapes import check_floating, check_size, check_sizes
+
+
+class CNN(nnx.Module):
+  r"""Stack stages of convolutions, each ended by max pooling and dropout, then dense layers.
+
+  A stage is a tuple of its convolutions' numbers of filters. `kernel`, `pool` and `dropout` hold
+  for all stages, or are sequences with one value a stage. So the papers' VGG-like nets are plain
+  data: ten convolutions of 64 filters for MNIST are `stages=((64,) * 4, (64,) * 3, (64,) * 3),
+  dense=(256,)`.
+
+  Args:
+    input_shape: `(H, W, C)` of one image.
+    stages: for each stage, the filters of its convolutions; `((32, 32), (64, 64))`, say.
+    dense: sizes of the dense layers after the stages; may be empty.
+    kernel: the kernels' size.
+    pool: window of the max pooling at a stage's end, rows and columns left over are dropped; 1
+      for none.
+    padding: `"same"` or `"valid"`.
+    activation: `relu`, `tanh`, `sigmoid`, `leaky_relu`, `elu`, `gelu` or `prelu`.
+    batch_norm: False, `"before"` (or True) or `"after"` the activation; of every layer.
+    dropout: the fraction of a stage's outputs set to zero in training.
+    dense_dropout: the same for every dense layer.
+    linear_features: leave the last dense layer linear, without norm or dropout, as in the papers
+      that draw features in the plane.
+    global_average_pool: average the last stage's maps over positions rather than flatten them.
+    kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
+    axis_name: the mapped axis of `jax.pmap` over which batch statistics are averaged.
+    rngs: keys for the parameters.
+
+  Raises:
+    ValueError: a name is unknown, a number out of range, or the images too small for the stages.
+
+  Example:
+    >>> net = CNN((28, 28, 1), stages=((32,), (64,)), dense=(256,), rngs=nnx.Rngs(0))
+    >>> net(jax.numpy.ones((2, 28, 28, 1)), train=False).shape
+    (2, 256)
+    >>> net.maps(jax.numpy.ones((2, 28, 28, 1)), train=False).shape
+    (2, 7, 7, 64)
+  """
+
+  def __init__(
+    self,
+    input_shape: Sequence[int],
+    *,
+    stages: Sequence[Sequence[int]] = ((32,), (64,)),
+    dense: Sequence[int] = (256,),
+    kernel: int | Sequence[int] = 3,
+    pool: int | Sequence[int] = 2,
+    padding: str = "same",
+    activation: str = "relu",
+    batch_norm: bool | str = False,
+    dropout: float | Sequence[float] = 0.0,
+    dense_dropout: float = 0.0,
+    linear_features: bool = False,
+    global_average_pool: bool = False,
+    kernel_init: str = "he_normal",
+    axis_name: str | None = None,
+    rngs: nnx.Rngs,
+  ):
+    plan, (height, width, channels) = _plan(input_shape, stages, kernel, pool, dropout, padding)
+    initialiser = kernel_initialiser(kernel_init)
+    common = {"batch_norm": batch_norm, "axis_name": axis_name, "rngs": rngs}
+    self.convolutions = nnx.List(
+      [
+        Layer(
+          nnx.Conv(
+            layer.channels,
+            layer.filters,
+            (layer.kernel, layer.kernel),
+            padding=padding.upper(),
+            use_bias=False,
+            kernel_init=initialiser,
+            conv_general_dilated=conv,
+            rngs=rngs,
+          ),
+          layer.filters,
+          activation=activation,
+          pool=layer.pool,
+          dropout=layer.dropout,
+          **common,
+        )
+        for layer in plan
+      ]
+    )
+    self.global_average_pool = global_average_pool
+    fan_in = channels if global_average_pool else height * width * channels
+    self.dense = nnx.List([])
+    for index, width in enumerate(check_sizes("dense", dense) if dense else ()):
+      linear = nnx.Linear(fan_in, width, use_bias=False, kernel_init=initialiser, rngs=rngs)
+      if linear_features and index == len(dense) - 1:
+        self.dense.append(Layer(linear, width, activation=None, rngs=rngs))
+      else:
+        self.dense.append(
+          Layer(linear, width, activation=activation, dropout=dense_dropout, **common)
+        )
+      fan_in = width
+
+  def maps(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    """Return the last stage's maps.
+
+    Args:
+      images: `[B, H, W, C]`.
+      train: use the batch's statistics and dropout.
+      rngs: keys for dropout.
+
+    Returns:
+      Maps `[B, H', W', F]`.
+    """
+    check_floating(images)
+    for layer in self.convolutions:
+      images = layer(images, train=train, rngs=rngs)
+    return images
+
+  def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    maps = self.maps(images, train=train, rngs=rngs)
+    if self.global_average_pool:
+      features = maps.mean(axis=(1, 2))
+    else:
+      features = maps.reshape(maps.shape[0], -1)
+    for layer in self.dense:
+      features = layer(features, train=train, rngs=rngs)
+    return features
+
+
+class _Convolution(NamedTuple):
+  channels: int
+  filters: int
+  kernel: int
+  pool: int
+  dropout: float
+
+
+def _plan(
+  input_shape: Sequence[int],
+  stages: Any,
+  kernel: Any,
+  pool: Any,
+  dropout: Any,
+  padding: str,
+) -> tuple[list[_Convolution], tuple[int, int, int]]:
+  """Return the convolutions one by one and the shape of the last maps."""
+  if len(input_shape) != 3:
+    raise ValueError(
+      f"Got inputs of shape {tuple(input_shape)}; a CNN takes images (height, width, channels). "
+      "Use the MLP for other inputs."
+    )
+  if padding not in ("same", "valid"):
+    raise ValueError(f"Got padding={padding!r}; pass 'same' or 'valid'.")
+  if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages:
+    raise ValueError(f"Got stages={stages!r}; pass at least one stage, as ((32, 32), (64, 64)).")
+  height, width, channels = input_shape
+  plan = []
+  for filters, size, window, rate in zip(
+    [check_sizes("stages", stage) for stage in stages],
+    _per_stage("kernel", kernel, len(stages)),
+    _per_stage("pool", pool, len(stages)),
+    _per_stage("dropout", dropout, len(stages)),
+    strict=True,
+  ):
+    check_size("kernel", size)
+    check_size("pool", window)
+    for index, features in enumerate(filters):
+      last = index == len(filters) - 1
+      plan.append(
+        _Convolution(channels, features, size, window if last else 1, rate if last else 0.0)
+      )
+      channels = features
+    shrink = len(filters) * (size - 1) if padding == "valid" else 0
+    height, width = (height - shrink) // window, (width - shrink) // window
+    if min(height, width) < 1:
+      raise ValueError(
+        f"Got images of {input_shape[0]} by {input_shape[1]}, too small for stages={stages} with "
+        f"kernel={kernel}, pool={pool} and padding={padding!r}; take away a stage or its pooling."
+      )
+  return plan, (height, width, channels)
+
+
+def _per_stage(name: str, value: Any, num_stages: int) -> tuple[Any, ...]:
+  if not isinstance(value, Sequence) or isinstance(value, str):
+    return (value,) * num_stages
+  if len(value) != num_stages:
+    raise ValueError(
+      f"Got {len(value)} values in {name}={value!r} for {num_stages} stages; pass one value for "
+      "all stages or one for each."
+    )
+  return tuple(value)

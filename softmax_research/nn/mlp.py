@@ -1,0 +1,73 @@
+"""MLP: dense layers on flattened inputs."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+from flax import nnx
+
+from softmax_research.nn.layer import Layer, kernel_initialiser
+from softmax_research.nn.shapes import check_floating, check_sizes
+
+
+class MLP(nnx.Module):
+  r"""Stack dense layers on flattened inputs.
+
+  .. math:: x_{l+1} = \mathrm{dropout}(\sigma(\mathrm{norm}(x_l W_l + b_l)))
+
+  Args:
+    input_shape: shape of one input; a sequence of any length, flattened.
+    widths: the layers' sizes; the last is the number of features.
+    activation: `relu`, `tanh`, `sigmoid`, `leaky_relu`, `elu`, `gelu` or `prelu`.
+    dropout: the fraction of every layer's outputs set to zero in training.
+    batch_norm: False, `"before"` (or True) or `"after"` the activation.
+    kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
+    axis_name: the mapped axis of `jax.pmap` over which batch statistics are averaged.
+    rngs: keys for the parameters.
+
+  Raises:
+    ValueError: a name is unknown or a number out of range.
+
+  Example:
+    >>> net = MLP((28, 28, 1), widths=(512, 256), rngs=nnx.Rngs(0))
+    >>> net(jax.numpy.ones((2, 28, 28, 1)), train=False).shape
+    (2, 256)
+  """
+
+  def __init__(
+    self,
+    input_shape: Sequence[int],
+    *,
+    widths: Sequence[int] = (512, 512),
+    activation: str = "relu",
+    dropout: float = 0.0,
+    batch_norm: bool | str = False,
+    kernel_init: str = "he_normal",
+    axis_name: str | None = None,
+    rngs: nnx.Rngs,
+  ):
+    widths = check_sizes("widths", widths)
+    sizes = (math.prod(input_shape), *widths)
+    initialiser = kernel_initialiser(kernel_init)
+    self.layers = nnx.List(
+      [
+        Layer(
+          nnx.Linear(fan_in, fan_out, use_bias=False, kernel_init=initialiser, rngs=rngs),
+          fan_out,
+          activation=activation,
+          batch_norm=batch_norm,
+          dropout=dropout,
+          axis_name=axis_name,
+          rngs=rngs,
+        )
+        for fan_in, fan_out in itertools.pairwise(sizes)
+      ]
+    )
+
+  def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    check_floating(images)
+    features = images.reshape(images.shape[0], -1)
+    for layer in self.layers:
+      features = layer(features, train=train, rngs=rngs)
+    return features

@@ -1,0 +1,196 @@
+"""One head trains on an NNX module, a Linen module and a bare JAX function alike."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from softmax_research import heads
+from softmax_research.nn import Backbone, from_linen, from_nnx, make
+
+
+class NnxNet(nnx.Module):
+  """Lists, batch norm, and dropout with random streams of its own."""
+
+  def __init__(self, input_shape, *, rate=0.5, rngs):
+    self.layers = nnx.List(
+      [
+        nnx.Linear(input_shape[0], 16, rngs=rngs),
+        nnx.Linear(16, 8, rngs=rngs),
+      ]
+    )
+    self.norm = nnx.BatchNorm(16, rngs=rngs)
+    self.first = nnx.Dropout(rate, rngs=rngs)
+    self.second = nnx.Dropout(rate, rngs=rngs)
+
+  def __call__(self, inputs):
+    hidden = self.norm(nnx.relu(self.layers[0](inputs)))
+    return self.second(self.layers[1](self.first(hidden)))
+
+
+class LinenNet(nn.Module):
+  """Batch norm and dropout, told whether it trains."""
+
+  rate: float = 0.5
+
+  @nn.compact
+  def __call__(self, inputs, train):
+    hidden = nn.relu(nn.Dense(16)(inputs))
+    hidden = nn.BatchNorm(use_running_average=not train)(hidden)
+    return nn.Dropout(self.rate, deterministic=not train)(nn.Dense(8)(hidden))
+
+
+def _bare():
+  def init(key, input_shape):
+    return {"kernel": jax.random.normal(key, (*input_shape, 8))}, {}
+
+  def apply(params, state, images, *, train, key=None):
+    return jnp.tanh(images @ params["kernel"]), state
+
+  return Backbone(init, apply)
+
+
+BACKBONES = {
+  "nnx": lambda: from_nnx(NnxNet),
+  "linen": lambda: from_linen(LinenNet()),
+  "bare": _bare,
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+  labels = np.arange(48) % 3
+  centres = 2 * np.eye(3, 4)
+  inputs = centres[labels] + 0.1 * np.random.default_rng(1).normal(size=(48, 4))
+  return jnp.asarray(inputs, jnp.float32), jnp.asarray(labels)
+
+
+def _train(backbone, data, seed, steps=60):
+  """Train under scan; return accuracy, losses, parameters and state."""
+  inputs, labels = data
+  head = heads.dense(3)
+  key = jax.random.key(seed)
+  params, state = backbone.init(key, (4,))
+  params = (params, head.init(key, 8))
+
+  def loss_fn(params, state, key):
+    features, state = backbone.apply(params[0], state, inputs, train=True, key=key)
+    return head.loss(params[1], features, labels).mean(), state
+
+  def step(carry, key):
+    params, state = carry
+    (loss, state), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, state, key)
+    return (jax.tree.map(lambda p, g: p - 0.3 * g, params, grads), state), loss
+
+  (params, state), losses = jax.lax.scan(step, (params, state), jax.random.split(key, steps))
+  features, unchanged = backbone.apply(params[0], state, inputs, train=False)
+  predictions = jnp.argmax(head.log_prob(params[1], features), axis=-1)
+  return jnp.mean(predictions == labels), losses, params, state, unchanged
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_same_head_trains_on_every_backbone(name, data):
+  backbone = BACKBONES[name]()
+  train = jax.jit(functools.partial(_train, backbone, data))
+  accuracy, losses, params, state, unchanged = train(0)
+  assert accuracy == 1.0
+  assert losses[-10:].mean() < 0.5 * losses[0]
+  jax.tree.map(np.testing.assert_array_equal, state, unchanged)
+  for tree in (params, state):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+      assert isinstance(leaf, jax.Array)
+      assert jnp.issubdtype(leaf.dtype, jnp.floating)
+      keys = [p for p in path if not isinstance(p, jax.tree_util.SequenceKey)]
+      assert all(type(p.key) is str for p in keys)
+  # The same seed again, beside another one under vmap and under map.
+  alone = [losses, train(1)[1]]
+  for mapped in (jax.vmap(train), functools.partial(jax.lax.map, train)):
+    together = mapped(jnp.arange(2))[1]
+    np.testing.assert_allclose(together, jnp.stack(alone), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["nnx", "linen"])
+def test_batch_statistics_move_in_training_alone(name, data):
+  backbone = BACKBONES[name]()
+  params, state = backbone.init(jax.random.key(0), (4,))
+  apply = jax.jit(backbone.apply, static_argnames="train")
+  _, trained = apply(params, state, data[0], train=True, key=jax.random.key(1))
+  _, evaluated = apply(params, state, data[0], train=False)
+  jax.tree.map(np.testing.assert_array_equal, evaluated, state)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), trained, state)
+  assert all(jax.tree.leaves(moved)) and jax.tree.leaves(moved)
+
+
+@pytest.mark.parametrize("name", ["nnx", "linen"])
+def test_dropout_depends_on_the_key_alone(name, data):
+  backbone = BACKBONES[name]()
+  params, state = backbone.init(jax.random.key(0), (4,))
+  outputs = [
+    backbone.apply(params, state, data[0], train=True, key=jax.random.key(seed))[0]
+    for seed in (1, 1, 2)
+  ]
+  np.testing.assert_array_equal(outputs[0], outputs[1])
+  assert (outputs[0] != outputs[2]).any()
+
+
+def test_random_streams_of_one_module_differ():
+  class Twice(nnx.Module):
+    def __init__(self, input_shape, *, rngs):
+      self.first, self.second = nnx.Dropout(0.5, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, inputs):
+      return jnp.concatenate([self.first(inputs), self.second(inputs)], axis=-1)
+
+  backbone = from_nnx(Twice)
+  features, _ = backbone.apply({}, {}, jnp.ones((2, 64)), train=True, key=jax.random.key(0))
+  assert (features[:, :64] != features[:, 64:]).any()
+
+
+def test_the_same_seed_gives_the_same_parameters():
+  for name in BACKBONES:
+    backbone = BACKBONES[name]()
+    first, second, other = (backbone.init(jax.random.key(s), (4,))[0] for s in (3, 3, 4))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), first, other)))
+
+
+def test_linen_modules_without_train_and_with_boxed_parameters():
+  dense = nn.Dense(3, kernel_init=nn.with_partitioning(nn.initializers.ones, (None, "model")))
+  backbone = from_linen(dense)
+  params, state = backbone.init(jax.random.key(0), (4,))
+  assert type(params) is dict and state == {}
+  features, _ = backbone.apply(params, state, jnp.ones((2, 4)), train=True)
+  np.testing.assert_allclose(features, 4 * np.ones((2, 3)))
+
+
+def test_arrays_outside_variables_are_state():
+  class Shifted(nnx.Module):
+    def __init__(self, input_shape, *, rngs):
+      self.shift = nnx.data(jnp.arange(4.0))
+
+    def __call__(self, inputs):
+      return inputs + self.shift
+
+  backbone = from_nnx(Shifted)
+  params, state = backbone.init(jax.random.key(0), (4,))
+  assert params == {} and list(state) == ["shift"]
+  features, _ = backbone.apply(params, state, jnp.zeros((1, 4)), train=False)
+  np.testing.assert_array_equal(features[0], np.arange(4))
+
+
+def test_bad_calls_say_what_to_do(data):
+  backbone = from_nnx(NnxNet)
+  params, state = backbone.init(jax.random.key(0), (4,))
+  with pytest.raises(ValueError, match="pass a key"):
+    backbone.apply(params, state, data[0], train=True)
+  other, _ = make("mlp", widths=(3,)).init(jax.random.key(0), (4,))
+  with pytest.raises(ValueError, match=r"another backbone.*layers/0/linear/kernel"):
+    backbone.apply(other, state, data[0], train=False)
+  images = from_linen(nn.Conv(2, (3, 3)))
+  params, state = images.init(jax.random.key(0), (4, 4, 1))
+  with pytest.raises(ValueError, match=r"\[B, D\]"):
+    images.apply(params, state, jnp.ones((2, 4, 4, 1)), train=False)

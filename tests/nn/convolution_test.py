@@ -1,0 +1,145 @@
+"""The patches form against the library's convolution: values, gradients, batching."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from softmax_research.nn import conv
+
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+SHAPES = [(6, 6, 1, 4), (7, 5, 3, 2), (5, 8, 4, 5)]
+
+
+def _arrays(size, shape, batch=3):
+  height, width, channels, filters = shape
+  rng = np.random.default_rng(size)
+  images = rng.normal(size=(batch, height, width, channels))
+  kernel = rng.normal(size=(size, size, channels, filters))
+  return images, kernel
+
+
+def _ours(padding):
+  return functools.partial(conv, window_strides=(1, 1), padding=padding, dimension_numbers=NUMBERS)
+
+
+def _library(padding):
+  return functools.partial(
+    lax.conv_general_dilated, window_strides=(1, 1), padding=padding, dimension_numbers=NUMBERS
+  )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 3))])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_values_and_gradients_are_the_librarys(size, padding, shape):
+  with jax.enable_x64(True):
+    arrays = _arrays(size, shape)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(function, images, kernel):
+      outputs, pullback = jax.vjp(function, images, kernel)
+      return outputs, pullback(jnp.cos(outputs))
+
+    actual, expected = run(_ours(padding), *arrays), run(_library(padding), *arrays)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-11), actual, expected
+    )
+
+
+def test_second_derivatives_are_the_librarys():
+  with jax.enable_x64(True):
+    images, kernel = _arrays(3, SHAPES[1])
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def curvature(function, images, kernel):
+      def slope(images, kernel):
+        grads = jax.grad(lambda *a: jnp.sin(function(*a)).sum(), argnums=(0, 1))(images, kernel)
+        return sum(jnp.vdot(jnp.cos(g), g) for g in grads)
+
+      return jax.grad(slope, argnums=(0, 1))(images, kernel)
+
+    actual, expected = (curvature(f("SAME"), images, kernel) for f in (_ours, _library))
+    for a, b in zip(actual, expected, strict=True):
+      np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_gradients_under_vmap_are_the_librarys(axes):
+  images, kernel = _arrays(3, SHAPES[2])
+  stacked = (
+    jnp.stack([images, 2 * images]) if axes[0] == 0 else images,
+    jnp.stack([kernel, 3 * kernel]) if axes[1] == 0 else kernel,
+  )
+
+  def grads(function):
+    loss = lambda images, kernel: jnp.sin(function(images, kernel)).sum()  # noqa: E731
+    return jax.jit(jax.vmap(jax.grad(loss, argnums=(0, 1)), in_axes=axes))(*stacked)
+
+  for a, b in zip(grads(_ours("SAME")), grads(_library("SAME")), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_the_form_on_cpu_has_no_library_convolution():
+  images, kernel = _arrays(3, SHAPES[1])
+  lowered = jax.jit(jax.grad(lambda *a: _ours("SAME")(*a).sum(), argnums=(0, 1)))
+  text = lowered.trace(images, kernel).lower(lowering_platforms=("cpu",)).as_text()
+  assert "stablehlo.convolution" not in text
+  text = lowered.trace(images, kernel).lower(lowering_platforms=("cuda",)).as_text()
+  assert "stablehlo.convolution" in text
+
+
+@pytest.mark.parametrize(
+  ("options", "channels"),
+  [
+    ({"window_strides": (2, 2)}, 4),
+    ({"window_strides": (1, 1), "rhs_dilation": (2, 2)}, 4),
+    ({"window_strides": (1, 1), "lhs_dilation": (2, 1), "padding": ((1, 1), (0, 0))}, 4),
+    ({"window_strides": (1, 1), "feature_group_count": 2}, 2),
+    ({"window_strides": (1, 1), "precision": lax.Precision.HIGHEST}, 4),
+  ],
+)
+def test_other_cases_take_the_librarys_form(options, channels):
+  images, kernel = _arrays(3, SHAPES[2])
+  kernel = kernel[:, :, :channels, :4]
+  options = {"padding": "SAME", "dimension_numbers": NUMBERS} | options
+  np.testing.assert_array_equal(
+    conv(images, kernel, **options), lax.conv_general_dilated(images, kernel, **options)
+  )
+
+
+def test_other_layouts_take_the_librarys_form():
+  images, kernel = _arrays(3, SHAPES[2])
+  images = images.transpose(0, 3, 1, 2)
+  options = {"padding": "SAME", "dimension_numbers": ("NCHW", "HWIO", "NCHW")}
+  np.testing.assert_array_equal(
+    conv(images, kernel, (1, 1), **options),
+    lax.conv_general_dilated(images, kernel, (1, 1), **options),
+  )
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_flax_layer_takes_it(padding):
+  outputs = [
+    nnx.Conv(2, 3, (3, 3), padding=padding, rngs=nnx.Rngs(0), **options)(jnp.ones((2, 6, 6, 2)))
+    for options in ({}, {"conv_general_dilated": conv})
+  ]
+  np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
+
+
+def test_bfloat16_keeps_its_type_and_sums_in_float32():
+  images, kernel = (jnp.asarray(a, jnp.bfloat16) for a in _arrays(3, (6, 6, 16, 4)))
+  outputs = _ours("SAME")(images, kernel)
+  exact = _library("SAME")(images.astype(jnp.float32), kernel.astype(jnp.float32))
+  assert outputs.dtype == jnp.bfloat16
+  # One rounding to 8 bits; sums in bfloat16 would be off by many times that.
+  np.testing.assert_allclose(outputs.astype(jnp.float32), exact, rtol=2**-8, atol=1e-4)
+
+
+def test_sizes_that_leave_nothing_are_the_librarys_too():
+  images, kernel = np.ones((1, 2, 2, 1)), np.ones((3, 3, 1, 1))
+  assert _ours("VALID")(images, kernel).shape == _library("VALID")(images, kernel).shape

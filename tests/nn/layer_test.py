@@ -1,0 +1,133 @@
+"""A layer against PyTorch's modules in the same order."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from softmax_research.nn import KERNEL_INITIALISERS, Layer
+from softmax_research.nn.layer import kernel_initialiser
+
+INPUTS = np.random.default_rng(0).normal(1.0, 2.0, size=(8, 6, 6, 3)).astype(np.float32)
+
+
+class Scale(nnx.Module):
+  """A linear map that can turn the order of its inputs round."""
+
+  def __init__(self):
+    self.scale = nnx.Param(jnp.array([1.0, -2.0, 0.5]))
+
+  def __call__(self, inputs):
+    return inputs * self.scale[...]
+
+
+def _peer(torch, activation, batch_norm):
+  activations = {
+    "relu": torch.nn.ReLU,
+    "tanh": torch.nn.Tanh,
+    "prelu": lambda: torch.nn.PReLU(3),
+    "gelu": lambda: torch.nn.GELU(approximate="tanh"),
+    None: torch.nn.Identity,
+  }
+  parts = [activations[activation]()]
+  if batch_norm:
+    parts.insert(0 if batch_norm == "before" else 1, torch.nn.BatchNorm2d(3))
+  return torch.nn.Sequential(*parts, torch.nn.MaxPool2d(2))
+
+
+@pytest.mark.parametrize("batch_norm", [False, "before", "after"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "prelu", "gelu", None])
+def test_outputs_and_gradients_are_pytorchs(activation, batch_norm):
+  torch = pytest.importorskip("torch")
+  peer = _peer(torch, activation, batch_norm)
+  layer = Layer(Scale(), 3, activation=activation, batch_norm=batch_norm, pool=2, rngs=nnx.Rngs(0))
+  if batch_norm:  # A negative scale: pooling and norm must not change places.
+    scale = np.array([1.5, -1.0, 0.5], np.float32)
+    layer.norm.scale[...] = jnp.asarray(scale)
+    peer[0 if batch_norm == "before" else 1].weight.data = torch.tensor(scale)
+  graph, params, rest = nnx.split(layer, nnx.Param, ...)
+
+  def run(params, inputs):
+    layer = nnx.merge(graph, params, rest, copy=True)
+    outputs = layer(inputs, train=True)
+    return (outputs**2).sum(), (outputs, nnx.state(layer, nnx.BatchStat))
+
+  (_, (outputs, stats)), grads = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))(
+    params, INPUTS
+  )
+  inputs = torch.tensor(INPUTS, requires_grad=True)
+  scaled = inputs * torch.tensor([1.0, -2.0, 0.5])
+  expected = peer(scaled.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+  (expected**2).sum().backward()
+  np.testing.assert_allclose(outputs, expected.detach(), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(grads[1], inputs.grad, rtol=1e-3, atol=1e-4)
+  if batch_norm:
+    norm = peer[0 if batch_norm == "before" else 1]
+    np.testing.assert_allclose(
+      grads[0]["norm"]["scale"][...], norm.weight.grad, rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_allclose(grads[0]["norm"]["bias"][...], norm.bias.grad, rtol=1e-3, atol=1e-3)
+    # PyTorch's running variance takes the unbiased one, ours (as Flax's) the biased.
+    count = INPUTS[..., 0].size
+    variance = 0.9 + (norm.running_var - 0.9) * (count - 1) / count
+    np.testing.assert_allclose(stats["norm"]["mean"][...], norm.running_mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(stats["norm"]["var"][...], variance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_norm", ["before", "after"])
+def test_evaluation_uses_the_running_statistics(batch_norm):
+  layer = Layer(Scale(), 3, batch_norm=batch_norm, rngs=nnx.Rngs(0))
+  layer.norm.mean[...], layer.norm.var[...] = jnp.ones(3), jnp.full(3, 4.0)
+  outputs = layer(INPUTS, train=False)
+  scaled = INPUTS * np.array([1.0, -2.0, 0.5], np.float32)
+  normalise = lambda x: (x - 1) / np.sqrt(4 + 1e-5)  # noqa: E731
+  relu = lambda x: np.maximum(x, 0)  # noqa: E731
+  order = (normalise, relu) if batch_norm == "before" else (relu, normalise)
+  np.testing.assert_allclose(outputs, order[1](order[0](scaled)), rtol=1e-5, atol=1e-6)
+  np.testing.assert_array_equal(layer.norm.mean[...], jnp.ones(3))
+
+
+def test_dropout_keeps_the_mean_and_draws_by_key():
+  layer = Layer(lambda x: x, 256, activation=None, dropout=0.3, rngs=nnx.Rngs(0))
+  inputs = jnp.ones((64, 256))
+  outputs = layer(inputs, train=True, rngs=nnx.Rngs(1))
+  zero = outputs == 0
+  assert abs(zero.mean() - 0.3) < 0.015  # Four standard errors of a mean over 16384.
+  np.testing.assert_allclose(outputs[~zero], 1 / 0.7, rtol=1e-6)
+  np.testing.assert_array_equal(layer(inputs, train=True, rngs=nnx.Rngs(1)), outputs)
+  assert (layer(inputs, train=True, rngs=nnx.Rngs(2)) != outputs).any()
+  np.testing.assert_array_equal(layer(inputs, train=False), inputs)
+  gradient = jax.grad(lambda x: layer(x, train=True, rngs=nnx.Rngs(1)).sum())(inputs)
+  np.testing.assert_array_equal(gradient, outputs)
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"batch_norm": "both"}, "'before'.*'after'"),
+    ({"batch_norm": 2}, "pass False"),
+    ({"dropout": 1.0}, r"\[0, 1\)"),
+    ({"dropout": -0.1}, r"\[0, 1\)"),
+    ({"activation": "step"}, "names are"),
+  ],
+)
+def test_bad_options_say_what_to_pass(options, message):
+  with pytest.raises(ValueError, match=message):
+    Layer(Scale(), 3, rngs=nnx.Rngs(0), **options)
+
+
+@pytest.mark.parametrize("name", KERNEL_INITIALISERS)
+def test_initialisers_have_their_variance(name):
+  fan_in, fan_out = 300, 100
+  kernel = kernel_initialiser(name)(jax.random.key(0), (fan_in, fan_out), jnp.float32)
+  scale, distribution = name.split("_")
+  variance = {"he": 2 / fan_in, "lecun": 1 / fan_in, "glorot": 2 / (fan_in + fan_out)}[scale]
+  np.testing.assert_allclose(kernel.var(), variance, rtol=0.05)
+  # A uniform variable never leaves sqrt(3) standard deviations; the truncated normal does.
+  assert (jnp.abs(kernel).max() > 1.8 * np.sqrt(variance)) == (distribution == "normal")
+
+
+def test_an_unknown_initialiser_lists_the_names():
+  with pytest.raises(ValueError, match=r"glorot_normal.*he_uniform"):
+    kernel_initialiser("xavier")

@@ -1,0 +1,57 @@
+"""Max pooling against the library's `reduce_window`."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from softmax_research.nn import max_pool
+
+
+def _library(images, window):
+  return lax.reduce_window(
+    images, -jnp.inf, lax.max, (1, window, window, 1), (1, window, window, 1), "VALID"
+  )
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(
+  ("height", "width", "window"), [(6, 6, 2), (7, 5, 2), (9, 8, 3), (4, 4, 1)]
+)
+def test_values_and_gradients_are_the_librarys(height, width, window, ties):
+  images = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
+  images = np.round(images) if ties else images  # Rounded, most windows hold equal values.
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def run(function, images):
+    outputs, pullback = jax.vjp(functools.partial(function, window=window), images)
+    weights = jnp.arange(1.0, outputs.size + 1).reshape(outputs.shape)
+    return outputs, pullback(weights)[0]
+
+  actual, expected = run(max_pool, images), run(_library, images)
+  np.testing.assert_array_equal(actual[0], expected[0])
+  np.testing.assert_array_equal(actual[1], expected[1])
+
+
+def test_batching_is_a_loop():
+  images = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2, 5, 4, 2)))
+  grad = jax.grad(lambda x: (max_pool(x, 2) ** 3).sum())
+  np.testing.assert_array_equal(jax.vmap(grad)(images), jnp.stack([grad(x) for x in images]))
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_nan_in_any_position_is_passed_on(position):
+  images = np.zeros(4, np.float32)
+  images[position] = np.nan
+  assert jnp.isnan(max_pool(images.reshape(1, 2, 2, 1), 2)).all()
+
+
+def test_second_derivatives():
+  with jax.enable_x64(True):
+    images = np.random.default_rng(2).normal(size=(1, 4, 4, 1))
+    square = lambda x: (max_pool(x, 2) ** 2).sum()  # noqa: E731
+    hessian = jax.hessian(square)(images).reshape(16, 16)
+    np.testing.assert_allclose(hessian, 2 * np.diag((jax.grad(square)(images) != 0).ravel()))
