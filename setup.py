@@ -50,7 +50,7 @@ setuptools.setup(
             "import-linter>=2.1",
             "ruff>=0.8",
         ],
-        "docs": ["sphinx>=8", "furo", "latex2mathml>=3.77"],
+        "docs": ["sphinx>=8.2", "furo>=2024.8", "math-core>=0.9,<0.10", "ziamath>=0.13"],
         "peers": ["torch==2.13.0"],
     },
 )

@@ -1,0 +1,37 @@
+"""The arrows of the floor plan: who may import whom, and what an import must not pull in."""
+
+import pathlib
+import subprocess
+import sys
+
+from importlinter.cli import lint_imports
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def test_imports_go_down_the_floors(monkeypatch, capfd):
+  monkeypatch.chdir(_ROOT)
+  status = lint_imports(config_filename="pyproject.toml", no_cache=True, no_logo=True)
+  assert status == 0, capfd.readouterr().out
+
+
+def _loaded(statement):
+  """Returns the top-level names of the modules that a fresh interpreter holds after a statement."""
+  names = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+  command = [sys.executable, "-c", f"{statement}; {names}"]
+  run = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
+  return set(run.stdout.split())
+
+
+def test_the_library_imports_only_what_it_computes_with():
+  slow = {"tensorflow", "tensorflow_datasets", "torch", "flax", "optax", "matplotlib"}
+  slow |= {"sklearn", "pandas", "orbax", "rich", "tensorboardX", "ml_collections"}
+  loaded = _loaded("import softmax_research")
+  assert "jax" in loaded
+  assert not slow & loaded
+
+
+def test_models_data_and_training_load_no_tensorflow_and_no_plotting():
+  loaded = _loaded("from softmax_research import data, nn, training")
+  assert "flax" in loaded
+  assert not {"tensorflow", "tensorflow_datasets", "torch", "matplotlib", "pandas"} & loaded
