@@ -1,0 +1,31 @@
+"""Datasets in memory: loading, splitting, standardising and augmenting them."""
+
+from softmax_research.data import augment
+from softmax_research.data.augment import random_crop, random_flip
+from softmax_research.data.cache import cache_directory
+from softmax_research.data.dataset import Dataset, DataUnavailableError, Split, check_dataset
+from softmax_research.data.embedded import digits, spiral
+from softmax_research.data.sources import NAMES, load
+from softmax_research.data.splits import split_train_validation, stratified_sample
+from softmax_research.data.standardisation import channel_statistics, standardise
+from softmax_research.data.tfds_images import load_tfds_images
+
+__all__ = [
+    "NAMES",
+    "DataUnavailableError",
+    "Dataset",
+    "Split",
+    "augment",
+    "cache_directory",
+    "channel_statistics",
+    "check_dataset",
+    "digits",
+    "load",
+    "load_tfds_images",
+    "random_crop",
+    "random_flip",
+    "spiral",
+    "split_train_validation",
+    "standardise",
+    "stratified_sample",
+]

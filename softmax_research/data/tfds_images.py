@@ -1,0 +1,149 @@
+"""Image datasets of TensorFlow Datasets, decoded once into arrays.
+
+Reading a prepared dataset (``array_record`` files) needs no TensorFlow; preparing one, on first
+use, does. Once the arrays are in the cache, nothing of TFDS is imported any more.
+"""
+
+import functools
+import importlib.util
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from softmax_research.data.cache import cache_directory, load_or_build
+from softmax_research.data.dataset import Dataset, DataUnavailableError, Split
+
+_INSTALL = 'pip install "softmax_research[tfds]"'
+# Records read in one call: TFDS spends most of a single read on scheduling it. MNIST decodes in
+# 5 to 9 s in blocks and in 16 to 22 s one by one; threads gain nothing, decoding holds the GIL.
+_BLOCK = 1000
+
+
+def load_tfds_images(
+    name: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+  """Load an image classification dataset of TFDS: from the cache, or preparing and decoding it.
+
+  Args:
+    name: the TFDS name; its examples have an ``image`` of fixed shape and a ``label``, its
+      splits are ``train`` and ``test``.
+    data_dir: directory of prepared datasets, where a missing one is prepared; by default
+      ``$TFDS_DATA_DIR``, else TFDS's own default, ``~/tensorflow_datasets``. Not looked at when
+      the cache holds the dataset.
+    cache_dir: directory of decoded arrays; see ``cache_directory``.
+    class_names: names by label; by default those of TFDS.
+
+  Returns:
+    The dataset, memory-mapped: images ``uint8 [N, H, W, C]``.
+
+  Raises:
+    DataUnavailableError: if TFDS is missing, or the dataset is not prepared and cannot be, for
+      want of TensorFlow or of a network; or if the cache cannot be written.
+  """
+  decode = functools.partial(_decode, name, data_dir, cache_dir, class_names)
+  return load_or_build(name, decode, cache_dir=cache_dir)
+
+
+def _decode(name, data_dir, cache_dir, class_names) -> Dataset:
+  builder = _prepared_builder(name, data_dir)
+  print(
+      f"Decoding {name} once, into {cache_directory(cache_dir) / name} (10 to 30 s) ...",
+      file=sys.stderr,
+      flush=True,
+  )
+  label = builder.info.features["label"]
+  try:
+    train, test = (_decode_split(builder, split) for split in ("train", "test"))
+  except Exception as error:  # TFDS, array_record and the image decoder raise types of their own.
+    raise DataUnavailableError(
+        f"cannot read the prepared files in {builder.data_dir}"
+        f" ({type(error).__name__}: {error}); delete that directory to have them prepared again"
+    ) from error
+  return Dataset(name, train, test, label.num_classes, tuple(class_names or label.names))
+
+
+def _decode_split(builder: Any, split: str) -> Split:
+  source = builder.as_data_source(split=split)
+  images = np.empty((len(source), *builder.info.features["image"].shape), np.uint8)
+  labels = np.empty(len(source), np.int32)
+  for start in range(0, len(source), _BLOCK):
+    block = list(range(start, min(start + _BLOCK, len(source))))
+    for i, example in zip(block, source.__getitems__(block), strict=True):
+      images[i] = example["image"]
+      labels[i] = example["label"]
+  return Split(images, labels)
+
+
+def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
+  data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+  where = data_dir or "~/tensorflow_datasets"
+  missing = _missing_packages("tensorflow_datasets", "array_record")
+  if missing:
+    raise DataUnavailableError(
+        f"loading {name} needs {missing}; {_INSTALL}. Prepared files are looked for in"
+        f" {where}/{name} (data_dir or TFDS_DATA_DIR names another directory); the dataset"
+        " 'digits' needs neither"
+    )
+  # Optional, and slow to import.
+  import tensorflow_datasets as tfds  # noqa: PLC0415
+
+  try:
+    builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+  except ValueError as error:
+    raise DataUnavailableError(
+        f"cannot open {name} in {where} ({error}); only array_record files can be read without"
+        " TensorFlow: name another directory with data_dir or TFDS_DATA_DIR"
+    ) from error
+  if not builder.is_prepared():
+    _prepare(builder)
+  return builder
+
+
+def _prepare(builder: Any) -> None:
+  missing = _missing_packages("tensorflow")
+  if missing:
+    raise DataUnavailableError(
+        f"{builder.name} is not prepared, and preparing it needs {missing}; {_INSTALL}."
+        f" {_where_prepared(builder)}"
+    )
+  try:
+    _check_network(builder)
+    builder.download_and_prepare()
+  except Exception as error:  # Of the network, of the disk, of TFDS: types without a common base.
+    raise DataUnavailableError(
+        f"cannot download and prepare {builder.name} ({type(error).__name__}: {error})."
+        f" {_where_prepared(builder)}"
+    ) from error
+
+
+def _check_network(builder: Any) -> None:
+  """Asks for one file's header: offline, TFDS retries for minutes before it gives up."""
+  # A dependency of TFDS, and it takes the same proxies and certificates as TFDS's downloads.
+  import requests  # noqa: PLC0415
+
+  downloads = pathlib.Path(builder.data_dir).parents[1] / "downloads"
+  if any(path.is_file() for path in downloads.rglob("*")):
+    return  # Files downloaded earlier may be all that is needed.
+  for url in list(builder.url_infos)[:1]:
+    requests.head(url, timeout=20)
+
+
+def _where_prepared(builder: Any) -> str:
+  return (
+      f"Prepared files are looked for in {builder.data_dir}: prepare them on a machine with"
+      f" network and TensorFlow, by tfds.builder('{builder.name}', data_dir=DIR,"
+      " file_format='array_record').download_and_prepare(), copy DIR here and name it with"
+      " data_dir or TFDS_DATA_DIR. The dataset 'digits' needs no preparation"
+  )
+
+
+def _missing_packages(*names: str) -> str:
+  return " and ".join(name for name in names if importlib.util.find_spec(name) is None)

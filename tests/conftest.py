@@ -1,0 +1,69 @@
+"""Shared fixtures: real image datasets, prepared once for a machine and decoded once a run."""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Optional: a folder of the original images beside the checkout, for machines without network.
+_LOCAL_IMAGES = pathlib.Path(__file__).parents[2] / "shared" / "datasets"
+
+
+@contextlib.contextmanager
+def _locked(path):
+  """Lets one process at a time pass: pytest-xdist runs session fixtures in every worker."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open("w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+def _is_prepared(directory):
+  return all(any(directory.glob(f"{name}/*/features.json")) for name in ("mnist", "cifar10"))
+
+
+@pytest.fixture(scope="session")
+def tfds_data_dir():
+  """A directory with prepared MNIST and CIFAR-10, or a skip that says why there is none."""
+  given = os.environ.get("TFDS_DATA_DIR")
+  if given and _is_prepared(pathlib.Path(given)):
+    return pathlib.Path(given)
+  script = _LOCAL_IMAGES / "build_tfds.py"
+  if not script.exists():
+    pytest.skip("no prepared MNIST and CIFAR-10: TFDS_DATA_DIR does not name a directory of them")
+  for package in ("tensorflow", "tensorflow_datasets"):
+    if importlib.util.find_spec(package) is None:
+      pytest.skip(f"no prepared MNIST and CIFAR-10, and {package} is missing to prepare them")
+  cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+  directory = cache / "softmax_research-tests" / "tfds"
+  with _locked(directory.with_suffix(".lock")):
+    if not _is_prepared(directory):
+      command = [sys.executable, str(script), f"--data_dir={directory}"]
+      subprocess.run(command, check=True)
+  return directory
+
+
+@pytest.fixture(scope="session")
+def image_cache(tmp_path_factory):
+  """A cache of decoded arrays that all workers of this run share."""
+  base = tmp_path_factory.getbasetemp()
+  return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "decoded"
+
+
+@pytest.fixture(scope="session")
+def load_images(tfds_data_dir, image_cache):
+  """Loads real ``mnist`` or ``cifar10`` by name, decoding it at its first use in a run."""
+  from softmax_research import data
+
+  def load(name):
+    with _locked(image_cache / f"{name}.lock"):
+      return data.load(name, data_dir=tfds_data_dir, cache_dir=image_cache)
+
+  return load

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research.data import augment, random_crop, random_flip
+
+# The digits of an image index its place, so a moved pixel betrays where it came from.
+IMAGES = np.arange(64 * 6 * 5 * 3).reshape(64, 6, 5, 3).astype(np.int32) + 1
+
+
+def _crop_oracle(image, top, left, padding):
+  padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+  return padded[top : top + image.shape[0], left : left + image.shape[1]]
+
+
+@pytest.mark.parametrize("padding", [1, 2, 7])
+def test_crop_equals_numpy_at_the_same_offsets(padding):
+  key = jax.random.key(5)
+  out = np.asarray(jax.jit(random_crop, static_argnames="padding")(key, IMAGES, padding=padding))
+  offsets = np.asarray(jax.random.randint(key, (len(IMAGES), 2), 0, 2 * padding + 1))
+  expected = [
+      _crop_oracle(image, *offset, padding) for image, offset in zip(IMAGES, offsets, strict=True)
+  ]
+  np.testing.assert_array_equal(out, expected)
+
+
+def test_crop_reaches_every_offset_about_equally_often():
+  images = np.tile(IMAGES[:1], (4000, 1, 1, 1))
+  out = np.asarray(random_crop(jax.random.key(0), images, padding=1))
+  windows = [_crop_oracle(IMAGES[0], top, left, 1) for top in range(3) for left in range(3)]
+  times = [int((out == window).all((1, 2, 3)).sum()) for window in windows]
+  assert sum(times) == 4000
+  # Binomial(4000, 1/9): a standard deviation is 20; five of them on each side.
+  assert min(times) > 444 - 100 and max(times) < 444 + 100
+
+
+def test_crop_without_padding_changes_nothing():
+  np.testing.assert_array_equal(random_crop(jax.random.key(0), IMAGES, padding=0), IMAGES)
+
+
+def test_flip_mirrors_about_half_of_the_images_and_leaves_the_rest():
+  images = np.tile(IMAGES, (16, 1, 1, 1))
+  out = np.asarray(jax.jit(random_flip)(jax.random.key(0), images))
+  kept = (out == images).all((1, 2, 3))
+  mirrored = (out == images[:, :, ::-1]).all((1, 2, 3))
+  assert (kept ^ mirrored).all()
+  # Binomial(1024, 1/2): a standard deviation is 16; five of them on each side.
+  assert 512 - 80 < mirrored.sum() < 512 + 80
+
+
+@pytest.mark.parametrize("name", augment.NAMES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_type_and_shape_are_kept(name, dtype):
+  out = augment.make(name, padding=2)(jax.random.key(0), jnp.asarray(IMAGES, dtype))
+  assert (out.dtype, out.shape) == (dtype, IMAGES.shape)
+
+
+def test_flip_crop_is_a_flip_and_then_a_crop_at_every_offset():
+  out = np.asarray(augment.make("flip_crop", padding=1)(jax.random.key(2), IMAGES))
+  flips = set()
+  for image, result in zip(IMAGES, out, strict=True):
+    candidates = {
+        (flip, top, left)
+        for flip in (False, True)
+        for top in range(3)
+        for left in range(3)
+        if (_crop_oracle(image[:, ::-1] if flip else image, top, left, 1) == result).all()
+    }
+    assert len(candidates) == 1
+    flips |= candidates
+  assert len(flips) > 12  # Of the 18 there are, 64 images show most.
+
+
+def test_none_changes_nothing_and_takes_points():
+  points = np.ones((3, 2), np.float32)
+  np.testing.assert_array_equal(augment.make("none")(jax.random.key(0), points), points)
+
+
+def test_keys_decide_inside_a_scan():
+  apply = augment.make("flip_crop", padding=1)
+  keys = jax.random.split(jax.random.key(0), 3)
+  _, scanned = jax.jit(lambda keys: jax.lax.scan(lambda c, key: (c, apply(key, IMAGES)), 0, keys))(
+      keys
+  )
+  for key, images in zip(keys, scanned, strict=True):
+    np.testing.assert_array_equal(images, apply(key, IMAGES))
+  assert (scanned[0] != scanned[1]).any()
+
+
+def test_bad_input_is_named():
+  with pytest.raises(ValueError, match="unknown augmentation 'mixup'; there are: none, flip, crop"):
+    augment.make("mixup")
+  with pytest.raises(ValueError, match="must not be negative; got -1"):
+    augment.make("crop", padding=-1)
+  with pytest.raises(ValueError, match="must not be negative; got -1"):
+    random_crop(jax.random.key(0), IMAGES, padding=-1)
+  for name in ("flip", "crop", "flip_crop"):
+    with pytest.raises(ValueError, match=r"need images \[B, H, W, C\]; got \(3, 2\)"):
+      augment.make(name)(jax.random.key(0), np.ones((3, 2), np.float32))

@@ -1,0 +1,171 @@
+import concurrent.futures
+import dataclasses
+import json
+import pathlib
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from softmax_research.data import Dataset, DataUnavailableError, Split
+from softmax_research.data.cache import cache_directory, load_or_build
+
+
+def _tiny(value=7):
+  def split(size):
+    return Split(np.full((size, 2, 2, 1), value, np.uint8), np.arange(size, dtype=np.int32) % 2)
+
+  return Dataset("tiny", split(4), split(2), 2, ("even", "odd"))
+
+
+def _unavailable():
+  raise DataUnavailableError("the source is gone")
+
+
+@pytest.fixture
+def cache(tmp_path):
+  """A cache directory with a good ``tiny`` in it."""
+  load_or_build("tiny", _tiny, cache_dir=tmp_path)
+  return tmp_path
+
+
+def _equal(a, b):
+  for name in ("train", "test"):
+    for x, y in zip(getattr(a, name), getattr(b, name), strict=True):
+      np.testing.assert_array_equal(x, y)
+      assert x.dtype == y.dtype
+  assert (a.name, a.num_classes, a.class_names) == (b.name, b.num_classes, b.class_names)
+
+
+def test_what_is_built_comes_back_memory_mapped_and_read_only(tmp_path):
+  for build in (_tiny, _unavailable):  # The second load must not build.
+    dataset = load_or_build("tiny", build, cache_dir=tmp_path / "deep" / "cache")
+    _equal(dataset, _tiny())
+    assert isinstance(dataset.train.images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+      dataset.train.images[0] = 0
+
+
+def test_nothing_else_is_left_behind(cache):
+  assert [path.name for path in cache.iterdir()] == ["tiny"]
+  assert len(list((cache / "tiny").iterdir())) == 5
+
+
+def test_the_manifest_says_what_the_arrays_are(cache):
+  manifest = json.loads((cache / "tiny" / "manifest.json").read_text())
+  entry = manifest["arrays"]["train_images"]
+  assert entry["shape"] == [4, 2, 2, 1] and entry["dtype"] == "uint8"
+  assert len(entry["sha256"]) == 64
+
+
+def _flip_a_bit(path):
+  content = bytearray(path.read_bytes())
+  content[-1] ^= 1
+  path.write_bytes(content)
+
+
+def _truncate(path):
+  path.write_bytes(path.read_bytes()[:-3])
+
+
+def _edit(**changes):
+  def edit(path):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+  return edit
+
+
+DAMAGE = [
+    ("train_images.npy", _flip_a_bit, "checksum"),
+    ("test_labels.npy", _flip_a_bit, "checksum"),
+    ("train_labels.npy", _truncate, "holds 141 bytes, not 144"),
+    ("test_images.npy", pathlib.Path.unlink, "No such file"),
+    ("manifest.json", pathlib.Path.unlink, "No such file"),
+    ("manifest.json", _truncate, "JSONDecodeError"),
+    ("manifest.json", _edit(format=0), "format 0, not 1"),
+    ("manifest.json", _edit(arrays={}), "KeyError: 'train_images'"),
+    ("manifest.json", _edit(num_classes=1, class_names=["even"]), "labels lie outside"),
+    ("manifest.json", lambda path: path.write_text("[]"), "TypeError"),
+]
+
+
+@pytest.mark.parametrize("name, damage, reason", DAMAGE)
+def test_a_damaged_cache_is_built_again_with_a_warning(cache, name, damage, reason):
+  damage(cache / "tiny" / name)
+  with pytest.warns(UserWarning, match=f"damaged cache: .*{name}: .*{reason}.*building tiny again"):
+    _equal(load_or_build("tiny", _tiny, cache_dir=cache), _tiny())
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    _equal(load_or_build("tiny", _unavailable, cache_dir=cache), _tiny())
+  test_nothing_else_is_left_behind(cache)
+
+
+def test_a_damaged_cache_that_cannot_be_built_again_is_an_error(cache):
+  _flip_a_bit(cache / "tiny" / "train_images.npy")
+  with pytest.warns(UserWarning, match="checksum"):
+    with pytest.raises(DataUnavailableError, match=r"train_images.npy.*the source is gone"):
+      load_or_build("tiny", _unavailable, cache_dir=cache)
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path):
+  with pytest.raises(DataUnavailableError, match=r"^the source is gone$"):
+    load_or_build("tiny", _unavailable, cache_dir=tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_invalid_data_is_not_kept(tmp_path):
+  with pytest.raises(ValueError, match="class names"):
+    load_or_build("tiny", lambda: dataclasses.replace(_tiny(), num_classes=3), cache_dir=tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_several_may_build_at_once(tmp_path, damaged):
+  if damaged:
+    load_or_build("tiny", _tiny, cache_dir=tmp_path)
+    _flip_a_bit(tmp_path / "tiny" / "train_images.npy")
+  barrier = threading.Barrier(4, timeout=30)
+
+  def build():
+    barrier.wait()  # No one publishes before all have found nothing of use.
+    return _tiny()
+
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+      runs = [pool.submit(load_or_build, "tiny", build, cache_dir=tmp_path) for _ in range(4)]
+      for run in runs:
+        _equal(run.result(), _tiny())
+  _equal(load_or_build("tiny", _unavailable, cache_dir=tmp_path), _tiny())
+  test_nothing_else_is_left_behind(tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "deep/cache"])
+def test_an_unwritable_directory_is_an_error_before_any_work(tmp_path, below):
+  # A file in the way stops root too, whom permissions do not.
+  (tmp_path / "file").write_text("")
+  with pytest.raises(DataUnavailableError, match=r"cannot write.*/file.*SOFTMAX_RESEARCH_CACHE"):
+    load_or_build("tiny", pytest.fail, cache_dir=tmp_path / "file" / below)
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+  def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(np, "save", full)
+  with pytest.raises(DataUnavailableError, match=r"cannot write.*No space left.*cache_dir"):
+    load_or_build("tiny", _tiny, cache_dir=tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_directory_is_the_argument_or_comes_from_the_environment(tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  monkeypatch.delenv("SOFTMAX_RESEARCH_CACHE", raising=False)
+  monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+  assert cache_directory() == tmp_path / ".cache" / "softmax_research"
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+  assert cache_directory() == tmp_path / "xdg" / "softmax_research"
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", "~/ours")
+  assert cache_directory() == tmp_path / "ours"
+  assert cache_directory("~/given") == tmp_path / "given"
