@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from softmax_research import data
+
+_DEFAULT = "configs/digits.py"
 _OVERRIDE = re.compile(r"^--?config\.([\w.]+)(=|$)")
 
 
-def define_config(default: str):
+def define_config():
   """Define `--config`, a Python file whose `get_config()` returns a ConfigDict.
 
-  Args:
-    default: the file used when the flag is not given.
-
   Returns:
-    The flag's holder.
+    The flag's holder. Without the flag the file is `configs/digits.py`.
   """
   return config_flags.DEFINE_config_file(
-    "config", default, "Configuration file; --config.KEY=VALUE overrides a key of it."
+    "config", None, f"Configuration file, {_DEFAULT} by default; --config.KEY=VALUE overrides."
   )
 
 
@@ -62,20 +62,31 @@ def run(main: Callable[[], None]) -> None:
 
 def _parse_flags(argv: list[str]) -> list[str]:
   """Parse flags; an unknown configuration key's error lists the keys that exist."""
-  overrides = [match[1] for argument in argv if (match := _OVERRIDE.match(argument))]
+  # The flag gets no default of its own, because it would read that file before errors are caught.
+  if not any(re.match(r"^--?config(=|$)", argument) for argument in argv):
+    argv = [argv[0], f"--config={_DEFAULT}", *argv[1:]]
   try:
-    # The file comes first: an override can only be checked against its keys.
-    flags.FLAGS(_without_overrides(argv))
-    for key in overrides:
-      _check_key(flags.FLAGS["config"].value, key)
     rest = flags.FLAGS(argv)
   except flags.Error as error:
     fail(f"{error}\nRun with --helpshort for the flags of this script.")
   except FileNotFoundError as error:
-    fail(f"{error}. Give --config a Python file, as configs/digits.py.")
+    fail(f"{error}. Give --config a Python file, as {_DEFAULT}.")
+  except AttributeError:
+    _explain_keys(argv)
+    raise
   if len(rest) > 1:
     fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
   return rest
+
+
+def _explain_keys(argv: list[str]) -> None:
+  """Fail with the first override whose key the configuration lacks."""
+  # The flag takes its overrides from sys.argv, whatever it is given to parse.
+  sys.argv = _without_overrides(argv)
+  config = flags.FLAGS(sys.argv) and flags.FLAGS["config"].value
+  for argument in argv:
+    if match := _OVERRIDE.match(argument):
+      _check_key(config, match[1])
 
 
 def _without_overrides(argv: list[str]) -> list[str]:
@@ -112,5 +123,5 @@ def errors_explained() -> Iterator[None]:
   """
   try:
     yield
-  except (ValueError, TypeError, OSError, ImportError) as error:
+  except (ValueError, TypeError, OSError, data.DataUnavailableError) as error:
     fail(str(error))

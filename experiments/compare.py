@@ -14,7 +14,7 @@ from experiments import assembly, command, runs
 from softmax_research import heads, reporting, training
 from softmax_research.training import results
 
-_CONFIG = command.define_config("configs/digits.py")
+_CONFIG = command.define_config()
 _WORKDIR = command.define_workdir()
 
 

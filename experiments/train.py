@@ -17,7 +17,7 @@ from experiments import assembly, command, runs
 from softmax_research import heads, training
 from softmax_research.training import results
 
-_CONFIG = command.define_config("configs/digits.py")
+_CONFIG = command.define_config()
 _WORKDIR = command.define_workdir()
 _HEAD = flags.DEFINE_string("head", "softmax", "Head as name:option=value.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the run.", lower_bound=0)

@@ -2,15 +2,13 @@
 
 import flax.linen
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
 
-from softmax_research import heads, nn, training
-
-_SHAPE = (4, 4, 1)
+from softmax_research import heads, nn
+from tests.training.models import bare_backbone, bright_rows, tiny_programs
 
 
 class _NnxNet(nnx.Module):
@@ -27,45 +25,22 @@ class _LinenNet(flax.linen.Module):
     return flax.linen.relu(flax.linen.Dense(6)(images.reshape(len(images), -1)))
 
 
-def _bare_init(key, input_shape):
-  return {"w": jax.random.normal(key, (int(np.prod(input_shape)), 6)) / 4}, {}
-
-
-def _bare_apply(params, state, images, *, train, key=None):
-  return jax.nn.relu(images.reshape(len(images), -1) @ params["w"]), state
-
-
 _BACKBONES = {
   "nnx": lambda: nn.from_nnx(_NnxNet),
   "linen": lambda: nn.from_linen(_LinenNet()),
-  "bare": lambda: nn.Backbone(_bare_init, _bare_apply),
+  "bare": bare_backbone,
 }
-
-
-def _programs(backbone, head=None, augment=lambda key, images: images):
-  return training.make_programs(
-    backbone,
-    head or heads.make("sm_taylor", 3),
-    optax.adam(1e-2),
-    input_shape=_SHAPE,
-    preprocess=lambda images: images.astype(jnp.float32) / 255,
-    augment=augment,
-  )
 
 
 @pytest.fixture(name="examples", scope="module")
 def _examples():
-  rng = np.random.default_rng(0)
-  labels = rng.integers(0, 3, 96)
-  images = rng.integers(0, 60, (96, *_SHAPE)).astype(np.uint8)
-  images[np.arange(96), labels] += 150  # The class is a bright row.
-  return images, labels
+  return bright_rows()
 
 
 @pytest.mark.parametrize("name", sorted(_BACKBONES))
 def test_one_head_trains_on_any_framework(name, examples):
   images, labels = examples
-  programs = _programs(_BACKBONES[name]())
+  programs = tiny_programs(_BACKBONES[name]())
   state = programs.init(0)
   first = None
   for epoch in range(15):
@@ -80,17 +55,17 @@ def test_one_head_trains_on_any_framework(name, examples):
 def test_steps_equal_plain_gradient_steps(examples):
   images, labels = examples
   backbone, head, optimizer = _BACKBONES["bare"](), heads.make("softmax", 3), optax.adam(1e-2)
-  programs = _programs(backbone, head)
+  programs = tiny_programs(backbone, head)
   state = programs.init(3)
-  params = jax.tree.map(jnp.copy, state.params)
+  params = jax.tree.map(lambda x: x.copy(), state.params)
   order = programs.shuffle(state, 0, 3, 16, 96)
   state = programs.run_steps(state, images, labels, order, 0, 3)
 
   def loss(params, batch):
     x = images[batch].reshape(16, -1) / np.float32(255)
-    hidden = jnp.maximum(x @ params["backbone"]["w"], 0)
+    hidden = jax.nn.relu(x @ params["backbone"]["w"])
     logits = hidden @ params["head"]["kernel"] + params["head"]["bias"]
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]))
+    return (optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch])).mean()
 
   opt_state = optimizer.init(params)
   for batch in np.asarray(order):
@@ -102,7 +77,7 @@ def test_steps_equal_plain_gradient_steps(examples):
 
 def test_cutting_an_epoch_in_pieces_changes_no_bit(examples):
   images, labels = examples
-  programs = _programs(
+  programs = tiny_programs(
     _BACKBONES["bare"](), augment=lambda key, x: x + jax.random.randint(key, x.shape, 0, 3, x.dtype)
   )
   outcomes = []
@@ -116,7 +91,7 @@ def test_cutting_an_epoch_in_pieces_changes_no_bit(examples):
 
 
 def test_a_shuffle_visits_each_example_at_most_once(examples):
-  programs = _programs(_BACKBONES["bare"]())
+  programs = tiny_programs(_BACKBONES["bare"]())
   state = programs.init(0)
   first, second = (np.asarray(programs.shuffle(state, e, 5, 16, 96)) for e in (0, 1))
   assert first.shape == (5, 16) and len(np.unique(first)) == 80
@@ -124,7 +99,7 @@ def test_a_shuffle_visits_each_example_at_most_once(examples):
 
 
 def test_seeds_differ_and_repeat(examples):
-  programs = _programs(_BACKBONES["nnx"]())
+  programs = tiny_programs(_BACKBONES["nnx"]())
   same, again, other = (jax.tree.leaves(programs.init(seed).params) for seed in (0, 0, 1))
   jax.tree.map(np.testing.assert_array_equal, same, again)
   assert any(np.any(a != b) for a, b in zip(same, other, strict=True))
@@ -133,7 +108,7 @@ def test_seeds_differ_and_repeat(examples):
 def test_the_first_bad_step_and_the_last_finite_loss_are_kept(examples):
   images, labels = examples
   labels = labels.copy()
-  programs = _programs(_BACKBONES["bare"]())
+  programs = tiny_programs(_BACKBONES["bare"]())
   state = programs.init(0)
   order = np.arange(96).reshape(6, 16)
   labels[40] = 7  # Out of range, so the third batch's loss is NaN.
