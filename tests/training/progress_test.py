@@ -1,5 +1,7 @@
 """The displays: plain lines away from a terminal, bars on one."""
 
+import re
+
 import rich.console
 
 from softmax_research.training import progress
@@ -37,5 +39,5 @@ def test_a_terminal_gets_bars(monkeypatch, capsys):
     display.update(_PROGRESS)
     display._bars.refresh()  # Bars are drawn by a clock; here at once.
     display.finish("test accuracy 97.00%")
-  shown = capsys.readouterr().out
+  shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)  # Without colours.
   assert "epoch 2/20" in shown and "test accuracy 97.00%" in shown
