@@ -63,7 +63,8 @@ def run(main: Callable[[], None]) -> None:
 def _parse_flags(argv: list[str]) -> list[str]:
   """Parse flags; an unknown configuration key's error lists the keys that exist."""
   # The flag gets no default of its own, because it would read that file before errors are caught.
-  if not any(re.match(r"^--?config(=|$)", argument) for argument in argv):
+  given = any(re.match(r"^--?config(=|$)", argument) for argument in argv)
+  if "config" in flags.FLAGS and not given:
     argv = [argv[0], f"--config={_DEFAULT}", *argv[1:]]
   try:
     rest = flags.FLAGS(argv)
