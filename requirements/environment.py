@@ -1,7 +1,7 @@
 """Create or refresh the virtual environment that the Makefile's commands run in.
 
-Standard library only: it runs under whatever interpreter the user has, before anything is installed.
-A marker file in the environment says what was installed there; as long as it matches what is asked
+Standard library only: it runs under whatever interpreter the user has, with nothing installed. A
+marker file in the environment says what was installed there; as long as it matches what is asked
 for, nothing is done, and the network is not touched.
 """
 
@@ -87,7 +87,8 @@ def _install(venv, extras):
       "installed.".format(*sys.version_info)
     )
   pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-  pip += ["--constraint", str(pins)] if pins else []
+  # Most of what is installed is never imported; the rest is compiled when it first is.
+  pip += ["--no-compile", *(["--constraint", str(pins)] if pins else [])]
   package = f"{_ROOT}[{','.join(extras)}]"
   # setuptools comes first, so that the build of the package itself uses the pinned one too.
   for requirements in (["setuptools"], ["--no-build-isolation", "--editable", package]):

@@ -1,4 +1,4 @@
-"""Write the pins of this Python version: every package of every extra, at the version pip picks now.
+"""Write the pins of this Python version: every package of every extra, as pip picks it today.
 
 The pins are a constraints file: an environment installs the extras it wants, each package at its
 pinned version. Standard library only; nothing is installed.

@@ -1,4 +1,4 @@
-"""Render equations as MathML while the pages are built: reading them takes no script and no network."""
+"""Render equations as MathML when the pages are built: no script, and no network, to read them."""
 
 import re
 
@@ -15,7 +15,7 @@ _ACCENTS = str.maketrans({"\u0302": "\u02c6", "\u0332": "\u203e"})
 
 
 def _convert(translator, node, latex, displaystyle):
-  """Returns MathML; a wrong formula is a warning, which fails the build, and is shown as its source."""
+  """Returns MathML; a wrong formula is a warning, which fails the build, and stays LaTeX."""
   try:
     mathml = _converter.convert_with_local_state(latex, displaystyle=displaystyle)
     return mathml.translate(_ACCENTS)
