@@ -44,3 +44,13 @@ def check_fraction(name: str, value: Any):
     return
   if not 0 <= value < 1:
     raise ValueError(f"Got {name}={value}; it must lie in [0, 1). Pass 0 to switch it off.")
+
+
+def check_epsilon(epsilon: Any, *, typical: float):
+  """Raise a ValueError unless epsilon is positive and not lost in float32 (a tracer passes).
+
+  Example:
+    >>> check_epsilon(1e-7, typical=1e-7)
+  """
+  smallest = float(np.finfo(np.float32).tiny)
+  check_at_least("epsilon", epsilon, smallest, f"Pass {typical:g} or so.")

@@ -1,5 +1,7 @@
 """Labels: class indices `[...]` or distributions `[..., K]`, selected without scatter."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -70,8 +72,33 @@ def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Arr
     >>> is_label(jnp.array([1]), jnp.zeros((1, 3)))
     Array([[False,  True, False]], dtype=bool)
   """
+  labels = _as_index(labels)
   classes = jax.lax.broadcasted_iota(labels.dtype, values.shape, axis % values.ndim)
   return classes == jnp.expand_dims(labels, axis)
+
+
+def is_known(labels: jax.Array, num_classes: int) -> jax.Array:
+  r"""Mark the labels that are in range.
+
+  Args:
+    labels: integers of any shape.
+    num_classes: K.
+
+  Returns:
+    Booleans of the labels' shape.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> is_known(jnp.array([-1, 2, 3]), 3).tolist()
+    [False, True, False]
+  """
+  labels = _as_index(labels)
+  return (labels >= 0) & (labels < num_classes)
+
+
+def _as_index(labels: jax.Array) -> jax.Array:
+  """Widen small integers: an iota over 1000 classes wraps in the uint8 that image labels have."""
+  return labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
 
 
 def select_label(values: jax.Array, labels: jax.Array, *, axis: int = -1) -> jax.Array:
@@ -90,9 +117,12 @@ def select_label(values: jax.Array, labels: jax.Array, *, axis: int = -1) -> jax
     >>> select_label(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1, 2]))
     Array([ 2., nan], dtype=float32)
   """
-  picked = jnp.sum(jnp.where(is_label(labels, values, axis=axis), values, 0), axis=axis)
-  in_range = (labels >= 0) & (labels < values.shape[axis])
-  return jnp.where(in_range, picked, jnp.nan)
+  known = is_known(labels, values.shape[axis])
+  return jnp.where(known, _pick_label(values, labels, axis), jnp.nan)
+
+
+def _pick_label(values: jax.Array, labels: jax.Array, axis: int = -1) -> jax.Array:
+  return jnp.sum(jnp.where(is_label(labels, values, axis=axis), values, 0), axis=axis)
 
 
 def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array) -> jax.Array:
@@ -103,7 +133,7 @@ def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array)
 
   Args:
     values: `[..., K]`.
-    replacements: `[..., K]`, used at the labels alone.
+    replacements: broadcast to `[..., K]`, used at the labels alone.
     labels: integers `[...]` or distributions `[..., K]`.
 
   Returns:
@@ -116,5 +146,44 @@ def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array)
   """
   if jnp.issubdtype(labels.dtype, jnp.integer):
     return jnp.where(is_label(labels, values), replacements, values)
-  change = jnp.where(labels == 0, 0, replacements - values)
-  return values + labels * change
+  # An impossible class stays one: -inf - -inf would be NaN.
+  unchanged = (labels == 0) | (values == -jnp.inf)
+  return values + labels * jnp.where(unchanged, 0, replacements - values)
+
+
+def map_label(
+  function: Callable[..., jax.Array],
+  labels: jax.Array,
+  values: jax.Array,
+  *operands: jax.Array,
+) -> jax.Array:
+  r"""Apply an elementwise function at each example's label; the other classes keep their values.
+
+  For integer labels the function sees one value an example, so that its cost and that of its
+  gradient do not grow with the number of classes. A distribution over classes shares the change,
+  as in `replace_label`. An impossible class, of value -inf, stays so without being shown to the
+  function.
+
+  Args:
+    function: `(values, *operands) -> values`, elementwise.
+    labels: integers `[...]` or distributions `[..., K]`.
+    values: `[..., K]`.
+    *operands: arrays that broadcast to the values, handed to the function at the same places.
+
+  Returns:
+    An array `[..., K]`.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> map_label(jnp.square, jnp.array([1]), jnp.array([[2.0, 3.0, 4.0]]))
+    Array([[2., 9., 4.]], dtype=float32)
+  """
+  operands = tuple(jnp.broadcast_to(operand, values.shape) for operand in operands)
+  hard = jnp.issubdtype(labels.dtype, jnp.integer)
+  if hard:
+    before, *operands = (_pick_label(array, labels)[..., None] for array in (values, *operands))
+  else:
+    before = values
+  possible = before != -jnp.inf
+  after = function(jnp.where(possible, before, 0), *operands)
+  return replace_label(values, jnp.where(possible, after, -jnp.inf), labels)

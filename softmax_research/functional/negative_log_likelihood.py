@@ -71,7 +71,7 @@ def _product(weights: jax.Array, log_probs: jax.Array) -> jax.Array:
 def _mean_over_classes(log_probs: jax.Array, axis: int, where) -> jax.Array:
   if where is None:
     return jnp.mean(log_probs, axis=axis)
-  where = jnp.broadcast_to(where, log_probs.shape)
+  where = jnp.broadcast_to(jnp.asarray(where, bool), log_probs.shape)
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
   count = jnp.maximum(jnp.sum(where, axis=axis), 1)
   return jnp.sum(jnp.where(where, log_probs, 0), axis=axis) / count

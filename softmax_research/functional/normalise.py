@@ -6,15 +6,23 @@ import jax.numpy as jnp
 from softmax_research.functional.precision import widen
 
 
-def _shift(scores, axis, where):
+def subtract_maximum(
+  scores: jax.Array, *, axis: int = -1, where: jax.typing.ArrayLike | None = None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Return the mask of the possible classes, scores minus their maximum, and that maximum.
 
   Impossible classes (masked, or of score -inf) get the value 0, so that no operation that
   follows meets an infinity: a `where` around an infinite branch still gives NaN gradients.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> possible, shifted, _ = subtract_maximum(jnp.array([3.0, 5.0, -jnp.inf]))
+    >>> possible.tolist(), shifted.tolist()
+    ([True, True, False], [-2.0, 0.0, 0.0])
   """
   possible = scores != -jnp.inf
   if where is not None:
-    possible &= jnp.broadcast_to(where, scores.shape)
+    possible &= jnp.broadcast_to(jnp.asarray(where, bool), scores.shape)
   top = jnp.max(scores, axis=axis, keepdims=True, where=possible, initial=-jnp.inf)
   top = jax.lax.stop_gradient(jnp.where(top == -jnp.inf, 0, top))
   return possible, jnp.where(possible, scores - top, 0), top
@@ -54,7 +62,7 @@ def log_normalise(
     Array([0.25, 0.75], dtype=float32)
   """
   scores, result_type = widen(scores)
-  possible, shifted, _ = _shift(scores, axis, where)
+  possible, shifted, _ = subtract_maximum(scores, axis=axis, where=where)
   log_probs = shifted - _log_total(possible, shifted, axis)
   return jnp.where(possible, log_probs, -jnp.inf).astype(result_type)
 
@@ -86,7 +94,7 @@ def log_normaliser(
     Array(1.3863, dtype=float32)
   """
   scores, result_type = widen(scores)
-  possible, shifted, top = _shift(scores, axis, where)
+  possible, shifted, top = subtract_maximum(scores, axis=axis, where=where)
   total = top + _log_total(possible, shifted, axis)
   any_possible = jnp.any(possible, axis=axis, keepdims=True)
   return jnp.squeeze(jnp.where(any_possible, total, -jnp.inf), axis).astype(result_type)

@@ -43,7 +43,10 @@ def log_softmax(
   """
   check_at_least("temperature", temperature, 0, "Pass 1.0 for plain softmax.", strict=True)
   logits, result_type = widen(logits)
-  return log_normalise(logits / temperature, axis=axis, where=where).astype(result_type)
+  # -inf / T has no gradient in T: divide what is finite.
+  possible = logits != -jnp.inf
+  scores = jnp.where(possible, jnp.where(possible, logits, 0) / temperature, -jnp.inf)
+  return log_normalise(scores, axis=axis, where=where).astype(result_type)
 
 
 def softmax(

@@ -1,0 +1,115 @@
+"""Normalisation against mpmath and numpy in float64, with its defined edge cases."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+
+from softmax_research.functional import log_normalise, log_normaliser
+from softmax_research.functional.normalise import subtract_maximum
+
+INF = np.inf
+
+
+def _log_normaliser(row):
+  return float(mpmath.log(mpmath.fsum(mpmath.exp(float(value)) for value in row)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=6))
+def test_against_mpmath(row):
+  row = row + [row[0]] * (6 - len(row))  # one shape, one compilation
+  expected = _log_normaliser(row)
+  scores = jnp.array(row, jnp.float32)
+  np.testing.assert_allclose(log_normaliser(scores), expected, rtol=2e-7, atol=1e-6)
+  np.testing.assert_allclose(
+    log_normalise(scores), np.float64(row) - expected, rtol=2e-7, atol=2e-6
+  )
+
+
+def test_gradients_are_those_of_the_formula():
+  scores = np.array([[0.3, -2.0, 1.0], [5.0, 4.0, -7.0]])
+  probabilities = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+  with jax.enable_x64(True):
+    total_gradient = jax.grad(lambda s: log_normaliser(s).sum())(scores)
+    jacobian = jax.jacrev(log_normalise)(scores[0])
+    check_grads(jax.jit(log_normalise), (scores,), order=2)
+    check_grads(jax.jit(log_normaliser), (scores,), order=2)
+  np.testing.assert_allclose(total_gradient, probabilities, rtol=1e-14)
+  np.testing.assert_allclose(jacobian, np.eye(3) - probabilities[0], rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize("where", [None, np.array([True, True, False, False])])
+def test_impossible_classes(where):
+  scores = jnp.array([1.0, 2.0, -INF, -INF]) if where is None else jnp.array([1.0, 2, 7, jnp.nan])
+  log_probs, pull_back = jax.vjp(lambda s: log_normalise(s, where=where), scores)
+  expected = np.array([1.0, 2.0]) - np.logaddexp(1.0, 2.0)
+  np.testing.assert_allclose(log_probs, [*expected, -INF, -INF], rtol=1e-6)
+  (gradient,) = pull_back(jnp.array([1.0, 0, 5, 5]))
+  p = np.exp(expected)
+  np.testing.assert_allclose(gradient, [1 - p[0], -p[1], 0, 0], rtol=1e-6)
+  np.testing.assert_allclose(log_normaliser(scores, where=where), np.logaddexp(1, 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("transform", [jax.jacrev, jax.jacfwd])
+def test_a_row_without_any_class(masked, transform):
+  scores = jnp.zeros((1, 3)) if masked else jnp.full((1, 3), -INF)
+  where = np.zeros(3, bool) if masked else None
+  np.testing.assert_array_equal(log_normalise(scores, where=where), np.full((1, 3), -INF))
+  np.testing.assert_array_equal(log_normaliser(scores, where=where), [-INF])
+  for function in (log_normalise, log_normaliser):
+    jacobian = jax.jit(transform(lambda s, f=function: f(s, where=where)))(scores)
+    np.testing.assert_array_equal(jacobian, np.zeros(jacobian.shape))
+
+
+def test_axis():
+  scores = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+  for axis in (0, 1, -1):
+    moved = np.moveaxis(scores, axis, -1)
+    expected = np.moveaxis(np.asarray(log_normalise(moved)), -1, axis)
+    np.testing.assert_allclose(log_normalise(scores, axis=axis), expected, rtol=1e-6)
+    np.testing.assert_allclose(log_normaliser(scores, axis=axis), log_normaliser(moved), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_rounds_once(dtype):
+  scores = (1e4 * np.random.default_rng(0).normal(size=(4, 50))).clip(-1e4, 1e4)
+  scores = jnp.asarray(scores, dtype)
+  wide = np.asarray(scores, np.float64)
+  expected = wide - np.array([_log_normaliser(row) for row in wide])[:, None]
+  result = log_normalise(scores)
+  assert result.dtype == dtype
+  half_step = float(jnp.finfo(dtype).eps) / 2
+  np.testing.assert_allclose(np.asarray(result, np.float64), expected, rtol=1.01 * half_step)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 1), (1,)])
+def test_small_shapes(shape):
+  log_probs = log_normalise(jnp.full(shape, 5.0))
+  np.testing.assert_allclose(log_probs, np.full(shape, -np.log(shape[-1])), rtol=1e-6)
+  assert log_normaliser(jnp.ones(shape)).shape == shape[:-1]
+
+
+def test_a_large_row_sums_to_one_in_float16():
+  # Past 2^16 elements a sum in float16 overflows.
+  scores = jnp.zeros(2**17, jnp.float16)
+  value, gradient = jax.value_and_grad(lambda s: log_normalise(s)[0].astype(jnp.float32))(scores)
+  np.testing.assert_allclose(value, -17 * np.log(2), rtol=1e-3)
+  assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_nan_is_not_hidden():
+  assert jnp.all(jnp.isnan(log_normalise(jnp.array([0.0, jnp.nan]))))
+  assert jnp.isnan(log_normaliser(jnp.array([0.0, jnp.nan])))
+
+
+def test_the_shift_leaves_no_infinities():
+  possible, shifted, top = subtract_maximum(jnp.array([[1.0, 4.0, -INF]]), where=[[1, 1, 1]])
+  np.testing.assert_array_equal(possible, [[True, True, False]])
+  np.testing.assert_array_equal(shifted, [[-3, 0, 0]])
+  np.testing.assert_array_equal(top, [[4]])
