@@ -22,6 +22,7 @@ _SOURCES = {
     "cifar100": functools.partial(load_tfds_images, "cifar100"),
 }
 
+#: Names of the data sets that `load` knows.
 NAMES = tuple(_SOURCES)
 
 

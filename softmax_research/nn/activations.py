@@ -35,6 +35,7 @@ def _leaky_relu(inputs: jax.Array) -> jax.Array:
   return jax.nn.leaky_relu(inputs, negative_slope=0.01)
 
 
+#: Activations by name: functions, and modules for those that learn a parameter.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array] | type[nnx.Module]] = {
   "relu": jax.nn.relu,
   "tanh": jnp.tanh,

@@ -11,6 +11,7 @@ from softmax_research.functional.arguments import check_fraction
 from softmax_research.nn.activations import MONOTONE, make_activation
 from softmax_research.nn.pooling import max_pool
 
+#: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`.
 KERNEL_INITIALISERS: dict[str, Callable[..., jax.Array]] = {
   f"{scale}_{distribution}": getattr(jax.nn.initializers, f"{scale}_{distribution}")()
   for scale in ("glorot", "he", "lecun")

@@ -36,6 +36,7 @@ class Identity(nnx.Module):
     return images.reshape(images.shape[0], -1)
 
 
+#: Networks by name, each a Flax NNX module built from its options.
 NETWORKS: dict[str, Callable[..., nnx.Module]] = {"cnn": CNN, "identity": Identity, "mlp": MLP}
 
 

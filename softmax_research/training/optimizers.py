@@ -38,6 +38,7 @@ def _rmsprop(rate, *, decay=0.9, eps=1e-8, momentum=0.0):
   return optax.rmsprop(rate, decay=decay, eps=eps, momentum=momentum or None)
 
 
+#: Optimisers by name, each a function of the learning rate and its own options.
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   "adagrad": _adagrad,
   "adam": _adam,
@@ -70,6 +71,7 @@ def _inverse_time(learning_rate, num_steps, *, decay=1e-6):
   return lambda step: learning_rate / (1 + decay * step)
 
 
+#: Learning-rate schedules by name, each a function of the rate, the steps and its own options.
 SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
   "constant": _constant,
   "cosine": _cosine,
