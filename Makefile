@@ -3,13 +3,15 @@
 #   PYTHON=python3.12   the interpreter to build the environment with (3.11 or newer)
 #   VENV=.venv          where the environment lies
 #   EXTRAS=tfds,peers   more of setup.py's extras: preparing image datasets, PyTorch as an oracle
+#   CONFIG=...          what `make compare` runs, configs/digits.py if not given
 #   ARGS=...            passed on to the script or to pytest
 
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?=
 ARGS ?=
-WORKDIR ?= runs/digits
+CONFIG ?= configs/digits.py
+WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
 RUN = $(VENV)/bin/python
 
@@ -20,8 +22,8 @@ help:  ## list the commands
 	@sed -n 's/^#   /  /p' Makefile
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-compare: environment  ## train several heads over several seeds on digits, and write the report
-	$(RUN) -m experiments.compare --config=configs/digits.py --workdir=$(WORKDIR) $(ARGS)
+compare: environment  ## train several heads over several seeds, on digits, and write the report
+	$(RUN) -m experiments.compare --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
 
 test: lint docs  ## check style, import arrows and docs, then run all tests
 	$(RUN) -m pytest -n logical --maxprocesses=8 $(ARGS)

@@ -42,6 +42,8 @@ html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_copy_source = False
 
+# A page shows the figure that a script draws: ``.. plot:: figures/scores.py``, from any folder.
+plot_basedir = str(_HERE)
 plot_formats = ["svg"]
 plot_html_show_formats = False
 plot_html_show_source_link = False
