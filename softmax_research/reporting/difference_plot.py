@@ -68,7 +68,7 @@ def _draw(axes: Axes, measure: Measure, comparisons: list[Comparison]) -> None:
       mean, row, marker="D", markersize=5.5, color=figure_style.INK, markerfacecolor=face, zorder=4
     )
   axes.set_xlim(-limit, limit)
-  axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+  axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
   axes.tick_params(axis="y", length=0)
   axes.spines["left"].set_visible(False)
   axes.grid(axis="y", visible=False)

@@ -160,19 +160,15 @@ def _likelihood(baseline: str, comparisons: list[Comparison]) -> list[str]:
   for word, sign in (("lower (better)", -1), ("higher (worse)", 1)):
     ones = [c for c in found if c.paired.mean * sign > 0]
     if ones:
-      named = ", ".join(f"{c.head} ({_signed_nll(c)})" for c in ones)
+      named = ", ".join(
+        f"{c.head} ({measures.NLL.format(c.paired.mean, signed=True)})" for c in ones
+      )
       parts.append(f"{word} with {named}")
   if parts:
     return [f"Test NLL, against {baseline} and in nats, is {' and '.join(parts)}."]
   if any(not math.isnan(c.p_corrected) for c in comparisons):
     return [f"In test NLL no head differs from {baseline} at that level."]
   return []
-
-
-def _signed_nll(comparison: Comparison) -> str:
-  """Return a difference in nats with two significant digits."""
-  decimals = 4 if abs(comparison.paired.mean) < 0.1 else 2
-  return measures.format_number(comparison.paired.mean, decimals, signed=True)
 
 
 def _ensemble_gain(heads: list[HeadRecords]) -> list[str]:

@@ -27,7 +27,7 @@ def reliability_plot(heads: list[HeadRecords]) -> Figure | None:
   with figure_style.style_context():
     names = [head.name for _, head, _ in pooled]
     columns = 4 if len(names) > 3 else 3
-    height = 1.04 * figure_style.WIDTH / columns
+    height = 1.17 * figure_style.WIDTH / columns
     figure, axes = figure_style.grid_of_axes(names, columns=columns, height=height)
     for panel, (index, head, bins) in zip(axes, pooled, strict=True):
       _draw(panel, index, *bins)

@@ -81,13 +81,8 @@ def worst_images(tiles: dict[str, list[Tile]]) -> Figure | None:
         axes.imshow(
           image, cmap="gray", interpolation="nearest", extent=(left, right, lower, upper)
         )
-        text = f"{_clip(tile.label)} →\n{_clip(tile.predicted)}"
-        if len(tile.label + tile.predicted) <= _CHARACTERS - 4:
-          text = f"{tile.label} → {tile.predicted}"
-        axes.text(
-          left, lower + 0.04, f"{text}\n{tile.probability}", va="top", fontsize=5.5,
-          linespacing=1.15,
-        )
+        text = f"{_words(tile)}\n{tile.probability}"
+        axes.text(left, lower + 0.04, text, va="top", fontsize=5.5, linespacing=1.15)
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.set_aspect("auto")
@@ -103,6 +98,15 @@ def _tile(entry: dict, class_names: list[str]) -> Tile:
   percent = 100 * as_float(entry["probability"])
   text = f"{percent:.{1 if percent >= 1 else 2}f}%" if percent >= 0.01 else "< 0.01%"
   return Tile(entry["index"], name(entry["label"]), name(entry["predicted"]), text, entry["png"])
+
+
+def _words(tile: Tile) -> str:
+  """Return what is said of a tile's classes, on two lines where one is too narrow."""
+  label, predicted = map(_clip, (tile.label, tile.predicted))
+  if tile.label == tile.predicted:
+    return f"{label}, right"
+  space = " " if len(label + predicted) <= _CHARACTERS - 4 else "\n"
+  return f"{label} →{space}{predicted}"
 
 
 def _clip(text: str) -> str:

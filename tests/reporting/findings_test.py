@@ -74,7 +74,7 @@ def test_nll_is_said_to_be_better_or_worse():
   sentences = _headline(_records(accuracies, nlls))
   assert (
     "Test NLL, against softmax and in nats, is lower (better) with low (−0.0500) and higher "
-    "(worse) with high (+0.70)."
+    "(worse) with high (+0.7000)."
   ) in sentences
   nlls = {"low": 0.2 + _NOISE, "high": 0.2 - _NOISE}
   assert "In test NLL no head differs from softmax at that level." in _headline(

@@ -63,6 +63,11 @@ def test_twelve_images_a_head_are_drawn_with_their_words():
   assert texts[0] == "a" and texts[1] == "dog → cat\n25.0%" and texts[13] == "b"
 
 
+def test_right_predictions_are_called_right():
+  (axes,) = worst_images(_tiles(a=[_entry() | {"predicted": 1}])).axes
+  assert axes.texts[1].get_text() == "dog, right\n25.0%"
+
+
 def test_long_class_names_are_broken_and_clipped():
   records = [make_run("a", 0), make_ensemble("a", [0, 1], images=1)]
   records[-1]["worst"] = [_entry()]
