@@ -74,7 +74,8 @@ def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Arr
   """
   labels = _as_index(labels)
   classes = jax.lax.broadcasted_iota(labels.dtype, values.shape, axis % values.ndim)
-  return classes == jnp.expand_dims(labels, axis)
+  # On a mesh with Explicit axes an iota is not sharded; the mask has to be, as the values are.
+  return (classes == jnp.expand_dims(labels, axis)) & jnp.ones_like(values, dtype=bool)
 
 
 def is_known(labels: jax.Array, num_classes: int) -> jax.Array:
