@@ -148,8 +148,8 @@ def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     return jnp.where(is_label(labels, values), replacements, values)
   # An impossible class stays one: -inf - -inf would be NaN.
-  unchanged = (labels == 0) | (values == -jnp.inf)
-  return values + labels * jnp.where(unchanged, 0, replacements - values)
+  change = jnp.where(values == -jnp.inf, 0, replacements - values)
+  return values + labels * change
 
 
 def map_label(

@@ -93,6 +93,12 @@ def test_replacement_of_labels_and_in_proportion():
   np.testing.assert_array_equal(replace_label(values, replacements, jnp.array([3])), values)
 
 
+def test_the_gradient_reaches_a_distribution_where_it_is_zero():
+  values, replacements = jnp.array([1.0, 2.0]), jnp.array([5.0, 7.0])
+  gradient = jax.grad(lambda q: replace_label(values, replacements, q).sum())
+  np.testing.assert_array_equal(gradient(jnp.array([0.0, 1.0])), [4, 5])
+
+
 def test_an_impossible_class_stays_impossible_under_a_distribution():
   values = jnp.array([[-jnp.inf, 2.0]])
   replaced = replace_label(values, values - 1, jnp.array([[0.5, 0.5]]))
