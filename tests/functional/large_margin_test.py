@@ -1,0 +1,281 @@
+"""Large margin against the paper's formula in mpmath, arccos and all."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+
+from softmax_research.functional import (
+  cross_entropy,
+  large_margin,
+  large_margin_annealing,
+  taylor_score,
+)
+
+KERNEL = np.array([[1.0, -0.5, 2.0, 0.3], [0.5, 1.5, -1.0, 0.8], [-1.0, 0.2, 0.4, 1.1]])
+FEATURES = np.array([0.7, -1.2, 0.4])
+
+
+def _psi(angle, margin):
+  k = min(int(mpmath.floor(margin * angle / mpmath.pi)), margin - 1)
+  return (-1) ** k * mpmath.cos(margin * angle) - 2 * k
+
+
+def _paper_loss(features, kernel, label, margin, annealing):
+  """-log of the paper's equation 4, with its lambda, in high precision."""
+  features = mpmath.matrix(features)
+  columns = [mpmath.matrix(column) for column in kernel]
+  products = [mpmath.fdot(column, features) for column in columns]
+  size = mpmath.norm(columns[label]) * mpmath.norm(features)
+  cosine = max(min(products[label] / size, mpmath.mpf(1)), mpmath.mpf(-1))
+  margined = size * _psi(mpmath.acos(cosine), margin)
+  products[label] = (annealing * products[label] + margined) / (1 + annealing)
+  return mpmath.log(mpmath.fsum(mpmath.exp(z) for z in products)) - products[label]
+
+
+def _paper_gradient(features, kernel, label, margin, annealing):
+  """Central differences, exact to float64 in 60 digits."""
+  with mpmath.workdps(60):
+    exact = [mpmath.mpf(float(value)) for value in features]
+    columns = [[mpmath.mpf(float(value)) for value in column] for column in kernel.T]
+    step, gradient = mpmath.mpf(10) ** -15, []
+    for i in range(len(exact)):
+      shifted = [[x + s * step * (i == j) for j, x in enumerate(exact)] for s in (1, -1)]
+      up, down = (_paper_loss(f, columns, label, margin, annealing) for f in shifted)
+      gradient.append(float((up - down) / (2 * step)))
+    return float(_paper_loss(exact, columns, label, margin, annealing)), np.array(gradient)
+
+
+@functools.partial(jax.jit, static_argnames="margin")
+def _margined(features, kernel, label, margin, annealing):
+  norms = {
+    "feature_norms": jnp.linalg.norm(features, axis=-1),
+    "kernel_norms": jnp.linalg.norm(kernel, axis=0),
+  }
+  return large_margin(features @ kernel, label, **norms, margin=margin, annealing=annealing)
+
+
+@functools.partial(jax.jit, static_argnames="margin")
+@jax.value_and_grad
+def _loss_and_gradient(features, kernel, label, margin, annealing):
+  return cross_entropy(_margined(features, kernel, label, margin, annealing), label)
+
+
+@pytest.mark.parametrize("margin", [1, 2, 3, 4, 7])
+def test_loss_and_gradient_through_the_norms(margin):
+  with jax.enable_x64(True):
+    for label in range(4):
+      for annealing in (0.0, 3.0):
+        case = (FEATURES, KERNEL, label, margin, annealing)
+        value, gradient = _loss_and_gradient(*case)
+        expected, expected_gradient = _paper_gradient(*case)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("tilt", [0.0, 1e-9, 1e-4])
+def test_loss_and_gradient_where_feature_and_weights_agree_or_oppose(sign, tilt):
+  # Where arccos has no slope, and a clipped cosine would have none.
+  features = sign * 1.3 * KERNEL[:, 1] + tilt * np.array([1.0, 0.0, -1.0])
+  with jax.enable_x64(True):
+    for margin in (2, 4):
+      case = (features, KERNEL, 1, margin, 0.0)
+      value, gradient = _loss_and_gradient(*case)
+      expected, expected_gradient = _paper_gradient(*case)
+      np.testing.assert_allclose(value, expected, rtol=1e-12)
+      np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6, atol=1e-9)
+    single = [np.asarray(array, np.float32) for array in (features, KERNEL)]
+  value, gradient = _loss_and_gradient(*single, 1, 4, 0.0)
+  np.testing.assert_allclose(value, expected, rtol=1e-5)
+  np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("margin", [2, 3, 4])
+def test_the_slope_has_no_jump_between_sectors(margin):
+  slope = jax.grad(
+    lambda c: large_margin(
+      c[None], 0, feature_norms=1.0, kernel_norms=jnp.ones(1), margin=margin
+    ).sum()
+  )
+  with jax.enable_x64(True):
+    for j in range(1, margin):
+      boundary = np.cos(j * np.pi / margin)
+      np.testing.assert_allclose(
+        [slope(boundary - 1e-9), slope(boundary), slope(boundary + 1e-9)], 0, atol=1e-6
+      )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, np.pi), st.sampled_from([1, 2, 3, 5]), st.floats(0.125, 100))
+def test_the_margin_lowers_the_label_by_psi(angle, margin, size):
+  logits = jnp.array([size * np.cos(angle), 0.5], jnp.float32)
+  result = large_margin(
+    logits, 0, feature_norms=jnp.float32(size), kernel_norms=jnp.ones(2), margin=margin
+  )
+  # float32 knows the cosine to half a unit, and psi multiplies that by at most margin^2.
+  tolerance = 2e-7 * margin**2 * size
+  np.testing.assert_allclose(result[0], size * float(_psi(angle, margin)), atol=tolerance)
+  assert result[0] <= logits[0] + tolerance
+  assert result[1] == logits[1]
+
+
+def test_a_margin_of_one_is_no_margin():
+  with jax.enable_x64(True):
+    logits = FEATURES @ KERNEL
+    np.testing.assert_allclose(_margined(FEATURES, KERNEL, 2, 1, 0.0), logits, rtol=1e-14)
+
+
+def test_annealing_starts_at_the_plain_logits():
+  with jax.enable_x64(True):
+    logits = FEATURES @ KERNEL
+    np.testing.assert_allclose(_margined(FEATURES, KERNEL, 2, 4, 1e12), logits, rtol=1e-10)
+
+
+def test_second_order_and_both_modes():
+  def loss(features, kernel, annealing):
+    logits = _margined(features, kernel, 2, 3, annealing)
+    return cross_entropy(taylor_score(logits, order=4), 2)
+
+  with jax.enable_x64(True):
+    check_grads(jax.jit(loss), (FEATURES, KERNEL, 0.5), order=2)
+
+
+def test_distributions_agree_with_integers():
+  logits = jnp.array(FEATURES @ KERNEL, jnp.float32)
+  norms = {"feature_norms": 1.5, "kernel_norms": jnp.linalg.norm(KERNEL, axis=0)}
+  every = [large_margin(logits, label, **norms, margin=3) for label in range(4)]
+  one_hot = large_margin(logits, jnp.eye(4)[2], **norms, margin=3)
+  np.testing.assert_allclose(one_hot, every[2], rtol=1e-6)
+  labels = jnp.array([0.5, 0.0, 0.2, 0.3])
+  mixed = large_margin(logits, labels, **norms, margin=3)
+  expected = logits + sum(q * (each - logits) for q, each in zip(labels, every, strict=True))
+  np.testing.assert_allclose(mixed, expected, rtol=1e-5)
+
+
+def test_the_label_alone_as_a_single_class():
+  rng = np.random.default_rng(0)
+  features, labels = rng.normal(size=(5, 3)).astype(np.float32), np.array([0, 3, 1, 1, 2])
+  logits, norms = features @ KERNEL.astype(np.float32), np.linalg.norm(KERNEL, axis=0)
+  feature_norms = np.linalg.norm(features, axis=-1)
+  full = large_margin(
+    logits, labels, feature_norms=feature_norms, kernel_norms=norms, margin=4, annealing=0.5
+  )
+  single = large_margin(
+    np.take_along_axis(logits, labels[:, None], -1),
+    np.zeros(5, int),
+    feature_norms=feature_norms,
+    kernel_norms=norms[labels][:, None],
+    margin=4,
+    annealing=0.5,
+  )
+  np.testing.assert_allclose(
+    single, np.take_along_axis(np.asarray(full), labels[:, None], -1), rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize("which", ["features", "kernel"])
+def test_zero_norms_have_finite_gradients(which):
+  def loss(logits, feature_norms, kernel_norms):
+    norms = {"feature_norms": feature_norms, "kernel_norms": kernel_norms}
+    return cross_entropy(large_margin(logits, 1, **norms, margin=4), 1)
+
+  arguments = (
+    jnp.zeros(3),
+    jnp.float32(0 if which == "features" else 1),
+    jnp.zeros(3) if which == "kernel" else jnp.ones(3),
+  )
+  value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(*arguments)
+  np.testing.assert_allclose(value, np.log(3), rtol=1e-6)
+  assert all(jnp.all(jnp.isfinite(gradient)) for gradient in gradients)
+
+
+def test_an_impossible_label_stays_impossible():
+  norms = {"feature_norms": 1.0, "kernel_norms": jnp.ones(2)}
+  value, gradient = jax.value_and_grad(lambda z: large_margin(z, 0, **norms, margin=2)[1])(
+    jnp.array([-jnp.inf, 0.5])
+  )
+  np.testing.assert_array_equal(gradient, [0, 1])
+  assert value == 0.5
+  assert large_margin(jnp.array([-jnp.inf, 0.5]), 0, **norms, margin=2)[0] == -jnp.inf
+
+
+def test_a_label_out_of_range_gives_a_loss_of_nan_and_gradients_of_zero_in_the_norms():
+  def margined(feature_norm):
+    return large_margin(
+      jnp.ones(2), 5, feature_norms=feature_norm, kernel_norms=jnp.ones(2), margin=2
+    )
+
+  np.testing.assert_array_equal(margined(2.0), [1, 1])
+  assert jnp.isnan(cross_entropy(margined(2.0), 5))
+  assert jax.grad(lambda norm: margined(norm).sum())(2.0) == 0
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_up_to_ten_thousand(dtype):
+  logits = jnp.array([[8000.0, 1.0], [-1e4, 2.0]], dtype)
+  norms = {"feature_norms": jnp.array([100.0, 100.0], dtype), "kernel_norms": jnp.full(2, 100.0)}
+  result, pull_back = jax.vjp(lambda z: large_margin(z, [0, 0], **norms, margin=2), logits)
+  assert result.dtype == dtype
+  assert jnp.all(jnp.isfinite(pull_back(jnp.ones_like(result))[0]))
+  cosine = np.asarray(logits, np.float64)[0, 0] / 1e4
+  expected = [1e4 * (2 * cosine**2 - 1), -3e4]
+  np.testing.assert_allclose(np.asarray(result[:, 0], np.float64), expected, rtol=8e-3)
+
+
+# base, gamma, power and the values at 0, 2500, ... of the released MNIST, CIFAR10 and CIFAR10+
+# examples.
+SCHEDULES = [
+  (2.5e-5, 35, [1000, 119.8, 16.2, 2.44, 0.406, 0.0144]),
+  (2e-5, 45, [1000, 111.3, 13.7, 1.86, 0.273, 0.0075]),
+  (1e-5, 45, [1000, 329.2, 111.3, 38.6, 13.7, 1.86]),
+]
+
+
+@pytest.mark.parametrize("gamma, power, expected", SCHEDULES)
+def test_the_released_schedules(gamma, power, expected):
+  steps = jnp.array([0, 2500, 5000, 7500, 10000, 15000])
+  annealing = large_margin_annealing(steps, base=1000, gamma=gamma, power=power)
+  np.testing.assert_allclose(annealing, expected, rtol=1e-2)  # two digits are given of some
+  stopped = large_margin_annealing(steps, base=1000, gamma=gamma, power=power, minimum=5.0)
+  np.testing.assert_allclose(stopped, np.maximum(expected, 5), rtol=1e-2)
+
+
+def test_the_schedule_is_exact_and_traces():
+  schedule = jax.jit(lambda t: large_margin_annealing(t, base=30.0, gamma=1e-3, power=2.0))
+  np.testing.assert_allclose(schedule(500), 30 / 1.5**2, rtol=1e-6)
+  assert large_margin_annealing(500, base=0.0, gamma=1e-3, power=2.0) == 0
+
+
+@pytest.mark.parametrize("margin", [0, -1, 2.0, "2", True, None])
+def test_bad_margins(margin):
+  with pytest.raises(ValueError, match=r"margin=.*integer of at least 1"):
+    large_margin(jnp.ones(2), 0, feature_norms=1.0, kernel_norms=jnp.ones(2), margin=margin)
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    ({"annealing": -1.0}, "annealing=-1.0"),
+    ({"feature_norms": jnp.ones(3)}, r"feature_norms of shape \(3,\).*must have shape \(2,\)"),
+    ({"kernel_norms": jnp.ones(2)}, r"kernel_norms of shape \(2,\).*must have shape \(3,\)"),
+    ({"kernel_norms": jnp.ones((1, 2, 3))}, "kernel_norms of shape"),
+  ],
+)
+def test_bad_options(changes, message):
+  options = {"feature_norms": jnp.ones(2), "kernel_norms": jnp.ones(3), "margin": 2} | changes
+  with pytest.raises(ValueError, match=message):
+    large_margin(jnp.ones((2, 3)), [0, 1], **options)
+
+
+@pytest.mark.parametrize("name", ["base", "gamma", "power", "minimum"])
+def test_bad_schedules(name):
+  options = {"base": 1.0, "gamma": 1.0, "power": 1.0, "minimum": 0.0} | {name: -1.0}
+  with pytest.raises(ValueError, match=f"{name}=-1.0"):
+    large_margin_annealing(0, **options)
