@@ -1,0 +1,177 @@
+"""Class priors: training with a prior, and moving finished predictions between priors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softmax_research.functional.normalise import log_normalise, log_normaliser, subtract_maximum
+from softmax_research.functional.precision import widen
+
+
+def log_prior_from_counts(counts: jax.typing.ArrayLike) -> jax.Array:
+  r"""Compute the logarithms of class frequencies from counts.
+
+  .. math:: \log P_k = \log \frac{n_k}{\sum_j n_j}
+
+  Args:
+    counts: numbers of examples of each class, `[K]`. A class without any gets -inf.
+
+  Returns:
+    Log-probabilities in nats, `[K]`.
+
+  Raises:
+    ValueError: the counts are not a vector of finite, non-negative numbers with a positive sum.
+
+  Example:
+    >>> log_prior_from_counts([1, 3]).round(4)
+    Array([-1.3863, -0.2877], dtype=float32)
+  """
+  counts = np.asarray(counts, dtype=np.float64)
+  if counts.ndim != 1 or not np.all(np.isfinite(counts) & (counts >= 0)) or counts.sum() <= 0:
+    raise ValueError(
+      f"Got counts={counts.tolist()}; they must be a vector of finite, non-negative numbers, of "
+      "which at least one is positive: the number of examples of each class."
+    )
+  return jnp.log(jnp.asarray(counts / counts.sum(), jnp.result_type(float)))
+
+
+def _check_prior(name: str, log_prior: jax.typing.ArrayLike, num_classes: int) -> None:
+  """Raise a ValueError unless these are K log-probabilities that sum to one."""
+  if jnp.shape(log_prior) != (num_classes,):
+    raise ValueError(
+      f"Got {name} of shape {jnp.shape(log_prior)} for {num_classes} classes; it must have shape "
+      f"({num_classes},), one log-probability for each class."
+    )
+  if isinstance(log_prior, jax.core.Tracer):
+    return
+  total = np.sum(np.exp(np.asarray(log_prior, np.float64)))
+  # Room for what rounding the logarithms to their own type may do to the sum.
+  if not abs(total - 1) <= max(1e-3, 8 * float(jnp.finfo(widen(log_prior)[1]).eps)):
+    raise ValueError(
+      f"Got {name} whose probabilities sum to {total:.6g}; they must sum to 1. Pass the "
+      "logarithms of class frequencies, as log_prior_from_counts gives them."
+    )
+
+
+def _check_none_revived(
+  log_prior_from: jax.typing.ArrayLike, log_prior_to: jax.typing.ArrayLike
+) -> None:
+  """Raise a ValueError if a class gains a prior that had none."""
+  if isinstance(log_prior_from, jax.core.Tracer) or isinstance(log_prior_to, jax.core.Tracer):
+    return
+  before, after = np.asarray(log_prior_from), np.asarray(log_prior_to)
+  revived = np.flatnonzero((before == -np.inf) & (after > -np.inf))
+  if revived.size:
+    raise ValueError(
+      f"Got classes {revived.tolist()} with prior 0 in log_prior_from and above 0 in "
+      "log_prior_to; predictions hold no evidence for them. Give them a small prior in "
+      "log_prior_from, or 0 in log_prior_to."
+    )
+
+
+def _along(axis: int, log_prior: jax.typing.ArrayLike, ndim: int) -> jax.Array:
+  """Return a vector over classes that broadcasts along the class axis."""
+  return jnp.expand_dims(widen(log_prior)[0], [d for d in range(ndim) if d != axis % ndim])
+
+
+def log_pc_softmax(
+  logits: jax.typing.ArrayLike,
+  log_prior: jax.typing.ArrayLike,
+  *,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the logarithm of probability-corrected softmax.
+
+  .. math:: \log \sigma_k = z_k - \log \sum_j P_j e^{z_j}
+
+  Trained by its negative on examples drawn with class frequencies P, the logits no longer hold
+  the prior, and sigma estimates p(x | k) / p(x): values that average to one under P instead of
+  summing to one. The mean of log sigma at the labels is a lower bound of the mutual information
+  between x and the label. Use it in training; to correct a model that was trained without a
+  prior, see `shift_prior`.
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    log_prior: logarithms of the class frequencies, `[K]`; -inf for a class that never occurs,
+      which is then absent from the sum.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class. The prior of the others
+      stays as it is. A row without any class has the value -inf throughout.
+
+  Returns:
+    Log-ratios in nats, of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the prior's shape is not `[K]`, or its probabilities do not sum to one.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> log_prior = jnp.log(jnp.array([0.25, 0.75]))
+    >>> jnp.exp(log_pc_softmax(jnp.log(jnp.array([3.0, 1.0])), log_prior)).round(4)
+    Array([2.    , 0.6667], dtype=float32)
+
+  Reference:
+    Qin et al. 2019, "Rethinking Softmax with Cross-Entropy: Neural Network Classifier as Mutual
+    Information Estimator" (arXiv 1911.10688).
+  """
+  logits, result_type = widen(logits)
+  _check_prior("log_prior", log_prior, logits.shape[axis])
+  possible, shifted, _ = subtract_maximum(logits, axis=axis, where=where)
+  weighted = jnp.where(possible, shifted + _along(axis, log_prior, logits.ndim), -jnp.inf)
+  log_total = jnp.expand_dims(log_normaliser(weighted, axis=axis), axis)
+  possible &= log_total > -jnp.inf
+  log_ratios = jnp.where(possible, shifted - jnp.where(possible, log_total, 0), -jnp.inf)
+  return log_ratios.astype(result_type)
+
+
+def shift_prior(
+  log_probs: jax.typing.ArrayLike,
+  log_prior_from: jax.typing.ArrayLike,
+  log_prior_to: jax.typing.ArrayLike,
+  *,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Move finished predictions from the prior they were made under to another.
+
+  .. math:: \log p'_k = \log p_k + \log \frac{\pi'_k}{\pi_k} - \log \sum_j p_j \frac{\pi'_j}{\pi_j}
+
+  This is Bayes' rule with p(x | k) unchanged. It corrects a model trained by plain
+  cross-entropy on imbalanced classes, without training anew; `log_pc_softmax` corrects the
+  training instead.
+
+  Args:
+    log_probs: log-probabilities, K classes along `axis`.
+    log_prior_from: logarithms of the prior behind the predictions, `[K]`.
+    log_prior_to: logarithms of the prior to move to, `[K]`. A class of prior 0 (-inf) on either
+      side becomes impossible.
+    axis: the class axis.
+    where: booleans that broadcast to the log-probabilities; false excludes a class.
+
+  Returns:
+    Log-probabilities in nats, of the shape and floating type of `log_probs`.
+
+  Raises:
+    ValueError: a prior's shape is not `[K]`, its probabilities do not sum to one, or a class
+      gains a prior that had none.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> imbalanced, balanced = jnp.log(jnp.array([0.8, 0.2])), jnp.log(jnp.array([0.5, 0.5]))
+    >>> jnp.exp(shift_prior(imbalanced, imbalanced, balanced)).round(2)
+    Array([0.5, 0.5], dtype=float32)
+
+  Reference:
+    Saerens, Latinne & Decaestecker 2002, "Adjusting the Outputs of a Classifier to New a Priori
+    Probabilities", eq. 2.4 (doi 10.1162/089976602753284446).
+  """
+  log_probs, result_type = widen(log_probs)
+  _check_prior("log_prior_from", log_prior_from, log_probs.shape[axis])
+  _check_prior("log_prior_to", log_prior_to, log_probs.shape[axis])
+  _check_none_revived(log_prior_from, log_prior_to)
+  before = _along(axis, log_prior_from, log_probs.ndim)
+  after = _along(axis, log_prior_to, log_probs.ndim)
+  absent = before == -jnp.inf
+  scores = log_probs + jnp.where(absent, -jnp.inf, after - jnp.where(absent, 0, before))
+  return log_normalise(scores, axis=axis, where=where).astype(result_type)
