@@ -15,6 +15,11 @@ WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
 RUN = $(VENV)/bin/python
 
+# Compiling is most of the tests' work, so compiled programs are kept, for this kind of processor.
+PROCESSOR = $(shell { grep -m 1 -E '^(flags|Features)' /proc/cpuinfo || uname -a; } 2> /dev/null | cksum | cut -d ' ' -f 1)
+KEEP_COMPILED = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-$(PROCESSOR) \
+  JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
+
 .DEFAULT_GOAL := help
 .PHONY: help compare test lint docs environment lock clean
 
@@ -26,7 +31,7 @@ compare: environment  ## train several heads over several seeds, on digits, and 
 	$(RUN) -m experiments.compare --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
 
 test: lint docs  ## check style, import arrows and docs, then run all tests
-	$(RUN) -m pytest -n logical --maxprocesses=8 $(ARGS)
+	$(KEEP_COMPILED) $(RUN) -m pytest -n logical --maxprocesses=8 $(ARGS)
 
 lint: environment  ## check style and import arrows
 	$(RUN) -m ruff check .
