@@ -1,21 +1,48 @@
 """Pure functions on arrays: scores, normalisers, margins and losses."""
 
+from softmax_research.functional.cosine_margins import (
+  additive_angular_margin,
+  additive_cosine_margin,
+)
 from softmax_research.functional.cross_entropy import cross_entropy
+from softmax_research.functional.hinge import multiclass_hinge
+from softmax_research.functional.large_margin import large_margin, large_margin_annealing
 from softmax_research.functional.negative_log_likelihood import negative_log_likelihood
 from softmax_research.functional.normalise import log_normalise, log_normaliser
+from softmax_research.functional.one_vs_all import one_vs_all_cross_entropy
+from softmax_research.functional.priors import log_pc_softmax, log_prior_from_counts, shift_prior
+from softmax_research.functional.relu import relu_score
 from softmax_research.functional.soft_margin import soft_margin
 from softmax_research.functional.softmax import log_softmax, softmax
+from softmax_research.functional.spherical import (
+  log_spherical_softmax,
+  spherical_score,
+  spherical_softmax,
+)
 from softmax_research.functional.taylor import log_taylor_softmax, taylor_score, taylor_softmax
 
 __all__ = [
+  "additive_angular_margin",
+  "additive_cosine_margin",
   "cross_entropy",
+  "large_margin",
+  "large_margin_annealing",
   "log_normalise",
   "log_normaliser",
+  "log_pc_softmax",
+  "log_prior_from_counts",
   "log_softmax",
+  "log_spherical_softmax",
   "log_taylor_softmax",
+  "multiclass_hinge",
   "negative_log_likelihood",
+  "one_vs_all_cross_entropy",
+  "relu_score",
+  "shift_prior",
   "soft_margin",
   "softmax",
+  "spherical_score",
+  "spherical_softmax",
   "taylor_score",
   "taylor_softmax",
 ]

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 
 from softmax_research.functional import cross_entropy, log_normalise
 from softmax_research.functional.arguments import check_at_least, check_fraction
+from softmax_research.functional.precision import widen
 from softmax_research.heads.head import Head
-
-_TINY_NORM = 1e-12  # divides a zero vector into a zero vector
 
 
 class Geometry(NamedTuple):
@@ -29,9 +28,15 @@ class Geometry(NamedTuple):
 
 def _norm(values: jax.Array, axis: int) -> jax.Array:
   """Return Euclidean norms whose gradient at zero is zero rather than NaN."""
+  values, _ = widen(values)  # squares overflow float16 from 256 on
   squares = jnp.sum(values**2, axis=axis)
   nonzero = squares > 0
   return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
+
+
+def _scale_to_unit(values: jax.Array, norms: jax.Array) -> jax.Array:
+  """Divide by the norms; a zero vector stays zero, and its gradient stays of ordinary size."""
+  return values / jnp.where(norms > 0, norms, 1)
 
 
 def check_num_classes(num_classes: int) -> None:
@@ -98,11 +103,12 @@ def linear(
     kernel = params["kernel"]
     feature_norms, kernel_norms = _norm(features, -1), _norm(kernel, 0)
     if normalise:
-      features = features / jnp.maximum(feature_norms, _TINY_NORM)[..., None]
-      kernel = kernel / jnp.maximum(kernel_norms, _TINY_NORM)
+      features = _scale_to_unit(features, feature_norms[..., None])
+      kernel = _scale_to_unit(kernel, kernel_norms)
       feature_norms, kernel_norms = jnp.ones_like(feature_norms), jnp.ones_like(kernel_norms)
     # Half-precision features still make float32 logits.
-    logits = jnp.matmul(features, kernel, preferred_element_type=jnp.float32)
+    logits_type = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
+    logits = jnp.matmul(features, kernel, preferred_element_type=logits_type)
     if bias:
       logits = logits + params["bias"]
     return logits, Geometry(feature_norms, kernel_norms, step)

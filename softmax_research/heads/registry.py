@@ -1,49 +1,29 @@
 """The heads by name: one function and one line in `HEADS` make a new variant."""
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from softmax_research.functional import soft_margin, taylor_score
-from softmax_research.functional.arguments import check_at_least
-from softmax_research.heads import specification
+from softmax_research.heads import margins, priors, scores, specification, unnormalised
 from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
 
-
-def _softmax(num_classes: int, *, temperature: float = 1.0, **layer: Any) -> Head:
-  check_at_least("temperature", temperature, 0, "Pass 1.0 for plain softmax.", strict=True)
-  return dense(num_classes, score=lambda logits: logits / temperature, **layer)
-
-
-def _taylor(num_classes: int, *, order: int = 2, **layer: Any) -> Head:
-  return dense(num_classes, score=_taylor_score(order), **layer)
-
-
-def _sm(num_classes: int, *, margin: float = 0.6, **layer: Any) -> Head:
-  return dense(num_classes, margin=_soft_margin(margin), **layer)
-
-
-def _sm_taylor(num_classes: int, *, order: int = 2, margin: float = 0.6, **layer: Any) -> Head:
-  return dense(num_classes, score=_taylor_score(order), margin=_soft_margin(margin), **layer)
-
-
-def _taylor_score(order: int) -> Callable:
-  taylor_score(0.0, order=order)  # A bad order fails here rather than in a traced step.
-  return functools.partial(taylor_score, order=order)
-
-
-def _soft_margin(margin: float) -> Callable:
-  check_at_least("margin", margin, 0, "Pass 0 for no margin.")
-  return lambda logits, labels, geometry: soft_margin(logits, labels, margin=margin)
-
-
+#: Heads by name, each a function of the number of classes and its own options.
 HEADS: dict[str, Callable[..., Head]] = {
-  "softmax": _softmax,
-  "taylor": _taylor,
-  "sm": _sm,
-  "sm_taylor": _sm_taylor,
+  "softmax": scores.softmax,
+  "taylor": scores.taylor,
+  "relu": scores.relu,
+  "spherical": scores.spherical,
+  "sm": margins.sm,
+  "sm_taylor": margins.sm_taylor,
+  "l_softmax": margins.l_softmax,
+  "am_softmax": margins.am_softmax,
+  "arcface": margins.arcface,
+  "pc_softmax": priors.pc_softmax,
+  "logit_adjusted": priors.logit_adjusted,
+  "prior_shift": priors.prior_shift,
+  "one_vs_all": unnormalised.one_vs_all,
+  "hinge": unnormalised.hinge,
 }
 
 

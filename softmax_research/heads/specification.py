@@ -1,8 +1,19 @@
 """Head specifications: heads as text on a command line, `sm_taylor:order=4:margin=0.6`."""
 
 import ast
-import re
 from typing import Any
+
+
+def _split_outside_brackets(text: str, separator: str) -> list[str]:
+  """Split at the separators that stand outside (), [] and {}."""
+  parts, depth = [""], 0
+  for character in text:
+    depth += (character in "([{") - (character in ")]}")
+    if character == separator and depth == 0:
+      parts.append("")
+    else:
+      parts[-1] += character
+  return parts
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -22,15 +33,16 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     >>> parse("sm_taylor:order=4:margin=0.6")
     ('sm_taylor', {'order': 4, 'margin': 0.6})
   """
-  name, *parts = text.strip().split(":")
+  name, *parts = _split_outside_brackets(text.strip(), ":")
+  malformed = f"Got the head {text!r}; write name or name:option=value, as taylor:order=4."
+  if not name:
+    raise ValueError(malformed)
   options: dict[str, Any] = {}
   for part in parts:
     option, equals, value = part.partition("=")
     option, value = option.strip(), value.strip()
-    if not (name and equals and option.isidentifier() and value):
-      raise ValueError(
-        f"Got the head {text!r}; write name or name:option=value, as taylor:order=4."
-      )
+    if not (equals and option.isidentifier() and value):
+      raise ValueError(malformed)
     if option in options:
       raise ValueError(f"Got the head {text!r} with option {option!r} twice; give it once.")
     try:
@@ -57,7 +69,7 @@ def split(text: str) -> tuple[str, ...]:
     ('softmax', 'adaptive:cutoffs=(10,100)')
   """
   specifications = tuple(
-    part.strip() for part in re.split(r",(?![^(\[]*[)\]])", text) if part.strip()
+    part.strip() for part in _split_outside_brackets(text, ",") if part.strip()
   )
   if not specifications:
     raise ValueError("Got no heads; name at least one, as softmax or softmax,taylor:order=4.")

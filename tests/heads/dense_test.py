@@ -1,0 +1,140 @@
+"""Dense heads against the composition written out in numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research import functional
+from softmax_research.heads import Geometry, dense, linear
+
+RNG = np.random.default_rng(0)
+PARAMS = {"kernel": RNG.normal(size=(4, 3)), "bias": RNG.normal(size=3)}
+FEATURES = RNG.normal(size=(5, 4))
+LABELS = np.array([0, 2, 1, 1, 2])
+LOG_PRIOR = np.log([0.2, 0.7, 0.1])
+
+
+def _log_softmax(scores):
+  return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+
+
+def _quadratic(logits):
+  return np.log(1 + logits + logits**2 / 2)
+
+
+def test_parameters():
+  params = dense(3).init(jax.random.key(0), 4)
+  assert {name: array.shape for name, array in params.items()} == {"kernel": (4, 3), "bias": (3,)}
+  np.testing.assert_array_equal(params["bias"], np.zeros(3))
+  constant = dense(3, bias=False, kernel_init=jax.nn.initializers.constant(2.0))
+  np.testing.assert_array_equal(constant.init(jax.random.key(0), 4)["kernel"], np.full((4, 3), 2))
+
+
+def test_margin_score_prior_and_smoothing_are_composed_in_this_order():
+  head = dense(
+    3,
+    margin=lambda logits, labels, geometry: functional.soft_margin(logits, labels, margin=0.6),
+    score=functional.taylor_score,
+    log_prior=LOG_PRIOR,
+    label_smoothing=0.1,
+    z_loss=0.01,
+  )
+  targets = np.eye(3)[LABELS]
+  logits = FEATURES @ PARAMS["kernel"] + PARAMS["bias"]
+  scores = _quadratic(logits - 0.6 * targets) + LOG_PRIOR
+  expected = -((0.9 * targets + 0.1 / 3) * _log_softmax(scores)).sum(-1)
+  expected += 0.01 * np.log(np.exp(scores).sum(-1)) ** 2
+  with jax.enable_x64(True):
+    np.testing.assert_allclose(head.loss(PARAMS, FEATURES, LABELS), expected, rtol=1e-12)
+    # Neither margin nor prior nor smoothing acts in a prediction.
+    prediction = head.log_prob(PARAMS, FEATURES)
+  np.testing.assert_allclose(prediction, _log_softmax(_quadratic(logits)), rtol=1e-12)
+
+
+def test_a_margin_sees_norms_and_step():
+  seen = {}
+
+  def margin(logits, labels, geometry):
+    seen.update(geometry._asdict())
+    return logits
+
+  head = dense(3, bias=False, margin=margin)
+  head.loss({"kernel": PARAMS["kernel"]}, FEATURES, LABELS, step=7)
+  assert set(seen) == set(Geometry._fields)
+  np.testing.assert_allclose(seen["feature_norms"], np.linalg.norm(FEATURES, axis=-1), rtol=1e-6)
+  np.testing.assert_allclose(
+    seen["kernel_norms"], np.linalg.norm(PARAMS["kernel"], axis=0), rtol=1e-6
+  )
+  assert seen["step"] == 7
+
+
+def test_normalised_logits_are_cosines():
+  head = linear(
+    3,
+    loss=lambda logits, labels, geometry: (
+      logits.sum(-1) + geometry.feature_norms + geometry.kernel_norms.sum()
+    ),
+    log_prob=lambda logits: logits,
+    bias=False,
+    normalise=True,
+  )
+  kernel = PARAMS["kernel"]
+  cosines = FEATURES @ kernel / np.linalg.norm(FEATURES, axis=-1)[:, None]
+  cosines /= np.linalg.norm(kernel, axis=0)
+  np.testing.assert_allclose(head.log_prob({"kernel": kernel}, FEATURES), cosines, rtol=1e-5)
+  # The geometry that goes with them has norms of 1.
+  loss = head.loss({"kernel": kernel}, FEATURES, LABELS)
+  np.testing.assert_allclose(loss, cosines.sum(-1) + 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_zero_features_have_gradients_of_ordinary_size(normalise):
+  head = dense(
+    3,
+    bias=False,
+    normalise=normalise,
+    margin=lambda logits, labels, geometry: logits * geometry.feature_norms[..., None],
+  )
+  params = {"kernel": jnp.asarray(PARAMS["kernel"], jnp.float32)}
+  gradients = jax.grad(lambda p, x: head.loss(p, x, jnp.array([0])).sum(), argnums=(0, 1))(
+    params, jnp.zeros((1, 4))
+  )
+  for gradient in jax.tree.leaves(gradients):
+    assert np.max(np.abs(gradient)) < 10
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_features_make_float32_logits_and_norms(dtype):
+  head = linear(
+    3,
+    loss=lambda logits, labels, geometry: geometry.feature_norms,
+    log_prob=lambda logits: logits,
+    bias=False,
+  )
+  features = jnp.full((1, 4), 1000.0, dtype)  # their squares overflow float16
+  params = {"kernel": jnp.full((4, 3), 20.0, dtype)}
+  logits = head.log_prob(params, features)
+  assert logits.dtype == jnp.float32
+  np.testing.assert_array_equal(logits, np.full((1, 3), 80000.0))
+  np.testing.assert_allclose(head.loss(params, features, [0]), [2000], rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, 2.0, "3", True])
+def test_bad_numbers_of_classes(num_classes):
+  with pytest.raises(ValueError, match=r"num_classes=.*integer of at least 1"):
+    dense(num_classes)
+
+
+@pytest.mark.parametrize(
+  "options, message",
+  [
+    ({"normalise": True}, r"cosines have no bias\. Pass bias=False"),
+    ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+    ({"z_loss": -1.0}, "z_loss=-1.0"),
+    ({"log_prior": np.zeros(4)}, r"log_prior of shape \(4,\) for 3 classes"),
+  ],
+)
+def test_bad_options_fail_at_construction(options, message):
+  with pytest.raises(ValueError, match=message):
+    dense(3, **options)

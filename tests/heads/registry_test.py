@@ -1,0 +1,76 @@
+"""Heads by name."""
+
+import jax
+import numpy as np
+import pytest
+
+from softmax_research.heads import HEADS, dense, head_options, make
+
+LABELS = np.array([0, 2, 1, 1])
+FEATURES = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_every_head_is_made_from_its_defaults(name):
+  options = {"class_counts": (5, 3, 2)} if "class_counts" in head_options(name) else {}
+  head = make(name, 3, **options)
+  params = head.init(jax.random.key(0), 5)
+  losses = head.loss(params, FEATURES, LABELS, step=3, key=jax.random.key(1))
+  assert losses.shape == (4,)
+  assert np.all(np.isfinite(losses))
+  np.testing.assert_allclose(np.exp(head.log_prob(params, FEATURES)).sum(-1), 1, rtol=1e-5)
+
+
+def test_options_in_the_specification_and_beside_it():
+  head = make("sm:margin=0.5", 3, label_smoothing=0.1)
+  params = head.init(jax.random.key(0), 5)
+  plain = dense(3, label_smoothing=0.1)
+  lowered = params | {"bias": params["bias"] + np.array([-0.5, 0.0, 0.0], np.float32)}
+  np.testing.assert_allclose(
+    head.loss(params, FEATURES[:1], LABELS[:1]),
+    plain.loss(lowered, FEATURES[:1], LABELS[:1]),
+    rtol=1e-5,
+  )
+  overridden = make("sm:margin=0.5", 3, margin=0.0, label_smoothing=0.1)
+  np.testing.assert_allclose(
+    overridden.loss(params, FEATURES, LABELS), plain.loss(params, FEATURES, LABELS), rtol=1e-5
+  )
+
+
+def test_options_are_listed_with_their_defaults():
+  options = head_options("sm_taylor")
+  assert options["order"] == 2
+  assert options["margin"] == 0.6
+  assert options["bias"] is True
+  # Functions cannot be given in a flag, and cosines have no bias.
+  assert "score" not in options
+  assert "bias" not in head_options("arcface")
+
+
+def test_an_unknown_head_lists_the_heads():
+  with pytest.raises(ValueError, match=r"'sofmax'; the heads are .*sm_taylor, softmax"):
+    make("sofmax", 3)
+
+
+def test_an_unknown_option_lists_the_options():
+  with pytest.raises(ValueError, match=r"'ordr' for the head 'taylor'.*label_smoothing.*order"):
+    make("taylor:ordr=4", 3)
+
+
+@pytest.mark.parametrize(
+  "specification, wanted",
+  [
+    ("taylor:order=4.0", "an integer"),
+    ("taylor:order=True", "an integer"),
+    ("sm:margin=large", "a number"),
+    ("sm:margin=True", "a number"),
+    ("softmax:bias=1", "True or False"),
+  ],
+)
+def test_values_of_the_wrong_type(specification, wanted):
+  with pytest.raises(ValueError, match=f"it must be {wanted}"):
+    make(specification, 3)
+
+
+def test_an_integer_is_a_number():
+  assert make("sm:margin=1", 3) is not None
