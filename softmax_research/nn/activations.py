@@ -13,7 +13,8 @@ class PReLU(nnx.Module):
   .. math:: \mathrm{PReLU}(x)_c = \max(x_c, 0) + a_c \min(x_c, 0)
 
   Args:
-    features: C, the size of the last axis. Every slope starts at 0.25.
+    features: C, the number of channels. Every slope starts at 0.25.
+    axis: the channels' axis.
 
   Example:
     >>> import jax.numpy as jnp
@@ -24,11 +25,15 @@ class PReLU(nnx.Module):
     He et al. 2015, "Delving Deep into Rectifiers", equation 1.
   """
 
-  def __init__(self, features: int):
+  def __init__(self, features: int, *, axis: int = -1):
     self.slope = nnx.Param(jnp.full((features,), 0.25))
+    self.axis = axis
 
   def __call__(self, inputs: jax.Array) -> jax.Array:
-    return jnp.where(inputs >= 0, inputs, self.slope[...].astype(inputs.dtype) * inputs)
+    shape = [1] * inputs.ndim
+    shape[self.axis] = -1
+    slope = self.slope[...].astype(inputs.dtype).reshape(shape)
+    return jnp.where(inputs >= 0, inputs, slope * inputs)
 
 
 def _leaky_relu(inputs: jax.Array) -> jax.Array:
@@ -51,15 +56,18 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array] | type[nnx.Module]] = {
 MONOTONE = frozenset({"relu", "tanh", "sigmoid", "leaky_relu", "elu"})
 
 
-def make_activation(name: str, features: int) -> Callable[[jax.Array], jax.Array]:
+def make_activation(
+  name: str, features: int, *, axis: int = -1
+) -> Callable[[jax.Array], jax.Array]:
   """Return an activation by its name.
 
   Args:
     name: a key of `ACTIVATIONS`.
     features: the number of channels, for activations that learn.
+    axis: the channels' axis, likewise.
 
   Returns:
-    A function of an array `[..., features]`, or a module.
+    A function of an array, or a module.
 
   Raises:
     ValueError: the name is unknown.
@@ -71,4 +79,4 @@ def make_activation(name: str, features: int) -> Callable[[jax.Array], jax.Array
   if name not in ACTIVATIONS:
     raise ValueError(f"Got activation={name!r}; the names are {', '.join(sorted(ACTIVATIONS))}.")
   activation = ACTIVATIONS[name]
-  return activation(features) if isinstance(activation, type) else activation
+  return activation(features, axis=axis) if isinstance(activation, type) else activation

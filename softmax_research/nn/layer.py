@@ -9,6 +9,7 @@ from flax import nnx
 
 from softmax_research.functional.arguments import check_fraction
 from softmax_research.nn.activations import MONOTONE, make_activation
+from softmax_research.nn.batch_norm import BatchNorm
 from softmax_research.nn.pooling import max_pool
 
 #: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`.
@@ -17,8 +18,6 @@ KERNEL_INITIALISERS: dict[str, Callable[..., jax.Array]] = {
   for scale in ("glorot", "he", "lecun")
   for distribution in ("normal", "uniform")
 }
-
-_MOMENTUM, _EPSILON = 0.9, 1e-5
 
 
 def kernel_initialiser(name: str) -> Callable[..., jax.Array]:
@@ -47,64 +46,62 @@ def kernel_initialiser(name: str) -> Callable[..., jax.Array]:
 class Layer(nnx.Module):
   r"""Follow a linear map with bias or batch norm, activation, pooling and dropout.
 
-  Running statistics move as `running = 0.9 * running + 0.1 * batch` (PyTorch's momentum 0.1, Flax's
-  0.9), with the biased variance (as Flax, unlike PyTorch).
-
   Args:
     linear: the linear map, without a bias.
-    features: the size of its output's last axis.
+    features: the number of channels of its output.
+    axis: the channels' axis.
     activation: a key of `ACTIVATIONS`, or None to keep the layer linear.
     batch_norm: False, `"before"` (or True) or `"after"` the activation. Before it, the norm's own
       bias stands for the layer's.
     pool: window of the max pooling; 1 for none.
     dropout: the fraction of outputs set to zero in training.
     axis_name: the mapped axis of `jax.pmap` over which batch statistics are averaged.
-    rngs: keys for the parameters.
 
   Example:
-    >>> layer = Layer(nnx.Linear(2, 3, use_bias=False, rngs=nnx.Rngs(0)), 3, rngs=nnx.Rngs(1))
+    >>> layer = Layer(nnx.Linear(2, 3, use_bias=False, rngs=nnx.Rngs(0)), 3)
     >>> layer(jax.numpy.ones((4, 2)), train=False).shape
     (4, 3)
   """
 
   def __init__(
     self,
-    linear: nnx.Module,
+    linear: Callable[[jax.Array], jax.Array],
     features: int,
     *,
+    axis: int = -1,
     activation: str | None = "relu",
     batch_norm: bool | str = False,
     pool: int = 1,
     dropout: float = 0.0,
     axis_name: str | None = None,
-    rngs: nnx.Rngs,
   ):
     check_fraction("dropout", dropout)
     self.norm_order = _norm_order(batch_norm)
     self.linear = linear
+    self.axis = axis
     self.pool = pool
     self.bias = None if self.norm_order == "before" else nnx.Param(jnp.zeros((features,)))
-    self.norm = (
-      nnx.BatchNorm(features, momentum=_MOMENTUM, epsilon=_EPSILON, axis_name=axis_name, rngs=rngs)
-      if self.norm_order
-      else None
+    self.norm = BatchNorm(features, axis=axis, axis_name=axis_name) if self.norm_order else None
+    self.activation = (
+      None if activation is None else make_activation(activation, features, axis=axis)
     )
-    self.activation = None if activation is None else make_activation(activation, features)
     self.dropout = nnx.Dropout(dropout) if dropout > 0 else None
     self.pools_first = self.norm_order != "after" and activation in {None, *MONOTONE}
 
   def __call__(self, inputs: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     outputs = self.linear(inputs)
     if self.norm_order == "before":
-      outputs = self.norm(outputs, use_running_average=not train)
+      outputs = self.norm(outputs, train=train)
     if self.pools_first and self.pool > 1:
       outputs = max_pool(outputs, self.pool)
     if self.bias is not None:
-      outputs = outputs + self.bias[...]
+      shape = [1] * outputs.ndim
+      shape[self.axis] = -1
+      outputs = outputs + self.bias[...].reshape(shape)
     if self.activation is not None:
       outputs = self.activation(outputs)
     if self.norm_order == "after":
-      outputs = self.norm(outputs, use_running_average=not train)
+      outputs = self.norm(outputs, train=train)
     if not self.pools_first and self.pool > 1:
       outputs = max_pool(outputs, self.pool)
     if self.dropout is not None:

@@ -59,7 +59,6 @@ class MLP(nnx.Module):
           batch_norm=batch_norm,
           dropout=dropout,
           axis_name=axis_name,
-          rngs=rngs,
         )
         for fan_in, fan_out in itertools.pairwise(sizes)
       ]

@@ -41,7 +41,7 @@ def _peer(torch, activation, batch_norm):
 def test_outputs_and_gradients_are_pytorchs(activation, batch_norm):
   torch = pytest.importorskip("torch")
   peer = _peer(torch, activation, batch_norm)
-  layer = Layer(Scale(), 3, activation=activation, batch_norm=batch_norm, pool=2, rngs=nnx.Rngs(0))
+  layer = Layer(Scale(), 3, activation=activation, batch_norm=batch_norm, pool=2)
   if batch_norm:  # A negative scale: pooling and norm must not change places.
     scale = np.array([1.5, -1.0, 0.5], np.float32)
     layer.norm.scale[...] = jnp.asarray(scale)
@@ -77,7 +77,7 @@ def test_outputs_and_gradients_are_pytorchs(activation, batch_norm):
 
 @pytest.mark.parametrize("batch_norm", ["before", "after"])
 def test_evaluation_uses_the_running_statistics(batch_norm):
-  layer = Layer(Scale(), 3, batch_norm=batch_norm, rngs=nnx.Rngs(0))
+  layer = Layer(Scale(), 3, batch_norm=batch_norm)
   layer.norm.mean[...], layer.norm.var[...] = jnp.ones(3), jnp.full(3, 4.0)
   outputs = layer(INPUTS, train=False)
   scaled = INPUTS * np.array([1.0, -2.0, 0.5], np.float32)
@@ -89,7 +89,7 @@ def test_evaluation_uses_the_running_statistics(batch_norm):
 
 
 def test_dropout_keeps_the_mean_and_draws_by_key():
-  layer = Layer(lambda x: x, 256, activation=None, dropout=0.3, rngs=nnx.Rngs(0))
+  layer = Layer(lambda x: x, 256, activation=None, dropout=0.3)
   inputs = jnp.ones((64, 256))
   outputs = layer(inputs, train=True, rngs=nnx.Rngs(1))
   zero = outputs == 0
@@ -114,7 +114,7 @@ def test_dropout_keeps_the_mean_and_draws_by_key():
 )
 def test_bad_options_say_what_to_pass(options, message):
   with pytest.raises(ValueError, match=message):
-    Layer(Scale(), 3, rngs=nnx.Rngs(0), **options)
+    Layer(Scale(), 3, **options)
 
 
 @pytest.mark.parametrize("name", KERNEL_INITIALISERS)
