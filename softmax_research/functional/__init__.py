@@ -1,5 +1,11 @@
 """Pure functions on arrays: scores, normalisers, margins and losses."""
 
+from softmax_research.functional.adaptive_cutoffs import adaptive_cost, adaptive_cutoffs
+from softmax_research.functional.adaptive_softmax import (
+  adaptive_softmax_init,
+  adaptive_softmax_label_log_prob,
+  adaptive_softmax_log_probs,
+)
 from softmax_research.functional.cosine_margins import (
   additive_angular_margin,
   additive_cosine_margin,
@@ -22,6 +28,11 @@ from softmax_research.functional.spherical import (
 from softmax_research.functional.taylor import log_taylor_softmax, taylor_score, taylor_softmax
 
 __all__ = [
+  "adaptive_cost",
+  "adaptive_cutoffs",
+  "adaptive_softmax_init",
+  "adaptive_softmax_label_log_prob",
+  "adaptive_softmax_log_probs",
   "additive_angular_margin",
   "additive_cosine_margin",
   "cross_entropy",

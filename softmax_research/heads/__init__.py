@@ -1,8 +1,20 @@
 """Output layers as pure functions: init, loss, log_prob."""
 
+from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import Geometry, dense, linear
 from softmax_research.heads.head import Head
 from softmax_research.heads.registry import HEADS, head_options, make
 from softmax_research.heads.specification import parse, split
 
-__all__ = ["HEADS", "Geometry", "Head", "dense", "head_options", "linear", "make", "parse", "split"]
+__all__ = [
+  "Geometry",
+  "HEADS",
+  "Head",
+  "adaptive",
+  "dense",
+  "head_options",
+  "linear",
+  "make",
+  "parse",
+  "split",
+]

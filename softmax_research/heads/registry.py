@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from softmax_research.heads import margins, priors, scores, specification, unnormalised
+from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
 
@@ -24,6 +25,7 @@ HEADS: dict[str, Callable[..., Head]] = {
   "prior_shift": priors.prior_shift,
   "one_vs_all": unnormalised.one_vs_all,
   "hinge": unnormalised.hinge,
+  "adaptive": adaptive,
 }
 
 

@@ -1,0 +1,259 @@
+"""Adaptive softmax: frequent classes in a head, rare ones in clusters with smaller projections."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.labels import is_known, select_label
+from softmax_research.functional.layer import check_class_labels, check_features, product
+from softmax_research.functional.member_rows import member_label_log_prob
+from softmax_research.functional.normalise import log_normalise
+
+
+def check_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]:
+  """Return the cutoffs as a tuple after checking that they increase within the classes.
+
+  Example:
+    >>> check_cutoffs([2, 5], 10)
+    (2, 5)
+  """
+  remedy = f"Pass increasing integers from 1 to {num_classes - 1}, as (4000, 40000)."
+  if isinstance(cutoffs, str) or not isinstance(cutoffs, Sequence | np.ndarray):
+    raise ValueError(f"Got cutoffs={cutoffs!r}; they must be a sequence. {remedy}")
+  if not all(isinstance(cut, int | np.integer) and not isinstance(cut, bool) for cut in cutoffs):
+    raise ValueError(f"Got cutoffs={cutoffs!r}; they must be integers. {remedy}")
+  bounds = [0, *(int(cut) for cut in cutoffs), num_classes]
+  if any(start >= stop for start, stop in itertools.pairwise(bounds)):
+    raise ValueError(
+      f"Got cutoffs={cutoffs!r} for {num_classes} classes; each cluster needs a class. {remedy}"
+    )
+  return tuple(bounds[1:-1])
+
+
+def adaptive_softmax_init(
+  key: jax.Array,
+  num_features: int,
+  num_classes: int,
+  *,
+  cutoffs: Sequence[int],
+  factor: float = 4.0,
+  bias: bool = False,
+  kernel_init: Callable[..., jax.Array] | None = None,
+) -> dict[str, Any]:
+  r"""Draw parameters of an adaptive softmax.
+
+  The classes are numbered by decreasing frequency. Those below the first cutoff c_1 are in the
+  head, those from c_i up to the next cutoff in cluster i, whose features are projected to
+  d_i = max(1, floor(D / factor^i)) dimensions.
+
+  Args:
+    key: a random key.
+    num_features: D.
+    num_classes: K.
+    cutoffs: c_1 < ... < c_J, within 1 ... K - 1. None at all, `()`, makes plain softmax.
+    factor: by how much each cluster's dimension is smaller than the one before, at least 1.
+    bias: add a bias to the logits of the head.
+    kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
+
+  Returns:
+    `{"head": {"kernel": [D, c_1 + J]}, "tails": [{"projection": [D, d_i], "kernel": [d_i, K_i]}]}`
+    with one tail a cluster, and `"bias": [c_1 + J]` in the head if asked for. The last J columns
+    of the head stand for the clusters. These are the transposed weights of
+    `torch.nn.AdaptiveLogSoftmaxWithLoss`, whose `div_value` is the factor.
+
+  Raises:
+    ValueError: the cutoffs do not increase within the classes, or the factor is below 1.
+
+  Example:
+    >>> import jax
+    >>> params = adaptive_softmax_init(jax.random.key(0), 8, 10, cutoffs=(3, 6))
+    >>> jax.tree.map(jax.numpy.shape, params["tails"])
+    [{'kernel': (2, 3), 'projection': (8, 2)}, {'kernel': (1, 4), 'projection': (8, 1)}]
+
+  Reference:
+    Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
+  """
+  cutoffs = check_cutoffs(cutoffs, num_classes)
+  check_at_least("factor", factor, 1, "Pass 4 for clusters of D / 4, D / 16, ... dimensions.")
+  kernel_init = kernel_init or jax.nn.initializers.lecun_normal()
+  keys = jax.random.split(key, 1 + 2 * len(cutoffs))
+  head_size = (*cutoffs, num_classes)[0] + len(cutoffs)
+  head = {"kernel": kernel_init(keys[0], (num_features, head_size), jnp.float32)}
+  if bias:
+    head["bias"] = jnp.zeros(head_size)
+  tails = []
+  for i, (start, stop) in enumerate(itertools.pairwise((*cutoffs, num_classes))):
+    size = max(1, int(num_features // factor ** (i + 1)))
+    projection = kernel_init(keys[2 * i + 1], (num_features, size), jnp.float32)
+    kernel = kernel_init(keys[2 * i + 2], (size, stop - start), jnp.float32)
+    tails.append({"projection": projection, "kernel": kernel})
+  return {"head": head, "tails": tails}
+
+
+def adaptive_softmax_log_probs(
+  features: jax.typing.ArrayLike, params: dict[str, Any]
+) -> jax.Array:
+  r"""Compute the log-probabilities of all classes under an adaptive softmax.
+
+  .. math::
+    \log p_k = \begin{cases}
+      \log p_{\mathrm{head}}(k) & k < c_1 \\
+      \log p_{\mathrm{head}}(\mathrm{cluster}\ i) + \log p_i(k) & c_i \le k < c_{i+1}
+    \end{cases}
+
+  Each p is a softmax: of x W_head over the frequent classes and the clusters, of x P_i W_i over
+  the classes of cluster i.
+
+  Args:
+    features: x, `[..., D]`.
+    params: as from `adaptive_softmax_init`; their shapes tell the cutoffs.
+
+  Returns:
+    Log-probabilities in nats, `[..., K]`, in the type that features and kernels promote to;
+    float16 and bfloat16 are summed in float32.
+
+  Raises:
+    ValueError: the parameters do not fit each other or the features.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> tail = {"projection": jnp.ones((1, 1)), "kernel": jnp.zeros((1, 2))}
+    >>> params = {"head": {"kernel": jnp.zeros((1, 2))}, "tails": [tail]}
+    >>> jnp.exp(adaptive_softmax_log_probs(jnp.ones(1), params))
+    Array([0.5 , 0.25, 0.25], dtype=float32)
+
+  Reference:
+    Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
+  """
+  features, cutoffs, _, result_type = _check_inputs(features, params)
+  head = _head_log_probs(features, params)
+  parts = [head[..., : cutoffs[0]]] if cutoffs else [head]
+  for i, tail in enumerate(params["tails"]):
+    log_probs = log_normalise(product(product(features, tail["projection"]), tail["kernel"]))
+    parts.append(head[..., cutoffs[0] + i, None] + log_probs)
+  return jnp.concatenate(parts, axis=-1).astype(result_type)
+
+
+def adaptive_softmax_label_log_prob(
+  features: jax.typing.ArrayLike,
+  params: dict[str, Any],
+  labels: jax.typing.ArrayLike,
+  *,
+  tile: tuple[int, int] | None = (256, 2048),
+) -> jax.Array:
+  r"""Compute the log-probability of each example's label under an adaptive softmax.
+
+  The same number as `adaptive_softmax_log_probs` gives at the label. A cluster's classes are
+  visited for the examples whose label is among them, so that rare classes cost little: on
+  average J + c_1 + sum_i p_i K_i classes an example, p_i being the clusters' frequencies.
+
+  Args:
+    features: `[..., D]`.
+    params: as from `adaptive_softmax_init`; their shapes tell the cutoffs.
+    labels: integers `[...]`, the classes numbered as in the parameters.
+    tile: how many examples and how many classes of a cluster are computed together. Blocks of
+      examples that have no label in the cluster are skipped; under `vmap` none is, as all
+      branches are computed there. A cluster whose logits fit in one tile is computed for all
+      examples. None computes every cluster so, in plain operations alone.
+
+  Returns:
+    Log-probabilities in nats, `[...]`, in the type that features and kernels promote to; NaN for
+    a label out of range.
+
+  Raises:
+    ValueError: the parameters do not fit each other or the features, the labels' shape does not
+      fit, or the tile is not of two positive integers.
+    TypeError: the labels are not integers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> tail = {"projection": jnp.ones((1, 1)), "kernel": jnp.zeros((1, 2))}
+    >>> params = {"head": {"kernel": jnp.zeros((1, 2))}, "tails": [tail]}
+    >>> labels = jnp.array([0, 2, 3])
+    >>> jnp.exp(adaptive_softmax_label_log_prob(jnp.ones((3, 1)), params, labels))
+    Array([0.5 , 0.25,  nan], dtype=float32)
+
+  Reference:
+    Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
+  """
+  check_tile(tile)
+  features, cutoffs, num_classes, result_type = _check_inputs(features, params)
+  labels = check_class_labels(
+    labels,
+    features,
+    num_classes,
+    "For distributions over classes use negative_log_likelihood on adaptive_softmax_log_probs.",
+  )
+  cluster = sum((labels >= cut).astype(labels.dtype) for cut in cutoffs)
+  in_head = jnp.where(cluster == 0, labels, cutoffs[0] + cluster - 1) if cutoffs else labels
+  log_prob = select_label(_head_log_probs(features, params), in_head)
+  for i, (start, tail) in enumerate(zip(cutoffs, params["tails"], strict=True)):
+    member = (cluster == i + 1) & is_known(labels, num_classes)
+    log_prob += _tail_log_prob(features, tail, labels - start, member, tile)
+  return jnp.where(is_known(labels, num_classes), log_prob, jnp.nan).astype(result_type)
+
+
+def check_tile(tile: tuple[int, int] | None) -> None:
+  """Raise a ValueError unless the tile is None or two positive integers.
+
+  Example:
+    >>> check_tile((256, 2048))
+  """
+  if tile is None:
+    return
+  if (
+    not isinstance(tile, tuple)
+    or len(tile) != 2
+    or not all(isinstance(size, int) and size > 0 for size in tile)
+  ):
+    raise ValueError(
+      f"Got tile={tile!r}; it must be (examples, classes), as (256, 2048), or None for no tiles."
+    )
+
+
+def _check_inputs(features, params):
+  """Return the features, the cutoffs, the number of classes and the result's type."""
+  head, tails = params["head"], params["tails"]
+  features = check_features(features, head["kernel"])
+  for tail in tails:
+    check_features(features, tail["projection"])
+    check_features(tail["projection"], tail["kernel"])
+  head_size = head["kernel"].shape[1]
+  bias_shape = jnp.shape(head["bias"]) if "bias" in head else (head_size,)
+  if head_size <= len(tails) or bias_shape != (head_size,):
+    raise ValueError(
+      f"Got a head of {head_size} columns, a bias of shape {bias_shape} and {len(tails)} tails; "
+      "the head needs a column for each tail and for at least one class, and as many biases as "
+      "columns, or none."
+    )
+  sizes = [head_size - len(tails), *(tail["kernel"].shape[1] for tail in tails)]
+  *cutoffs, num_classes = itertools.accumulate(sizes)
+  return features, cutoffs, num_classes, jnp.result_type(features, *jax.tree.leaves(params))
+
+
+def _head_log_probs(features, params):
+  logits = product(features, params["head"]["kernel"])
+  if "bias" in params["head"]:
+    logits = logits + params["head"]["bias"]
+  return log_normalise(logits)
+
+
+def _tail_log_prob(features, tail, labels, member, tile):
+  """Return the label's log-probability within its cluster, 0 for labels of other clusters."""
+  hidden = product(features, tail["projection"])
+  if tile is None or labels.size * tail["kernel"].shape[1] <= tile[0] * tile[1]:
+    log_probs = log_normalise(product(hidden, tail["kernel"]))
+    return jnp.where(member, select_label(log_probs, labels), 0)
+  log_prob = member_label_log_prob(
+    hidden.reshape(-1, hidden.shape[-1]),
+    tail["kernel"],
+    labels.ravel(),
+    member.ravel(),
+    tile=tile,
+  )
+  return log_prob.reshape(labels.shape)

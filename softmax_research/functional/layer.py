@@ -1,0 +1,85 @@
+"""Output layers: their features and labels checked, their products in float32 or wider."""
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional.labels import check_labels
+
+
+def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
+  r"""Multiply features and kernel; float16 and bfloat16 are summed in float32.
+
+  Args:
+    features: `[..., D]`.
+    kernel: `[D, K]`.
+
+  Returns:
+    `[..., K]`, in float32 or the wider type of the two.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> product(jnp.ones((2, 3), jnp.bfloat16), jnp.ones((3, 4), jnp.bfloat16)).dtype.name
+    'float32'
+  """
+  wide = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
+  return jnp.matmul(features, kernel, preferred_element_type=wide)
+
+
+def check_features(features: jax.typing.ArrayLike, kernel: jax.Array) -> jax.Array:
+  r"""Return features as an array after checking that they fit a kernel.
+
+  Args:
+    features: `[..., D]`.
+    kernel: `[D, K]`.
+
+  Returns:
+    The features as an array.
+
+  Raises:
+    ValueError: the shapes do not fit.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> check_features([[1.0, 2.0]], jnp.zeros((2, 3))).shape
+    (1, 2)
+  """
+  features, kernel_shape = jnp.asarray(features), jnp.shape(kernel)
+  if features.ndim == 0 or len(kernel_shape) != 2 or features.shape[-1] != kernel_shape[0]:
+    raise ValueError(
+      f"Got features of shape {features.shape} for a kernel of shape {kernel_shape}; "
+      "they must have the shapes [..., D] and [D, K]."
+    )
+  return features
+
+
+def check_class_labels(
+  labels: jax.typing.ArrayLike, features: jax.Array, num_classes: int, remedy: str
+) -> jax.Array:
+  r"""Return integer labels as an array after checking their type and shape.
+
+  Args:
+    labels: integers `[...]`.
+    features: `[..., D]`; only the shape is used.
+    num_classes: K.
+    remedy: a sentence that says what to use for distributions over classes.
+
+  Returns:
+    The labels in a type that holds every class; labels out of range are left to the caller.
+
+  Raises:
+    TypeError: the labels are not integers.
+    ValueError: they have another shape.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> check_class_labels([2, 0], jnp.zeros((2, 5)), 3, "Use cross_entropy.").tolist()
+    [2, 0]
+  """
+  labels = jnp.asarray(labels)
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise TypeError(
+      f"Got labels of type {labels.dtype}; this loss takes integers (class indices). {remedy}"
+    )
+  values = jax.ShapeDtypeStruct((*features.shape[:-1], num_classes), jnp.float32)
+  labels = check_labels(labels, values)
+  return labels.astype(jnp.promote_types(labels.dtype, jnp.int32))

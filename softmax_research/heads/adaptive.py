@@ -1,0 +1,121 @@
+"""The adaptive head: rare classes in clusters, which cost and weigh less."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softmax_research import functional
+from softmax_research.functional.adaptive_softmax import check_cutoffs, check_tile
+from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.labels import is_known
+from softmax_research.heads.dense import check_num_classes
+from softmax_research.heads.head import Head
+
+
+def adaptive(
+  num_classes: int,
+  *,
+  cutoffs: Sequence[int] | None = None,
+  class_counts: Sequence[int] | None = None,
+  factor: float = 4.0,
+  bias: bool = False,
+  kernel_init: Callable[..., jax.Array] | None = None,
+  tile: tuple[int, int] | None = (256, 2048),
+) -> Head:
+  r"""Build the head of an adaptive softmax.
+
+  Labels and log-probabilities are in the user's numbering of the classes, whatever their
+  frequencies; the parameters are in the order of frequency.
+
+  Args:
+    num_classes: K.
+    cutoffs: where the clusters begin in the order of frequency, increasing integers from 1 to
+      K - 1. By default they are chosen by `functional.adaptive_cutoffs` from the counts.
+    class_counts: numbers of training examples of each class, `[K]`. Without them the classes
+      must be numbered by decreasing frequency, and the cutoffs given.
+    factor: by how much each cluster's dimension is smaller than the one before, at least 1.
+    bias: add a bias to the logits of frequent classes and clusters.
+    kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
+    tile: see `functional.adaptive_softmax_label_log_prob`.
+
+  Returns:
+    A head with the parameters of `functional.adaptive_softmax_init`.
+
+  Raises:
+    ValueError: there are neither cutoffs nor counts, or an option is out of range.
+
+  Example:
+    >>> import jax
+    >>> head = adaptive(4, cutoffs=(2,), class_counts=[1, 5, 1, 9])
+    >>> params = head.init(jax.random.key(0), 8)
+    >>> params["head"]["kernel"].shape, params["tails"][0]["kernel"].shape
+    ((8, 3), (2, 2))
+
+  Reference:
+    Grave et al. 2017, "Efficient softmax approximation for GPUs" (arXiv 1609.04309).
+  """
+  check_num_classes(num_classes)
+  check_at_least("factor", factor, 1, "Pass 4 for clusters of D / 4, D / 16, ... dimensions.")
+  check_tile(tile)
+  order = np.arange(num_classes)
+  if class_counts is not None:
+    check_counts(num_classes, class_counts)
+    order = np.argsort(-np.asarray(class_counts, np.float64), kind="stable")
+  if cutoffs is not None:
+    cutoffs = check_cutoffs(cutoffs, num_classes)
+  elif class_counts is not None:
+    cutoffs = functional.adaptive_cutoffs(class_counts)
+  else:
+    raise ValueError(
+      "Got neither cutoffs nor class_counts; the adaptive head chooses its clusters by the "
+      "classes' frequencies. Pass class_counts=[...], the number of training examples of each "
+      "class, or cutoffs=(...) for classes numbered by decreasing frequency."
+    )
+  in_order = bool(np.all(order == np.arange(num_classes)))
+  rank = np.argsort(order).astype(np.int32)
+
+  def init(key: jax.Array, num_features: int):
+    return functional.adaptive_softmax_init(
+      key,
+      num_features,
+      num_classes,
+      cutoffs=cutoffs,
+      factor=factor,
+      bias=bias,
+      kernel_init=kernel_init,
+    )
+
+  def loss(params, features, labels, *, step=0, key=None):
+    del step, key
+    labels = jnp.asarray(labels)
+    if not in_order and jnp.issubdtype(labels.dtype, jnp.integer):
+      ranks = jnp.asarray(rank).at[labels].get(mode="clip")
+      labels = jnp.where(is_known(labels, num_classes), ranks, -1)
+    return -functional.adaptive_softmax_label_log_prob(features, params, labels, tile=tile)
+
+  def log_prob(params, features):
+    log_probs = functional.adaptive_softmax_log_probs(features, params)
+    return log_probs if in_order else log_probs.at[..., rank].get(mode="promise_in_bounds")
+
+  return Head(init, loss, log_prob)
+
+
+def check_counts(num_classes: int, class_counts: Sequence[int]) -> None:
+  """Raise a ValueError unless there is one count, finite and at least 0, for each class.
+
+  Example:
+    >>> check_counts(2, [900, 100])
+  """
+  if np.shape(class_counts) != (num_classes,):
+    raise ValueError(
+      f"Got class_counts of shape {np.shape(class_counts)} for {num_classes} classes; "
+      f"it must have shape ({num_classes},)."
+    )
+  counts = np.asarray(class_counts)
+  if not np.all((counts >= 0) & np.isfinite(counts)):
+    raise ValueError(
+      f"Got class_counts={class_counts!r}; they must be finite and at least 0: the numbers of "
+      "training examples of each class."
+    )

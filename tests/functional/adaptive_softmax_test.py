@@ -1,0 +1,266 @@
+"""Adaptive softmax against numpy in float64 and PyTorch's AdaptiveLogSoftmaxWithLoss."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from softmax_research.functional import (
+  adaptive_softmax_init,
+  adaptive_softmax_label_log_prob,
+  adaptive_softmax_log_probs,
+  log_softmax,
+)
+
+RNG = np.random.default_rng(0)
+K, CUTOFFS = 23, (4, 10)
+FEATURES = RNG.normal(size=(11, 8))
+LABELS = np.array([0, 3, 4, 9, 10, 22, 22, 15, 7, 1, 10])  # all edges of the clusters
+PARAMS = {
+  "head": {"kernel": RNG.normal(size=(8, 6)), "bias": RNG.normal(size=6)},
+  "tails": [
+    {"projection": RNG.normal(size=(8, 4)), "kernel": RNG.normal(size=(4, 6))},
+    {"projection": RNG.normal(size=(8, 2)), "kernel": RNG.normal(size=(2, 13))},
+  ],
+}
+TILES = [None, (256, 2048), (4, 5), (3, 13)]  # the second: all in one tile
+
+
+def _log_softmax(logits):
+  return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def _oracle(features, params):
+  head = _log_softmax(features @ params["head"]["kernel"] + params["head"]["bias"])
+  parts = [head[:, :4]]
+  for i, tail in enumerate(params["tails"]):
+    within = _log_softmax(features @ tail["projection"] @ tail["kernel"])
+    parts.append(head[:, 4 + i, None] + within)
+  return np.concatenate(parts, axis=1)
+
+
+def test_log_probs():
+  with jax.enable_x64(True):
+    log_probs = jax.jit(adaptive_softmax_log_probs)(FEATURES, PARAMS)
+  np.testing.assert_allclose(log_probs, _oracle(FEATURES, PARAMS), rtol=1e-13)
+  np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, rtol=1e-13)
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_label_log_prob(tile):
+  weights = jnp.arange(11.0)
+
+  @jax.jit
+  def both(features, params):
+    def ours(*arguments):
+      log_prob = adaptive_softmax_label_log_prob(*arguments, LABELS, tile=tile)
+      return jnp.vdot(weights, log_prob), log_prob
+
+    def plain(*arguments):
+      log_prob = adaptive_softmax_log_probs(*arguments)[np.arange(11), LABELS]
+      return jnp.vdot(weights, log_prob), log_prob
+
+    gradients = (jax.grad(f, argnums=(0, 1), has_aux=True) for f in (ours, plain))
+    return tuple(gradient(features, params) for gradient in gradients)
+
+  with jax.enable_x64(True):
+    (gradients, log_prob), (expected, _) = both(FEATURES, PARAMS)
+  np.testing.assert_allclose(log_prob, _oracle(FEATURES, PARAMS)[np.arange(11), LABELS], rtol=1e-13)
+  for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_second_order_and_both_modes():
+  # The tiles' own derivatives are tested where the tiles are.
+  def ours(features, tail):
+    params = {"head": {"kernel": PARAMS["head"]["kernel"][:, :5]}, "tails": [tail]}
+    return adaptive_softmax_label_log_prob(features, params, LABELS[:4], tile=None)
+
+  with jax.enable_x64(True):
+    check_grads(jax.jit(ours), (FEATURES[:4], PARAMS["tails"][0]), order=2)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_against_pytorch(bias):
+  torch = pytest.importorskip("torch")
+  torch.manual_seed(0)
+  peer = torch.nn.AdaptiveLogSoftmaxWithLoss(
+    8, K, list(CUTOFFS), div_value=2.0, head_bias=bias, dtype=torch.float64
+  )
+  features = torch.tensor(FEATURES, requires_grad=True)
+  output, loss = peer(features, torch.tensor(LABELS))
+  loss.backward()
+
+  def ours_layout(get):
+    head = {"kernel": get(peer.head.weight).T} | ({"bias": get(peer.head.bias)} if bias else {})
+    tails = [{"projection": get(a.weight).T, "kernel": get(b.weight).T} for a, b in peer.tail]
+    return {"head": head, "tails": tails}
+
+  params = ours_layout(lambda weight: weight.detach().numpy())
+  drawn = adaptive_softmax_init(jax.random.key(0), 8, K, cutoffs=CUTOFFS, factor=2, bias=bias)
+  assert jax.tree.map(np.shape, drawn) == jax.tree.map(np.shape, params)
+
+  def mean_loss(features, params):
+    label_log_prob = adaptive_softmax_label_log_prob(features, params, LABELS, tile=(4, 5))
+    return -label_log_prob.mean(), label_log_prob
+
+  with jax.enable_x64(True):
+    log_probs = jax.jit(adaptive_softmax_log_probs)(FEATURES, params)
+    gradient = jax.jit(jax.grad(mean_loss, argnums=(0, 1), has_aux=True))
+    gradients, label_log_prob = gradient(FEATURES, params)
+  np.testing.assert_allclose(log_probs, peer.log_prob(features).detach(), rtol=1e-12)
+  np.testing.assert_allclose(label_log_prob, output.detach(), rtol=1e-12)
+  expected = features.grad.numpy(), ours_layout(lambda weight: weight.grad.numpy())
+  jax.tree.map(
+    lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-14),
+    gradients,
+    expected,
+  )
+
+
+def test_without_clusters_it_is_softmax():
+  params = adaptive_softmax_init(jax.random.key(0), 8, 5, cutoffs=())
+  log_probs = log_softmax(FEATURES @ params["head"]["kernel"])
+  np.testing.assert_allclose(adaptive_softmax_log_probs(FEATURES, params), log_probs, rtol=1e-6)
+  labels = LABELS % 5
+  np.testing.assert_allclose(
+    adaptive_softmax_label_log_prob(FEATURES, params, labels),
+    log_probs[np.arange(11), labels],
+    rtol=1e-6,
+  )
+
+
+def test_one_class():
+  params = adaptive_softmax_init(jax.random.key(0), 8, 1, cutoffs=())
+  labels = np.zeros(11, int)
+  np.testing.assert_array_equal(adaptive_softmax_label_log_prob(FEATURES, params, labels), 0)
+
+
+def test_projections_shrink_by_the_factor_but_not_to_nothing():
+  params = adaptive_softmax_init(jax.random.key(0), 10, 9, cutoffs=(2, 4, 8), factor=3.0, bias=True)
+  assert [tail["projection"].shape for tail in params["tails"]] == [(10, 3), (10, 1), (10, 1)]
+  assert [tail["kernel"].shape for tail in params["tails"]] == [(3, 2), (1, 4), (1, 1)]
+  assert params["head"]["kernel"].shape == (10, 5)
+  assert params["head"]["bias"].shape == (5,)
+
+
+@pytest.mark.parametrize("tile", [None, (4, 5)])
+def test_labels_out_of_range_give_nan_and_no_gradient(tile):
+  labels = LABELS.copy()
+  labels[[0, 5]] = -1, K
+
+  @jax.jit
+  @functools.partial(jax.grad, has_aux=True)
+  def ours(features):
+    log_prob = adaptive_softmax_label_log_prob(features, PARAMS, labels, tile=tile)
+    return jnp.nansum(log_prob), log_prob
+
+  gradient, log_prob = ours(FEATURES.astype(np.float32))
+  assert np.isnan(log_prob).tolist() == [i in (0, 5) for i in range(11)]
+  assert np.all(np.isfinite(gradient))
+  assert not np.any(gradient[np.array([0, 5])])
+
+
+def test_small_label_types():
+  params = adaptive_softmax_init(jax.random.key(0), 8, 300, cutoffs=(280,))
+  labels = np.array([0, 250, 255], np.uint8)
+  wide, narrow = (
+    jax.jit(adaptive_softmax_label_log_prob)(FEATURES[:3], params, labels.astype(dtype))
+    for dtype in (np.int32, np.uint8)
+  )
+  np.testing.assert_array_equal(narrow, wide)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_batch_shapes(shape):
+  features = RNG.normal(size=(*shape, 8))
+  labels = RNG.integers(K, size=shape)
+  log_probs = jax.jit(adaptive_softmax_log_probs)(features, PARAMS)
+  assert log_probs.shape == (*shape, K)
+  picked = np.take_along_axis(np.asarray(log_probs), labels[..., None], -1)[..., 0]
+  ours = jax.jit(adaptive_softmax_label_log_prob, static_argnames="tile")
+  label_log_prob = ours(features, PARAMS, labels, tile=(4, 5))
+  np.testing.assert_allclose(label_log_prob, picked, rtol=1e-4)
+
+
+def test_vmap_is_the_loop():
+  features = RNG.normal(size=(3, 11, 8)).astype(np.float32)
+
+  @jax.jit
+  def ours(features, labels):
+    return adaptive_softmax_label_log_prob(features, PARAMS, labels, tile=(4, 5))
+
+  labels = np.stack([LABELS, LABELS[::-1], np.zeros(11, int)])
+  loop = np.stack([ours(*example) for example in zip(features, labels, strict=True)])
+  np.testing.assert_allclose(jax.vmap(ours)(features, labels), loop, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype):
+  features, params = jax.tree.map(lambda a: jnp.asarray(a, dtype), (FEATURES, PARAMS))
+  ours = jax.jit(adaptive_softmax_label_log_prob, static_argnames="tile")
+  label_log_prob = ours(features, params, LABELS, tile=(4, 5))
+  log_probs = jax.jit(adaptive_softmax_log_probs)(features, params)
+  assert label_log_prob.dtype == log_probs.dtype == dtype
+  oracle = _oracle(*jax.tree.map(lambda a: np.asarray(a, np.float64), (features, params)))
+  tolerance = {"rtol": 2 * float(jnp.finfo(dtype).eps), "atol": 1e-4}
+  np.testing.assert_allclose(np.asarray(log_probs, np.float64), oracle, **tolerance)
+  picked = oracle[np.arange(11), LABELS]
+  np.testing.assert_allclose(np.asarray(label_log_prob, np.float64), picked, **tolerance)
+  mixed = ours(features, jax.tree.map(np.float32, PARAMS), LABELS)
+  assert mixed.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+  ("cutoffs", "message"),
+  [
+    ((4, 4), "each cluster needs a class"),
+    ((10, 4), "each cluster needs a class"),
+    ((0, 4), "each cluster needs a class"),
+    ((4, 23), "each cluster needs a class"),
+    ((4.0,), "must be integers"),
+    ((True,), "must be integers"),
+    (4, "must be a sequence"),
+    ("4,10", "must be a sequence"),
+  ],
+)
+def test_bad_cutoffs(cutoffs, message):
+  with pytest.raises(ValueError, match=rf"Got cutoffs=.*{message}.*increasing integers from 1 to"):
+    adaptive_softmax_init(jax.random.key(0), 8, K, cutoffs=cutoffs)
+
+
+def test_bad_factor():
+  with pytest.raises(ValueError, match=r"factor=0\.5.*>= 1"):
+    adaptive_softmax_init(jax.random.key(0), 8, K, cutoffs=CUTOFFS, factor=0.5)
+
+
+@pytest.mark.parametrize("tile", [(0, 4), (4,), 256, (2.0, 4), [4, 5]])
+def test_bad_tile(tile):
+  with pytest.raises(ValueError, match=r"Got tile=.*\(256, 2048\), or None"):
+    adaptive_softmax_label_log_prob(FEATURES, PARAMS, LABELS, tile=tile)
+
+
+def test_bad_labels():
+  with pytest.raises(TypeError, match="negative_log_likelihood on adaptive_softmax_log_probs"):
+    adaptive_softmax_label_log_prob(FEATURES, PARAMS, np.ones((11, K)) / K)
+  with pytest.raises(ValueError, match=r"integer labels of shape \(3,\)"):
+    adaptive_softmax_label_log_prob(FEATURES, PARAMS, LABELS[:3])
+
+
+@pytest.mark.parametrize(
+  ("part", "shape"),
+  [(("head", "kernel"), (7, 6)), (("head", "kernel"), (8, 2)), (("head", "bias"), (5,))],
+)
+def test_bad_head(part, shape):
+  head = PARAMS["head"] | {part[1]: np.zeros(shape)}
+  with pytest.raises(ValueError, match=r"Got (features|a head) of"):
+    adaptive_softmax_log_probs(FEATURES, PARAMS | {"head": head})
+
+
+def test_bad_tail():
+  tail = {"projection": np.zeros((8, 4)), "kernel": np.zeros((3, 6))}
+  with pytest.raises(ValueError, match=r"shape \(8, 4\) for a kernel of shape \(3, 6\)"):
+    adaptive_softmax_log_probs(FEATURES, PARAMS | {"tails": [tail]})

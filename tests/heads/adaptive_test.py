@@ -1,0 +1,104 @@
+"""The adaptive head: its numbering of the classes, its cutoffs, its errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research import functional, heads
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.normal(size=(6, 8)).astype(np.float32)
+COUNTS = np.array([5, 100, 0, 40, 7, 300, 7])  # in the order of frequency: 5, 1, 3, 4, 6, 0, 2
+ORDER = [5, 1, 3, 4, 6, 0, 2]
+LABELS = np.array([5, 2, 0, 1, 6, 4])
+
+
+def test_classes_keep_the_numbers_of_the_user():
+  head = heads.adaptive(7, cutoffs=(2, 4), class_counts=COUNTS, bias=True)
+  params = head.init(jax.random.key(0), 8)
+  by_rank = functional.adaptive_softmax_log_probs(FEATURES, params)
+  log_probs = jax.jit(head.log_prob)(params, FEATURES)
+  np.testing.assert_array_equal(log_probs[:, np.array(ORDER)], by_rank)
+  loss = jax.jit(head.loss)(params, FEATURES, LABELS)
+  np.testing.assert_allclose(loss, -log_probs[np.arange(6), LABELS], rtol=1e-5)
+
+
+def test_without_counts_classes_are_numbered_by_frequency():
+  params = heads.adaptive(7, cutoffs=(2,)).init(jax.random.key(0), 8)
+  log_probs = heads.adaptive(7, cutoffs=(2,)).log_prob(params, FEATURES)
+  expected = functional.adaptive_softmax_log_probs(FEATURES, params)
+  np.testing.assert_array_equal(log_probs, expected)
+
+
+@pytest.mark.parametrize("counts", [COUNTS, None])
+def test_labels_out_of_range_give_nan(counts):
+  head = heads.adaptive(7, cutoffs=(2,), class_counts=counts)
+  params = head.init(jax.random.key(0), 8)
+  labels = np.array([-1, 7, 0, 1, 6, 255])
+  loss = head.loss(params, FEATURES, labels)
+  assert np.isnan(loss).tolist() == [True, True, False, False, False, True]
+
+
+def test_cutoffs_are_chosen_from_the_counts():
+  counts = RNG.permutation(1e6 / np.arange(1, 2001))
+  params = heads.make("adaptive", 2000, class_counts=counts).init(jax.random.key(0), 16)
+  sizes = [tail["kernel"].shape[1] for tail in params["tails"]]
+  cutoffs = functional.adaptive_cutoffs(counts)
+  assert sizes == np.diff([*cutoffs, 2000]).tolist()
+  assert params["head"]["kernel"].shape == (16, cutoffs[0] + len(cutoffs))
+
+
+def test_options_reach_the_layer():
+  head = heads.make(
+    "adaptive:cutoffs=(2,4):factor=2:bias=True:tile=(4,5)", 7, class_counts=COUNTS.tolist()
+  )
+  params = head.init(jax.random.key(0), 8)
+  assert [tail["projection"].shape for tail in params["tails"]] == [(8, 4), (8, 2)]
+  assert "bias" in params["head"]
+
+
+def test_one_class():
+  head = heads.adaptive(1, class_counts=[3])
+  params = head.init(jax.random.key(0), 8)
+  np.testing.assert_array_equal(head.log_prob(params, FEATURES), 0)
+  np.testing.assert_array_equal(head.loss(params, FEATURES, np.zeros(6, int)), 0)
+
+
+def test_training_fits_the_labels():
+  head = heads.adaptive(7, cutoffs=(2, 4), class_counts=COUNTS, factor=1)
+  params = head.init(jax.random.key(0), 8)
+  labels = jnp.asarray(LABELS)
+
+  @jax.jit
+  def train(params):
+    def step(_, params):
+      gradients = jax.grad(lambda params: head.loss(params, FEATURES, labels).mean())(params)
+      return jax.tree.map(lambda p, g: p - 0.5 * g, params, gradients)
+
+    return jax.lax.fori_loop(0, 300, step, params)
+
+  trained = train(params)
+  predictions = np.argmax(head.log_prob(trained, FEATURES), axis=-1)
+  assert predictions.tolist() == LABELS.tolist()
+
+
+def test_bad_arguments():
+  with pytest.raises(ValueError, match=r"neither cutoffs nor class_counts.*Pass class_counts"):
+    heads.adaptive(7)
+  with pytest.raises(ValueError, match=r"class_counts of shape \(3,\) for 7 classes"):
+    heads.adaptive(7, class_counts=[1, 2, 3])
+  with pytest.raises(ValueError, match=r"class_counts=.*finite and at least 0"):
+    heads.adaptive(2, cutoffs=(1,), class_counts=[1, -1])
+  with pytest.raises(ValueError, match="each cluster needs a class"):
+    heads.adaptive(7, cutoffs=(4, 4))
+  with pytest.raises(ValueError, match="must be a sequence"):
+    heads.make("adaptive:cutoffs=4", 7)
+  with pytest.raises(ValueError, match=r"factor=0\.5"):
+    heads.adaptive(7, cutoffs=(4,), factor=0.5)
+  with pytest.raises(ValueError, match="Got tile=8"):
+    heads.adaptive(7, cutoffs=(4,), tile=8)
+  head = heads.adaptive(7, cutoffs=(4,), class_counts=COUNTS)
+  params = head.init(jax.random.key(0), 8)
+  with pytest.raises(TypeError, match=r"labels of type float32.*integers"):
+    head.loss(params, FEATURES, np.ones((6, 7), np.float32) / 7)
