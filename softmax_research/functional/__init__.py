@@ -18,6 +18,13 @@ from softmax_research.functional.normalise import log_normalise, log_normaliser
 from softmax_research.functional.one_vs_all import one_vs_all_cross_entropy
 from softmax_research.functional.priors import log_pc_softmax, log_prior_from_counts, shift_prior
 from softmax_research.functional.relu import relu_score
+from softmax_research.functional.sampled_softmax import sampled_softmax_loss
+from softmax_research.functional.samplers import (
+  Sampler,
+  log_uniform_sampler,
+  uniform_sampler,
+  weighted_sampler,
+)
 from softmax_research.functional.soft_margin import soft_margin
 from softmax_research.functional.softmax import log_softmax, softmax
 from softmax_research.functional.spherical import (
@@ -28,6 +35,7 @@ from softmax_research.functional.spherical import (
 from softmax_research.functional.taylor import log_taylor_softmax, taylor_score, taylor_softmax
 
 __all__ = [
+  "Sampler",
   "adaptive_cost",
   "adaptive_cutoffs",
   "adaptive_softmax_init",
@@ -45,10 +53,12 @@ __all__ = [
   "log_softmax",
   "log_spherical_softmax",
   "log_taylor_softmax",
+  "log_uniform_sampler",
   "multiclass_hinge",
   "negative_log_likelihood",
   "one_vs_all_cross_entropy",
   "relu_score",
+  "sampled_softmax_loss",
   "shift_prior",
   "soft_margin",
   "softmax",
@@ -56,4 +66,6 @@ __all__ = [
   "spherical_softmax",
   "taylor_score",
   "taylor_softmax",
+  "uniform_sampler",
+  "weighted_sampler",
 ]

@@ -10,6 +10,8 @@ from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
 
 #: Heads by name, each a function of the number of classes and its own options.
+from softmax_research.heads.sampled import sampled
+
 HEADS: dict[str, Callable[..., Head]] = {
   "softmax": scores.softmax,
   "taylor": scores.taylor,
@@ -26,6 +28,7 @@ HEADS: dict[str, Callable[..., Head]] = {
   "one_vs_all": unnormalised.one_vs_all,
   "hinge": unnormalised.hinge,
   "adaptive": adaptive,
+  "sampled": sampled,
 }
 
 

@@ -1,0 +1,274 @@
+"""Sampled softmax against numpy, and against the full cross-entropy."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from softmax_research.functional import (
+  Sampler,
+  cross_entropy,
+  log_uniform_sampler,
+  sampled_softmax_loss,
+  taylor_score,
+  uniform_sampler,
+  weighted_sampler,
+)
+
+RNG = np.random.default_rng(0)
+K, S = 12, 5
+FEATURES = RNG.normal(size=(6, 4))
+KERNEL = RNG.normal(size=(4, K))
+BIAS = RNG.normal(size=K)
+LABELS = np.array([2, 11, 3, 3, 7, 8])
+KEY = jax.random.key(1)
+SAMPLERS = {
+  "uniform": lambda **options: uniform_sampler(K, **options),
+  "log_uniform": lambda **options: log_uniform_sampler(K, **options),
+  "weighted": lambda **options: weighted_sampler(np.arange(1, K + 1), **options),
+}
+
+
+def _full(features, kernel, bias, score=lambda logits: logits):
+  return cross_entropy(score(features @ kernel + bias), LABELS)
+
+
+@pytest.mark.parametrize("hits", [True, False])
+@pytest.mark.parametrize("correct_label", [True, False])
+@pytest.mark.parametrize("replacement", [True, False])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_values(name, replacement, correct_label, hits):
+  sampler = SAMPLERS[name](replacement=replacement)
+  with jax.enable_x64(True):
+    classes, effort = sampler.sample(KEY, S)
+    log_counts = sampler.log_expected_count(jnp.arange(K), effort)
+    loss = sampled_softmax_loss(
+      FEATURES,
+      KERNEL,
+      LABELS,
+      bias=BIAS,
+      key=KEY,
+      num_samples=S,
+      sampler=sampler,
+      remove_accidental_hits=hits,
+      correct_label=correct_label,
+    )
+  classes, counts = np.asarray(classes), np.exp(log_counts)
+  expected = []
+  for logits, label in zip(FEATURES @ KERNEL + BIAS, LABELS, strict=True):
+    own = np.exp(logits[label]) / (counts[label] if correct_label else 1)
+    kept = classes[classes != label] if hits else classes
+    expected.append(-np.log(own / (own + np.sum(np.exp(logits[kept]) / counts[kept]))))
+  assert set(classes) & set(LABELS)  # there is a hit to remove
+  np.testing.assert_allclose(loss, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+  ("name", "correct_label"), [("uniform", True), ("log_uniform", False), ("weighted", True)]
+)
+def test_all_classes_sampled_is_the_full_softmax(name, correct_label):
+  def sampled(features, kernel, bias):
+    return sampled_softmax_loss(
+      features,
+      kernel,
+      LABELS,
+      bias=bias,
+      key=KEY,
+      num_samples=K,
+      sampler=SAMPLERS[name](),
+      score=taylor_score,
+      correct_label=correct_label,
+    )
+
+  def full(*arguments):
+    return _full(*arguments, score=taylor_score)
+
+  def value_and_gradient(function):
+    def weighted(*arguments):
+      losses = function(*arguments)
+      return jnp.vdot(jnp.arange(1.0, 7), losses), losses
+
+    gradient = jax.jit(jax.grad(weighted, argnums=(0, 1, 2), has_aux=True))
+    return jax.tree.leaves(gradient(FEATURES, KERNEL, BIAS))
+
+  with jax.enable_x64(True):
+    for one, other in zip(value_and_gradient(sampled), value_and_gradient(full), strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+
+
+def _mean_gradient(num_samples, sampler, correct_label, num_keys=4000):
+  """Return the mean kernel gradient over many samples, and its standard error."""
+
+  def loss(kernel, key):
+    return sampled_softmax_loss(
+      FEATURES,
+      kernel,
+      LABELS,
+      key=key,
+      num_samples=num_samples,
+      sampler=sampler,
+      correct_label=correct_label,
+    ).mean()
+
+  keys = jax.random.split(jax.random.key(2), num_keys)
+  gradients = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))(jnp.float32(KERNEL), keys)
+  return gradients.mean(0), gradients.std(0) / np.sqrt(num_keys)
+
+
+@pytest.mark.parametrize(
+  ("name", "replacement", "correct_label"),
+  [
+    ("uniform", False, True),
+    ("weighted", False, False),
+    ("log_uniform", True, False),
+  ],
+)
+def test_bias_of_the_gradient_falls_with_the_samples(name, replacement, correct_label):
+  full = jax.grad(lambda kernel: _full(FEATURES, kernel, 0).mean())(jnp.float32(KERNEL))
+  sampler = SAMPLERS[name](replacement=replacement)
+  biases, errors = [], []
+  for num_samples in (2, 8):
+    mean, error = _mean_gradient(num_samples, sampler, correct_label)
+    biases.append(np.linalg.norm(mean - full))
+    errors.append(np.linalg.norm(error))
+  assert biases[0] > 1.5 * biases[1] + 3 * errors[0]
+
+
+def test_without_correction_of_the_label_the_denominator_is_unbiased():
+  logits = FEATURES @ KERNEL
+  own = np.exp(logits[np.arange(6), LABELS])
+  others = np.exp(logits).sum(1) - own
+  keys = jax.random.split(jax.random.key(3), 20_000)
+  for replacement in (True, False):
+    sampler = SAMPLERS["weighted"](replacement=replacement)
+    losses = jax.jit(
+      jax.vmap(
+        lambda key, sampler=sampler: sampled_softmax_loss(
+          FEATURES, KERNEL, LABELS, key=key, num_samples=S, sampler=sampler, correct_label=False
+        )
+      )
+    )(keys)
+    estimates = own * np.expm1(np.asarray(losses, np.float64))
+    error = estimates.std(0) / np.sqrt(len(keys))
+    assert np.all(np.abs(estimates.mean(0) - others) < 4 * error)
+
+
+def test_least_where_the_full_softmax_is():
+  # The expectation over all samples of 2 of 5 classes and all labels, with no features: at the
+  # logarithms of the labels' probabilities its gradient is zero.
+  probs = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
+  samples = np.array(list(itertools.combinations(range(5), 2)))
+  uniform = uniform_sampler(5)
+
+  def expected_loss(bias):
+    def loss(classes):
+      fixed = Sampler(5, lambda key, n: (classes, jnp.float32(n)), uniform.log_expected_count)
+      return sampled_softmax_loss(
+        jnp.zeros((5, 1)),
+        jnp.zeros((1, 5)),
+        jnp.arange(5),
+        bias=bias,
+        key=KEY,
+        num_samples=2,
+        sampler=fixed,
+      )
+
+    return jnp.mean(jax.vmap(loss)(samples) @ probs)
+
+  gradient = jax.jit(jax.grad(expected_loss))
+  np.testing.assert_allclose(gradient(jnp.log(probs)), 0, atol=1e-7)
+  assert np.max(np.abs(gradient(jnp.zeros(5)))) > 0.1
+
+
+def test_second_order_and_both_modes():
+  classes = jnp.array([1, 3, 6])  # not drawn, to compile less
+  fixed = SAMPLERS["weighted"](replacement=True)._replace(sample=lambda key, n: (classes, n))
+
+  def ours(features, kernel, bias):
+    return sampled_softmax_loss(
+      features, kernel, LABELS[:3], bias=bias, key=KEY, num_samples=3, sampler=fixed, score=jnp.sinh
+    )
+
+  with jax.enable_x64(True):
+    check_grads(jax.jit(ours), (FEATURES[:3], KERNEL, BIAS), order=2)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_batch_shapes(shape):
+  features, labels = RNG.normal(size=(*shape, 4)), RNG.integers(K, size=shape)
+
+  @jax.jit
+  def ours(features, labels):
+    return sampled_softmax_loss(features, KERNEL, labels, bias=BIAS, key=KEY, num_samples=S)
+
+  loss = ours(features, labels)
+  assert loss.shape == shape
+  flat = ours(features.reshape(-1, 4), labels.ravel())
+  np.testing.assert_allclose(loss.ravel(), flat, rtol=1e-5)
+
+
+def test_labels_out_of_range_give_nan_and_no_gradient():
+  labels = np.array([-1, K, 3, 3, 7, 5])
+
+  def ours(features, kernel):
+    loss = sampled_softmax_loss(features, kernel, labels, key=KEY, num_samples=S)
+    return jnp.nansum(loss), loss
+
+  gradient = jax.jit(jax.grad(ours, argnums=(0, 1), has_aux=True))
+  (by_features, by_kernel), loss = gradient(jnp.float32(FEATURES), jnp.float32(KERNEL))
+  assert np.isnan(loss).tolist() == [True, True, False, False, False, False]
+  assert not np.any(by_features[:2])
+  assert np.all(np.isfinite(by_kernel))
+
+
+def test_impossible_classes():
+  # Class 3 has bias -inf: as a sample it adds nothing, as a label it has no probability.
+  bias = np.where(np.arange(K) == 3, -np.inf, BIAS)
+
+  def ours(bias):
+    loss = sampled_softmax_loss(FEATURES, KERNEL, LABELS, bias=bias, key=KEY, num_samples=K)
+    return jnp.sum(jnp.where(LABELS == 3, 0, loss)), loss
+
+  gradient, loss = jax.jit(jax.grad(ours, has_aux=True))(np.float32(bias))
+  full = cross_entropy(FEATURES @ KERNEL + bias, LABELS)
+  np.testing.assert_allclose(loss, full, rtol=1e-5)
+  assert np.all(np.isinf(loss) == (LABELS == 3))
+  assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype):
+  features, kernel = jnp.asarray(FEATURES, dtype), jnp.asarray(KERNEL, dtype)
+  loss = sampled_softmax_loss(features, kernel, LABELS, key=KEY, num_samples=S)
+  assert loss.dtype == dtype
+  wide = [np.asarray(array, np.float32) for array in (features, kernel)]
+  expected = sampled_softmax_loss(*wide, LABELS, key=KEY, num_samples=S)
+  np.testing.assert_allclose(
+    np.asarray(loss, np.float32), expected, rtol=float(jnp.finfo(dtype).eps)
+  )
+  mixed = sampled_softmax_loss(features, wide[1], LABELS, key=KEY, num_samples=S)
+  assert mixed.dtype == jnp.float32
+
+
+def test_one_class():
+  loss = sampled_softmax_loss(FEATURES, KERNEL[:, :1], np.zeros(6, int), key=KEY, num_samples=1)
+  np.testing.assert_array_equal(loss, 0)
+
+
+def test_bad_arguments():
+  options = {"key": KEY, "num_samples": S}
+  with pytest.raises(TypeError, match="distributions over classes use cross_entropy"):
+    sampled_softmax_loss(FEATURES, KERNEL, np.ones((6, K)) / K, **options)
+  with pytest.raises(ValueError, match=r"integer labels of shape \(2,\)"):
+    sampled_softmax_loss(FEATURES, KERNEL, LABELS[:2], **options)
+  with pytest.raises(ValueError, match=r"features of shape \(6, 4\) for a kernel of shape"):
+    sampled_softmax_loss(FEATURES, KERNEL.T, LABELS, **options)
+  with pytest.raises(ValueError, match=r"bias of shape \(3,\) for 12 classes"):
+    sampled_softmax_loss(FEATURES, KERNEL, LABELS, bias=np.zeros(3), **options)
+  with pytest.raises(ValueError, match="sampler of 7 classes for a kernel of 12"):
+    sampled_softmax_loss(FEATURES, KERNEL, LABELS, sampler=uniform_sampler(7), **options)
+  with pytest.raises(ValueError, match="num_samples=13 for 12 classes"):
+    sampled_softmax_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=13)

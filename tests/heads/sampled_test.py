@@ -1,0 +1,150 @@
+"""The sampled head: its samplers, its key, its errors."""
+
+import jax
+import numpy as np
+import pytest
+
+from softmax_research import functional, heads
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.normal(size=(6, 8)).astype(np.float32)
+LABELS = np.array([0, 11, 3, 3, 7, 5])
+COUNTS = np.array([5, 100, 0, 40, 7, 300, 7, 1, 1, 1, 1, 1])
+KEY = jax.random.key(1)
+
+
+def test_prediction_is_the_full_softmax():
+  head = heads.sampled(12, order=4)
+  params = head.init(jax.random.key(0), 8)
+  params["bias"] = RNG.normal(size=12).astype(np.float32)
+  logits = FEATURES @ params["kernel"] + params["bias"]
+  expected = functional.log_taylor_softmax(logits, order=4)
+  np.testing.assert_allclose(head.log_prob(params, FEATURES), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "log_uniform", "frequency"])
+def test_all_classes_sampled_is_the_dense_head(sampler):
+  head = heads.sampled(12, num_samples=12, sampler=sampler, class_counts=COUNTS)
+  params = head.init(jax.random.key(0), 8)
+  loss = jax.jit(head.loss)(params, FEATURES, LABELS, key=KEY)
+  expected = heads.dense(12).loss(params, FEATURES, LABELS)
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("name", "expected"),
+  [
+    ("uniform", functional.uniform_sampler(12, replacement=True)),
+    ("frequency", functional.weighted_sampler(np.maximum(COUNTS, 1), replacement=True)),
+    # By rank: 5, 1, 3, 4, 6, 0, then the classes seen once, then the one never seen.
+    (
+      "log_uniform",
+      functional.weighted_sampler(
+        np.log1p(1 / np.array([6, 2, 12, 3, 4, 1, 5, 7, 8, 9, 10, 11])), replacement=True
+      ),
+    ),
+  ],
+)
+def test_samplers(name, expected):
+  head = heads.sampled(12, num_samples=5, sampler=name, replacement=True, class_counts=COUNTS)
+  params = head.init(jax.random.key(0), 8)
+  loss = functional.sampled_softmax_loss(
+    FEATURES, params["kernel"], LABELS, key=KEY, num_samples=5, sampler=expected
+  )
+  np.testing.assert_allclose(head.loss(params, FEATURES, LABELS, key=KEY), loss, rtol=1e-4)
+
+
+def test_log_uniform_without_counts_takes_the_classes_as_they_are():
+  head = heads.sampled(12, num_samples=5, sampler="log_uniform")
+  params = head.init(jax.random.key(0), 8)
+  loss = functional.sampled_softmax_loss(
+    FEATURES,
+    params["kernel"],
+    LABELS,
+    key=KEY,
+    num_samples=5,
+    sampler=functional.log_uniform_sampler(12),
+  )
+  np.testing.assert_allclose(head.loss(params, FEATURES, LABELS, key=KEY), loss, rtol=1e-5)
+
+
+def test_options_reach_the_loss():
+  head = heads.make(
+    "sampled:num_samples=3:order=2:remove_accidental_hits=False:correct_label=False", 12
+  )
+  params = head.init(jax.random.key(0), 8)
+  expected = functional.sampled_softmax_loss(
+    FEATURES,
+    params["kernel"],
+    LABELS,
+    bias=params["bias"],
+    key=KEY,
+    num_samples=3,
+    score=functional.taylor_score,
+    remove_accidental_hits=False,
+    correct_label=False,
+  )
+  np.testing.assert_allclose(head.loss(params, FEATURES, LABELS, key=KEY), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("num_classes", "num_samples"), [(1, 1), (12, 2), (10_000, 1024)])
+def test_default_number_of_samples(num_classes, num_samples):
+  head = heads.sampled(num_classes)
+  params = head.init(jax.random.key(0), 2)
+  features, labels = np.ones((1, 2), np.float32), np.array([0])
+  expected = functional.sampled_softmax_loss(
+    features,
+    params["kernel"],
+    labels,
+    bias=params["bias"],
+    key=KEY,
+    num_samples=num_samples,
+  )
+  np.testing.assert_allclose(head.loss(params, features, labels, key=KEY), expected, rtol=1e-6)
+
+
+def test_every_key_draws_anew():
+  head = heads.sampled(12)
+  params = head.init(jax.random.key(0), 8)
+  one, other = (head.loss(params, FEATURES, LABELS, key=jax.random.key(i)) for i in range(2))
+  assert not np.allclose(one, other)
+
+
+def test_training_fits_the_labels():
+  head = heads.sampled(12, num_samples=3)
+  params = head.init(jax.random.key(0), 8)
+
+  @jax.jit
+  def train(params):
+    def step(i, params):
+      def loss(params):
+        key = jax.random.fold_in(KEY, i)
+        return head.loss(params, FEATURES, LABELS, key=key).mean()
+
+      return jax.tree.map(lambda p, g: p - 0.5 * g, params, jax.grad(loss)(params))
+
+    return jax.lax.fori_loop(0, 300, step, params)
+
+  predictions = np.argmax(head.log_prob(train(params), FEATURES), axis=-1)
+  assert predictions.tolist() == LABELS.tolist()
+
+
+def test_bad_arguments():
+  with pytest.raises(ValueError, match="sampler='zipf'; the samplers are 'frequency', 'log_u"):
+    heads.sampled(12, sampler="zipf")
+  with pytest.raises(ValueError, match="no class_counts for sampler='frequency'"):
+    heads.sampled(12, sampler="frequency")
+  with pytest.raises(ValueError, match=r"class_counts of shape \(2,\) for 12 classes"):
+    heads.sampled(12, class_counts=[1, 2])
+  with pytest.raises(ValueError, match="num_samples=13 for 12 classes"):
+    heads.sampled(12, num_samples=13)
+  with pytest.raises(ValueError, match="num_samples='many'"):
+    heads.make("sampled:num_samples=many", 12)
+  with pytest.raises(ValueError, match="Taylor order must be even"):
+    heads.sampled(12, order=3)
+  head = heads.sampled(12)
+  params = head.init(jax.random.key(0), 8)
+  with pytest.raises(ValueError, match=r"no key.*fold_in\(key, step\)"):
+    head.loss(params, FEATURES, LABELS)
+  with pytest.raises(TypeError, match=r"labels of type float32.*integers"):
+    head.loss(params, FEATURES, np.ones((6, 12), np.float32) / 12, key=KEY)
