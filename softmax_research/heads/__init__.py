@@ -8,8 +8,8 @@ from softmax_research.heads.sampled import sampled
 from softmax_research.heads.specification import parse, split
 
 __all__ = [
-  "Geometry",
   "HEADS",
+  "Geometry",
   "Head",
   "adaptive",
   "dense",

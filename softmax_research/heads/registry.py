@@ -8,10 +8,9 @@ from softmax_research.heads import margins, priors, scores, specification, unnor
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
-
-#: Heads by name, each a function of the number of classes and its own options.
 from softmax_research.heads.sampled import sampled
 
+#: Heads by name, each a function of the number of classes and its own options.
 HEADS: dict[str, Callable[..., Head]] = {
   "softmax": scores.softmax,
   "taylor": scores.taylor,
