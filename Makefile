@@ -35,7 +35,7 @@ test: lint docs  ## check style, import arrows and docs, then run all tests
 
 lint: environment  ## check style and import arrows
 	$(RUN) -m ruff check .
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 
 docs: environment  ## build the documentation into docs/_build/html
 	@rm -rf docs/_build  # All of it is made anew: Sphinx repeats no warning for a page it kept.
