@@ -10,7 +10,12 @@ import numpy as np
 
 from softmax_research.functional.arguments import check_at_least
 from softmax_research.functional.labels import is_known, select_label
-from softmax_research.functional.layer import check_class_labels, check_features, product
+from softmax_research.functional.layer import (
+  check_class_labels,
+  check_features,
+  has_explicit_mesh,
+  product,
+)
 from softmax_research.functional.member_rows import member_label_log_prob
 from softmax_research.functional.normalise import log_normalise
 
@@ -95,9 +100,7 @@ def adaptive_softmax_init(
   return {"head": head, "tails": tails}
 
 
-def adaptive_softmax_log_probs(
-  features: jax.typing.ArrayLike, params: dict[str, Any]
-) -> jax.Array:
+def adaptive_softmax_log_probs(features: jax.typing.ArrayLike, params: dict[str, Any]) -> jax.Array:
   r"""Compute the log-probabilities of all classes under an adaptive softmax.
 
   .. math::
@@ -159,7 +162,8 @@ def adaptive_softmax_label_log_prob(
     tile: how many examples and how many classes of a cluster are computed together. Blocks of
       examples that have no label in the cluster are skipped; under `vmap` none is, as all
       branches are computed there. A cluster whose logits fit in one tile is computed for all
-      examples. None computes every cluster so, in plain operations alone.
+      examples, in plain operations; None does so for every cluster, and so do meshes with
+      Explicit axes, as their arrays cannot be sorted.
 
   Returns:
     Log-probabilities in nats, `[...]`, in the type that features and kernels promote to; NaN for
@@ -246,7 +250,8 @@ def _head_log_probs(features, params):
 def _tail_log_prob(features, tail, labels, member, tile):
   """Return the label's log-probability within its cluster, 0 for labels of other clusters."""
   hidden = product(features, tail["projection"])
-  if tile is None or labels.size * tail["kernel"].shape[1] <= tile[0] * tile[1]:
+  size = labels.size * tail["kernel"].shape[1]
+  if tile is None or size <= tile[0] * tile[1] or has_explicit_mesh(labels):
     log_probs = log_normalise(product(hidden, tail["kernel"]))
     return jnp.where(member, select_label(log_probs, labels), 0)
   log_prob = member_label_log_prob(

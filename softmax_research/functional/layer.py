@@ -25,6 +25,41 @@ def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
   return jnp.matmul(features, kernel, preferred_element_type=wide)
 
 
+def has_explicit_mesh(array: jax.Array) -> bool:
+  """Tell whether an array lives on a mesh with Explicit axes, where shardings are part of types.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> has_explicit_mesh(jnp.zeros(3))
+    False
+  """
+  mesh = jax.typeof(array).sharding.mesh
+  return not mesh.empty and bool(mesh.explicit_axes)
+
+
+def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:
+  r"""Take entries along the last axis of a table, sharded as the indices are.
+
+  Args:
+    table: `[..., K]`.
+    indices: integers of any shape; clipped to the table.
+
+  Returns:
+    The table's shape without its last axis, then the shape of the indices.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> look_up(jnp.array([[1, 2, 3], [4, 5, 6]]), jnp.array([2, 0])).tolist()
+    [[3, 1], [6, 4]]
+  """
+  table, sharding = jnp.asarray(table), None
+  if has_explicit_mesh(indices):
+    given = jax.typeof(indices).sharding
+    spec = jax.sharding.PartitionSpec(*[None] * (table.ndim - 1), *given.spec)
+    sharding = jax.sharding.NamedSharding(given.mesh, spec)
+  return table.at[..., indices].get(mode="clip", out_sharding=sharding)
+
+
 def check_features(features: jax.typing.ArrayLike, kernel: jax.Array) -> jax.Array:
   r"""Return features as an array after checking that they fit a kernel.
 

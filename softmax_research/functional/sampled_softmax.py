@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.labels import is_known
-from softmax_research.functional.layer import check_class_labels, check_features, product
+from softmax_research.functional.layer import check_class_labels, check_features, look_up, product
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.samplers import Sampler, uniform_sampler
 
@@ -93,16 +93,16 @@ def sampled_softmax_loss(
   labels = jnp.where(known, labels, 0)
 
   classes, effort = sampler.sample(key, num_samples)
-  sample_logits = product(features, _columns(kernel, classes))
+  sample_logits = product(features, look_up(kernel, classes))
   label_logits = jnp.einsum(
     "...d,d...->...",
     features,
-    _columns(kernel, labels),
+    look_up(kernel, labels),
     preferred_element_type=sample_logits.dtype,
   )
   if bias is not None:
-    label_logits = label_logits + _columns(bias, labels)
-    sample_logits = sample_logits + _columns(bias, classes)
+    label_logits = label_logits + look_up(bias, labels)
+    sample_logits = sample_logits + look_up(bias, classes)
   label_score = score(label_logits)
   if correct_label:
     label_score -= sampler.log_expected_count(labels, effort)
@@ -112,10 +112,6 @@ def sampled_softmax_loss(
   scores = jnp.concatenate([label_score[..., None], sample_scores], axis=-1)
   loss = jnp.where(known, -log_normalise(scores)[..., 0], jnp.nan)
   return loss.astype(jnp.result_type(features, kernel))
-
-
-def _columns(kernel: jax.typing.ArrayLike, classes: jax.Array) -> jax.Array:
-  return jnp.asarray(kernel).at[..., classes].get(mode="promise_in_bounds")
 
 
 def _check_classes(num_classes, bias, sampler) -> None:

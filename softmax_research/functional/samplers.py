@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from softmax_research.functional.layer import look_up
+
 _UNITS = 2**32  # random bits are 32-bit integers
 
 
@@ -177,7 +179,7 @@ def _with_replacement(weights: np.ndarray) -> Sampler:
     return classes, jnp.asarray(num_samples, jnp.result_type(float))
 
   def log_expected_count(classes: jax.Array, effort: jax.Array) -> jax.Array:
-    return _look_up(log_probs, classes) + jnp.log(effort)
+    return look_up(jnp.asarray(log_probs, jnp.result_type(float)), classes) + jnp.log(effort)
 
   return Sampler(num_classes, sample, log_expected_count)
 
@@ -190,7 +192,7 @@ def _without_replacement(weights: np.ndarray) -> Sampler:
     return _first_arrivals(key, jnp.asarray(log_probs, jnp.result_type(float)), num_samples)
 
   def log_expected_count(classes: jax.Array, effort: jax.Array) -> jax.Array:
-    log_rate = _look_up(log_probs, classes) + effort
+    log_rate = look_up(jnp.asarray(log_probs, jnp.result_type(float)), classes) + effort
     # log(1 - e^-r) is log r for small r, which need not be above the smallest float.
     return jnp.where(log_rate < -15, log_rate, jnp.log(-jnp.expm1(-jnp.exp(log_rate))))
 
@@ -213,10 +215,6 @@ def _first_arrivals(
   # barrier around both aborts XLA (jaxlib 0.10) when the program is partitioned over devices.
   top, classes = jax.lax.optimization_barrier(top), jax.lax.optimization_barrier(classes)
   return classes[:num_samples], -top[num_samples]
-
-
-def _look_up(table: np.ndarray, classes: jax.Array) -> jax.Array:
-  return jnp.asarray(table, jnp.result_type(float)).at[classes].get(mode="clip")
 
 
 def _check_num_classes(num_classes: int) -> None:

@@ -10,6 +10,7 @@ from softmax_research import functional
 from softmax_research.functional.adaptive_softmax import check_cutoffs, check_tile
 from softmax_research.functional.arguments import check_at_least
 from softmax_research.functional.labels import is_known
+from softmax_research.functional.layer import look_up
 from softmax_research.heads.dense import check_num_classes
 from softmax_research.heads.head import Head
 
@@ -91,7 +92,7 @@ def adaptive(
     del step, key
     labels = jnp.asarray(labels)
     if not in_order and jnp.issubdtype(labels.dtype, jnp.integer):
-      ranks = jnp.asarray(rank).at[labels].get(mode="clip")
+      ranks = look_up(rank, labels)
       labels = jnp.where(is_known(labels, num_classes), ranks, -1)
     return -functional.adaptive_softmax_label_log_prob(features, params, labels, tile=tile)
 

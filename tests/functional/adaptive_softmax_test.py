@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from softmax_research.functional import (
@@ -196,6 +198,28 @@ def test_vmap_is_the_loop():
   labels = np.stack([LABELS, LABELS[::-1], np.zeros(11, int)])
   loop = np.stack([ours(*example) for example in zip(features, labels, strict=True)])
   np.testing.assert_allclose(jax.vmap(ours)(features, labels), loop, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_batch_sharded_over_a_mesh(axis_type):
+  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(axis_type,))
+  features = RNG.normal(size=(16, 8)).astype(np.float32)
+  labels = RNG.integers(K, size=16)
+
+  def loss(features, params, labels):
+    log_prob = adaptive_softmax_label_log_prob(features, params, labels, tile=(4, 5))
+    return log_prob.sum(), log_prob
+
+  with jax.set_mesh(mesh):
+    batch = jax.device_put((features, labels), NamedSharding(mesh, P("data")))
+    params = jax.device_put(jax.tree.map(np.float32, PARAMS), NamedSharding(mesh, P()))
+    gradient = jax.jit(jax.grad(loss, argnums=1, has_aux=True))
+    gradients, log_prob = gradient(batch[0], params, batch[1])
+  oracle = _oracle(features, PARAMS)[np.arange(16), labels]
+  np.testing.assert_allclose(log_prob, oracle, rtol=1e-4)
+  expected, _ = jax.jit(jax.grad(loss, argnums=1, has_aux=True))(features, PARAMS, labels)
+  for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

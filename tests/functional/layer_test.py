@@ -4,8 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from softmax_research.functional.layer import check_class_labels, check_features, product
+from softmax_research.functional.layer import (
+  check_class_labels,
+  check_features,
+  has_explicit_mesh,
+  look_up,
+  product,
+)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -34,3 +42,24 @@ def test_labels_are_checked_and_widened():
     check_class_labels(jnp.zeros((2, 3)), features, 3, "Use cross_entropy.")
   with pytest.raises(ValueError, match=r"integer labels of shape \(3,\)"):
     check_class_labels([0, 1, 2], features, 3, "")
+
+
+@pytest.mark.parametrize("table_spec", [P(), P(None, "data")])
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_look_up_on_a_mesh(axis_type, table_spec):
+  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(axis_type,))
+  table, indices = np.arange(128.0, dtype=np.float32).reshape(2, 64), 3 * np.arange(16)
+  with jax.set_mesh(mesh):
+    sharded = jax.device_put(table, NamedSharding(mesh, table_spec))
+    places = jax.device_put(indices, NamedSharding(mesh, P("data")))
+    assert has_explicit_mesh(places) == (axis_type == AxisType.Explicit)
+    taken = jax.jit(look_up)(sharded, places)
+    gradient = jax.jit(jax.grad(lambda table: look_up(table, places).sum()))(sharded)
+  np.testing.assert_array_equal(taken, table[:, indices])
+  np.testing.assert_array_equal(gradient, np.tile(np.isin(np.arange(64), indices), (2, 1)))
+  if axis_type == AxisType.Explicit:
+    assert taken.sharding.spec == P(None, "data")
+
+
+def test_look_up_clips():
+  assert look_up(np.array([5, 6]), jnp.array([[-3, 2]])).tolist() == [[5, 6]]

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from softmax_research.functional import (
@@ -208,6 +210,27 @@ def test_batch_shapes(shape):
   assert loss.shape == shape
   flat = ours(features.reshape(-1, 4), labels.ravel())
   np.testing.assert_allclose(loss.ravel(), flat, rtol=1e-5)
+
+
+@pytest.mark.parametrize("over_classes", [False, True])
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_on_a_mesh(axis_type, over_classes):
+  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(axis_type,))
+  features, kernel = RNG.normal(size=(16, 4)), RNG.normal(size=(4, 64))
+  features, kernel, labels = np.float32(features), np.float32(kernel), 4 * np.arange(16)
+
+  def loss(kernel, features, labels):
+    losses = sampled_softmax_loss(features, kernel, labels, key=KEY, num_samples=S)
+    return losses.sum(), losses
+
+  gradient = jax.jit(jax.grad(loss, has_aux=True))
+  expected = gradient(kernel, features, labels)
+  with jax.set_mesh(mesh):
+    by_batch, by_class = (P(), P(None, "data")) if over_classes else (P("data"), P())
+    batch = jax.device_put((features, labels), NamedSharding(mesh, by_batch))
+    found = gradient(jax.device_put(kernel, NamedSharding(mesh, by_class)), *batch)
+  for one, other in zip(found, expected, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_labels_out_of_range_give_nan_and_no_gradient():
