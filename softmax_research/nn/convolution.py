@@ -192,8 +192,11 @@ def _negated(crops: _Pads) -> _Pads:
 
 
 def _shift(arrays: jax.Array, axis: int, crop: tuple[int, int]) -> jax.Array:
+  low, high = crop
+  # Cropped first: of a negative padding, the compiler makes a padded copy and then a slice of it.
+  arrays = lax.slice_in_dim(arrays, max(-low, 0), arrays.shape[axis] - max(-high, 0), axis=axis)
   config = [(0, 0, 0)] * arrays.ndim
-  config[axis] = (*crop, 0)
+  config[axis] = (max(low, 0), max(high, 0), 0)
   return lax.pad(arrays, jnp.zeros((), arrays.dtype), config)
 
 
