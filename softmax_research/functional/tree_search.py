@@ -1,0 +1,246 @@
+"""Search in a tree: the most probable classes without the log-probabilities of all others."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softmax_research.functional.normalise import log_normalise
+from softmax_research.functional.tree import Tree
+from softmax_research.functional.tree_parameters import check_tree_inputs, row_logits
+
+# So many nodes stay open in the best-first search before it goes deep instead. Larger costs time
+# at each step, smaller visits more nodes; neither changes what is found.
+_FRONTIER = 128
+
+
+class TreeSearch(NamedTuple):
+  """Hold what a search found.
+
+  Attributes:
+    log_probs: of the classes found, in nats.
+    classes: the classes found, int32.
+    num_visited: for each example, the nodes whose log-probability was computed; an exhaustive
+      search computes those of all nodes but the root.
+  """
+
+  log_probs: jax.Array
+  classes: jax.Array
+  num_visited: jax.Array
+
+
+class _Children(NamedTuple):
+  """Hold the children of a node, padded to a fixed number."""
+
+  nodes: jax.Array
+  classes: jax.Array  # -1 for an inner node
+  log_probs: jax.Array
+  exist: jax.Array
+
+
+class _State(NamedTuple):
+  """Hold a best-first search under way: the open nodes, the best classes, the work done."""
+
+  nodes: jax.Array
+  log_probs: jax.Array
+  num_open: jax.Array  # Open nodes stand first in the two arrays above.
+  best_log_probs: jax.Array
+  best_classes: jax.Array
+  num_visited: jax.Array
+
+
+def tree_top_k(
+  features: jax.typing.ArrayLike, params: dict[str, jax.Array], tree: Tree, k: int = 1
+) -> TreeSearch:
+  r"""Find the k most probable classes by best-first search.
+
+  .. math:: \log p(v \mid x) \ge \log p(k \mid x) \quad \text{for every class } k \text{ below } v
+
+  A log-probability only falls along a path, so a node bounds all classes below it. The search
+  expands the most probable node it knows of until none is more probable than the k-th class
+  found: the result is exact, and no exact search expands fewer nodes. A confident model visits
+  little more than k paths; under one that has learnt nothing no node can be left out. Where more
+  nodes than a fixed frontier holds are open, the deepest goes first until there is room again.
+
+  Differentiate `tree_label_log_prob` at the classes found; the search itself has no gradient.
+
+  Args:
+    features: `[..., D]`.
+    params: as from `tree_init`.
+    tree: the tree.
+    k: how many classes, between 1 and K.
+
+  Returns:
+    Log-probabilities and classes `[..., k]`, the most probable first, and the numbers of nodes
+    visited `[...]`. Of equally probable classes any may come first. Where a feature is NaN so are
+    the log-probabilities, and the classes mean nothing.
+
+  Raises:
+    ValueError: k is out of range, or the parameters do not fit the tree or the features.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from softmax_research.functional import balanced_tree
+    >>> params = {"kernel": jnp.array([[2.0], [1.0], [0.0]]), "bias": jnp.zeros(3)}
+    >>> found = tree_top_k(jnp.ones(1), params, balanced_tree(4), k=2)
+    >>> found.classes.tolist(), found.num_visited.item()
+    ([0, 1], 4)
+  """
+  if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= tree.num_classes:
+    raise ValueError(f"Got k={k!r}; it must be an integer between 1 and {tree.num_classes}.")
+  return _search(features, params, tree, functools.partial(_best_first, tree, int(k)))
+
+
+def tree_greedy(
+  features: jax.typing.ArrayLike, params: dict[str, jax.Array], tree: Tree
+) -> TreeSearch:
+  r"""Find a probable class by taking the most probable child from the root to a leaf.
+
+  The cost is that of one path. The class need not be the most probable one: a probable node may
+  share out its probability among many leaves.
+
+  Args:
+    features: `[..., D]`.
+    params: as from `tree_init`.
+    tree: the tree.
+
+  Returns:
+    Log-probabilities, classes and numbers of nodes visited, `[...]`. Where a feature is NaN so is
+    the log-probability, and the class means nothing.
+
+  Raises:
+    ValueError: the parameters do not fit the tree or the features.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from softmax_research.functional import balanced_tree
+    >>> params = {"kernel": jnp.array([[2.0], [1.0], [0.0]]), "bias": jnp.zeros(3)}
+    >>> tree_greedy(jnp.ones(1), params, balanced_tree(4)).classes
+    Array(0, dtype=int32)
+  """
+  return _search(features, params, tree, functools.partial(_greedy, tree))
+
+
+def _search(features, params, tree: Tree, search: Callable) -> TreeSearch:
+  """Run a search for each example; it is given `expand(node, log_prob, width) -> _Children`."""
+  features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
+  first_child, classes = jnp.asarray(tree.first_child), jnp.asarray(tree.classes)
+
+  def expand(feature, node, log_prob, width):
+    first, end = first_child[node], first_child[node + 1]
+    if tree.is_binary:
+      nodes, start, size = first + jnp.arange(2, dtype=jnp.int32), (first - 1) // 2, 1
+    else:
+      # A run of rows is cut as one slice; near the end it starts before the children.
+      start, size = jnp.clip(first - 1, 0, tree.num_rows - width), width
+      nodes = start + 1 + jnp.arange(width, dtype=jnp.int32)
+    rows = {n: jax.lax.dynamic_slice_in_dim(v, start, size) for n, v in params.items()}
+    logits = row_logits(feature, rows)
+    exist = (nodes >= first) & (nodes < end)
+    if tree.is_binary:
+      choices = jax.nn.log_sigmoid(jnp.concatenate([logits, -logits]))
+    else:
+      choices = log_normalise(logits, where=exist)
+    log_probs = jnp.where(exist, log_prob + choices, -jnp.inf)
+    return _Children(nodes, jnp.where(exist, classes[nodes], -1), log_probs, exist)
+
+  one = jax.vmap(lambda feature: search(functools.partial(expand, feature), features.dtype))
+  found = one(features.reshape(-1, features.shape[-1]))
+  found = jax.tree.map(lambda x: x.reshape(*features.shape[:-1], *x.shape[1:]), found)
+  return found._replace(log_probs=found.log_probs.astype(result_type))
+
+
+def _greedy(tree: Tree, expand: Callable, dtype: jnp.dtype) -> TreeSearch:
+  start = jnp.zeros((), jnp.int32), TreeSearch(jnp.zeros((), dtype), jnp.int32(0), jnp.int32(0))
+  if tree.depth == 0:
+    return start[1]
+
+  def descend(state, width):
+    node, found = state
+    children = expand(node, found.log_probs, width)
+    # What does not exist stays below even a child of log-probability -inf.
+    floored = jnp.maximum(children.log_probs, jnp.finfo(dtype).min)
+    best = jnp.argmax(jnp.where(children.exist, floored, -jnp.inf))
+    num_visited = found.num_visited + jnp.sum(children.exist, dtype=jnp.int32)
+    found = TreeSearch(children.log_probs[best], children.classes[best], num_visited)
+    return children.nodes[best], found
+
+  state = descend(start, tree.level_widths[0])
+  if tree.depth > 1:
+    width = max(tree.level_widths[1:])
+    state = jax.lax.while_loop(
+      lambda state: state[1].classes < 0, lambda state: descend(state, width), state
+    )
+  return state[1]
+
+
+def _best_first(tree: Tree, k: int, expand: Callable, dtype: jnp.dtype) -> TreeSearch:
+  if tree.depth == 0:
+    return TreeSearch(jnp.zeros(1, dtype), jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32))
+  num_slots = _num_slots(tree)
+  state = _State(
+    nodes=jnp.zeros(num_slots, jnp.int32),
+    log_probs=jnp.full(num_slots, -jnp.inf, dtype),
+    num_open=jnp.zeros((), jnp.int32),
+    best_log_probs=jnp.full(k, -jnp.inf, dtype),
+    best_classes=jnp.full(k, -1, jnp.int32),
+    num_visited=jnp.zeros((), jnp.int32),
+  )
+  root, certain = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
+  state = _absorb(state, expand(root, certain, tree.level_widths[0]))
+
+  def goes_on(state):
+    return jnp.max(state.log_probs) > state.best_log_probs[-1]
+
+  def step(state):
+    crowded = state.num_open > _FRONTIER
+    deepest = jnp.argmax(jnp.where(state.log_probs > -jnp.inf, state.nodes, -1))
+    slot = jnp.where(crowded, deepest, jnp.argmax(state.log_probs))
+    node, log_prob = state.nodes[slot], state.log_probs[slot]
+    last = state.num_open - 1  # takes the place of the node that is expanded
+    state = state._replace(
+      nodes=state.nodes.at[slot].set(state.nodes[last]),
+      log_probs=state.log_probs.at[slot].set(state.log_probs[last]).at[last].set(-jnp.inf),
+      num_open=last,
+    )
+    return _absorb(state, expand(node, log_prob, max(tree.level_widths[1:])))
+
+  if tree.depth > 1:
+    state = jax.lax.while_loop(goes_on, step, state)
+  log_probs = jnp.where(state.best_classes >= 0, state.best_log_probs, jnp.nan)
+  return TreeSearch(log_probs, state.best_classes, state.num_visited)
+
+
+def _absorb(state: _State, children: _Children) -> _State:
+  """Put children into a search: leaves among the best classes, inner nodes among the open."""
+  is_leaf = children.classes >= 0
+  leaf_log_probs = jnp.where(is_leaf, children.log_probs, -jnp.inf)
+  best_log_probs, places = jax.lax.top_k(
+    jnp.concatenate([state.best_log_probs, leaf_log_probs]), len(state.best_log_probs)
+  )
+  enters = ~is_leaf & (children.log_probs > best_log_probs[-1])
+  # Slots past the end are dropped.
+  slots = jnp.where(enters, state.num_open + jnp.cumsum(enters) - 1, len(state.nodes))
+  return _State(
+    nodes=state.nodes.at[slots].set(children.nodes, mode="drop"),
+    log_probs=state.log_probs.at[slots].set(children.log_probs, mode="drop"),
+    num_open=state.num_open + jnp.sum(enters, dtype=jnp.int32),
+    best_log_probs=best_log_probs,
+    best_classes=jnp.concatenate([state.best_classes, children.classes])[places],
+    num_visited=state.num_visited + jnp.sum(children.exist, dtype=jnp.int32),
+  )
+
+
+def _num_slots(tree: Tree) -> int:
+  """Return how many nodes can be open at once.
+
+  That is the frontier, the children that may join it at once, and then those that a descent to
+  the deepest leaf leaves open at each level.
+  """
+  parents = tree.parents[1:][tree.arities[1:] > 0]
+  inner_children = np.bincount(parents, minlength=tree.num_nodes)
+  widths = np.maximum.reduceat(inner_children, tree.level_starts[:-1])
+  return min(tree.num_inner, int(_FRONTIER + widths.max() + widths.sum()))

@@ -1,0 +1,130 @@
+"""Hierarchical heads: trees of classes, whose training loss costs one path and not all classes."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from softmax_research import functional
+from softmax_research.heads.adaptive import check_counts
+from softmax_research.heads.dense import check_num_classes
+from softmax_research.heads.head import Head
+
+
+def hierarchical(tree: functional.Tree) -> Head:
+  r"""Build the head of a tree softmax.
+
+  .. math:: \ell = -\sum_{v \in \mathrm{path}(y)} \log p(v \mid \mathrm{parent}(v), x)
+
+  The loss costs one path; `log_prob` is exact over all classes and costs them all. For prediction
+  among very many classes search with `functional.tree_top_k` on the same parameters.
+
+  Args:
+    tree: any tree, as from `functional.huffman_tree` or `functional.taxonomy_tree`.
+
+  Returns:
+    A head with parameters `{"kernel": [R, D], "bias": [R]}`, R = `tree.num_rows`. Labels are
+    integers.
+
+  Example:
+    >>> import jax
+    >>> from softmax_research import functional
+    >>> head = hierarchical(functional.taxonomy_tree([[0, 1], [2, 3, 4]]))
+    >>> params = head.init(jax.random.key(0), 5)
+    >>> head.log_prob(params, jax.numpy.ones((2, 5))).shape
+    (2, 5)
+
+  Reference:
+    Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS).
+  """
+
+  def init(key, num_features):
+    return functional.tree_init(key, num_features, tree)
+
+  def loss(params, features, labels, *, step=0, key=None):
+    del step, key
+    return -functional.tree_label_log_prob(features, params, tree, labels)
+
+  def log_prob(params, features):
+    return functional.tree_log_probs(features, params, tree)
+
+  return Head(init, loss, log_prob)
+
+
+def balanced(num_classes: int, *, branching: int = 2) -> Head:
+  """Build the head of a balanced tree over the classes in their order.
+
+  Args:
+    num_classes: K.
+    branching: children of an inner node, at least 2; K for plain softmax.
+
+  Returns:
+    The head.
+
+  Raises:
+    ValueError: an option is out of range.
+
+  Example:
+    >>> head = balanced(10, branching=3)
+  """
+  check_num_classes(num_classes)
+  return hierarchical(functional.balanced_tree(num_classes, branching=branching))
+
+
+def huffman(
+  num_classes: int, *, class_counts: Sequence[int] | None = None, branching: int = 2
+) -> Head:
+  """Build the head of the Huffman tree of the class frequencies.
+
+  Args:
+    num_classes: K.
+    class_counts: numbers of training examples of each class, `[K]`.
+    branching: children of an inner node, at least 2.
+
+  Returns:
+    The head.
+
+  Raises:
+    ValueError: there are no counts, they do not fit, or an option is out of range.
+
+  Example:
+    >>> head = huffman(3, class_counts=[900, 90, 10])
+  """
+  check_num_classes(num_classes)
+  if class_counts is None:
+    raise ValueError(
+      "Got no class_counts for the head 'huffman', which needs the number of training examples "
+      "of each class. Pass class_counts=[...], as numpy.bincount(labels, minlength=num_classes)."
+    )
+  check_counts(num_classes, class_counts)
+  return hierarchical(functional.huffman_tree(class_counts, branching=branching))
+
+
+def two_level(num_classes: int, *, num_groups: int | None = None) -> Head:
+  """Build the head of groups of neighbouring classes, as equal in size as can be.
+
+  Args:
+    num_classes: K.
+    num_groups: between 1 and K; about sqrt(K) by default, where the work is least.
+
+  Returns:
+    The head.
+
+  Raises:
+    ValueError: an option is out of range.
+
+  Example:
+    >>> head = two_level(100, num_groups=20)
+  """
+  check_num_classes(num_classes)
+  if num_groups is None:
+    num_groups = math.isqrt(num_classes)
+  if isinstance(num_groups, bool) or not isinstance(num_groups, int):
+    raise ValueError(f"Got num_groups={num_groups!r}; it must be an integer, or None for sqrt(K).")
+  if not 1 <= num_groups <= num_classes:
+    raise ValueError(
+      f"Got num_groups={num_groups} for {num_classes} classes; it must be between 1 and "
+      f"{num_classes}."
+    )
+  groups = np.arange(num_classes) * num_groups // num_classes
+  return hierarchical(functional.two_level_tree(groups))

@@ -1,0 +1,95 @@
+"""Hierarchical heads by name and from a user's own tree."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research import functional, heads
+
+HEADS = {
+  "hierarchical": {"branching": 3},
+  "huffman": {"class_counts": [5, 0, 1, 1, 9, 2, 3]},
+  "two_level": {"num_groups": 3},
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_loss_is_minus_the_label_s_log_probability(name):
+  head = heads.make(name, 7, **HEADS[name])
+  params = head.init(jax.random.key(0), 4)
+  features = jax.random.normal(jax.random.key(1), (5, 4))
+  labels = np.array([0, 6, 3, 7, 2])
+  log_probs = jax.jit(head.log_prob)(params, features)
+  np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, rtol=1e-5)
+  losses = jax.jit(head.loss)(params, features, labels, step=3, key=jax.random.key(2))
+  expected = [-log_probs[i, y] if y < 7 else np.nan for i, y in enumerate(labels)]
+  np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_learn(name):
+  head = heads.make(name, 7, **HEADS[name])
+  features, labels = jnp.eye(7), jnp.arange(7)
+
+  @jax.jit
+  def train(params):
+    def update(_, params):
+      gradient = jax.grad(lambda p: head.loss(p, features, labels).mean())(params)
+      return jax.tree.map(lambda p, g: p - 3.0 * g, params, gradient)
+
+    return jax.lax.fori_loop(0, 200, update, params)
+
+  log_probs = head.log_prob(train(head.init(jax.random.key(0), 7)), features)
+  np.testing.assert_array_equal(jnp.argmax(log_probs, -1), labels)
+
+
+def test_a_taxonomy_of_one_s_own():
+  tree = functional.taxonomy_tree({"vehicle": [0, 3], "animal": {"bird": 1, "other": [2, 4]}})
+  head = heads.hierarchical(tree)
+  params = head.init(jax.random.key(0), 3)
+  assert params["kernel"].shape == (tree.num_rows, 3)
+  assert head.log_prob(params, jnp.ones((2, 3))).shape == (2, 5)
+
+
+def test_frequent_classes_get_short_paths():
+  even, skew = (heads.make("huffman", 64, class_counts=c) for c in ([1] * 64, [10**6] + [1] * 63))
+  features = jnp.ones((1, 1))
+
+  def loss(head):
+    zeros = jax.tree.map(jnp.zeros_like, head.init(jax.random.key(0), 1))
+    return jax.jit(head.loss)(zeros, features, jnp.array([0]))
+
+  np.testing.assert_allclose(loss(even), 6 * np.log(2), rtol=1e-6)
+  np.testing.assert_allclose(loss(skew), np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("num_classes", "num_groups"), [(1, 1), (3, 1), (10, 3), (100, 10)])
+def test_about_sqrt_k_groups_of_equal_size_by_default(num_classes, num_groups):
+  head = heads.make("two_level", num_classes)
+  rows = head.init(jax.random.key(0), 1)["bias"].size
+  expected = {1: 0, 3: 3}.get(num_classes, num_classes + num_groups)
+  assert rows == expected
+
+
+@pytest.mark.parametrize(
+  ("name", "options", "message"),
+  [
+    ("hierarchical", {"branching": 1}, "branching=1"),
+    ("huffman", {}, "no class_counts for the head 'huffman'"),
+    ("huffman", {"class_counts": [1, 2]}, r"shape \(2,\) for 7 classes"),
+    ("huffman", {"class_counts": [1, 2, 3, 4, 5, 6, -7]}, "at least 0"),
+    ("two_level", {"num_groups": 8}, "between 1 and 7"),
+    ("two_level", {"num_groups": 0}, "between 1 and 7"),
+    ("two_level", {"num_groups": 2.5}, "num_groups=2.5"),
+  ],
+)
+def test_bad_options_fail_when_the_head_is_made(name, options, message):
+  with pytest.raises(ValueError, match=message):
+    heads.make(name, 7, **options)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_bad_numbers_of_classes(name):
+  with pytest.raises(ValueError, match="num_classes=0"):
+    heads.make(name, 0, **HEADS[name])
