@@ -11,6 +11,8 @@ from softmax_research.functional.cosine_margins import (
   additive_cosine_margin,
 )
 from softmax_research.functional.cross_entropy import cross_entropy
+from softmax_research.functional.entmax import entmax
+from softmax_research.functional.entmax_loss import entmax_loss
 from softmax_research.functional.hinge import multiclass_hinge
 from softmax_research.functional.large_margin import large_margin, large_margin_annealing
 from softmax_research.functional.negative_log_likelihood import negative_log_likelihood
@@ -27,15 +29,25 @@ from softmax_research.functional.samplers import (
 )
 from softmax_research.functional.soft_margin import soft_margin
 from softmax_research.functional.softmax import log_softmax, softmax
+from softmax_research.functional.sparsemax import sparsemax, sparsemax_loss
 from softmax_research.functional.spherical import (
   log_spherical_softmax,
   spherical_score,
   spherical_softmax,
 )
+from softmax_research.functional.taxonomy import taxonomy_tree, two_level_tree
 from softmax_research.functional.taylor import log_taylor_softmax, taylor_score, taylor_softmax
+from softmax_research.functional.tree import Tree
+from softmax_research.functional.tree_builders import balanced_tree, huffman_tree
+from softmax_research.functional.tree_parameters import tree_init
+from softmax_research.functional.tree_path import tree_label_rows
+from softmax_research.functional.tree_search import TreeSearch, tree_greedy, tree_top_k
+from softmax_research.functional.tree_softmax import tree_label_log_prob, tree_log_probs
 
 __all__ = [
   "Sampler",
+  "Tree",
+  "TreeSearch",
   "adaptive_cost",
   "adaptive_cutoffs",
   "adaptive_softmax_init",
@@ -43,7 +55,11 @@ __all__ = [
   "adaptive_softmax_log_probs",
   "additive_angular_margin",
   "additive_cosine_margin",
+  "balanced_tree",
   "cross_entropy",
+  "entmax",
+  "entmax_loss",
+  "huffman_tree",
   "large_margin",
   "large_margin_annealing",
   "log_normalise",
@@ -62,10 +78,20 @@ __all__ = [
   "shift_prior",
   "soft_margin",
   "softmax",
+  "sparsemax",
+  "sparsemax_loss",
   "spherical_score",
   "spherical_softmax",
+  "taxonomy_tree",
   "taylor_score",
   "taylor_softmax",
+  "tree_greedy",
+  "tree_init",
+  "tree_label_log_prob",
+  "tree_label_rows",
+  "tree_log_probs",
+  "tree_top_k",
+  "two_level_tree",
   "uniform_sampler",
   "weighted_sampler",
 ]

@@ -3,6 +3,7 @@
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import Geometry, dense, linear
 from softmax_research.heads.head import Head
+from softmax_research.heads.hierarchical import hierarchical
 from softmax_research.heads.registry import HEADS, head_options, make
 from softmax_research.heads.sampled import sampled
 from softmax_research.heads.specification import parse, split
@@ -14,6 +15,7 @@ __all__ = [
   "adaptive",
   "dense",
   "head_options",
+  "hierarchical",
   "linear",
   "make",
   "parse",

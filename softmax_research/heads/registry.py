@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from softmax_research.heads import margins, priors, scores, specification, unnormalised
+from softmax_research.heads import margins, priors, scores, sparse, specification, unnormalised
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
+from softmax_research.heads.hierarchical import balanced, huffman, two_level
 from softmax_research.heads.sampled import sampled
 
 #: Heads by name, each a function of the number of classes and its own options.
@@ -24,8 +25,15 @@ HEADS: dict[str, Callable[..., Head]] = {
   "pc_softmax": priors.pc_softmax,
   "logit_adjusted": priors.logit_adjusted,
   "prior_shift": priors.prior_shift,
+  "sparsemax": sparse.sparsemax,
+  "entmax": sparse.entmax,
   "one_vs_all": unnormalised.one_vs_all,
   "hinge": unnormalised.hinge,
+  "sparsemax": sparse.sparsemax,
+  "entmax": sparse.entmax,
+  "hierarchical": balanced,
+  "huffman": huffman,
+  "two_level": two_level,
   "adaptive": adaptive,
   "sampled": sampled,
 }

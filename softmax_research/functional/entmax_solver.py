@@ -1,0 +1,109 @@
+"""The equation behind alpha-entmax, solved by Newton's method on one slope for each example.
+
+With b = alpha - 1 and z shifted to a maximum of 0, the probabilities are a softmax whose
+exponential is the truncated power e(z) = [1 + b s z]_+^(1/b), with the one slope s >= 1 for which
+the normaliser E = sum e agrees with it: E^b = s. Unlike the usual threshold, s loses no digits to
+cancellation, neither for b -> 0 (s = 1 and e = exp: softmax) nor for many classes.
+
+E^b is a norm of functions linear in s, so convex for alpha <= 2, and Newton's method climbs to
+the root without overshooting it, in 2 to 11 steps for up to 100 000 classes. For sparsemax it is
+Michelot's algorithm and ends with the exact support. Beyond alpha = 2 a bracket guards it. A step
+at [2048, 1000] float32 on two CPU cores takes 2 ms where a sort takes 140 to 350 ms; bisection
+takes a step for every bit; and the gradient of a sort fails on meshes with Explicit axes.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+
+_MAX_STEPS = 100  # a guard: 89 is the most that was seen, for alpha = 100 and 100 000 classes
+
+
+@functools.partial(jax.jit, static_argnames=("axis", "form"))
+def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.Array:
+  """Compute entmax probabilities; not differentiable.
+
+  The jit is for eager callers, for whom the loop would be compiled anew in every call.
+
+  Args:
+    shifted: logits of maximum 0 along `axis`, very low but finite for impossible classes.
+    beta: alpha - 1, of the logits' rank, with size 1 along `axis`.
+    axis: the class axis.
+    form: "linear" for beta = 1, "square" for beta = 1/2, which need no logarithms; "fixed" or
+      "free" for any.
+
+  Returns:
+    Probabilities of the shape of the logits, 0 throughout for a row without any class.
+
+  Example:
+    >>> solve(jnp.array([-0.5, 0.0]), jnp.ones(1), axis=-1, form="linear")
+    Array([0.25, 0.75], dtype=float32)
+  """
+  precision = jnp.finfo(shifted.dtype)
+
+  def evaluate(slope):
+    """Return e, its derivative, and their sums E and M, of which -M is the derivative of E in s."""
+    power, derivative = _truncated_power(slope * shifted, beta, form)
+    total = jnp.sum(power, axis=axis, keepdims=True)
+    total = jnp.where(total == 0, 1, total)  # a row without any class
+    return power, derivative, total, -jnp.sum(derivative * shifted, axis=axis, keepdims=True)
+
+  def newton(slope, total, moment):
+    """Return the step in s towards E = s E^(1-b)."""
+    scale = total ** (1 - beta)
+    return (total - slope * scale) / (scale + beta * moment)
+
+  def iterate(state):
+    count, slope, low, high, _ = state
+    _, _, total, moment = evaluate(slope)
+    step = newton(slope, total, moment)
+    low, high = jnp.where(step > 0, slope, low), jnp.where(step < 0, slope, high)
+    middle = jnp.where(high > 2 * low, jnp.sqrt(low) * jnp.sqrt(high), (low + high) / 2)
+    target = jnp.where((low < slope + step) & (slope + step < high), slope + step, middle)
+    # Done when the step is lost in rounding, or no float is left inside the bracket.
+    moving = (jnp.abs(step) > 4 * precision.eps * slope) & (low < target) & (target < high)
+    # A settled row stays: its last digits must not depend on the other rows of the batch.
+    return count + 1, jnp.where(moving, target, slope), low, high, moving
+
+  # The largest probability is at least 1/K, so s is at most K^b; twice that is beyond rounding.
+  log_bound = beta * math.log(max(shifted.shape[axis], 1)) + math.log(2)
+  high = jnp.exp(jnp.minimum(log_bound, math.log(precision.max) - 1))
+  _, _, total, moment = evaluate(jnp.ones_like(beta))
+  low, high = jnp.ones_like(total), high * jnp.ones_like(total)
+  slope = jnp.minimum(low + newton(low, total, moment), high)
+  state = (0, slope, low, high, low == low)
+  state = jax.lax.while_loop(lambda s: (s[0] < _MAX_STEPS) & jnp.any(s[-1]), iterate, state)
+  _, slope, low, high, _ = state
+  # Beyond alpha = 2 the probability of a class at the edge of the support changes by more than
+  # its last digits between neighbouring floats s. So take the lower of the two, where the class
+  # is still inside, and go on from there in E, which is all but linear in the missing step.
+  few_digits = 64 * precision.eps * slope
+  slope = jnp.where(high - low > few_digits, slope, low)
+  power, derivative, total, moment = evaluate(slope)
+  step = jnp.zeros_like(slope)
+  for _ in range(4):
+    step += newton(slope + step, jnp.maximum(total - moment * step, 1), moment)
+    step = jnp.clip(step, -few_digits, few_digits)
+  power = jnp.maximum(power + derivative * shifted * step, 0)
+  total = jnp.sum(power, axis=axis, keepdims=True)
+  return power / jnp.where(total == 0, 1, total)
+
+
+def _truncated_power(scaled, beta, form):
+  """Return [1 + b x]_+^(1/b), exp(x) for b = 0, and its derivative."""
+  if form == "linear":
+    base = jnp.maximum(1 + scaled, 0)
+    return base, (base > 0).astype(base.dtype)
+  if form == "square":
+    base = jnp.maximum(1 + 0.5 * scaled, 0)
+    return base**2, base
+  t = beta * scaled
+  inside = t > -1
+  t = jnp.where(inside, t, 0)
+  # XLA's float64 log1p loses two digits below -0.29.
+  log_base = jnp.where(t < -0.25, jnp.log(1 + t), jnp.log1p(t))
+  power = jnp.exp(scaled * jnp.where(t == 0, 1, log_base / jnp.where(t == 0, 1, t)))
+  power = jnp.where(inside, power, 0)
+  return power, power / (1 + t)
