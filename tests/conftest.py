@@ -8,9 +8,12 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Eight devices for the tests on meshes; all others use the first.
+jax.config.update("jax_num_cpu_devices", 8)
 
 # Optional: a folder of the original images beside the checkout, for machines without network.
 _LOCAL_IMAGES = pathlib.Path(__file__).parents[2] / "shared" / "datasets"

@@ -1,0 +1,231 @@
+"""The members of the family for the contract suite: a new variant joins by one line.
+
+Each stands beside an oracle in float64 numpy, written from the formula and sharing no code with
+what it checks.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from softmax_research import functional
+
+# --- oracles: numpy, float64, one row at a time along the last axis ---
+
+
+def _normalised(values):
+  return values / values.sum(-1, keepdims=True)
+
+
+def _softmax(logits):
+  return _normalised(np.exp(logits - logits.max(-1, keepdims=True)))
+
+
+def _series(logits, order):
+  return sum(logits**k / math.factorial(k) for k in range(order + 1))
+
+
+def _entmax(logits, alpha):
+  """Bisect for the threshold: the probabilities' sum falls as it rises."""
+  scaled = (alpha - 1) * logits
+  low, high = scaled.max(-1, keepdims=True) - 1, scaled.max(-1, keepdims=True)
+  for _ in range(200):
+    middle = (low + high) / 2
+    too_much = (np.maximum(scaled - middle, 0) ** (1 / (alpha - 1))).sum(-1, keepdims=True) >= 1
+    low, high = np.where(too_much, middle, low), np.where(too_much, high, middle)
+  return _normalised(np.maximum(scaled - low, 0) ** (1 / (alpha - 1)))
+
+
+class Normaliser(NamedTuple):
+  """A function from logits to probabilities, and what the mathematics says of it."""
+
+  probs: Callable  # (logits, *, axis=-1, where=None) -> probabilities
+  oracle: Callable  # float64 logits [..., K] -> probabilities
+  shift_invariant: bool
+  scale: float = 1.0  # of the logits in tests of the gradient
+
+
+def _relu(logits, *, axis=-1, where=None):
+  scores = functional.relu_score(logits, epsilon=1e-3)
+  return jnp.exp(functional.log_normalise(scores.astype(jnp.float32), axis=axis, where=where))
+
+
+def _of(function, **options):
+  return functools.partial(function, **options)
+
+
+NORMALISERS = {
+  "softmax": Normaliser(functional.softmax, _softmax, True),
+  "softmax at T=2": Normaliser(
+    _of(functional.softmax, temperature=2.0), lambda z: _softmax(z / 2), True
+  ),
+  "taylor of order 2": Normaliser(
+    functional.taylor_softmax, lambda z: _normalised(_series(z, 2)), False
+  ),
+  "taylor of order 6": Normaliser(
+    _of(functional.taylor_softmax, order=6), lambda z: _normalised(_series(z, 6)), False
+  ),
+  "spherical": Normaliser(
+    _of(functional.spherical_softmax, epsilon=0.1), lambda z: _normalised(z**2 + 0.1), False
+  ),
+  "sparsemax": Normaliser(functional.sparsemax, lambda z: _entmax(z, 2.0), True),
+  "entmax": Normaliser(functional.entmax, lambda z: _entmax(z, 1.5), True),
+  "entmax at 1.2": Normaliser(_of(functional.entmax, alpha=1.2), lambda z: _entmax(z, 1.2), True),
+}
+
+
+# --- losses of logits and labels ---
+
+
+def _one_hot(labels, num_classes):
+  return np.eye(num_classes)[labels]
+
+
+def _at(values, labels):
+  return np.take_along_axis(values, labels[..., None], -1)[..., 0]
+
+
+def _with_label(logits, labels, change):
+  """Apply a change to the label's logit alone."""
+  hot = _one_hot(labels, logits.shape[-1]) > 0
+  return np.where(hot, change(logits), logits)
+
+
+def _fenchel_young(logits, labels, alpha):
+  probs = _entmax(logits, alpha)
+  entropy = (1 - (probs**alpha).sum(-1)) / (alpha * (alpha - 1))
+  return ((probs - _one_hot(labels, logits.shape[-1])) * logits).sum(-1) + entropy
+
+
+_NORMS = {"feature_norms": 3.0, "kernel_norms": np.array([1.0, 2.0, 1.5, 4.0, 2.5])}
+
+
+def _large_margin(logits, labels, margin, annealing):
+  """psi(theta) = (-1)^k cos(m theta) - 2k by the angle itself."""
+  sizes = 3.0 * _NORMS["kernel_norms"][: logits.shape[-1]]
+
+  def change(values):
+    theta = np.arccos(np.clip(values / sizes, -1, 1))
+    k = np.minimum(np.floor(theta * margin / np.pi), margin - 1)
+    psi = (-1) ** k * np.cos(margin * theta) - 2 * k
+    return (annealing * values + sizes * psi) / (1 + annealing)
+
+  return _with_label(logits, labels, change)
+
+
+def _apply_large_margin(logits, labels, margin, annealing):
+  logits = jnp.asarray(logits)
+  return functional.large_margin(
+    logits,
+    labels,
+    feature_norms=jnp.full(logits.shape[:-1], 3.0, logits.dtype),
+    kernel_norms=jnp.asarray(_NORMS["kernel_norms"][: logits.shape[-1]], logits.dtype),
+    margin=margin,
+    annealing=annealing,
+  )
+
+
+class Margin(NamedTuple):
+  """A change of the label's logit."""
+
+  apply: Callable  # (logits, labels) -> logits
+  oracle: Callable  # the same in float64 numpy
+
+
+MARGINS = {
+  "none": Margin(lambda z, y: z, lambda z, y: z),
+  "soft": Margin(
+    lambda z, y: functional.soft_margin(z, y, margin=0.6),
+    lambda z, y: _with_label(z, y, lambda v: v - 0.6),
+  ),
+  "large, m=2": Margin(
+    lambda z, y: _apply_large_margin(z, y, 2, 0.0), lambda z, y: _large_margin(z, y, 2, 0.0)
+  ),
+  "large, m=3, annealed": Margin(
+    lambda z, y: _apply_large_margin(z, y, 3, 1.5), lambda z, y: _large_margin(z, y, 3, 1.5)
+  ),
+  "cosine": Margin(
+    lambda z, y: functional.additive_cosine_margin(z, y, margin=0.35),
+    lambda z, y: _with_label(z, y, lambda v: v - 0.35),
+  ),
+  "angular": Margin(
+    lambda z, y: functional.additive_angular_margin(z, y, margin=0.5),
+    lambda z, y: _with_label(
+      z,
+      y,
+      lambda v: np.where(
+        np.arccos(np.clip(v, -1, 1)) < np.pi - 0.5,
+        np.cos(np.arccos(np.clip(v, -1, 1)) + 0.5),
+        v - 0.5 * np.sin(0.5),
+      ),
+    ),
+  ),
+}
+
+SCORES = {
+  "softmax": (lambda z: z, lambda z: z),
+  "taylor": (_of(functional.taylor_score, order=4), lambda z: np.log(_series(z, 4))),
+  "spherical": (_of(functional.spherical_score, epsilon=0.1), lambda z: np.log(z**2 + 0.1)),
+  "relu": (_of(functional.relu_score, epsilon=1e-2), lambda z: np.log(np.maximum(z, 1e-2))),
+}
+
+
+class Loss(NamedTuple):
+  """A loss of logits and integer labels, one for each example."""
+
+  apply: Callable  # (logits, labels) -> [...]
+  oracle: Callable  # the same in float64 numpy
+
+
+def _cross_entropy(scores, labels):
+  return -np.log(_at(_softmax(scores), labels))
+
+
+def _composed(margin, score):
+  ours, oracle = score
+  return Loss(
+    lambda z, y: functional.cross_entropy(ours(margin.apply(z, y)), y),
+    lambda z, y: _cross_entropy(oracle(margin.oracle(z, y)), y),
+  )
+
+
+def _one_vs_all(logits, labels):
+  signs = 1 - 2 * _one_hot(labels, logits.shape[-1])
+  return np.log1p(np.exp(signs * logits)).sum(-1)
+
+
+def _hinge(logits, labels):
+  others = np.where(_one_hot(labels, logits.shape[-1]) > 0, -np.inf, logits)
+  return np.maximum(0, 1 + others.max(-1) - _at(logits, labels))
+
+
+_PRIOR = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
+
+LOSSES = {
+  "smoothed cross-entropy": Loss(
+    _of(functional.cross_entropy, label_smoothing=0.1),
+    lambda z, y: 0.9 * _cross_entropy(z, y) - 0.1 * np.log(_softmax(z)).mean(-1),
+  ),
+  "cross-entropy with z-loss": Loss(
+    _of(functional.cross_entropy, z_loss=0.01),
+    lambda z, y: _cross_entropy(z, y) + 0.01 * np.log(np.exp(z).sum(-1)) ** 2,
+  ),
+  "PC-softmax": Loss(
+    lambda z, y: functional.negative_log_likelihood(
+      functional.log_pc_softmax(z, np.log(_PRIOR)), y
+    ),
+    lambda z, y: -_at(z, y) + np.log((_PRIOR * np.exp(z)).sum(-1)),
+  ),
+  "one against all": Loss(functional.one_vs_all_cross_entropy, _one_vs_all),
+  "hinge": Loss(functional.multiclass_hinge, _hinge),
+  "sparsemax": Loss(functional.sparsemax_loss, lambda z, y: _fenchel_young(z, y, 2.0)),
+  "entmax": Loss(functional.entmax_loss, lambda z, y: _fenchel_young(z, y, 1.5)),
+} | {
+  f"{margin} margin, {score} score": _composed(MARGINS[margin], SCORES[score])
+  for margin in MARGINS
+  for score in SCORES
+}
