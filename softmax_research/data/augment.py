@@ -104,12 +104,12 @@ def random_crop(key: jax.Array, images: jax.Array, *, padding: int) -> jax.Array
   # ms a batch on jax 0.10 and 0.12: this 0.2 and 0.3; take_along_axis of rows, then of columns,
   # 0.4 and 0.6; one-hot products 1.1 and 1.8.
   return jax.vmap(
-      lambda image, offset: jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), window)
+    lambda image, offset: jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), window)
   )(padded, offsets)
 
 
 def _check_images(images: jax.Array) -> None:
   if images.ndim != 4:
     raise ValueError(
-        f"flips and crops need images [B, H, W, C]; got {images.shape}: for points, use 'none'"
+      f"flips and crops need images [B, H, W, C]; got {images.shape}: for points, use 'none'"
     )

@@ -50,7 +50,7 @@ def cache_directory(cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
 
 
 def load_or_build(
-    name: str, build: Callable[[], Dataset], *, cache_dir: str | os.PathLike | None = None
+  name: str, build: Callable[[], Dataset], *, cache_dir: str | os.PathLike | None = None
 ) -> Dataset:
   """Return the cached dataset, building it first where there is none or it is damaged.
 
@@ -105,15 +105,15 @@ def _read(directory: pathlib.Path) -> Dataset:
     if manifest["format"] != _FORMAT:
       raise _DamagedError(f"{manifest_path}: format {manifest['format']}, not {_FORMAT}")
     train, test = (
-        Split(*(_read_array(directory, f"{split}_{field}", manifest) for field in Split._fields))
-        for split in ("train", "test")
+      Split(*(_read_array(directory, f"{split}_{field}", manifest) for field in Split._fields))
+      for split in ("train", "test")
     )
     dataset = Dataset(
-        name=manifest["name"],
-        train=train,
-        test=test,
-        num_classes=manifest["num_classes"],
-        class_names=tuple(manifest["class_names"]),
+      name=manifest["name"],
+      train=train,
+      test=test,
+      num_classes=manifest["num_classes"],
+      class_names=tuple(manifest["class_names"]),
     )
     return check_dataset(dataset)
   except (OSError, ValueError, KeyError, TypeError) as error:
@@ -141,17 +141,17 @@ def _write(directory: pathlib.Path, dataset: Dataset) -> None:
       path = directory / f"{split}_{field}.npy"
       np.save(path, array, allow_pickle=False)
       arrays[path.stem] = {
-          "shape": array.shape,
-          "dtype": str(array.dtype),
-          "bytes": path.stat().st_size,
-          "sha256": _sha256(path),
+        "shape": array.shape,
+        "dtype": str(array.dtype),
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path),
       }
   manifest = {
-      "format": _FORMAT,
-      "name": dataset.name,
-      "num_classes": dataset.num_classes,
-      "class_names": dataset.class_names,
-      "arrays": arrays,
+    "format": _FORMAT,
+    "name": dataset.name,
+    "num_classes": dataset.num_classes,
+    "class_names": dataset.class_names,
+    "arrays": arrays,
   }
   (directory / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
@@ -182,8 +182,8 @@ def _make_directory(directory: pathlib.Path) -> None:
 
 def _not_writable(directory: pathlib.Path, error: OSError) -> DataUnavailableError:
   return DataUnavailableError(
-      f"cannot write to the cache directory {directory} ({error}); name a directory that can be"
-      f" written, with cache_dir or the environment variable {_ENVIRONMENT_VARIABLE}"
+    f"cannot write to the cache directory {directory} ({error}); name a directory that can be"
+    f" written, with cache_dir or the environment variable {_ENVIRONMENT_VARIABLE}"
   )
 
 

@@ -60,16 +60,16 @@ def check_dataset(dataset: Dataset) -> Dataset:
   """
   if len(dataset.class_names) != dataset.num_classes:
     raise ValueError(
-        f"{dataset.name}: {len(dataset.class_names)} class names for"
-        f" {dataset.num_classes} classes; give one name a class"
+      f"{dataset.name}: {len(dataset.class_names)} class names for"
+      f" {dataset.num_classes} classes; give one name a class"
     )
   _check_split(f"{dataset.name}/train", dataset.train, dataset.num_classes)
   _check_split(f"{dataset.name}/test", dataset.test, dataset.num_classes)
   train, test = dataset.train.images, dataset.test.images
   if (train.dtype, train.shape[1:]) != (test.dtype, test.shape[1:]):
     raise ValueError(
-        f"{dataset.name}: train images are {train.dtype} {train.shape[1:]} and test images are"
-        f" {test.dtype} {test.shape[1:]}; both splits must be of one type and shape"
+      f"{dataset.name}: train images are {train.dtype} {train.shape[1:]} and test images are"
+      f" {test.dtype} {test.shape[1:]}; both splits must be of one type and shape"
     )
   return dataset
 
@@ -78,21 +78,21 @@ def _check_split(where: str, split: Split, num_classes: int) -> None:
   images, labels = split
   if (images.dtype, images.ndim) not in ((np.uint8, 4), (np.float32, 2)):
     raise ValueError(
-        f"{where}: images are {images.dtype} {images.shape}; they must be uint8 [N, H, W, C],"
-        " or float32 [N, D]"
+      f"{where}: images are {images.dtype} {images.shape}; they must be uint8 [N, H, W, C],"
+      " or float32 [N, D]"
     )
   if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
     raise ValueError(
-        f"{where}: labels are {labels.dtype} {labels.shape}; they must be int32"
-        f" {images.shape[:1]}, one for each image"
+      f"{where}: labels are {labels.dtype} {labels.shape}; they must be int32"
+      f" {images.shape[:1]}, one for each image"
     )
   if images.size == 0:
     raise ValueError(f"{where}: images are empty, of shape {images.shape}")
   if labels.min() < 0 or labels.max() >= num_classes:
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     raise ValueError(
-        f"{where}: {len(wrong)} labels lie outside [0, {num_classes}), the first is {wrong[0]};"
-        " labels count from 0"
+      f"{where}: {len(wrong)} labels lie outside [0, {num_classes}), the first is {wrong[0]};"
+      " labels count from 0"
     )
   if images.dtype != np.uint8 and not np.isfinite(images).all():
     raise ValueError(f"{where}: images hold values that are not finite; remove those examples")

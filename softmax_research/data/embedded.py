@@ -38,22 +38,22 @@ def digits() -> Dataset:
   is_test = np.zeros(len(labels), bool)
   is_test[stratified_sample(labels, _DIGITS_NUM_TEST, seed=0)] = True
   return Dataset(
-      name="digits",
-      train=Split(images[~is_test], labels[~is_test]),
-      test=Split(images[is_test], labels[is_test]),
-      num_classes=10,
-      class_names=tuple("0123456789"),
+    name="digits",
+    train=Split(images[~is_test], labels[~is_test]),
+    test=Split(images[is_test], labels[is_test]),
+    num_classes=10,
+    class_names=tuple("0123456789"),
   )
 
 
 def spiral(
-    num_arms: int = 3,
-    *,
-    num_train: int = 3000,
-    num_test: int = 1500,
-    turns: float = 0.75,
-    noise: float = 0.04,
-    seed: int = 0,
+  num_arms: int = 3,
+  *,
+  num_train: int = 3000,
+  num_test: int = 1500,
+  turns: float = 0.75,
+  noise: float = 0.04,
+  seed: int = 0,
 ) -> Dataset:
   r"""Draw points on the arms of a spiral, for pictures of decision regions.
 
@@ -86,8 +86,8 @@ def spiral(
     raise ValueError(f"num_arms must be at least 2, one for each class; got {num_arms}")
   if min(num_train, num_test) < num_arms:
     raise ValueError(
-        f"num_train and num_test must be at least num_arms={num_arms}, a point for each arm;"
-        f" got {num_train} and {num_test}"
+      f"num_train and num_test must be at least num_arms={num_arms}, a point for each arm;"
+      f" got {num_train} and {num_test}"
     )
   if noise < 0:
     raise ValueError(f"noise is a standard deviation and must not be negative; got {noise}")
@@ -102,9 +102,9 @@ def spiral(
     return Split(points.astype(np.float32), labels)
 
   return Dataset(
-      name="spiral",
-      train=draw(num_train),
-      test=draw(num_test),
-      num_classes=num_arms,
-      class_names=tuple(f"arm {k}" for k in range(num_arms)),
+    name="spiral",
+    train=draw(num_train),
+    test=draw(num_test),
+    num_classes=num_arms,
+    class_names=tuple(f"arm {k}" for k in range(num_arms)),
   )

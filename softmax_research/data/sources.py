@@ -14,12 +14,12 @@ _CIFAR10_CLASSES = (
 
 # A source takes data_dir and cache_dir; what is made in memory has no use for them.
 _SOURCES = {
-    "digits": lambda **_: digits(),
-    "spiral": lambda **_: spiral(),
-    "mnist": functools.partial(load_tfds_images, "mnist"),
-    "fashion_mnist": functools.partial(load_tfds_images, "fashion_mnist"),
-    "cifar10": functools.partial(load_tfds_images, "cifar10", class_names=_CIFAR10_CLASSES),
-    "cifar100": functools.partial(load_tfds_images, "cifar100"),
+  "digits": lambda **_: digits(),
+  "spiral": lambda **_: spiral(),
+  "mnist": functools.partial(load_tfds_images, "mnist"),
+  "fashion_mnist": functools.partial(load_tfds_images, "fashion_mnist"),
+  "cifar10": functools.partial(load_tfds_images, "cifar10", class_names=_CIFAR10_CLASSES),
+  "cifar100": functools.partial(load_tfds_images, "cifar100"),
 }
 
 #: Names of the data sets that `load` knows.
@@ -27,10 +27,10 @@ NAMES = tuple(_SOURCES)
 
 
 def load(
-    name: str,
-    *,
-    data_dir: str | os.PathLike | None = None,
-    cache_dir: str | os.PathLike | None = None,
+  name: str,
+  *,
+  data_dir: str | os.PathLike | None = None,
+  cache_dir: str | os.PathLike | None = None,
 ) -> Dataset:
   """Load a dataset by name and check its labels, shapes and types.
 

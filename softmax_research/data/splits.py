@@ -8,11 +8,11 @@ from softmax_research.data.dataset import Split
 
 
 def split_train_validation(
-    train: Split,
-    *,
-    num_validation: int | None = None,
-    fraction: float | None = None,
-    seed: int,
+  train: Split,
+  *,
+  num_validation: int | None = None,
+  fraction: float | None = None,
+  seed: int,
 ) -> tuple[Split, Split]:
   r"""Split a training pool into a train and a validation split, stratified by class.
 
@@ -44,8 +44,8 @@ def split_train_validation(
   """
   if (num_validation is None) == (fraction is None):
     raise TypeError(
-        "give one of num_validation and fraction;"
-        f" got num_validation={num_validation}, fraction={fraction}"
+      "give one of num_validation and fraction;"
+      f" got num_validation={num_validation}, fraction={fraction}"
     )
   if fraction is not None:
     if not 0.0 < fraction < 1.0:
@@ -55,8 +55,8 @@ def split_train_validation(
   mask = np.zeros(len(train.labels), bool)
   mask[chosen] = True
   return (
-      Split(train.images[~mask], train.labels[~mask]),
-      Split(train.images[mask], train.labels[mask]),
+    Split(train.images[~mask], train.labels[~mask]),
+    Split(train.images[mask], train.labels[mask]),
   )
 
 
@@ -87,8 +87,8 @@ def stratified_sample(labels: np.ndarray, size: int, *, seed: int) -> np.ndarray
   largest = len(labels) - np.count_nonzero(counts)
   if not 1 <= size <= largest:
     raise ValueError(
-        f"cannot set aside {size} of {len(labels)} examples: at least 1, and at most {largest}"
-        " so that each class keeps one; change the size of the split"
+      f"cannot set aside {size} of {len(labels)} examples: at least 1, and at most {largest}"
+      " so that each class keeps one; change the size of the split"
     )
   quotas = _proportional_quotas(counts, size)
   # NumPy promises that a bit generator's raw stream never changes, and promises nothing of the

@@ -24,11 +24,11 @@ _BLOCK = 1000
 
 
 def load_tfds_images(
-    name: str,
-    *,
-    data_dir: str | os.PathLike | None = None,
-    cache_dir: str | os.PathLike | None = None,
-    class_names: Sequence[str] | None = None,
+  name: str,
+  *,
+  data_dir: str | os.PathLike | None = None,
+  cache_dir: str | os.PathLike | None = None,
+  class_names: Sequence[str] | None = None,
 ) -> Dataset:
   """Load an image classification dataset of TFDS: from the cache, or preparing and decoding it.
 
@@ -55,17 +55,17 @@ def load_tfds_images(
 def _decode(name, data_dir, cache_dir, class_names) -> Dataset:
   builder = _prepared_builder(name, data_dir)
   print(
-      f"Decoding {name} once, into {cache_directory(cache_dir) / name} (10 to 30 s) ...",
-      file=sys.stderr,
-      flush=True,
+    f"Decoding {name} once, into {cache_directory(cache_dir) / name} (10 to 30 s) ...",
+    file=sys.stderr,
+    flush=True,
   )
   label = builder.info.features["label"]
   try:
     train, test = (_decode_split(builder, split) for split in ("train", "test"))
   except Exception as error:  # TFDS, array_record and the image decoder raise types of their own.
     raise DataUnavailableError(
-        f"cannot read the prepared files in {builder.data_dir}"
-        f" ({type(error).__name__}: {error}); delete that directory to have them prepared again"
+      f"cannot read the prepared files in {builder.data_dir}"
+      f" ({type(error).__name__}: {error}); delete that directory to have them prepared again"
     ) from error
   return Dataset(name, train, test, label.num_classes, tuple(class_names or label.names))
 
@@ -88,9 +88,9 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
   missing = _missing_packages("tensorflow_datasets", "array_record")
   if missing:
     raise DataUnavailableError(
-        f"loading {name} needs {missing}; {_INSTALL}. Prepared files are looked for in"
-        f" {where}/{name} (data_dir or TFDS_DATA_DIR names another directory); the dataset"
-        " 'digits' needs neither"
+      f"loading {name} needs {missing}; {_INSTALL}. Prepared files are looked for in"
+      f" {where}/{name} (data_dir or TFDS_DATA_DIR names another directory); the dataset"
+      " 'digits' needs neither"
     )
   # Optional, and slow to import.
   import tensorflow_datasets as tfds  # noqa: PLC0415
@@ -99,8 +99,8 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
     builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
   except ValueError as error:
     raise DataUnavailableError(
-        f"cannot open {name} in {where} ({error}); only array_record files can be read without"
-        " TensorFlow: name another directory with data_dir or TFDS_DATA_DIR"
+      f"cannot open {name} in {where} ({error}); only array_record files can be read without"
+      " TensorFlow: name another directory with data_dir or TFDS_DATA_DIR"
     ) from error
   if not builder.is_prepared():
     _prepare(builder)
@@ -111,16 +111,16 @@ def _prepare(builder: Any) -> None:
   missing = _missing_packages("tensorflow")
   if missing:
     raise DataUnavailableError(
-        f"{builder.name} is not prepared, and preparing it needs {missing}; {_INSTALL}."
-        f" {_where_prepared(builder)}"
+      f"{builder.name} is not prepared, and preparing it needs {missing}; {_INSTALL}."
+      f" {_where_prepared(builder)}"
     )
   try:
     _check_network(builder)
     builder.download_and_prepare()
   except Exception as error:  # Of the network, of the disk, of TFDS: types without a common base.
     raise DataUnavailableError(
-        f"cannot download and prepare {builder.name} ({type(error).__name__}: {error})."
-        f" {_where_prepared(builder)}"
+      f"cannot download and prepare {builder.name} ({type(error).__name__}: {error})."
+      f" {_where_prepared(builder)}"
     ) from error
 
 
@@ -138,10 +138,10 @@ def _check_network(builder: Any) -> None:
 
 def _where_prepared(builder: Any) -> str:
   return (
-      f"Prepared files are looked for in {builder.data_dir}: prepare them on a machine with"
-      f" network and TensorFlow, by tfds.builder('{builder.name}', data_dir=DIR,"
-      " file_format='array_record').download_and_prepare(), copy DIR here and name it with"
-      " data_dir or TFDS_DATA_DIR. The dataset 'digits' needs no preparation"
+    f"Prepared files are looked for in {builder.data_dir}: prepare them on a machine with"
+    f" network and TensorFlow, by tfds.builder('{builder.name}', data_dir=DIR,"
+    " file_format='array_record').download_and_prepare(), copy DIR here and name it with"
+    " data_dir or TFDS_DATA_DIR. The dataset 'digits' needs no preparation"
   )
 
 

@@ -29,8 +29,6 @@ HEADS: dict[str, Callable[..., Head]] = {
   "entmax": sparse.entmax,
   "one_vs_all": unnormalised.one_vs_all,
   "hinge": unnormalised.hinge,
-  "sparsemax": sparse.sparsemax,
-  "entmax": sparse.entmax,
   "hierarchical": balanced,
   "huffman": huffman,
   "two_level": two_level,

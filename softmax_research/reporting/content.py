@@ -86,9 +86,7 @@ def _summary(heads: list[HeadRecords]) -> Section:
   if any(map(tables.has_ensemble, heads)):
     notes.append("An ensemble averages the probabilities of a head's seeds; it is one value.")
   if any(len(head.finished) == 1 for head in heads):
-    notes.append(
-      f"{measures.MISSING}: one seed has neither a standard deviation nor an interval."
-    )
+    notes.append(f"{measures.MISSING}: one seed has neither a standard deviation nor an interval.")
   if any(math.inf in head.values(measures.NLL.key).values() for head in heads):
     notes.append("∞: a test label got probability zero, so the mean NLL is infinite.")
   return Section("summary", "Test metrics", tables.summary_table(heads), notes)

@@ -115,8 +115,13 @@ def label_line_ends(axes: Axes, ends: Sequence[tuple[str, float, dict]]) -> None
   for place, index in zip(places, order, strict=True):
     name, _, style = ends[index]
     axes.plot(
-      [1.005, 1.025, 1.045], [fractions[index], place, place], transform=axes.transAxes,
-      clip_on=False, linewidth=1.2, solid_capstyle="butt", **style,
+      [1.005, 1.025, 1.045],
+      [fractions[index], place, place],
+      transform=axes.transAxes,
+      clip_on=False,
+      linewidth=1.2,
+      solid_capstyle="butt",
+      **style,
     )
     axes.text(1.055, place, name, transform=axes.transAxes, va="center", fontsize=7.5)
 

@@ -109,8 +109,10 @@ def _differences(baseline: str, comparisons: list[Comparison], measure: Measure)
   test = f"paired t-test over {_seeds(tested)}, {_correction(len(tested))}"
   found = sorted((c for c in tested if c.significant), key=lambda c: -abs(c.paired.mean))
   if not found:
-    who = f"No head differs from {baseline}" if len(tested) > 1 else (
-      f"{tested[0].head} does not differ from {baseline}"
+    who = (
+      f"No head differs from {baseline}"
+      if len(tested) > 1
+      else (f"{tested[0].head} does not differ from {baseline}")
     )
     return [f"{who} in test accuracy at the 5% level ({test})."]
   sentences = [_one_difference(baseline, c, measure) for c in found[:_MOST_SENTENCES]]

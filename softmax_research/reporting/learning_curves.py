@@ -62,7 +62,11 @@ def _draw(axes: Axes, curves: list[tuple[int, str, np.ndarray, np.ndarray]]) -> 
     if len(values) > 1:
       alpha = 0.18 if len(drawn) <= 6 else 0.09
       axes.fill_between(
-        epochs, masked.min(axis=0), masked.max(axis=0), color=style["color"], alpha=alpha,
+        epochs,
+        masked.min(axis=0),
+        masked.max(axis=0),
+        color=style["color"],
+        alpha=alpha,
         linewidth=0,
       )
     ends.append((name, float(mean.filled(np.nan)[-1]), style))

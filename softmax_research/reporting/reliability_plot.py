@@ -34,7 +34,10 @@ def reliability_plot(heads: list[HeadRecords]) -> Figure | None:
       ece = statistics.summarise(list(head.values("ece").values())).mean
       panel.set_title(panel.get_title(loc="left"), pad=19)
       panel.text(
-        0, 1.045, f"ECE {measures.ECE.format(ece)}%", transform=panel.transAxes,
+        0,
+        1.045,
+        f"ECE {measures.ECE.format(ece)}%",
+        transform=panel.transAxes,
         color=figure_style.MUTED,
       )
     figure.supxlabel("confidence", fontsize=8, color=figure_style.MUTED)
@@ -50,8 +53,13 @@ def _draw(
   edges = np.linspace(0, 1, count.size + 1)
   share = count / count.sum()
   axes.bar(
-    edges[:-1], 0.25 * share / share.max(), width=np.diff(edges), align="edge", color=colour,
-    alpha=0.22, linewidth=0,
+    edges[:-1],
+    0.25 * share / share.max(),
+    width=np.diff(edges),
+    align="edge",
+    color=colour,
+    alpha=0.22,
+    linewidth=0,
   )
   axes.plot([0, 1], [0, 1], color=figure_style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
   few = (count > 0) & (count < LEAST_COUNT)

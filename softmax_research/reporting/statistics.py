@@ -178,9 +178,7 @@ def paired_test_power(effect_size: float, n: int, *, level: float = 0.05) -> flo
   return float(np.mean(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift)))
 
 
-def detectable_difference(
-  std: float, n: int, *, level: float = 0.05, power: float = 0.8
-) -> float:
+def detectable_difference(std: float, n: int, *, level: float = 0.05, power: float = 0.8) -> float:
   r"""Return the smallest true difference that a paired t-test would probably have found.
 
   Args:

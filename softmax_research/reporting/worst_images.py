@@ -78,9 +78,7 @@ def worst_images(tiles: dict[str, list[Tile]]) -> Figure | None:
         left = column * _SIDE + _GAP
         right, upper, lower = left + _SIDE - 2 * _GAP, top + 0.26, top + 0.26 + _SIDE - 2 * _GAP
         image = imread(io.BytesIO(base64.b64decode(tile.png)), format="png")
-        axes.imshow(
-          image, cmap="gray", interpolation="nearest", extent=(left, right, lower, upper)
-        )
+        axes.imshow(image, cmap="gray", interpolation="nearest", extent=(left, right, lower, upper))
         text = f"{_words(tile)}\n{tile.probability}"
         axes.text(left, lower + 0.04, text, va="top", fontsize=5.5, linespacing=1.15)
     axes.set_xlim(0, width)

@@ -20,7 +20,7 @@ def test_crop_equals_numpy_at_the_same_offsets(padding):
   out = np.asarray(jax.jit(random_crop, static_argnames="padding")(key, IMAGES, padding=padding))
   offsets = np.asarray(jax.random.randint(key, (len(IMAGES), 2), 0, 2 * padding + 1))
   expected = [
-      _crop_oracle(image, *offset, padding) for image, offset in zip(IMAGES, offsets, strict=True)
+    _crop_oracle(image, *offset, padding) for image, offset in zip(IMAGES, offsets, strict=True)
   ]
   np.testing.assert_array_equal(out, expected)
 
@@ -61,11 +61,11 @@ def test_flip_crop_is_a_flip_and_then_a_crop_at_every_offset():
   flips = set()
   for image, result in zip(IMAGES, out, strict=True):
     candidates = {
-        (flip, top, left)
-        for flip in (False, True)
-        for top in range(3)
-        for left in range(3)
-        if (_crop_oracle(image[:, ::-1] if flip else image, top, left, 1) == result).all()
+      (flip, top, left)
+      for flip in (False, True)
+      for top in range(3)
+      for left in range(3)
+      if (_crop_oracle(image[:, ::-1] if flip else image, top, left, 1) == result).all()
     }
     assert len(candidates) == 1
     flips |= candidates
@@ -81,7 +81,7 @@ def test_keys_decide_inside_a_scan():
   apply = augment.make("flip_crop", padding=1)
   keys = jax.random.split(jax.random.key(0), 3)
   _, scanned = jax.jit(lambda keys: jax.lax.scan(lambda c, key: (c, apply(key, IMAGES)), 0, keys))(
-      keys
+    keys
   )
   for key, images in zip(keys, scanned, strict=True):
     np.testing.assert_array_equal(images, apply(key, IMAGES))

@@ -77,16 +77,16 @@ def _edit(**changes):
 
 
 DAMAGE = [
-    ("train_images.npy", _flip_a_bit, "checksum"),
-    ("test_labels.npy", _flip_a_bit, "checksum"),
-    ("train_labels.npy", _truncate, "holds 141 bytes, not 144"),
-    ("test_images.npy", pathlib.Path.unlink, "No such file"),
-    ("manifest.json", pathlib.Path.unlink, "No such file"),
-    ("manifest.json", _truncate, "JSONDecodeError"),
-    ("manifest.json", _edit(format=0), "format 0, not 1"),
-    ("manifest.json", _edit(arrays={}), "KeyError: 'train_images'"),
-    ("manifest.json", _edit(num_classes=1, class_names=["even"]), "labels lie outside"),
-    ("manifest.json", lambda path: path.write_text("[]"), "TypeError"),
+  ("train_images.npy", _flip_a_bit, "checksum"),
+  ("test_labels.npy", _flip_a_bit, "checksum"),
+  ("train_labels.npy", _truncate, "holds 141 bytes, not 144"),
+  ("test_images.npy", pathlib.Path.unlink, "No such file"),
+  ("manifest.json", pathlib.Path.unlink, "No such file"),
+  ("manifest.json", _truncate, "JSONDecodeError"),
+  ("manifest.json", _edit(format=0), "format 0, not 1"),
+  ("manifest.json", _edit(arrays={}), "KeyError: 'train_images'"),
+  ("manifest.json", _edit(num_classes=1, class_names=["even"]), "labels lie outside"),
+  ("manifest.json", lambda path: path.write_text("[]"), "TypeError"),
 ]
 
 

@@ -24,20 +24,20 @@ def test_a_valid_dataset_is_returned_as_it_is(split):
 
 
 @pytest.mark.parametrize(
-    "train, message",
-    [
-        (Split(_images().images, np.array([0, 1, 0, 2], np.int32)), r"1 labels.*\[0, 2\).*is 2"),
-        (Split(_images().images, np.array([0, -1, 0, 1], np.int32)), r"1 labels.*is -1"),
-        (Split(_images().images, np.zeros(4, np.int64)), "labels are int64"),
-        (Split(_images().images, np.zeros(3, np.int32)), r"labels are int32 \(3,\)"),
-        (Split(_images().images.astype(np.float32), _images().labels), "images are float32"),
-        (Split(_images().images[..., 0], _images().labels), r"images are uint8 \(4, 2, 2\)"),
-        (_images(0), "images are empty"),
-        (_images(shape=(0, 2, 1)), "images are empty"),
-        (_images(shape=(2, 3, 1)), r"train images are uint8 \(2, 3, 1\)"),
-        (_points(np.nan), "not finite"),
-        (_points(np.inf), "not finite"),
-    ],
+  "train, message",
+  [
+    (Split(_images().images, np.array([0, 1, 0, 2], np.int32)), r"1 labels.*\[0, 2\).*is 2"),
+    (Split(_images().images, np.array([0, -1, 0, 1], np.int32)), r"1 labels.*is -1"),
+    (Split(_images().images, np.zeros(4, np.int64)), "labels are int64"),
+    (Split(_images().images, np.zeros(3, np.int32)), r"labels are int32 \(3,\)"),
+    (Split(_images().images.astype(np.float32), _images().labels), "images are float32"),
+    (Split(_images().images[..., 0], _images().labels), r"images are uint8 \(4, 2, 2\)"),
+    (_images(0), "images are empty"),
+    (_images(shape=(0, 2, 1)), "images are empty"),
+    (_images(shape=(2, 3, 1)), r"train images are uint8 \(2, 3, 1\)"),
+    (_points(np.nan), "not finite"),
+    (_points(np.inf), "not finite"),
+  ],
 )
 @pytest.mark.parametrize("where", ["train", "test"])
 def test_what_is_wrong_is_named(train, message, where):

@@ -68,13 +68,13 @@ def test_spiral_classes_are_of_equal_size():
 
 
 @pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"num_arms": 1}, "at least 2.*got 1"),
-        ({"num_train": 2}, "at least num_arms=3.*got 2"),
-        ({"num_test": 0}, "at least num_arms=3.*got 3000 and 0"),
-        ({"noise": -0.1}, "must not be negative; got -0.1"),
-    ],
+  "options, message",
+  [
+    ({"num_arms": 1}, "at least 2.*got 1"),
+    ({"num_train": 2}, "at least num_arms=3.*got 2"),
+    ({"num_test": 0}, "at least num_arms=3.*got 3000 and 0"),
+    ({"noise": -0.1}, "must not be negative; got -0.1"),
+  ],
 )
 def test_spiral_rejects_bad_options(options, message):
   with pytest.raises(ValueError, match=message):

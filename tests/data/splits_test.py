@@ -46,7 +46,7 @@ def test_the_choice_within_a_class_is_uniform():
 def test_the_seed_alone_decides():
   pool = _pool(_random_labels(200, 5))
   first, again, other = (
-      split_train_validation(pool, num_validation=40, seed=seed)[1].images for seed in (1, 1, 2)
+    split_train_validation(pool, num_validation=40, seed=seed)[1].images for seed in (1, 1, 2)
   )
   np.testing.assert_array_equal(first, again)
   assert (first != other).any()

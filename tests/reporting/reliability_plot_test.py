@@ -9,7 +9,9 @@ from tests.reporting.fake_results import make_diverged, make_run
 
 def _with_bins(record, count, confidence, accuracy):
   record["metrics"]["test"]["reliability"] = {
-    "count": count, "confidence": confidence, "accuracy": accuracy
+    "count": count,
+    "confidence": confidence,
+    "accuracy": accuracy,
   }
   return record
 

@@ -25,7 +25,8 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
   second = reporting.write_report(results, tmp_path / "second", command="make compare")
   names = ["paired_differences", "learning_curves", "reliability", "confusion"]
   assert [path.name for path in first.figures] == [
-    *(f"{name}.svg" for name in names), "worst_images.png"
+    *(f"{name}.svg" for name in names),
+    "worst_images.png",
   ]
   files = [first.html, first.markdown, *first.figures]
   again = [second.html, second.markdown, *second.figures]

@@ -23,7 +23,13 @@ def test_summary_has_mean_spread_interval_and_ensemble():
   records[-2]["metrics"]["test"] |= {"accuracy": 0.975, "nll": None}
   table = tables.summary_table(group_by_head(records))
   assert table.columns == (
-    "n", "accuracy, %", "error, %", "NLL, nats", "ECE, %", "Brier", "macro accuracy, %"
+    "n",
+    "accuracy, %",
+    "error, %",
+    "NLL, nats",
+    "ECE, %",
+    "Brier",
+    "macro accuracy, %",
   )
   assert [row.name for row in table.rows] == ["softmax", "ensemble of 2", "taylor"]
   assert [row.subordinate for row in table.rows] == [False, True, False]
