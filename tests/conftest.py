@@ -19,6 +19,13 @@ jax.config.update("jax_num_cpu_devices", 8)
 _LOCAL_IMAGES = pathlib.Path(__file__).parents[2] / "shared" / "datasets"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+  """Free what a module compiled: kept to the end, the programs of all tests take gigabytes."""
+  yield
+  jax.clear_caches()
+
+
 @contextlib.contextmanager
 def _locked(path):
   """Lets one process at a time pass: pytest-xdist runs session fixtures in every worker."""
