@@ -35,6 +35,7 @@ test: lint docs  ## check style, import arrows and docs, then run all tests
 
 lint: environment  ## check style and import arrows
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 
 docs: environment  ## build the documentation into docs/_build/html
