@@ -103,7 +103,7 @@ def test_first_and_second_derivatives():
 def test_the_gradient_in_labels():
   # Minus the logits and the slope of the entropy, up to a constant: labels sum to one.
   with jax.enable_x64(True):
-    gradient = jax.grad(lambda q: jnp.sum(entmax_loss(LOGITS, q, alpha=1.5)))(SOFT)
+    gradient = np.asarray(jax.grad(lambda q: jnp.sum(entmax_loss(LOGITS, q, alpha=1.5)))(SOFT))
   expected = -LOGITS + (1.5 * SOFT**0.5 - 1) / (1.5 * 0.5)
   known = SOFT > 0
   difference = np.where(known, gradient - expected, np.nan)
