@@ -15,7 +15,8 @@ WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
 RUN = $(VENV)/bin/python
 
-# Compiling is most of the tests' work, so compiled programs are kept, for this kind of processor.
+# Compiling is most of the work of tests and figures, so compiled programs are kept, apart for each
+# kind of processor.
 PROCESSOR = $(shell { grep -m 1 -E '^(flags|Features)' /proc/cpuinfo || uname -a; } 2> /dev/null | cksum | cut -d ' ' -f 1)
 KEEP_COMPILED = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-$(PROCESSOR) \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
@@ -40,7 +41,7 @@ lint: environment  ## check style and import arrows
 
 docs: environment  ## build the documentation into docs/_build/html
 	@rm -rf docs/_build  # All of it is made anew: Sphinx repeats no warning for a page it kept.
-	$(RUN) -m sphinx --fail-on-warning --quiet docs docs/_build/html
+	$(KEEP_COMPILED) $(RUN) -m sphinx --fail-on-warning --quiet docs docs/_build/html
 	@echo "The documentation is docs/_build/html/index.html"
 
 environment:  ## create or refresh the environment, where it is missing or stale
