@@ -54,8 +54,8 @@ def entmax(
 
   Example:
     >>> import jax.numpy as jnp
-    >>> entmax(jnp.array([-2.0, 0.0, 0.4]), alpha=1.5).round(2)
-    Array([0.  , 0.36, 0.64], dtype=float32)
+    >>> entmax(jnp.array([0.0, 0.75, 2.0]), alpha=1.5).round(3)
+    Array([0.   , 0.104, 0.896], dtype=float32)
 
   Reference:
     Peters et al. 2019, "Sparse Sequence-to-Sequence Models", section 3 (arXiv 1905.05702);

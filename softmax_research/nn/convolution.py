@@ -192,9 +192,14 @@ def _negated(crops: _Pads) -> _Pads:
 
 
 def _shift(arrays: jax.Array, axis: int, crop: tuple[int, int]) -> jax.Array:
-  low, high = crop
+  """Return the arrays padded along the axis, or cropped where the numbers are negative."""
+  (low, high), size = crop, arrays.shape[axis]
+  if min(low, high) <= -size:
+    shape = list(arrays.shape)
+    shape[axis] = size + low + high
+    return jnp.zeros(shape, arrays.dtype)
   # Cropped first: of a negative padding, the compiler makes a padded copy and then a slice of it.
-  arrays = lax.slice_in_dim(arrays, max(-low, 0), arrays.shape[axis] - max(-high, 0), axis=axis)
+  arrays = lax.slice_in_dim(arrays, max(-low, 0), size - max(-high, 0), axis=axis)
   config = [(0, 0, 0)] * arrays.ndim
   config[axis] = (max(low, 0), max(high, 0), 0)
   return lax.pad(arrays, jnp.zeros((), arrays.dtype), config)

@@ -1,7 +1,5 @@
 """One head trains on an NNX module, a Linen module and a bare JAX function alike."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -69,48 +67,65 @@ def data():
   return jnp.asarray(inputs, jnp.float32), jnp.asarray(labels)
 
 
-def _train(backbone, data, seed, steps=60):
-  """Train under scan; return accuracy, losses, parameters and state."""
+def _loss(backbone, data, params, state, key):
   inputs, labels = data
-  head = heads.dense(3)
+  features, state = backbone.apply(params[0], state, inputs, train=True, key=key)
+  return heads.dense(3).loss(params[1], features, labels).mean(), state
+
+
+def _init(backbone, seed):
   key = jax.random.key(seed)
   params, state = backbone.init(key, (4,))
-  params = (params, head.init(key, 8))
-
-  def loss_fn(params, state, key):
-    features, state = backbone.apply(params[0], state, inputs, train=True, key=key)
-    return head.loss(params[1], features, labels).mean(), state
-
-  def step(carry, key):
-    params, state = carry
-    (loss, state), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, state, key)
-    return (jax.tree.map(lambda p, g: p - 0.3 * g, params, grads), state), loss
-
-  (params, state), losses = jax.lax.scan(step, (params, state), jax.random.split(key, steps))
-  features, unchanged = backbone.apply(params[0], state, inputs, train=False)
-  predictions = jnp.argmax(head.log_prob(params[1], features), axis=-1)
-  return jnp.mean(predictions == labels), losses, params, state, unchanged
+  return (params, heads.dense(3).init(key, 8)), state
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_same_head_trains_on_every_backbone(name, data):
   backbone = BACKBONES[name]()
-  train = jax.jit(functools.partial(_train, backbone, data))
-  accuracy, losses, params, state, unchanged = train(0)
+
+  def step(carry, key):
+    params, state = carry
+    (loss, state), grads = jax.value_and_grad(_loss, argnums=2, has_aux=True)(
+      backbone, data, params, state, key
+    )
+    return (jax.tree.map(lambda p, g: p - 0.3 * g, params, grads), state), loss
+
+  @jax.jit
+  def train():
+    carry, losses = jax.lax.scan(step, _init(backbone, 0), jax.random.split(jax.random.key(1), 60))
+    (params, head_params), state = carry
+    features, unchanged = backbone.apply(params, state, data[0], train=False)
+    predictions = jnp.argmax(heads.dense(3).log_prob(head_params, features), axis=-1)
+    return jnp.mean(predictions == data[1]), losses, params, state, unchanged
+
+  accuracy, losses, params, state, unchanged = train()
   assert accuracy == 1.0
   assert losses[-10:].mean() < 0.5 * losses[0]
   jax.tree.map(np.testing.assert_array_equal, state, unchanged)
-  for tree in (params, state):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-      assert isinstance(leaf, jax.Array)
-      assert jnp.issubdtype(leaf.dtype, jnp.floating)
-      keys = [p for p in path if not isinstance(p, jax.tree_util.SequenceKey)]
-      assert all(type(p.key) is str for p in keys)
-  # The same seed again, beside another one under vmap and under map.
-  alone = [losses, train(1)[1]]
-  for mapped in (jax.vmap(train), functools.partial(jax.lax.map, train)):
-    together = mapped(jnp.arange(2))[1]
-    np.testing.assert_allclose(together, jnp.stack(alone), rtol=2e-4, atol=1e-5)
+  for path, leaf in jax.tree_util.tree_leaves_with_path((params, state)):
+    assert isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    assert all(type(p.key) is str for p in path[1:])
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_gradients_are_the_same_alone_and_mapped(name, data):
+  backbone = BACKBONES[name]()
+
+  def grads(seed):
+    return jax.grad(_loss, argnums=2, has_aux=True)(
+      backbone, data, *_init(backbone, seed), jax.random.key(seed)
+    )
+
+  @jax.jit
+  def run(seeds):
+    alone = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(grads, seeds))
+    return alone, jax.vmap(grads)(seeds), jax.lax.map(grads, seeds)
+
+  alone, vmapped, mapped = run(jnp.arange(2))
+  for together in (vmapped, mapped):
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), alone, together
+    )
 
 
 @pytest.mark.parametrize("name", ["nnx", "linen"])
