@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from softmax_research import data
@@ -77,6 +77,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
     raise
   if len(rest) > 1:
     fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
+  if flags.FLAGS["verbosity"].using_default_value:
+    logging.set_verbosity(logging.WARNING)  # Checkpoints log every file they touch.
   return rest
 
 

@@ -145,19 +145,6 @@ def test_a_working_directory_that_cannot_be_written_is_named(tmp_path):
   assert str(blocked) in message and "cannot be written" in message
 
 
-def test_a_data_set_that_is_not_here_says_what_to_do(tmp_path):
-  message = expect_error(
-    "compare",
-    f"--workdir={tmp_path / 'run'}",
-    "--config.dataset=fashion_mnist",
-    f"--config.data_dir={tmp_path / 'data'}",
-    f"--config.cache_dir={tmp_path / 'cache'}",
-    env={"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
-  )
-  assert "fashion_mnist" in message
-  assert "tfds" in message
-
-
 def test_a_diverged_seed_is_recorded_and_the_others_go_on(tmp_path):
   done = run_script(
     "compare",
