@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
   """Return the configuration."""
   config = default.get_config()
   config.dataset = "cifar10"
-  config.heads = "softmax,taylor,sm,sm_taylor"
+  config.heads = "softmax,sm_taylor"
   config.augment = "flip"
   config.backbone = ConfigDict(
     {
@@ -23,6 +23,6 @@ def get_config() -> ConfigDict:
       "dense_dropout": 0.3,
     }
   )
-  config.num_epochs = 8
+  config.num_epochs = 5
   config.batch_size = 128
   return config

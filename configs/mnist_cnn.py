@@ -12,10 +12,10 @@ def get_config() -> ConfigDict:
   """Return the configuration."""
   config = default.get_config()
   config.dataset = "mnist"
-  config.heads = "softmax,taylor,sm,sm_taylor"
+  config.heads = "softmax,sm_taylor"
   config.backbone = ConfigDict(
     {"name": "cnn", "stages": ((32,), (64,)), "dense": (128,), "dense_dropout": 0.3}
   )
-  config.num_epochs = 6
+  config.num_epochs = 8
   config.batch_size = 128
   return config
