@@ -57,10 +57,11 @@ def check_config(config: ConfigDict) -> None:
     value = config[key]
     if not isinstance(value, int) or value < 1:
       raise ValueError(f"Got {key}={value!r}; it must be an integer of at least 1.")
-  if config.dataset not in data.NAMES:
+  if config.dataset not in data.NUM_CLASSES:
     raise ValueError(
-      f"Got dataset={config.dataset!r}; the data sets are {', '.join(sorted(data.NAMES))}."
+      f"Got dataset={config.dataset!r}; the data sets are {', '.join(sorted(data.NUM_CLASSES))}."
     )
+  num_classes = data.NUM_CLASSES[config.dataset]
   if not 0 < config.validation_fraction < 1:
     raise ValueError(
       f"Got validation_fraction={config.validation_fraction}; it must lie strictly between 0 "
@@ -68,7 +69,7 @@ def check_config(config: ConfigDict) -> None:
     )
   data.augment.make(config.augment)
   for specification in heads.split(config.heads):
-    make_head(specification, num_classes=2, class_counts=np.ones(2, int))
+    make_head(specification, num_classes=num_classes, class_counts=np.ones(num_classes, int))
   make_backbone(config)
   make_optimizer(config, num_steps=1)
 

@@ -5,13 +5,13 @@ from softmax_research.data.augment import random_crop, random_flip
 from softmax_research.data.cache import cache_directory
 from softmax_research.data.dataset import Dataset, DataUnavailableError, Split, check_dataset
 from softmax_research.data.embedded import digits, spiral
-from softmax_research.data.sources import NAMES, load
+from softmax_research.data.sources import NUM_CLASSES, load
 from softmax_research.data.splits import split_train_validation, stratified_sample
 from softmax_research.data.standardisation import channel_statistics, standardise
 from softmax_research.data.tfds_images import load_tfds_images
 
 __all__ = [
-  "NAMES",
+  "NUM_CLASSES",
   "DataUnavailableError",
   "Dataset",
   "Split",

@@ -22,8 +22,15 @@ _SOURCES = {
   "cifar100": functools.partial(load_tfds_images, "cifar100"),
 }
 
-#: Names of the data sets that `load` knows.
-NAMES = tuple(_SOURCES)
+#: The data sets that `load` knows, with their numbers of classes.
+NUM_CLASSES = {
+  "digits": 10,
+  "spiral": 3,
+  "mnist": 10,
+  "fashion_mnist": 10,
+  "cifar10": 10,
+  "cifar100": 100,
+}
 
 
 def load(
@@ -39,7 +46,7 @@ def load(
   the cache and memory-mapped after that, their checksums verified at every load.
 
   Args:
-    name: one of ``NAMES``.
+    name: a key of ``NUM_CLASSES``.
     data_dir: directory of prepared TFDS datasets; by default ``$TFDS_DATA_DIR``, else TFDS's
       own default.
     cache_dir: directory of decoded arrays; by default ``$SOFTMAX_RESEARCH_CACHE``, else
@@ -60,5 +67,5 @@ def load(
     ((1437, 8, 8, 1), 10)
   """
   if name not in _SOURCES:
-    raise ValueError(f"unknown dataset {name!r}; there are: {', '.join(NAMES)}")
+    raise ValueError(f"unknown dataset {name!r}; there are: {', '.join(NUM_CLASSES)}")
   return check_dataset(_SOURCES[name](data_dir=data_dir, cache_dir=cache_dir))

@@ -12,6 +12,7 @@ def test_embedded_datasets_touch_no_files(name, tmp_path):
   (tmp_path / "file").write_text("")
   dataset = data.load(name, data_dir=tmp_path / "file", cache_dir=tmp_path / "file")
   assert dataset.name == name
+  assert dataset.num_classes == data.NUM_CLASSES[name]
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_names():
@@ -28,6 +29,7 @@ def test_real_mnist(load_images):
   assert np.bincount(mnist.train.labels).tolist() == counts
   counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
   assert np.bincount(mnist.test.labels).tolist() == counts
+  assert mnist.num_classes == data.NUM_CLASSES["mnist"]
   assert mnist.class_names == tuple("0123456789")
   # The published statistics of its pixels.
   mean, std = data.channel_statistics(mnist.train.images)

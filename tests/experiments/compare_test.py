@@ -114,6 +114,7 @@ def test_a_changed_configuration_is_refused_and_named(finished):
     ("--config.heads=sm:margin=wide", ["margin='wide'", "number"]),
     ("--config.heads=softmax:temperature=-1", ["temperature=-1"]),
     ("--config.heads=softmax,softmax", ["twice"]),
+    ("--config.heads=adaptive:cutoffs=(3,12)", ["cutoffs=(3, 12)", "10 classes"]),
     ("--config.heads=", ["no heads"]),
     ("--config.dataset=mnits", ["mnits", "cifar10", "digits", "mnist"]),
     ("--config.optimizer.name=adm", ["adm", "adamw", "sgd"]),
