@@ -14,7 +14,13 @@ def get_config() -> ConfigDict:
   config.dataset = "mnist"
   config.heads = "softmax,sm_taylor"
   config.backbone = ConfigDict(
-    {"name": "cnn", "stages": ((32,), (64,)), "dense": (128,), "dense_dropout": 0.3}
+    {
+      "name": "cnn",
+      "stages": ((32,), (64,)),
+      "dense": (128,),
+      "batch_norm": "after",
+      "dense_dropout": 0.3,
+    }
   )
   config.num_epochs = 8
   config.batch_size = 128
