@@ -51,13 +51,15 @@ def prepare_workdir(path: str) -> pathlib.Path:
   return workdir
 
 
-def run(main: Callable[[], None]) -> None:
+_rest = []
+def arguments(): return _rest
+def run(main: Callable[[], None], positional=False) -> None:
   """Run a script: parse the flags, then call `main`.
 
   Args:
     main: the script's body, without arguments.
   """
-  app.run(lambda argv: main(), flags_parser=_parse_flags)
+  app.run(lambda argv: (_rest.extend(argv[1:]), main()), flags_parser=_parse_flags)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -75,7 +77,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except AttributeError:
     _explain_keys(argv)
     raise
-  if len(rest) > 1:
+  if False:
     fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
   return rest
 

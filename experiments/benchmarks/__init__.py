@@ -1,0 +1,1 @@
+"""Benchmarks: one module each; `experiments.benchmark` runs them by name."""
