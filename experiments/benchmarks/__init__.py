@@ -1,1 +1,1 @@
-"""Benchmarks: one module each; `experiments.benchmark` runs them by name."""
+"""Benchmarks: what each times, and how ours and a peer take turns; see `experiments.benchmark`."""

@@ -1,12 +1,12 @@
 """Worker: one side of one case in a process of its own, which runs when it is told to.
 
-A process of its own has a peak memory of its own and threads of its own, and two of them can still
-take turns, so that whatever else slows the machine slows both. Lines of JSON go both ways:
-a line in asks for a run of at least so many seconds, the answer is the time of a unit of work;
-an empty line in asks for the peak memory and ends the process.
+A process of its own has its own peak memory and its own threads. Lines of JSON go both ways: a line
+in asks for work of at least so many seconds, the answer is the time of a unit of it in ms; an empty
+line asks for the peak memory in MB and ends the process.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -14,8 +14,6 @@ import resource
 import subprocess
 import sys
 import time
-
-from experiments.benchmarks import registry
 
 
 class SideFailedError(RuntimeError):
@@ -33,7 +31,6 @@ class Worker:
   """
 
   def __init__(self, benchmark: str, case: str, side: str, *, threads: int):
-    self.threads = threads
     self._process = subprocess.Popen(
       [sys.executable, "-m", __name__, benchmark, case, side, str(threads)],
       cwd=pathlib.Path(__file__).parents[2],
@@ -44,11 +41,15 @@ class Worker:
     )
 
   def wait_until_ready(self) -> None:
-    """Return when everything is made and compiled."""
+    """Return when everything is made and compiled.
+
+    Raises:
+      SideFailedError: the side cannot run.
+    """
     self._answer()
 
   def milliseconds(self, seconds: float) -> float:
-    """Run for at least so many seconds; return the time of a unit of work."""
+    """Work for at least so many seconds; return the time of a unit of work."""
     return self._ask(json.dumps(seconds))
 
   def finish(self) -> float:
@@ -58,13 +59,12 @@ class Worker:
     return peak
 
   def kill(self) -> None:
-    """End the process whatever it does."""
+    """End the process, if it runs."""
     self._process.kill()
-    self._process.communicate()
+    self._process.wait()
 
   def _ask(self, line: str) -> float:
-    self._process.stdin.write(line + "\n")
-    self._process.stdin.flush()
+    print(line, file=self._process.stdin, flush=True)
     return self._answer()
 
   def _answer(self) -> float:
@@ -74,42 +74,40 @@ class Worker:
     return json.loads(line)
 
 
-def main(benchmark: str, case: str, side: str, threads: str) -> None:
-  """Serve one side."""
+def peak_mb(usage: resource.struct_rusage) -> float:
+  """Return a process's peak memory in MB."""
+  return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+
+
+def use_cores(count: int) -> None:
+  """Keep this process on so many cores: XLA and PyTorch make a thread for each that they see."""
+  if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def _serve(benchmark: str, case: str, side: str, threads: str) -> None:
+  use_cores(int(threads))
   answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-  if hasattr(os, "sched_setaffinity"):  # Both XLA and PyTorch make as many threads as cores.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
-
-  def answer(number):
-    print(json.dumps(number), file=answers, flush=True)
-
   with contextlib.redirect_stdout(sys.stderr):
-    chosen = registry.cases(benchmark)[case]
-    run = chosen.sides[side]()
+    cases = importlib.import_module(f"experiments.benchmarks.{benchmark}").cases()
+    run = next(c for c in cases if c.name == case).sides[side]()
     run()
-    answer(0.0)
+    print(0, file=answers, flush=True)
     for line in sys.stdin:
       if not line.strip():
         break
-      answer(_time(run, json.loads(line)) / chosen.count * 1e3)
-    answer(_peak_mb())
+      print(_milliseconds(run, json.loads(line)), file=answers, flush=True)
+    print(peak_mb(resource.getrusage(resource.RUSAGE_SELF)), file=answers, flush=True)
 
 
-def _time(run, seconds: float) -> float:
-  """Return the mean time of as many runs as fill the seconds, and of one at least."""
-  began, runs = time.perf_counter(), 0
+def _milliseconds(run, seconds: float) -> float:
+  began, units = time.perf_counter(), 0.0
   while True:
-    run()
-    runs += 1
+    units += run()
     passed = time.perf_counter() - began
     if passed >= seconds:
-      return passed / runs
-
-
-def _peak_mb() -> float:
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  return peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+      return 1e3 * passed / units
 
 
 if __name__ == "__main__":
-  main(*sys.argv[1:])
+  _serve(*sys.argv[1:])
