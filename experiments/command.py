@@ -1,10 +1,11 @@
 """Command lines of the experiments: flags, configuration files and errors a person can act on."""
 
 import contextlib
+import functools
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -51,16 +52,20 @@ def prepare_workdir(path: str) -> pathlib.Path:
   return workdir
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None], *, positional: Sequence[str] = ()) -> None:
   """Run a script: parse the flags, then call `main`.
 
   Args:
-    main: the script's body, without arguments.
+    main: the script's body; it takes the positional arguments, as strings.
+    positional: their names, for messages.
   """
-  app.run(lambda argv: main(), flags_parser=_parse_flags)
+  app.run(
+    lambda argv: main(*argv[1:]),
+    flags_parser=functools.partial(_parse_flags, positional=positional),
+  )
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+def _parse_flags(argv: list[str], positional: Sequence[str]) -> list[str]:
   """Parse flags; an unknown configuration key's error lists the keys that exist."""
   # The flag gets no default of its own, because it would read that file before errors are caught.
   given = any(re.match(r"^--?config(=|$)", argument) for argument in argv)
@@ -75,8 +80,13 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except AttributeError:
     _explain_keys(argv)
     raise
-  if len(rest) > 1:
-    fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
+  arguments = rest[1:]
+  if len(arguments) > len(positional):
+    fail(
+      f"Got the argument {arguments[len(positional)]!r}, which is not a flag; flags begin with --."
+    )
+  if len(arguments) < len(positional):
+    fail(f"Got no {positional[len(arguments)]}. Run with --helpshort for what this script takes.")
   if flags.FLAGS["verbosity"].using_default_value:
     logging.set_verbosity(logging.WARNING)  # Checkpoints log every file they touch.
   return rest

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from softmax_research.nn.winograd import conv_3x3, saves_products
+
 BATCH_LAST = ("CHWN", "HWIO", "CHWN")
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -31,11 +33,12 @@ def conv(
 
   The signature is that of `jax.lax.conv_general_dilated`, so that
   `nnx.Conv(..., conv_general_dilated=conv)` works. On CPU, a two-dimensional convolution with
-  stride 1 and neither dilation nor groups becomes matrix products, with a gradient of its own;
-  everything else, and every other backend, takes the library's form. Of the two layouts,
+  stride 1 and neither dilation nor groups becomes matrix products, with a gradient of its own; a
+  3 by 3 kernel of many channels in float32 or float64 becomes a quarter of them (`conv_3x3`).
+  Everything else, and every other backend, takes the library's form. Of the two layouts,
   `("CHWN", "HWIO", "CHWN")` is the faster: the other is transposed to it and back.
 
-  The fast form has derivatives in reverse mode, of any order, but none in forward mode: JAX
+  The fast forms have derivatives in reverse mode, of any order, but none in forward mode: JAX
   cannot attach both to one function without giving up the faster gradient.
 
   Args:
@@ -84,9 +87,11 @@ def conv(
     return library(lhs, rhs)  # Nothing is left of the images.
 
   def products(images, kernel):
-    if batch_last:
-      return _conv(images, kernel, pads)
-    return _conv(images.transpose(3, 1, 2, 0), kernel, pads).transpose(3, 1, 2, 0)
+    images = images if batch_last else images.transpose(3, 1, 2, 0)
+    wide = images.dtype == kernel.dtype and images.dtype in (jnp.float32, jnp.float64)
+    tiled = wide and saves_products(images.shape, kernel.shape, pads)
+    outputs = (conv_3x3 if tiled else _conv)(images, kernel, pads)
+    return outputs if batch_last else outputs.transpose(3, 1, 2, 0)
 
   return lax.platform_dependent(lhs, rhs, cpu=products, default=library)
 

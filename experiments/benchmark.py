@@ -1,0 +1,92 @@
+"""Time ours against peers that do the same.
+
+    python -m experiments.benchmark training
+    python -m experiments.benchmark training --case=mlp --repeats=9 --json
+
+Prints a table, or with --json one JSON object a row. Every side runs in a process of its own on
+--threads cores, and the sides take turns; times are medians of the repeats, `speedup` is the peer's
+time divided by ours. PyTorch comes with `pip install -e ".[peers]"`.
+"""
+
+import importlib
+import importlib.util
+import json
+from typing import Any
+
+import rich.console
+import rich.table
+from absl import flags
+
+from experiments import command
+from experiments.benchmarks.row import Options
+
+#: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
+BENCHMARKS = ("training",)
+
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object a row instead of a table.")
+_CASE = flags.DEFINE_string("case", "", "Only cases whose name contains this.")
+_PEER = flags.DEFINE_string("peer", "", "Only peers whose name contains this.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "How often each side is timed.", lower_bound=1)
+_SECONDS = flags.DEFINE_float("seconds", 0.5, "The least time of a repeat.", lower_bound=0)
+_THREADS = flags.DEFINE_integer("threads", 2, "Cores of each side.", lower_bound=1)
+
+
+def main(name: str) -> None:
+  """Run a benchmark and print its rows."""
+  with command.errors_explained():
+    rows = load(name).rows(
+      Options(_CASE.value, _PEER.value, _REPEATS.value, _SECONDS.value, _THREADS.value)
+    )
+  if _JSON.value:
+    for row in rows:
+      print(json.dumps(row), flush=True)
+    return
+  show(list(rows))
+
+
+def load(name: str):
+  """Import a benchmark's module.
+
+  Raises:
+    ValueError: there is no such benchmark, or its peer is not installed.
+  """
+  if name not in BENCHMARKS:
+    raise ValueError(f"Got the benchmark {name!r}; the benchmarks are {', '.join(BENCHMARKS)}.")
+  if importlib.util.find_spec("torch") is None:
+    raise ValueError(
+      f"The benchmark {name} compares with PyTorch, which is not installed. Install the extra "
+      '`peers`: pip install -e ".[peers]".'
+    )
+  return importlib.import_module(f"experiments.benchmarks.{name}")
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+  """Print rows as a table, and below it where they were measured."""
+  table = rich.table.Table("case", "peer")
+  for column in ("ours ms", "peer ms", "speedup", "ours MB", "peer MB"):
+    table.add_column(column, justify="right")
+  for row in rows:
+    table.add_row(
+      row["case"],
+      row["peer"],
+      _with_range(row["ours_ms"], row["ours_ms_range"]),
+      _with_range(row["peer_ms"], row["peer_ms_range"]),
+      f"{row['speedup']:.2f}",
+      f"{row['ours_peak_mb']:.0f}",
+      f"{row['peer_peak_mb']:.0f}",
+    )
+  console = rich.console.Console()
+  console.print(table)
+  if rows:
+    versions = ", ".join(f"{k} {v}" for k, v in rows[0]["versions"].items())
+    console.print(
+      f"Medians (and ranges) of {rows[0]['repeats']} repeats. {rows[0]['device']}; {versions}"
+    )
+
+
+def _with_range(median: float, bounds: list[float]) -> str:
+  return f"{median:.3g} ({bounds[0]:.3g}-{bounds[1]:.3g})"
+
+
+if __name__ == "__main__":
+  command.run(main, positional=("benchmark's name",))

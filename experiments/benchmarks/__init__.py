@@ -1,0 +1,1 @@
+"""Benchmarks: what each times, and how ours and a peer take turns; see `experiments.benchmark`."""

@@ -1,0 +1,142 @@
+"""Training: whole epochs by the programs that experiments run, against PyTorch's eager loop."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import default
+from experiments import assembly
+from experiments.benchmarks import first_step, torch_training
+from experiments.benchmarks.pairs import Case, Run, measure
+from experiments.benchmarks.row import OURS, Options
+from softmax_research import data
+
+BATCH = 128
+
+#: For each case the shape of the images, how many make an epoch, and the backbone.
+NETWORKS: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
+  "mlp 784-512-512-10": (
+    (28, 28, 1),
+    60_000,
+    {"name": "mlp", "widths": (512, 512)},
+  ),
+  "cnn conv32-conv64-dense256 on 28x28": (
+    (28, 28, 1),
+    6_400,
+    {"name": "cnn", "stages": ((32,), (64,)), "dense": (256,)},
+  ),
+  "cnn of six convolutions with batch norm on 32x32": (
+    (32, 32, 3),
+    2_560,
+    {
+      "name": "cnn",
+      "stages": ((32, 32), (64, 64), (128, 128)),
+      "dense": (128,),
+      "batch_norm": "after",
+      "dropout": (0.2, 0.3, 0.4),
+      "dense_dropout": 0.5,
+    },
+  ),
+}
+
+_PEERS = {
+  "PyTorch": functools.partial(torch_training.side, tuned=False),
+  "PyTorch, fused Adam and channels last": functools.partial(torch_training.side, tuned=True),
+}
+#: The time that a large matrix product takes for as many operations: `speedup` is our share of it.
+_PRODUCT = "matrix product"
+
+
+def cases() -> list[Case]:
+  """Return a case for each network; the unit of work is a step."""
+  made = []
+  for name, network in NETWORKS.items():
+    peers = {peer: functools.partial(side, *network, BATCH) for peer, side in _PEERS.items()}
+    product = functools.partial(_matrix_product, step_operations(*network, BATCH))
+    made.append(
+      Case(name, {OURS: functools.partial(_ours, *network, BATCH)} | peers | {_PRODUCT: product})
+    )
+  return made
+
+
+def rows(options: Options) -> Iterator[dict[str, Any]]:
+  """Yield the rows of the cases, then those of the first step."""
+  yield from measure("training", cases(), options)
+  yield from first_step.rows("training", options)
+
+
+def random_split(shape: tuple[int, ...], count: int) -> data.Split:
+  """Draw random images and labels; their values make no difference to the time."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (count, *shape), np.uint8)
+  return data.Split(images, rng.integers(0, 10, count, np.int32))
+
+
+def make_programs(shape, count, backbone, batch):
+  """Return an experiment's programs with this network, and its training split."""
+  train = random_split(shape, count)
+  few = data.Split(train.images[:10], train.labels[:10])
+  classes = tuple(map(str, range(10)))
+  statistics = data.channel_statistics(train.images)
+  splits = assembly.Splits("random", train, few, few, len(classes), classes, *statistics)
+  config = default.get_config()
+  config.batch_size = batch
+  config.backbone = backbone
+  config.optimizer.schedule = "constant"
+  return assembly.make_programs(config, splits, "softmax"), train
+
+
+def step_operations(shape, count, backbone, batch) -> int:
+  """Count a step's multiplications and additions, those of products and plain convolutions.
+
+  Example:
+    >>> step_operations((28, 28, 1), 128, {"name": "mlp", "widths": (512, 512)}, 1)
+    3211264
+  """
+  del count
+  height, width, fan_in = shape
+  layers = []
+  for filters in backbone.get("stages", ()):
+    for features in filters:
+      layers.append(height * width * 9 * fan_in * features)
+      fan_in = features
+    height, width = height // 2, width // 2
+  fan_in *= height * width
+  for features in (*backbone.get("widths", ()), *backbone.get("dense", ()), 10):
+    layers.append(fan_in * features)
+    fan_in = features
+  # Forward, gradient of the kernel, gradient of the inputs; the images need none.
+  return 2 * batch * (3 * sum(layers) - layers[0])
+
+
+def _ours(shape, count, backbone, batch) -> Run:
+  programs, train = make_programs(shape, count, backbone, batch)
+  images, labels = jax.device_put((train.images, train.labels))
+  state, epoch, steps = programs.init(0), 0, count // batch
+
+  def run():
+    nonlocal state, epoch
+    order = programs.shuffle(state, epoch, steps, batch, count)
+    state = programs.run_steps(state, images, labels, order, 0, steps)
+    state.step.block_until_ready()
+    epoch += 1
+    return steps
+
+  return run
+
+
+def _matrix_product(operations: int) -> Run:
+  size = 2048
+  left, right = jax.random.normal(jax.random.key(0), (2, size, size))
+  product = jax.jit(jnp.matmul)
+
+  def run():
+    product(left, right).block_until_ready()
+    return 2 * math.pow(size, 3) / operations
+
+  return run
