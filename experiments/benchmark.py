@@ -1,5 +1,6 @@
 """Time ours against peers that do the same.
 
+    python -m experiments.benchmark losses
     python -m experiments.benchmark training
     python -m experiments.benchmark training --case=mlp --repeats=9 --json
 
@@ -21,7 +22,7 @@ from experiments import command
 from experiments.benchmarks.row import Options
 
 #: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
-BENCHMARKS = ("training",)
+BENCHMARKS = ("losses", "training")
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a row instead of a table.")
 _CASE = flags.DEFINE_string("case", "", "Only cases whose name contains this.")

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arguments import check_at_least
-from softmax_research.functional.negative_log_likelihood import negative_log_likelihood
-from softmax_research.functional.normalise import log_normalise, log_normaliser
+from softmax_research.functional.arguments import check_at_least, check_fraction
+from softmax_research.functional.labels import check_labels, expectation, select_label
+from softmax_research.functional.negative_log_likelihood import mean_over_classes
+from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
 from softmax_research.functional.precision import widen
 
 
@@ -53,12 +54,27 @@ def cross_entropy(
   """
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   logits, result_type = widen(logits)
-  log_probs = log_normalise(logits, axis=axis, where=where)
-  loss = negative_log_likelihood(
-    log_probs, labels, label_smoothing=label_smoothing, axis=axis, where=where
-  )
-  if isinstance(z_loss, int | float) and z_loss == 0:
-    return loss.astype(result_type)
-  log_total = log_normaliser(logits, axis=axis, where=where)
-  log_total = jnp.where(log_total == -jnp.inf, 0, log_total)
-  return (loss + z_loss * log_total**2).astype(result_type)
+  check_fraction("label_smoothing", label_smoothing)
+  labels = check_labels(labels, logits, axis=axis)
+  scores = exclude(logits, where)
+  top, total = sum_exponentials(scores, axis=axis)
+  log_total = jnp.squeeze(log_or_zero(total), axis)
+  # The terms log_total and -shifted are never negative, so that nothing cancels.
+  shifted = scores - top
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    loss = log_total - select_label(shifted, labels, axis=axis)
+  else:
+    labels = labels.astype(logits.dtype)
+    loss = log_total * jnp.sum(labels, axis=axis) - expectation(labels, shifted, axis)
+  if not _is_zero(label_smoothing):
+    uniform_loss = log_total - mean_over_classes(shifted, axis=axis, where=where)
+    loss = (1 - label_smoothing) * loss + label_smoothing * uniform_loss
+  if not _is_zero(z_loss):
+    log_sum = jnp.where(jnp.squeeze(total, axis) == 0, 0, jnp.squeeze(top, axis) + log_total)
+    loss += z_loss * log_sum**2
+  return loss.astype(result_type)
+
+
+def _is_zero(option: jax.typing.ArrayLike) -> bool:
+  """Tell a plain 0, whose term can be left out, from other numbers and from tracers."""
+  return isinstance(option, int | float) and option == 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from softmax_research.functional.arguments import check_at_least
 from softmax_research.functional.entmax_solver import solve
-from softmax_research.functional.normalise import subtract_maximum
+from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
 from softmax_research.functional.softmax import softmax
 
@@ -118,9 +118,10 @@ def shift(
     >>> shifted[:2].tolist(), bool(shifted[2] < -1e37), possible.tolist()
     ([0.0, -1.0], True, [True, True, False])
   """
-  possible, shifted, _ = subtract_maximum(logits, axis=axis, where=where)
-  lowest = jnp.finfo(logits.dtype).min / 4
-  return jnp.where(possible, jnp.maximum(shifted, lowest), lowest), possible
+  logits = exclude(logits, where)
+  lowest = jnp.finfo(logits.dtype).min
+  top = jnp.max(jax.lax.stop_gradient(logits), axis=axis, keepdims=True, initial=-jnp.inf)
+  return jnp.maximum(logits - jnp.maximum(top, lowest), lowest / 4), logits != -jnp.inf
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))

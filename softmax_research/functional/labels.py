@@ -1,9 +1,12 @@
 """Labels: class indices `[...]` or distributions `[..., K]`, selected without scatter."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+from softmax_research.functional.mesh import has_explicit_mesh
 
 
 def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int = -1) -> jax.Array:
@@ -122,8 +125,58 @@ def select_label(values: jax.Array, labels: jax.Array, *, axis: int = -1) -> jax
   return jnp.where(known, _pick_label(values, labels, axis), jnp.nan)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _pick_label(values: jax.Array, labels: jax.Array, axis: int = -1) -> jax.Array:
+  """Return each example's value at its label, any value where the label is out of range."""
+  if has_explicit_mesh(values):
+    return _contract_label(values, labels, axis)
+  index = jnp.expand_dims(jnp.clip(_as_index(labels), 0, values.shape[axis] - 1), axis)
+  picked = jnp.take_along_axis(values, index, axis=axis, mode="promise_in_bounds")
+  return jnp.squeeze(picked, axis)
+
+
+@_pick_label.defjvp
+def _pick_label_jvp(axis, primals, tangents):
+  # A contraction, because its transpose is a mask: the transpose of a gather is a scatter.
+  (values, labels), (values_dot, _) = primals, tangents
+  return _pick_label(values, labels, axis), _contract_label(values_dot, labels, axis)
+
+
+def _contract_label(values: jax.Array, labels: jax.Array, axis: int) -> jax.Array:
   return jnp.sum(jnp.where(is_label(labels, values, axis=axis), values, 0), axis=axis)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def expectation(weights: jax.Array, values: jax.Array, axis: int = -1) -> jax.Array:
+  r"""Sum values in proportion to weights: :math:`\sum_k q_k v_k`, where 0 times -inf is 0.
+
+  Args:
+    weights: q, not negative, of the shape and type of the values.
+    values: v, below infinity.
+    axis: the class axis.
+
+  Returns:
+    An array without the class axis.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> expectation(jnp.array([0.5, 0.5, 0.0]), jnp.array([2.0, 4.0, -jnp.inf])).tolist()
+    3.0
+  """
+  # As in `sum_exponentials`, a mask would cost an array. So -inf becomes the lowest number, and
+  # the weights are scaled up so far that what has any weight there, 1e-24 or more in float32,
+  # still overflows to -inf.
+  precision = jnp.finfo(values.dtype)
+  scale = 2.0 ** (5 * precision.maxexp // 8)
+  return jnp.sum((weights * scale) * jnp.maximum(values, precision.min), axis=axis) / scale
+
+
+@expectation.defjvp
+def _expectation_jvp(axis, primals, tangents):
+  (weights, values), (weights_dot, values_dot) = primals, tangents
+  absent = (weights == 0) & (values == -jnp.inf)
+  change = weights_dot * jnp.where(absent, 0, values) + weights * values_dot
+  return expectation(weights, values, axis), jnp.sum(change, axis=axis)
 
 
 def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.labels import check_labels
+from softmax_research.functional.mesh import has_explicit_mesh
 
 
 def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -23,18 +24,6 @@ def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
   """
   wide = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
   return jnp.matmul(features, kernel, preferred_element_type=wide)
-
-
-def has_explicit_mesh(array: jax.Array) -> bool:
-  """Tell whether an array lives on a mesh with Explicit axes, where shardings are part of types.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> has_explicit_mesh(jnp.zeros(3))
-    False
-  """
-  mesh = jax.typeof(array).sharding.mesh
-  return not mesh.empty and bool(mesh.explicit_axes)
 
 
 def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arguments import check_fraction
-from softmax_research.functional.labels import check_labels, select_label
+from softmax_research.functional.labels import check_labels, expectation, select_label
 from softmax_research.functional.precision import widen
 
 
@@ -55,23 +55,23 @@ def negative_log_likelihood(
   if jnp.issubdtype(labels.dtype, jnp.integer):
     loss = -select_label(log_probs, labels, axis=axis)
   else:
-    loss = -jnp.sum(_product(labels.astype(log_probs.dtype), log_probs), axis=axis)
+    loss = -expectation(labels.astype(log_probs.dtype), log_probs, axis)
   if isinstance(label_smoothing, int | float) and label_smoothing == 0:
     return loss.astype(result_type)
-  uniform_loss = -_mean_over_classes(log_probs, axis, where)
+  uniform_loss = -mean_over_classes(log_probs, axis=axis, where=where)
   return ((1 - label_smoothing) * loss + label_smoothing * uniform_loss).astype(result_type)
 
 
-def _product(weights: jax.Array, log_probs: jax.Array) -> jax.Array:
-  """Multiply with 0 log 0 = 0, and a zero gradient there."""
-  absent = (weights == 0) & (log_probs == -jnp.inf)
-  return weights * jnp.where(absent, 0, log_probs)
+def mean_over_classes(values: jax.Array, *, axis: int, where=None) -> jax.Array:
+  """Return the mean over the classes where the mask is true, 0 where there is none.
 
-
-def _mean_over_classes(log_probs: jax.Array, axis: int, where) -> jax.Array:
+  Example:
+    >>> mean_over_classes(jnp.array([1.0, 3.0, 9.0]), axis=-1, where=[1, 1, 0]).tolist()
+    2.0
+  """
   if where is None:
-    return jnp.mean(log_probs, axis=axis)
-  where = jnp.broadcast_to(jnp.asarray(where, bool), log_probs.shape)
+    return jnp.mean(values, axis=axis)
+  where = jnp.broadcast_to(jnp.asarray(where, bool), values.shape)
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
   count = jnp.maximum(jnp.sum(where, axis=axis), 1)
-  return jnp.sum(jnp.where(where, log_probs, 0), axis=axis) / count
+  return jnp.sum(jnp.where(where, values, 0), axis=axis) / count

@@ -6,32 +6,66 @@ import jax.numpy as jnp
 from softmax_research.functional.precision import widen
 
 
-def subtract_maximum(
-  scores: jax.Array, *, axis: int = -1, where: jax.typing.ArrayLike | None = None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Return the mask of the possible classes, scores minus their maximum, and that maximum.
-
-  Impossible classes (masked, or of score -inf) get the value 0, so that no operation that
-  follows meets an infinity: a `where` around an infinite branch still gives NaN gradients.
+def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
+  """Return the scores with -inf where the mask is false.
 
   Example:
     >>> import jax.numpy as jnp
-    >>> possible, shifted, _ = subtract_maximum(jnp.array([3.0, 5.0, -jnp.inf]))
-    >>> possible.tolist(), shifted.tolist()
-    ([True, True, False], [-2.0, 0.0, 0.0])
+    >>> exclude(jnp.array([1.0, 2.0]), jnp.array([True, False])).tolist()
+    [1.0, -inf]
   """
-  possible = scores != -jnp.inf
-  if where is not None:
-    possible &= jnp.broadcast_to(jnp.asarray(where, bool), scores.shape)
-  top = jnp.max(scores, axis=axis, keepdims=True, where=possible, initial=-jnp.inf)
-  top = jax.lax.stop_gradient(jnp.where(top == -jnp.inf, 0, top))
-  return possible, jnp.where(possible, scores - top, 0), top
+  return scores if where is None else jnp.where(jnp.asarray(where, bool), scores, -jnp.inf)
 
 
-def _log_total(possible, shifted, axis):
-  """Return log sum exp over the possible classes, 0 for a row that has none."""
-  total = jnp.sum(jnp.where(possible, jnp.exp(shifted), 0), axis=axis, keepdims=True)
+def sum_exponentials(scores: jax.Array, *, axis: int = -1) -> tuple[jax.Array, jax.Array]:
+  r"""Return the largest score m and :math:`\sum_k e^{s_k - m}`, the class axis kept with size 1.
+
+  No mask stands between the scores and the two sums: XLA on CPU streams arithmetic through a
+  reduction, but writes an array of the scores' size for a `where`. A score of -inf needs none,
+  as exp(-inf - m) is 0 and so is its derivative. In a row without any possible class m is the
+  lowest finite number and the sum 0.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> top, total = sum_exponentials(jnp.array([3.0, -jnp.inf, 3.0]))
+    >>> top.tolist(), total.tolist()
+    ([3.0], [2.0])
+  """
+  top = jnp.max(jax.lax.stop_gradient(scores), axis=axis, keepdims=True, initial=-jnp.inf)
+  top = jnp.maximum(top, jnp.finfo(scores.dtype).min)
+  return top, jnp.sum(jnp.exp(scores - top), axis=axis, keepdims=True)
+
+
+def log_or_zero(total: jax.Array) -> jax.Array:
+  """Return the logarithm of a sum of exponentials, 0 for a row without any possible class.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> log_or_zero(jnp.array([1.0, 0.0])).tolist()
+    [0.0, 0.0]
+  """
   return jnp.log(jnp.where(total == 0, 1, total))
+
+
+@jax.custom_jvp
+def lower(scores: jax.Array, amount: jax.Array) -> jax.Array:
+  """Subtract a finite amount; a score of -inf stays so, and has no derivative.
+
+  Example:
+    >>> import jax
+    >>> jax.grad(lower, argnums=1)(-jax.numpy.inf, 1.0).tolist()
+    0.0
+  """
+  return scores - amount
+
+
+@lower.defjvp
+def _lower_jvp(primals, tangents):
+  scores, amount = primals
+  scores_dot, amount_dot = tangents
+  # The mask is here alone, where nothing is summed: see `sum_exponentials`.
+  change = jnp.where(scores != -jnp.inf, scores_dot - amount_dot, 0)
+  return lower(scores, amount), change
 
 
 def log_normalise(
@@ -62,9 +96,9 @@ def log_normalise(
     Array([0.25, 0.75], dtype=float32)
   """
   scores, result_type = widen(scores)
-  possible, shifted, _ = subtract_maximum(scores, axis=axis, where=where)
-  log_probs = shifted - _log_total(possible, shifted, axis)
-  return jnp.where(possible, log_probs, -jnp.inf).astype(result_type)
+  scores = exclude(scores, where)
+  top, total = sum_exponentials(scores, axis=axis)
+  return lower(scores - top, log_or_zero(total)).astype(result_type)
 
 
 def log_normaliser(
@@ -94,7 +128,6 @@ def log_normaliser(
     Array(1.3863, dtype=float32)
   """
   scores, result_type = widen(scores)
-  possible, shifted, top = subtract_maximum(scores, axis=axis, where=where)
-  total = top + _log_total(possible, shifted, axis)
-  any_possible = jnp.any(possible, axis=axis, keepdims=True)
-  return jnp.squeeze(jnp.where(any_possible, total, -jnp.inf), axis).astype(result_type)
+  top, total = sum_exponentials(exclude(scores, where), axis=axis)
+  log_sum = jnp.where(total == 0, -jnp.inf, top + log_or_zero(total))
+  return jnp.squeeze(log_sum, axis).astype(result_type)

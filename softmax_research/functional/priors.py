@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.normalise import log_normalise, log_normaliser, subtract_maximum
+from softmax_research.functional.normalise import (
+  exclude,
+  log_normalise,
+  log_or_zero,
+  lower,
+  sum_exponentials,
+)
 from softmax_research.functional.precision import widen
 
 
@@ -117,12 +123,10 @@ def log_pc_softmax(
   """
   logits, result_type = widen(logits)
   _check_prior("log_prior", log_prior, logits.shape[axis])
-  possible, shifted, _ = subtract_maximum(logits, axis=axis, where=where)
-  weighted = jnp.where(possible, shifted + _along(axis, log_prior, logits.ndim), -jnp.inf)
-  log_total = jnp.expand_dims(log_normaliser(weighted, axis=axis), axis)
-  possible &= log_total > -jnp.inf
-  log_ratios = jnp.where(possible, shifted - jnp.where(possible, log_total, 0), -jnp.inf)
-  return log_ratios.astype(result_type)
+  logits = exclude(logits, where)
+  top, total = sum_exponentials(logits + _along(axis, log_prior, logits.ndim), axis=axis)
+  logits = exclude(logits, total != 0)
+  return lower(logits - top, log_or_zero(total)).astype(result_type)
 
 
 def shift_prior(

@@ -105,13 +105,43 @@ def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
   """
   _check_order(order)
   logits, result_type = widen(logits)
+  return _log_series(logits, int(order)).astype(result_type)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _log_series(logits: jax.Array, order: int) -> jax.Array:
+  """Return log f_n(z), -inf for a logit of -inf."""
+  score = sum(jnp.log(value) for value, _ in _factor_pairs(logits, order))
+  return jnp.where(logits == -jnp.inf, -jnp.inf, score)
+
+
+@_log_series.defjvp
+def _log_series_jvp(order, primals, tangents):
+  # Computed anew from the logits: kept from the forward pass, the factors' values would take
+  # memory for several arrays of the logits' size, and more time than the few products.
+  (logits,), (logits_dot,) = primals, tangents
   possible = logits != -jnp.inf
-  safe = jnp.where(possible, logits, 0)
-  # One logarithm for two factors: cheaper, and (1e9)^4 still fits float32.
-  factors = [((safe - a) ** 2 + bb) / size for a, bb, size in _quadratic_factors(int(order))]
-  pairs = [math.prod(factors[i : i + 2]) for i in range(0, len(factors), 2)]
-  score = sum(jnp.log(pair) for pair in pairs)
-  return jnp.where(possible, score, -jnp.inf).astype(result_type)
+  pairs = _factor_pairs(jnp.where(possible, logits, 0), order)
+  slope = jnp.where(possible, sum(slope / value for value, slope in pairs), 0)
+  return _log_series(logits, order), slope * logits_dot
+
+
+def _factor_pairs(logits: jax.Array, order: int) -> list[tuple[jax.Array, jax.Array]]:
+  """Return factors of f_n, each of up to two quadratics, and their slopes in the logits.
+
+  One logarithm and one division for two quadratics: cheaper, and (1e9)^4 still fits float32.
+  """
+  quadratics = [
+    (((logits - a) ** 2 + bb) * (1 / size), (logits - a) * (2 / size))
+    for a, bb, size in _quadratic_factors(order)
+  ]
+  pairs = []
+  for first, *rest in (quadratics[i : i + 2] for i in range(0, len(quadratics), 2)):
+    value, slope = first
+    for other, other_slope in rest:
+      value, slope = value * other, slope * other + value * other_slope
+    pairs.append((value, slope))
+  return pairs
 
 
 def log_taylor_softmax(

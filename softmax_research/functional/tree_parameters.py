@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.layer import has_explicit_mesh
+from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.tree import Tree
 
 

@@ -10,10 +10,10 @@ from jax.sharding import PartitionSpec as P
 from softmax_research.functional.layer import (
   check_class_labels,
   check_features,
-  has_explicit_mesh,
   look_up,
   product,
 )
+from softmax_research.functional.mesh import has_explicit_mesh
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

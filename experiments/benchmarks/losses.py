@@ -1,0 +1,244 @@
+"""Losses: value and gradient of each loss against the libraries that have it.
+
+Variants of softmax that no library has stand beside our own cross-entropy instead, and the
+cross-entropy stands beside a copy of its logits, which reads and writes as many bytes.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.benchmarks import batches, torch_losses
+from experiments.benchmarks.pairs import Case, Run, Side, measure
+from experiments.benchmarks.row import OURS, Options
+from softmax_research import functional
+
+#: How many examples and classes: of the dense losses, and of those with a solver for each row.
+DENSE = (2048, 32_000)
+SPARSE = (2048, 1000)
+#: Of the adaptive softmax: examples, features, classes and the bounds of its clusters.
+ADAPTIVE = (2048, 512, 200_000, (4000, 40_000))
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def cases() -> list[Case]:
+  """Return the cases: losses that libraries have, variants of softmax, adaptive softmax."""
+  return [*_losses(), *_sparse(), *_variants(), _adaptive()]
+
+
+def rows(options: Options) -> Iterator[dict[str, Any]]:
+  """Yield the rows of the cases."""
+  yield from measure("losses", cases(), options)
+
+
+def _losses() -> list[Case]:
+  dense, torch = functools.partial(_jax, DENSE), functools.partial(_torch, DENSE)
+  cross_entropy, hinge = functional.cross_entropy, functional.multiclass_hinge
+  integer_optax = optax.softmax_cross_entropy_with_integer_labels
+
+  def optax_smoothed(logits, labels):
+    hot = jax.nn.one_hot(labels, logits.shape[-1])
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(hot, 0.1))
+
+  def optax_z_loss(logits, labels):
+    return integer_optax(logits, labels) + 1e-4 * jax.nn.logsumexp(logits, axis=-1) ** 2
+
+  def optax_one_vs_all(logits, labels):
+    return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1)
+
+  return [
+    _case(
+      "cross-entropy",
+      DENSE,
+      dense("index", cross_entropy),
+      {
+        "optax": dense("index", integer_optax),
+        "PyTorch": torch("index", "cross_entropy"),
+        "copy of the logits": functools.partial(_copy, DENSE),
+      },
+    ),
+    _case(
+      "cross-entropy of soft labels",
+      DENSE,
+      dense("soft", cross_entropy),
+      {
+        "optax": dense("soft", optax.softmax_cross_entropy),
+        "PyTorch": torch("soft", "cross_entropy"),
+      },
+    ),
+    _case(
+      "label smoothing",
+      DENSE,
+      dense("index", functools.partial(cross_entropy, label_smoothing=0.1)),
+      {"optax": dense("index", optax_smoothed), "PyTorch": torch("index", "label_smoothing")},
+    ),
+    _case(
+      "z-loss",
+      DENSE,
+      dense("index", functools.partial(cross_entropy, z_loss=1e-4)),
+      {"optax": dense("index", optax_z_loss)},
+    ),
+    # The libraries take one-hot labels, which they are given ready-made.
+    _case(
+      "one against all",
+      DENSE,
+      dense("index", functional.one_vs_all_cross_entropy),
+      {"optax": dense("hot", optax_one_vs_all), "PyTorch": torch("hot", "one_vs_all")},
+    ),
+    _case(
+      "hinge",
+      DENSE,
+      dense("index", hinge),
+      {"optax": dense("index", optax.losses.multiclass_hinge_loss)},
+    ),
+    _case(
+      "hinge, sum of rivals",
+      DENSE,
+      dense("index", functools.partial(hinge, sum_rivals=True)),
+      {"PyTorch": torch("index", "hinge")},
+    ),
+  ]
+
+
+def _sparse() -> list[Case]:
+  sparse, torch = functools.partial(_jax, SPARSE), functools.partial(_torch, SPARSE)
+
+  def weighted(function):
+    return lambda logits, weights: jnp.sum(weights * function(logits), axis=-1)
+
+  def optax_sparsemax(logits):
+    return jax.vmap(optax.projections.projection_simplex)(logits)
+
+  return [
+    _case(
+      "sparsemax loss",
+      SPARSE,
+      sparse("index", functional.sparsemax_loss),
+      {
+        "optax": sparse("index", optax.losses.multiclass_sparsemax_loss),
+        "entmax": torch("index", "sparsemax_loss"),
+        "entmax, bisection": torch("index", "sparsemax_bisect_loss"),
+      },
+    ),
+    _case(
+      "entmax loss",
+      SPARSE,
+      sparse("index", functional.entmax_loss),
+      {
+        "entmax": torch("index", "entmax15_loss"),
+        "entmax, bisection": torch("index", "entmax_bisect_loss"),
+      },
+    ),
+    _case(
+      "sparsemax",
+      SPARSE,
+      sparse("soft", weighted(functional.sparsemax)),
+      {"optax": sparse("soft", weighted(optax_sparsemax)), "entmax": torch("soft", "sparsemax")},
+    ),
+    _case(
+      "entmax",
+      SPARSE,
+      sparse("soft", weighted(functional.entmax)),
+      {"entmax": torch("soft", "entmax15"), "entmax, bisection": torch("soft", "entmax_bisect")},
+    ),
+  ]
+
+
+def _variants() -> list[Case]:
+  """Return the losses that are a margin, a score or a prior away from the cross-entropy."""
+  cross_entropy, soft_margin = functional.cross_entropy, functional.soft_margin
+  log_prior = functional.log_prior_from_counts(1 / np.arange(1, DENSE[1] + 1))
+
+  def taylor(order, margin):
+    def loss(logits, labels):
+      logits = soft_margin(logits, labels, margin=margin) if margin else logits
+      return cross_entropy(functional.taylor_score(logits, order=order), labels)
+
+    return loss
+
+  def large_margin(logits, labels):
+    examples, classes = logits.shape
+    norms = {"feature_norms": jnp.full(examples, 4.0), "kernel_norms": jnp.full(classes, 4.0)}
+    return cross_entropy(functional.large_margin(logits, labels, **norms, margin=4), labels)
+
+  def cosine(change, margin):
+    return lambda z, y: cross_entropy(30 * change(z / 16, y, margin=margin), y)
+
+  def pc_softmax(logits, labels):
+    log_ratios = functional.log_pc_softmax(logits, log_prior)
+    return functional.negative_log_likelihood(log_ratios, labels)
+
+  losses = {f"Taylor softmax, order {order}": taylor(order, 0) for order in (2, 4, 6, 8)} | {
+    "SM-Taylor softmax, order 2": taylor(2, 0.6),
+    "spherical softmax": lambda z, y: cross_entropy(functional.spherical_score(z), y),
+    "ReLU classifier": lambda z, y: cross_entropy(functional.relu_score(z), y),
+    "SM-softmax": lambda z, y: cross_entropy(soft_margin(z, y, margin=0.6), y),
+    "L-Softmax": large_margin,
+    "AM-Softmax": cosine(functional.additive_cosine_margin, 0.35),
+    "ArcFace": cosine(functional.additive_angular_margin, 0.5),
+    "PC-softmax": pc_softmax,
+    "logit adjustment": lambda z, y: cross_entropy(z + log_prior, y),
+  }
+  plain = {"our cross-entropy": _jax(DENSE, "index", cross_entropy)}
+  return [
+    _case(name, DENSE, _jax(DENSE, "index", loss), plain) for name, loss in losses.items()
+  ]
+
+
+def _adaptive() -> Case:
+  return Case(
+    "adaptive softmax, Zipf labels {} x {}, {} classes, cutoffs {}".format(*ADAPTIVE),
+    {
+      OURS: functools.partial(_our_adaptive, *ADAPTIVE),
+      "PyTorch": functools.partial(torch_losses.adaptive_side, *ADAPTIVE),
+    },
+  )
+
+
+def _case(name: str, sizes: tuple[int, int], ours: Side, peers: dict[str, Side]) -> Case:
+  return Case(f"{name} {list(sizes)}", {OURS: ours} | peers)
+
+
+def _jax(sizes: tuple[int, int], kind: str, loss: Loss) -> Side:
+  def make() -> Run:
+    batch = jax.device_put((batches.logits(sizes), batches.labels(sizes, kind)))
+    return _repeat(jax.value_and_grad(lambda *batch: jnp.mean(loss(*batch))), *batch)
+
+  return make
+
+
+def _torch(sizes: tuple[int, int], kind: str, name: str) -> Side:
+  return functools.partial(torch_losses.side, sizes, kind, name)
+
+
+def _copy(sizes: tuple[int, int]) -> Run:
+  return _repeat(jnp.copy, jax.device_put(batches.logits(sizes)))
+
+
+def _our_adaptive(count, size, num_classes, cutoffs) -> Run:
+  params = functional.adaptive_softmax_init(
+    jax.random.key(0), size, num_classes, cutoffs=cutoffs
+  )
+  features = jnp.asarray(batches.features(count, size))
+  labels = jnp.asarray(batches.zipf_labels(count, num_classes))
+
+  def loss(features, params, labels):
+    return -jnp.mean(functional.adaptive_softmax_label_log_prob(features, params, labels))
+
+  return _repeat(jax.value_and_grad(loss, argnums=(0, 1)), features, params, labels)
+
+
+def _repeat(function: Callable[..., Any], *arguments: Any) -> Run:
+  compiled = jax.jit(function)
+
+  def run():
+    jax.block_until_ready(compiled(*arguments))
+    return 1
+
+  return run
