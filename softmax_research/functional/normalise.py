@@ -53,7 +53,7 @@ def lower(scores: jax.Array, amount: jax.Array) -> jax.Array:
 
   Example:
     >>> import jax
-    >>> jax.grad(lower, argnums=1)(-jax.numpy.inf, 1.0).tolist()
+    >>> abs(jax.grad(lower, argnums=1)(-jax.numpy.inf, 1.0)).tolist()
     0.0
   """
   return scores - amount
