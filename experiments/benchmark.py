@@ -63,7 +63,9 @@ def load(name: str):
 
 def show(rows: list[dict[str, Any]]) -> None:
   """Print rows as a table, and below it where they were measured."""
-  table = rich.table.Table("case", "peer")
+  table = rich.table.Table()
+  for column in ("case", "peer"):
+    table.add_column(column, no_wrap=True)
   for column in ("ours ms", "peer ms", "speedup", "ours MB", "peer MB"):
     table.add_column(column, justify="right")
   for row in rows:
@@ -76,7 +78,8 @@ def show(rows: list[dict[str, Any]]) -> None:
       f"{row['ours_peak_mb']:.0f}",
       f"{row['peer_peak_mb']:.0f}",
     )
-  console = rich.console.Console()
+  # Wide enough for every row, whatever the terminal: a wrapped table cannot be read.
+  console = rich.console.Console(width=max(160, rich.console.Console().width))
   console.print(table)
   if rows:
     versions = ", ".join(f"{k} {v}" for k, v in rows[0]["versions"].items())

@@ -186,9 +186,7 @@ def _variants() -> list[Case]:
     "logit adjustment": lambda z, y: cross_entropy(z + log_prior, y),
   }
   plain = {"our cross-entropy": _jax(DENSE, "index", cross_entropy)}
-  return [
-    _case(name, DENSE, _jax(DENSE, "index", loss), plain) for name, loss in losses.items()
-  ]
+  return [_case(name, DENSE, _jax(DENSE, "index", loss), plain) for name, loss in losses.items()]
 
 
 def _adaptive() -> Case:
@@ -222,9 +220,7 @@ def _copy(sizes: tuple[int, int]) -> Run:
 
 
 def _our_adaptive(count, size, num_classes, cutoffs) -> Run:
-  params = functional.adaptive_softmax_init(
-    jax.random.key(0), size, num_classes, cutoffs=cutoffs
-  )
+  params = functional.adaptive_softmax_init(jax.random.key(0), size, num_classes, cutoffs=cutoffs)
   features = jnp.asarray(batches.features(count, size))
   labels = jnp.asarray(batches.zipf_labels(count, num_classes))
 

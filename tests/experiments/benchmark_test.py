@@ -1,0 +1,64 @@
+"""The benchmarks: their sides run, their rows compare medians, and bad names are explained."""
+
+import pytest
+
+from experiments.benchmarks import losses, pairs
+from experiments.benchmarks.row import OURS, Options
+from tests.experiments.scripts import expect_error
+
+_SMALL = {"DENSE": (4, 12), "SPARSE": (4, 6), "ADAPTIVE": (4, 16, 40, (8, 20))}
+
+
+@pytest.fixture(name="cases")
+def fixture_cases(monkeypatch):
+  for name, sizes in _SMALL.items():
+    monkeypatch.setattr(losses, name, sizes)
+  return losses.cases()
+
+
+def test_our_side_of_every_case_of_the_losses_runs(cases):
+  assert len({case.name for case in cases}) == len(cases)
+  for case in cases:
+    assert case.sides[OURS]()() == 1, case.name
+
+
+def test_every_peer_of_the_losses_runs(cases):
+  pytest.importorskip("torch")
+  pytest.importorskip("entmax")
+  for case in cases:
+    for peer in case.peers():
+      assert case.sides[peer]()() == 1, (case.name, peer)
+
+
+class _Worker:
+  """Answers with times that are known."""
+
+  def __init__(self, benchmark, case, side, *, threads):
+    self._side = side
+    self._times = iter([4.0, 1.0, 2.0] if side == OURS else [9.0, 6.0, 3.0])
+
+  def wait_until_ready(self):
+    pass
+
+  def milliseconds(self, seconds):
+    return next(self._times)
+
+  def finish(self):
+    return 100.0 if self._side == OURS else 200.0
+
+  def kill(self):
+    pass
+
+
+def test_a_row_compares_the_medians_of_sides_that_took_turns(monkeypatch):
+  monkeypatch.setattr(pairs, "Worker", _Worker)
+  case = pairs.Case("a case", {OURS: None, "theirs": None})
+  (row,) = pairs.measure("losses", [case], Options(repeats=3))
+  assert (row["ours_ms"], row["peer_ms"], row["speedup"]) == (2.0, 6.0, 3.0)
+  assert (row["ours_ms_range"], row["peer_ms_range"]) == ([1.0, 4.0], [3.0, 9.0])
+  assert (row["ours_peak_mb"], row["peer_peak_mb"]) == (100.0, 200.0)
+
+
+def test_an_unknown_benchmark_is_refused_with_those_that_exist():
+  message = expect_error("benchmark", "lossess")
+  assert "Got the benchmark 'lossess'; the benchmarks are losses, training." in message
