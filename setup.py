@@ -52,6 +52,6 @@ setuptools.setup(
       "ruff>=0.8",
     ],
     "docs": ["sphinx>=8.2", "furo>=2024.8", "math-core>=0.9,<0.10", "ziamath>=0.13"],
-    "peers": ["torch==2.13.0"],
+    "peers": ["torch==2.13.0", "entmax>=1.3"],
   },
 )
