@@ -5,19 +5,25 @@
 
 All seeds of a head train at once, over the devices that there are; see docs/devices.rst.
 Every finished (head, seed) is appended at once to results.jsonl in the working directory. The
-same command run again makes only what is missing; more heads or seeds may be asked for.
+same command run again makes only what is missing; more heads or seeds may be asked for. Seeds
+under way are saved at the end of an epoch, at most every ten seconds, and on SIGTERM and SIGINT
+(Ctrl-C); the same command goes on from there.
 """
 
+import pathlib
 import shlex
+import shutil
 import sys
 
-from experiments import assembly, command, devices, runs
+from experiments import assembly, command, devices, resumable, runs
+from experiments.interruption import interruptible
 from softmax_research import heads, reporting, training
 from softmax_research.training import results
 
 _CONFIG = command.define_config()
 _DEVICES = devices.define_devices()
 _WORKDIR = command.define_workdir()
+_SECONDS_BETWEEN_SAVES = 10.0
 
 
 def main() -> None:
@@ -39,10 +45,22 @@ def main() -> None:
         layout = devices.lay_out(options, config.backbone.name, len(seeds))
         programs = assembly.make_parallel_programs(config, splits, head, layout)
         todo.append((head, seeds, programs))
-  with training.display() as show:
-    for head, seeds, programs in todo:
+  with training.display() as show, interruptible() as interruption:
+    while todo:
+      head, seeds, programs = todo.pop(0)  # What is finished can be freed.
       show.start(runs.name(head, seeds), len(finished), len(wanted))
-      _, outcomes = runs.train(config, splits, programs, head, seeds, on_progress=show.update)
+      checkpoints = checkpoint_path(workdir, head, seeds)
+      outcomes = resumable.train(
+        config,
+        splits,
+        programs,
+        head,
+        seeds,
+        directory=checkpoints,
+        interruption=interruption,
+        on_progress=show.update,
+        seconds_between_saves=_SECONDS_BETWEEN_SAVES,
+      )
       for record, predictions in outcomes:
         seed = record["seed"]
         if predictions is not None:
@@ -50,12 +68,19 @@ def main() -> None:
         results.append(workdir / "results.jsonl", record)
         finished[head, seed] = record
         show.finish(runs.name(head, [seed]), runs.summarise(record))
+      shutil.rmtree(checkpoints)
+  shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
   for head in heads.split(config.heads):
     append_ensemble(workdir, head, records, finished, splits, config.seeds)
   pages = reporting.write_report(
     workdir / "results.jsonl", workdir, command=shlex.join(["python", *_public_arguments()])
   )
   print(f"Report: {pages.html}")
+
+
+def checkpoint_path(workdir: pathlib.Path, head: str, seeds: list[int]) -> pathlib.Path:
+  """Name the directory of the checkpoints of seeds that train together."""
+  return workdir / "checkpoints" / f"{runs.file_name(head)}-seeds{'-'.join(map(str, seeds))}"
 
 
 def append_ensemble(workdir, head, records, finished, splits, num_seeds) -> None:

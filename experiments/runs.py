@@ -30,8 +30,12 @@ class Predictions(NamedTuple):
 
 def prediction_path(workdir: pathlib.Path, head: str, seed: int) -> pathlib.Path:
   """Name the file of a run's predictions."""
-  name = re.sub(r"[^A-Za-z0-9=._-]+", "_", head)
-  return workdir / "predictions" / f"{name}-seed{seed}.npz"
+  return workdir / "predictions" / f"{file_name(head)}-seed{seed}.npz"
+
+
+def file_name(head: str) -> str:
+  """Turn a head's specification into what file names may hold."""
+  return re.sub(r"[^A-Za-z0-9=._-]+", "_", head)
 
 
 def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
@@ -149,6 +153,8 @@ def train(
     The list is empty if training was interrupted.
   """
   began = time.perf_counter()
+  _, curves = hooks.get("resume") or (None, [])
+  seconds_before = max((sum(of["seconds"]) for of in curves), default=0.0)
   fit = training.fit(
     programs,
     splits.train,
@@ -166,7 +172,7 @@ def train(
     "num_parameters": num_parameters // fit.states.step.size,
     "images_per_second": fit.images_per_second,
     # Seeds that trained together share the time.
-    "wall_seconds": (time.perf_counter() - began) / len(seeds),
+    "wall_seconds": (time.perf_counter() - began + seconds_before) / len(seeds),
     "devices": programs.layout.describe() | {"seeds_together": list(seeds)},
   }
   outcomes = []

@@ -11,12 +11,11 @@ also written as TensorBoard events.
 
 import json
 import pathlib
-import sys
 
 from absl import flags
 from tensorboardX import SummaryWriter
 
-from experiments import assembly, command, devices, runs
+from experiments import assembly, command, devices, resumable, runs
 from experiments.interruption import interruptible
 from softmax_research import heads, training
 from softmax_research.training import results
@@ -47,40 +46,27 @@ def main() -> None:
     splits = assembly.load_splits(config)
     layout = devices.lay_out(options, config.backbone.name, 1)
     programs = assembly.make_parallel_programs(config, splits, head, layout)
-    checkpoints = training.Checkpoints(workdir / "checkpoints")
-    resume = checkpoints.restore(programs.gather(programs.init([seed])))
-  if resume is not None:
-    states, curves = resume
-    print(f"Resuming at step {states.step.max()}, after {len(curves[0]['epoch'])} epochs.")
-    resume = programs.scatter(states), curves
   events = SummaryWriter(str(workdir / "events")) if _TENSORBOARD.value else None
+  num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
 
-  def on_epoch(states, curves):
-    gathered = programs.gather(states)
-    checkpoints.save(gathered, curves)
+  def on_epoch(curves):
     if events is not None:
       for name in ("train_loss", "validation_nll", "validation_accuracy"):
-        events.add_scalar(name, curves[0][name][-1], int(gathered.step.max()))
+        events.add_scalar(name, curves[0][name][-1], num_batches * curves[0]["epoch"][-1])
 
   with training.display() as show, interruptible() as interruption:
     show.start(runs.name(head, [seed]), 0, 1)
-    fit, outcomes = runs.train(
+    ((record, predictions),) = resumable.train(
       config,
       splits,
       programs,
       head,
       [seed],
+      directory=workdir / "checkpoints",
+      interruption=interruption,
       on_progress=show.update,
       on_epoch=on_epoch,
-      should_stop=interruption,
-      resume=resume,
     )
-    if fit.interrupted:
-      gathered = programs.gather(fit.states)
-      checkpoints.save(gathered, fit.curves)
-      print(f"Interrupted at step {gathered.step.max()} and saved; the same command goes on.")
-      sys.exit(interruption.exit_status)
-    ((record, predictions),) = outcomes
     if predictions is not None:
       runs.save_predictions(runs.prediction_path(workdir, head, seed), predictions)
     results.append(workdir / "results.jsonl", record)

@@ -2,7 +2,7 @@
 
 from softmax_research.training.checkpoints import Checkpoints
 from softmax_research.training.layout import Layout, make_layout
-from softmax_research.training.loop import Fit, Progress, check_batch_size, fit, predict
+from softmax_research.training.loop import Curves, Fit, Progress, check_batch_size, fit, predict
 from softmax_research.training.metrics import evaluate
 from softmax_research.training.optimizers import OPTIMIZERS, SCHEDULES
 from softmax_research.training.optimizers import make as make_optimizer
@@ -16,6 +16,7 @@ __all__ = [
   "OPTIMIZERS",
   "SCHEDULES",
   "Checkpoints",
+  "Curves",
   "Divergence",
   "Fit",
   "Layout",

@@ -71,8 +71,10 @@ def by_jit(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
     return jax.tree.map(np.asarray, to_all(seeds.plain(states)))
 
   def scatter(states):
-    specs = jax.tree.map(lambda sharding: sharding.spec, shardings)
-    return seeds.typed(jax.tree.map(place, states, specs))
+    def put(leaf, sharding):
+      return place(seeds.fill(leaf, layout), sharding.spec)
+
+    return seeds.typed(jax.tree.map(put, states, shardings))
 
   return seeds.ParallelPrograms(
     layout,

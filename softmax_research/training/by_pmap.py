@@ -21,11 +21,11 @@ def by_pmap(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
   def for_seeds(function, mapped):
     return seeds.for_local_seeds(function, mapped, layout.seeds_by)
 
-  def split(seeds):
-    seeds = jnp.asarray(seeds)
+  def split(array):
+    array = jnp.asarray(seeds.fill(array, layout))
     if copies > 1:
-      return jnp.broadcast_to(seeds, (copies, *seeds.shape))
-    return seeds.reshape(len(devices), -1, *seeds.shape[1:])
+      return jnp.broadcast_to(array, (copies, *array.shape))
+    return array.reshape(len(devices), -1, *array.shape[1:])
 
   def merge(array):
     array = np.asarray(array)
@@ -50,7 +50,7 @@ def by_pmap(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
   return seeds.ParallelPrograms(
     layout,
     place=lambda array: put(np.asarray(array), np.arange(len(devices))),
-    init=lambda numbers: init(split(seeds.fill(numbers, layout))),
+    init=lambda numbers: init(split(numbers)),
     run_steps=run_steps,
     shuffle=lambda states, epoch, *sizes: shuffle_by(sizes)(states, epoch),
     predict=lambda states, images: merge(predict(states, images)),

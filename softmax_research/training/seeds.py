@@ -1,7 +1,7 @@
 """Seeds: the programs that train many of them at once, and what all strategies share."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ class ParallelPrograms(NamedTuple):
     report: `states -> Report`.
     gather: `states -> states` as NumPy arrays, the random keys as their data; of the same shapes
       whatever the number of devices along the data axis.
-    scatter: what `gather` returned `-> states`.
+    scatter: what `gather` returned, or the part of it that holds the seeds alone, `-> states`.
   """
 
   layout: Layout
@@ -58,9 +58,11 @@ def for_local_seeds(function: Callable, mapped: int, seeds_by: str) -> Callable:
   return for_all
 
 
-def fill(seeds: Sequence[int], layout: Layout) -> np.ndarray:
-  """Repeat the last seed until the seeds fill their devices."""
-  return np.pad(np.asarray(seeds), (0, -len(seeds) % layout.mesh.shape[SEED]), mode="edge")
+def fill(seeds: Any, layout: Layout) -> np.ndarray:
+  """Repeat the last of the leading axis until the seeds fill their devices."""
+  seeds = np.asarray(seeds)
+  missing = -len(seeds) % layout.mesh.shape[SEED]
+  return np.concatenate([seeds, np.repeat(seeds[-1:], missing, axis=0)]) if missing else seeds
 
 
 def order_second(run_steps: Callable) -> Callable:
