@@ -40,6 +40,7 @@ def by_jit(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
         check_vma=False,
       )(*arguments)
 
+    program.__name__ = local.__name__
     return program
 
   init = jax.jit(for_seeds(programs.init, 1), out_shardings=shardings)

@@ -55,6 +55,7 @@ def for_local_seeds(function: Callable, mapped: int, seeds_by: str) -> Callable:
       return jax.tree.map(lambda x: x[None], for_one(jax.tree.map(lambda x: x[0], each)))
     return jax.vmap(for_one)(each) if seeds_by == "vmap" else jax.lax.map(for_one, each)
 
+  for_all.__name__ = function.__name__  # Profiles and kept programs show it.
   return for_all
 
 
@@ -68,10 +69,10 @@ def fill(seeds: Any, layout: Layout) -> np.ndarray:
 def order_second(run_steps: Callable) -> Callable:
   """Bring the arguments of which every seed has its own to the front."""
 
-  def reordered(state, order, images, labels, start, stop):
+  def run_steps_of_order(state, order, images, labels, start, stop):
     return run_steps(state, images, labels, order, start, stop)
 
-  return reordered
+  return run_steps_of_order
 
 
 def reported(states: TrainState) -> Report:
