@@ -30,7 +30,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     process.kill()
   assert not (killed / "results.jsonl").exists(), "the run ended before it was killed"
   done = run_script("train", f"--workdir={killed}", *_ARGUMENTS)
-  assert "Resuming at step" in done.stdout
+  assert "resuming at step" in done.stdout
   (whole, probs), (resumed, resumed_probs) = _outcome(tmp_path / "whole"), _outcome(killed)
   np.testing.assert_array_equal(probs, resumed_probs)
   assert whole["metrics"] == resumed["metrics"]
