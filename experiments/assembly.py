@@ -115,9 +115,12 @@ def make_head(specification: str, *, num_classes: int, class_counts: np.ndarray)
   return heads.make(name, num_classes, **options)
 
 
-def make_backbone(config: ConfigDict) -> nn.Backbone:
-  """Build the backbone that the configuration names."""
-  return nn.make(**config.backbone.to_dict())
+def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Backbone:
+  """Build the backbone that the configuration names, averaging over the mapped axis if any."""
+  options = config.backbone.to_dict()
+  if axis_name is not None and "axis_name" in nn.network_options(options["name"]):
+    options["axis_name"] = axis_name
+  return nn.make(**options)
 
 
 def make_optimizer(config: ConfigDict, *, num_steps: int):
@@ -125,8 +128,19 @@ def make_optimizer(config: ConfigDict, *, num_steps: int):
   return training.make_optimizer(**config.optimizer.to_dict(), num_steps=num_steps)
 
 
-def make_programs(config: ConfigDict, splits: Splits, specification: str) -> training.Programs:
-  """Compose data, backbone, head and optimiser into jitted programs.
+def make_programs(
+  config: ConfigDict, splits: Splits, specification: str, *, axis_name: str | None = None
+) -> training.Programs:
+  """Compose data, backbone, head and optimiser into the jitted programs of one seed.
+
+  Args:
+    config: a checked configuration.
+    splits: the data.
+    specification: the head's.
+    axis_name: see `training.make_programs`.
+
+  Returns:
+    The programs.
 
   Raises:
     ValueError: an option does not fit the shape of the data.
@@ -134,13 +148,28 @@ def make_programs(config: ConfigDict, splits: Splits, specification: str) -> tra
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
   class_counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
   programs = training.make_programs(
-    make_backbone(config),
+    make_backbone(config, axis_name=axis_name),
     make_head(specification, num_classes=splits.num_classes, class_counts=class_counts),
     make_optimizer(config, num_steps=num_batches * config.num_epochs),
     input_shape=splits.train.images.shape[1:],
     preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
     augment=data.augment.make(config.augment),
+    axis_name=axis_name,
   )
   # Networks check their options against the shape of the inputs when they are made.
   jax.eval_shape(programs.init, 0)
   return programs
+
+
+def make_parallel_programs(
+  config: ConfigDict, splits: Splits, specification: str, layout: training.Layout
+) -> training.ParallelPrograms:
+  """Compose the programs that train many seeds on the devices of a layout.
+
+  Raises:
+    ValueError: an option does not fit the shape of the data, or the layout the batches or the
+      head.
+  """
+  layout.check_batch_size(config.batch_size)
+  programs = make_programs(config, splits, specification, axis_name=layout.axis_name)
+  return training.parallelise(programs, layout)

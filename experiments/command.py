@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from experiments import compiled
 from softmax_research import data
 
 _DEFAULT = "configs/digits.py"
+_KEEP_COMPILED = flags.DEFINE_bool(
+  "keep_compiled", True, "Keep compiled programs on disk for the next run."
+)
 _OVERRIDE = re.compile(r"^--?config\.([\w.]+)(=|$)")
 
 
@@ -59,8 +63,14 @@ def run(main: Callable[..., None], *, positional: Sequence[str] = ()) -> None:
     main: the script's body; it takes the positional arguments, as strings.
     positional: their names, for messages.
   """
+
+  def start(argv: list[str]) -> None:
+    if _KEEP_COMPILED.value:
+      compiled.keep_programs()
+    main(*argv[1:])
+
   app.run(
-    lambda argv: main(*argv[1:]),
+    start,
     flags_parser=functools.partial(_parse_flags, positional=positional),
   )
 

@@ -3,57 +3,84 @@
     python -m experiments.compare --config=configs/digits.py --workdir=runs/digits \\
         --config.heads=softmax,taylor:order=4,sm:margin=0.6 --config.seeds=5
 
+All seeds of a head train at once, over the devices that there are; see docs/devices.rst.
 Every finished (head, seed) is appended at once to results.jsonl in the working directory. The
-same command run again makes only what is missing; more heads or seeds may be asked for.
+same command run again makes only what is missing; more heads or seeds may be asked for. Seeds
+under way are saved at the end of an epoch, at most every ten seconds, and on SIGTERM and SIGINT
+(Ctrl-C); the same command goes on from there.
 """
 
+import pathlib
 import shlex
+import shutil
 import sys
 
-from experiments import assembly, command, runs
+from experiments import assembly, command, devices, resumable, runs
+from experiments.interruption import interruptible
 from softmax_research import heads, reporting, training
 from softmax_research.training import results
 
 _CONFIG = command.define_config()
+_DEVICES = devices.define_devices()
 _WORKDIR = command.define_workdir()
+_SECONDS_BETWEEN_SAVES = 10.0
 
 
 def main() -> None:
   """Run the comparison."""
-  config = _CONFIG.value
+  config, options = _CONFIG.value, _DEVICES.value
   with command.errors_explained():
+    devices.prepare(options, config.seeds)
     assembly.check_config(config)
     workdir = command.prepare_workdir(_WORKDIR.value)
     results.check_config(workdir, runs.to_json(config), may_change=("heads", "seeds"))
     records = results.read(workdir / "results.jsonl")
     splits = assembly.load_splits(config)
-    specifications = heads.split(config.heads)
-    programs = {head: assembly.make_programs(config, splits, head) for head in specifications}
-  finished = {
-    (record["head"], record["seed"]): record for record in records if record["kind"] == "run"
-  }
-  with training.display() as show:
-    for position, head in enumerate(specifications):
-      missing = [seed for seed in range(config.seeds) if (head, seed) not in finished]
-      if not missing:
-        continue
-      for seed in missing:
-        done = position * config.seeds + seed
-        show.start(f"{head}, seed {seed}", done, len(specifications) * config.seeds)
-        record, predictions = runs.train(
-          config, splits, programs[head], head, seed, on_progress=show.update
-        )
+    finished = {(r["head"], r["seed"]): r for r in records if r["kind"] == "run"}
+    wanted = [(head, seed) for head in heads.split(config.heads) for seed in range(config.seeds)]
+    missing = [run for run in wanted if run not in finished]
+    todo = []
+    for head in heads.split(config.heads):
+      for seeds in devices.group(options, [seed for name, seed in missing if name == head]):
+        layout = devices.lay_out(options, config.backbone.name, len(seeds))
+        programs = assembly.make_parallel_programs(config, splits, head, layout)
+        todo.append((head, seeds, programs))
+  with training.display() as show, interruptible() as interruption:
+    while todo:
+      head, seeds, programs = todo.pop(0)  # What is finished can be freed.
+      show.start(runs.name(head, seeds), len(finished), len(wanted))
+      checkpoints = checkpoint_path(workdir, head, seeds)
+      outcomes = resumable.train(
+        config,
+        splits,
+        programs,
+        head,
+        seeds,
+        directory=checkpoints,
+        interruption=interruption,
+        on_progress=show.update,
+        seconds_between_saves=_SECONDS_BETWEEN_SAVES,
+      )
+      for record, predictions in outcomes:
+        seed = record["seed"]
         if predictions is not None:
           runs.save_predictions(runs.prediction_path(workdir, head, seed), predictions)
         results.append(workdir / "results.jsonl", record)
         finished[head, seed] = record
-        show.finish(runs.summarise(record))
-  for head in specifications:
+        show.finish(runs.name(head, [seed]), runs.summarise(record))
+      shutil.rmtree(checkpoints)
+  shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
+  for head in heads.split(config.heads):
     append_ensemble(workdir, head, records, finished, splits, config.seeds)
   pages = reporting.write_report(
     workdir / "results.jsonl", workdir, command=shlex.join(["python", *_public_arguments()])
   )
   print(f"Report: {pages.html}")
+
+
+def checkpoint_path(workdir: pathlib.Path, head: str, seeds: list[int]) -> pathlib.Path:
+  """Name the directory of the checkpoints of seeds that train together."""
+  return workdir / "checkpoints" / f"{runs.file_name(head)}-seeds{'-'.join(map(str, seeds))}"
 
 
 def append_ensemble(workdir, head, records, finished, splits, num_seeds) -> None:

@@ -1,4 +1,4 @@
-"""Runs: train one head with one seed and turn the outcome into a record and saved predictions."""
+"""Runs: train one head with many seeds and turn the outcomes into records and predictions."""
 
 import base64
 import datetime
@@ -6,6 +6,7 @@ import io
 import pathlib
 import re
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -29,8 +30,12 @@ class Predictions(NamedTuple):
 
 def prediction_path(workdir: pathlib.Path, head: str, seed: int) -> pathlib.Path:
   """Name the file of a run's predictions."""
-  name = re.sub(r"[^A-Za-z0-9=._-]+", "_", head)
-  return workdir / "predictions" / f"{name}-seed{seed}.npz"
+  return workdir / "predictions" / f"{file_name(head)}-seed{seed}.npz"
+
+
+def file_name(head: str) -> str:
+  """Turn a head's specification into what file names may hold."""
+  return re.sub(r"[^A-Za-z0-9=._-]+", "_", head)
 
 
 def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
@@ -48,12 +53,13 @@ def load_predictions(path: pathlib.Path) -> Predictions:
     return Predictions(file["validation"], file["test"])
 
 
-def predict(programs: training.Programs, state, splits: assembly.Splits) -> Predictions:
-  """Predict the validation and the test split."""
-  return Predictions(
-    training.predict(programs, state, splits.validation.images),
-    training.predict(programs, state, splits.test.images),
-  )
+def predict(
+  programs: training.ParallelPrograms, states: training.TrainState, splits: assembly.Splits
+) -> list[Predictions]:
+  """Predict the validation and the test split, for each seed."""
+  validation = training.predict(programs, states, splits.validation.images)
+  test = training.predict(programs, states, splits.test.images)
+  return [Predictions(*both) for both in zip(validation, test, strict=True)]
 
 
 def evaluate(predictions: Predictions, splits: assembly.Splits) -> dict[str, Any]:
@@ -69,26 +75,25 @@ def run_record(
   splits: assembly.Splits,
   head: str,
   seed: int,
-  fit: training.Fit,
+  *,
+  curves: dict[str, list[float]],
+  diverged: training.Divergence | None,
   predictions: Predictions | None,
-  wall_seconds: float,
+  **circumstances: Any,
 ) -> dict[str, Any]:
   """Make the record of a finished or diverged run."""
-  diverged = fit.diverged
   record = {
     "kind": "run",
     "head": head,
     "seed": seed,
     "status": "diverged" if diverged else "finished",
     "metrics": None if predictions is None else evaluate(predictions, splits),
-    "curves": fit.curves,
+    "curves": curves,
     "config": to_json(config),
     "dataset": splits.describe(),
-    "num_parameters": sum(param.size for param in jax.tree.leaves(fit.state.params)),
-    "images_per_second": fit.images_per_second,
-    "wall_seconds": wall_seconds,
   }
-  return record | ({"diverged": diverged._asdict()} if diverged else {}) | provenance()
+  diverged = {"diverged": diverged._asdict()} if diverged else {}
+  return record | circumstances | diverged | provenance()
 
 
 def ensemble_record(
@@ -128,37 +133,69 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 def train(
   config: ConfigDict,
   splits: assembly.Splits,
-  programs: training.Programs,
+  programs: training.ParallelPrograms,
   head: str,
-  seed: int,
+  seeds: Sequence[int],
   **hooks: Any,
-) -> tuple[dict[str, Any], Predictions | None]:
-  """Train, predict and make the record of one run.
+) -> tuple[training.Fit, list[tuple[dict[str, Any], Predictions | None]]]:
+  """Train, predict and make the records of the runs of many seeds.
 
   Args:
     config: a checked configuration.
     splits: the data.
     programs: the programs of the head.
-    head: the head's specification, for the record.
-    seed: the run's seed.
-    **hooks: `on_progress`, `on_epoch` and `resume` of `training.fit`.
+    head: the head's specification, for the records.
+    seeds: the runs' seeds.
+    **hooks: `on_progress`, `on_epoch`, `should_stop` and `resume` of `training.fit`.
 
   Returns:
-    The record, and the predictions unless the run diverged.
+    The fit; and for each seed a record and its predictions, which are None where it diverged.
+    The list is empty if training was interrupted.
   """
   began = time.perf_counter()
+  _, curves = hooks.get("resume") or (None, [])
+  seconds_before = max((sum(of["seconds"]) for of in curves), default=0.0)
   fit = training.fit(
     programs,
     splits.train,
     splits.validation,
-    seed=seed,
+    seeds=seeds,
     num_epochs=config.num_epochs,
     batch_size=config.batch_size,
     **hooks,
   )
-  predictions = None if fit.diverged else predict(programs, fit.state, splits)
-  seconds = time.perf_counter() - began
-  return run_record(config, splits, head, seed, fit, predictions, seconds), predictions
+  if fit.interrupted:
+    return fit, []
+  predictions = predict(programs, fit.states, splits)
+  num_parameters = sum(p.size for p in jax.tree.leaves(fit.states.params))
+  circumstances = {
+    "num_parameters": num_parameters // fit.states.step.size,
+    "images_per_second": fit.images_per_second,
+    # Seeds that trained together share the time.
+    "wall_seconds": (time.perf_counter() - began + seconds_before) / len(seeds),
+    "devices": programs.layout.describe() | {"seeds_together": list(seeds)},
+  }
+  outcomes = []
+  for i, seed in enumerate(seeds):
+    diverged = fit.diverged[i]
+    predicted = None if diverged else predictions[i]
+    record = run_record(
+      config,
+      splits,
+      head,
+      seed,
+      curves=fit.curves[i],
+      diverged=diverged,
+      predictions=predicted,
+      **circumstances,
+    )
+    outcomes.append((record, predicted))
+  return fit, outcomes
+
+
+def name(head: str, seeds: Sequence[int]) -> str:
+  """Name runs for a person, as `softmax, seeds 0, 1, 2`."""
+  return f"{head}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def summarise(record: dict[str, Any]) -> str:

@@ -1,19 +1,26 @@
 """Training: jitted programs, the loop, evaluation, checkpoints and results on disk."""
 
 from softmax_research.training.checkpoints import Checkpoints
-from softmax_research.training.loop import Divergence, Fit, Progress, check_batch_size, fit, predict
+from softmax_research.training.layout import Layout, make_layout
+from softmax_research.training.loop import Curves, Fit, Progress, check_batch_size, fit, predict
 from softmax_research.training.metrics import evaluate
 from softmax_research.training.optimizers import OPTIMIZERS, SCHEDULES
 from softmax_research.training.optimizers import make as make_optimizer
+from softmax_research.training.parallel import parallelise
 from softmax_research.training.progress import display
+from softmax_research.training.report import Divergence
+from softmax_research.training.seeds import ParallelPrograms
 from softmax_research.training.step import Programs, TrainState, make_programs
 
 __all__ = [
   "OPTIMIZERS",
   "SCHEDULES",
   "Checkpoints",
+  "Curves",
   "Divergence",
   "Fit",
+  "Layout",
+  "ParallelPrograms",
   "Programs",
   "Progress",
   "TrainState",
@@ -21,7 +28,9 @@ __all__ = [
   "display",
   "evaluate",
   "fit",
+  "make_layout",
   "make_optimizer",
   "make_programs",
+  "parallelise",
   "predict",
 ]

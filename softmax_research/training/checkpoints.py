@@ -3,21 +3,18 @@
 import os
 import pathlib
 import warnings
-from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
+from softmax_research.training.loop import Curves
 from softmax_research.training.step import TrainState
-
-Curves = dict[str, list[float]]
 
 
 class Checkpoints:
   """Save and restore training states with their learning curves.
 
-  A checkpoint holds the parameters, the optimiser's and the backbone's state, the random key and
-  the step; the position in the data follows from the number of epochs in the curves.
+  A checkpoint holds the parameters, the optimiser's and the backbone's state, the random keys and
+  the steps; the position in the data follows from the steps.
 
   Args:
     directory: made if missing.
@@ -25,7 +22,7 @@ class Checkpoints:
 
   Example:
     >>> import tempfile
-    >>> Checkpoints(tempfile.mkdtemp()).epochs()
+    >>> Checkpoints(tempfile.mkdtemp()).steps()
     []
   """
 
@@ -36,51 +33,44 @@ class Checkpoints:
     )
     self._manager = ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
 
-  def epochs(self) -> list[int]:
-    """List the epochs after which a checkpoint stands, oldest first."""
+  def steps(self) -> list[int]:
+    """List the steps after which a checkpoint stands, oldest first."""
     return sorted(self._manager.all_steps())
 
-  def save(self, state: TrainState, curves: Curves) -> None:
-    """Save the state after the epochs that the curves show."""
+  def save(self, states: TrainState, curves: list[Curves]) -> None:
+    """Save states of NumPy arrays, as `ParallelPrograms.gather` returns them, and their curves."""
+    step = int(states.step.max())
+    if step in self.steps():
+      return
     args = ocp.args.Composite(
-      state=ocp.args.StandardSave(_plain(state)), curves=ocp.args.JsonSave(curves)
+      states=ocp.args.StandardSave(states._asdict()), curves=ocp.args.JsonSave({"seeds": curves})
     )
-    self._manager.save(len(curves["epoch"]), args=args)
+    self._manager.save(step, args=args)
 
-  def restore(self, like: TrainState) -> tuple[TrainState, Curves] | None:
+  def restore(self, like: TrainState) -> tuple[TrainState, list[Curves]] | None:
     """Restore the newest checkpoint that is whole.
 
     A damaged one is reported in a warning, and the one before it is tried.
 
     Args:
-      like: a state of the same model and optimiser.
+      like: gathered states of the same model, optimiser and number of seeds.
 
     Returns:
-      The state and its curves; None where there is no usable checkpoint.
+      The gathered states and their curves; None where there is no usable checkpoint.
     """
-    for epoch in reversed(self.epochs()):
+    for step in reversed(self.steps()):
       args = ocp.args.Composite(
-        state=ocp.args.StandardRestore(_plain(like)), curves=ocp.args.JsonRestore()
+        states=ocp.args.StandardRestore(like._asdict()), curves=ocp.args.JsonRestore()
       )
       try:
-        restored = self._manager.restore(epoch, args=args)
+        restored = self._manager.restore(step, args=args)
       except Exception as error:  # Orbax and its storage raise many types for damaged files.
         warnings.warn(
-          f"The checkpoint after epoch {epoch} cannot be read ({type(error).__name__}: {error}); "
+          f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {error}); "
           "the one before it is used.",
           stacklevel=2,
         )
-        self._manager.delete(epoch)
+        self._manager.delete(step)
         continue
-      return _typed(restored.state), restored.curves
+      return TrainState(**restored.states), restored.curves["seeds"]
     return None
-
-
-def _plain(state: TrainState) -> dict[str, Any]:
-  """Turn a state into a dictionary of plain arrays: storage knows no typed keys."""
-  return state._replace(key=jax.random.key_data(state.key))._asdict()
-
-
-def _typed(stored: dict[str, Any]) -> TrainState:
-  state = TrainState(**stored)
-  return state._replace(key=jax.random.wrap_key_data(state.key))

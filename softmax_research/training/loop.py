@@ -1,21 +1,24 @@
 """The training loop: epochs of jitted steps, evaluation after each, divergence noticed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from softmax_research.training import metrics
-from softmax_research.training.step import Programs, TrainState
+from softmax_research.training.report import Divergence, Report
+from softmax_research.training.seeds import ParallelPrograms
+from softmax_research.training.step import TrainState
 
 # Long enough to hide the cost of a call, short enough for live progress.
 _SECONDS_PER_CALL = 1.0
 
+Curves = dict[str, list[float]]
+
 
 class Progress(NamedTuple):
-  """Hold what a display shows of a run under way."""
+  """Hold what a display shows of a run under way: means over the seeds that are well."""
 
   epoch: int
   num_epochs: int
@@ -26,28 +29,24 @@ class Progress(NamedTuple):
   images_per_second: float
 
 
-class Divergence(NamedTuple):
-  """Hold where a run met a loss that is not finite."""
-
-  step: int
-  last_finite_loss: float | None
-
-
 class Fit(NamedTuple):
-  """Hold the outcome of a run.
+  """Hold the outcome of training.
 
   Attributes:
-    state: the final training state.
-    curves: lists with one number an epoch: `epoch`, `train_loss`, `validation_nll`,
-      `validation_accuracy`, `seconds`.
-    diverged: None, or where the loss ceased to be finite.
-    images_per_second: training throughput without the first call, which compiles.
+    states: the final states, with a leading axis of seeds.
+    curves: for each seed lists with one number an epoch: `epoch`, `train_loss`,
+      `validation_nll`, `validation_accuracy`, `seconds`.
+    diverged: for each seed None, or where the loss ceased to be finite.
+    images_per_second: training throughput of all seeds together, without the first call, which
+      compiles.
+    interrupted: training was asked to stop before its end.
   """
 
-  state: TrainState
-  curves: dict[str, list[float]]
-  diverged: Divergence | None
+  states: TrainState
+  curves: list[Curves]
+  diverged: list[Divergence | None]
   images_per_second: float
+  interrupted: bool
 
 
 def check_batch_size(batch_size: int, num_examples: int) -> int:
@@ -72,19 +71,21 @@ def check_batch_size(batch_size: int, num_examples: int) -> int:
   return num_examples // batch_size
 
 
-def predict(programs: Programs, state: TrainState, images: np.ndarray, *, batch_size: int = 500):
-  """Compute the log-probabilities of many images, batch by batch.
+def predict(
+  programs: ParallelPrograms, states: TrainState, images: np.ndarray, *, batch_size: int = 512
+):
+  """Compute the log-probabilities of many images for every seed, batch by batch.
 
   The last batch is padded, so that one compiled program serves them all.
 
   Args:
-    programs: see `make_programs`.
-    state: a training state.
+    programs: see `parallelise`.
+    states: training states.
     images: raw images `[N, ...]`.
     batch_size: number of images at a time.
 
   Returns:
-    A float32 array `[N, K]`.
+    A float32 array `[S, N, K]`.
   """
   batch_size = min(batch_size, len(images))
   outputs = []
@@ -92,83 +93,104 @@ def predict(programs: Programs, state: TrainState, images: np.ndarray, *, batch_
     batch = np.asarray(images[start : start + batch_size])
     missing = batch_size - len(batch)
     padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-    outputs.append(np.asarray(programs.predict(state, padded), np.float32)[: len(batch)])
-  return np.concatenate(outputs)
+    outputs.append(np.asarray(programs.predict(states, padded), np.float32)[:, : len(batch)])
+  return np.concatenate(outputs, axis=1)
 
 
 def fit(
-  programs: Programs,
+  programs: ParallelPrograms,
   train: Any,
   validation: Any,
   *,
-  seed: int,
+  seeds: Sequence[int],
   num_epochs: int,
   batch_size: int,
   on_progress: Callable[[Progress], None] = lambda progress: None,
-  on_epoch: Callable[[TrainState, dict[str, list[float]]], None] = lambda state, curves: None,
-  resume: tuple[TrainState, dict[str, list[float]]] | None = None,
+  on_epoch: Callable[[TrainState, list[Curves]], None] = lambda states, curves: None,
+  should_stop: Callable[[], bool] = lambda: False,
+  resume: tuple[TrainState, list[Curves]] | None = None,
 ) -> Fit:
-  """Train one model with one seed.
+  """Train one model with many seeds at once.
+
+  The position in the data follows from the number of steps made, so training can be cut and
+  resumed between any two calls of a program, in the middle of an epoch too, without changing a
+  bit of its outcome.
 
   Args:
-    programs: see `make_programs`.
-    train: a split with `images` and `labels`, held on the device for the whole run.
+    programs: see `parallelise`.
+    train: a split with `images` and `labels`, held on the devices for the whole run.
     validation: a split, evaluated after each epoch.
-    seed: seeds the parameters, the order of the examples, augmentation and dropout.
+    seeds: each seeds the parameters, the order of the examples, augmentation and dropout.
     num_epochs: passes over the training split.
-    batch_size: examples in a step.
+    batch_size: examples in a step of one seed.
     on_progress: called about once a second.
-    on_epoch: called with the state and the curves so far after each epoch, to save them.
-    resume: a state and its curves as `on_epoch` was given them; training goes on after them.
+    on_epoch: called with the states and the curves so far after each epoch, to save them.
+    should_stop: asked about once a second; if it says yes, training ends there as interrupted.
+    resume: states and curves as `on_epoch` was given them or an interrupted fit returned them;
+      training goes on after them.
 
   Returns:
     The outcome.
 
   Raises:
-    ValueError: the batch size does not fit the data.
+    ValueError: the batch size does not fit the data or the devices.
   """
   num_batches = check_batch_size(batch_size, len(train.labels))
-  images, labels = jax.device_put((np.asarray(train.images), np.asarray(train.labels)))
-  if resume is None:
-    state = programs.init(seed)
-    curves = {k: [] for k in ("epoch", "train_loss", "validation_nll", "validation_accuracy")}
-    curves["seconds"] = []
-  else:
-    state, curves = resume
-  clock = _Clock(batch_size)
-  for epoch in range(len(curves["epoch"]), num_epochs):
-    began = time.perf_counter()
-    order = programs.shuffle(state, epoch, num_batches, batch_size, len(train.labels))
-    done = 0
-    while done < num_batches:
-      stop = min(done + clock.steps_per_call(), num_batches)
-      state = programs.run_steps(state, images, labels, order, done, stop)
-      state.step.block_until_ready()
-      clock.count(stop - done)
-      done = stop
+  programs.layout.check_batch_size(batch_size)
+  images, labels = programs.place(train.images), programs.place(train.labels)
+  states, curves = resume or (programs.init(seeds), [_empty_curves() for _ in seeds])
+  report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
+  clock, orders, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
+  began = time.perf_counter()
+  while (goes_on := report.goes_on(num_steps)) and not asked_to_stop:
+    epoch, start = divmod(report.position(), num_batches)
+    if orders is None or start == 0:
+      orders = programs.shuffle(states, epoch, num_batches, batch_size, len(train.labels))
+    stop = min(start + clock.steps_per_call(), num_batches)
+    states = programs.run_steps(states, orders, images, labels, start, stop)
+    report = _look(programs, states, len(seeds))
+    clock.count(stop - start)
+    well = np.flatnonzero(report.bad_step < 0)
+    if stop == num_batches and len(well):
+      log_probs = predict(programs, states, validation.images)
+      seconds, began = time.perf_counter() - began, time.perf_counter()
+      for i in well:
+        scores = metrics.evaluate(log_probs[i], validation.labels)
+        _append(curves[i], epoch + 1, report.loss_sum[i] / num_batches, scores, seconds)
+      on_epoch(states, curves)
+    if len(well):
+      accuracies = [curves[i]["validation_accuracy"][-1] for i in well if curves[i]["epoch"]]
       on_progress(
         Progress(
           epoch + 1,
           num_epochs,
-          epoch * num_batches + done,
-          num_epochs * num_batches,
-          float(state.loss_sum) / done,
-          curves["validation_accuracy"][-1] if epoch else None,
+          report.position(),
+          num_steps,
+          float(np.mean(report.loss_sum[well])) / stop,
+          float(np.mean(accuracies)) if accuracies else None,
           clock.images_per_second(),
         )
       )
-      if int(state.bad_step) >= 0:
-        last = float(state.last_finite_loss)
-        divergence = Divergence(int(state.bad_step), last if np.isfinite(last) else None)
-        return Fit(state, curves, divergence, clock.images_per_second())
-    scores = metrics.evaluate(predict(programs, state, validation.images), validation.labels)
-    curves["epoch"].append(epoch + 1)
-    curves["train_loss"].append(float(state.loss_sum) / num_batches)
-    curves["validation_nll"].append(scores["nll"])
-    curves["validation_accuracy"].append(scores["accuracy"])
-    curves["seconds"].append(time.perf_counter() - began)
-    on_epoch(state, curves)
-  return Fit(state, curves, None, clock.images_per_second())
+    asked_to_stop = should_stop()
+  return Fit(states, curves, report.divergences(), clock.images_per_second(), goes_on)
+
+
+def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Report:
+  """Return the report of the seeds alone, without the places that repeat the last one."""
+  return Report(*(numbers[:num_seeds] for numbers in programs.report(states)))
+
+
+def _empty_curves() -> Curves:
+  names = ("epoch", "train_loss", "validation_nll", "validation_accuracy", "seconds")
+  return {name: [] for name in names}
+
+
+def _append(curves: Curves, epoch: int, loss: float, scores: dict[str, Any], seconds: float):
+  curves["epoch"].append(epoch)
+  curves["train_loss"].append(float(loss))
+  curves["validation_nll"].append(scores["nll"])
+  curves["validation_accuracy"].append(scores["accuracy"])
+  curves["seconds"].append(seconds)
 
 
 class _Clock:

@@ -16,11 +16,11 @@ _SECONDS_PER_LINE = 10.0
 
 
 class Display(Protocol):
-  """What a run reports to: `start` once, `update` often, `finish` once."""
+  """What runs that train together report to: `start` once, `update` often, `finish` for each."""
 
   def start(self, name: str, runs_done: int, num_runs: int) -> None: ...
   def update(self, progress: Progress) -> None: ...
-  def finish(self, summary: str) -> None: ...
+  def finish(self, name: str, summary: str) -> None: ...
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def display() -> Iterator[Display]:
   Example:
     >>> with display() as show:
     ...   show.start("softmax, seed 0", 0, 1)
-    ...   show.finish("test accuracy 97.2%")
+    ...   show.finish("softmax, seed 0", "test accuracy 97.2%")
     [1/1] softmax, seed 0: test accuracy 97.2%
   """
   console = rich.console.Console()
@@ -67,7 +67,7 @@ class _Lines:
   """Print a line at a run's end, and now and then during a long one."""
 
   def start(self, name: str, runs_done: int, num_runs: int) -> None:
-    self._name = f"[{runs_done + 1}/{num_runs}] {name}"
+    self._name, self._done, self._num_runs = name, runs_done, num_runs
     self._began = self._printed = time.monotonic()
 
   def update(self, progress: Progress) -> None:
@@ -75,11 +75,13 @@ class _Lines:
     if now - self._printed >= _SECONDS_PER_LINE:
       self._printed = now
       left = (now - self._began) * (progress.num_steps / progress.step - 1)
-      print(f"{self._name}: {describe(progress)}, {left:.0f} s left in this run")
+      count = f"{self._done + 1}/{self._num_runs}"
+      print(f"[{count}] {self._name}: {describe(progress)}, {left:.0f} s left in this run")
       sys.stdout.flush()
 
-  def finish(self, summary: str) -> None:
-    print(f"{self._name}: {summary}")
+  def finish(self, name: str, summary: str) -> None:
+    self._done += 1
+    print(f"[{self._done}/{self._num_runs}] {name}: {summary}")
     sys.stdout.flush()
 
 
@@ -90,10 +92,8 @@ class _Bars:
     self._bars = bars
     self._runs = bars.add_task("runs", total=None, status="")
     self._steps = bars.add_task("", total=None, status="", visible=False)
-    self._name = ""
 
   def start(self, name: str, runs_done: int, num_runs: int) -> None:
-    self._name = name
     self._bars.update(self._runs, completed=runs_done, total=num_runs)
     self._bars.reset(self._steps, description=name, visible=True, status="compiling")
 
@@ -105,7 +105,7 @@ class _Bars:
       status=describe(progress),
     )
 
-  def finish(self, summary: str) -> None:
+  def finish(self, name: str, summary: str) -> None:
     self._bars.update(self._steps, visible=False)
     self._bars.advance(self._runs)
-    self._bars.console.print(f"[bold]{self._name}[/]: {summary}")
+    self._bars.console.print(f"[bold]{name}[/]: {summary}")

@@ -25,7 +25,7 @@ class TrainState(NamedTuple):
     key: the run's random key; each step folds its number into it.
     loss_sum: sum of the batch losses of the current epoch, float32.
     last_finite_loss: the newest batch loss that was finite; NaN before the first.
-    bad_step: the first step whose loss was not finite; -1 while there is none.
+    bad_step: the step whose loss was not finite and which was not made; -1 while there is none.
   """
 
   params: Any
@@ -39,13 +39,14 @@ class TrainState(NamedTuple):
 
 
 class Programs(NamedTuple):
-  """Hold the jitted programs of one model; they compile once for all seeds.
+  """Hold the jitted programs that train one model with one seed; see `parallelise` for many.
 
   Attributes:
     init: `seed -> TrainState`.
     run_steps: `(state, images, labels, order, start, stop) -> state`, which makes the updates
       `start` to `stop` of an epoch whose batches are the rows of `order`. The bounds are traced:
-      one program serves any number of steps, and cutting an epoch in pieces changes no bit.
+      one program serves any number of steps, and cutting an epoch in pieces changes no bit. At a
+      loss that is not finite the state freezes, but for the optimiser's moments.
     predict: `(state, images) -> log_probs`.
     shuffle: `(state, epoch, num_batches, batch_size, num_examples) -> order`.
   """
@@ -64,6 +65,7 @@ def make_programs(
   input_shape: tuple[int, ...],
   preprocess: Callable[[jax.Array], jax.Array],
   augment: Callable[[jax.Array, jax.Array], jax.Array],
+  axis_name: str | None = None,
 ) -> Programs:
   """Compose a backbone, a head and an optimiser into jitted programs.
 
@@ -75,6 +77,8 @@ def make_programs(
     input_shape: the shape of one image.
     preprocess: raw images to floats, inside the step.
     augment: `(key, raw images) -> raw images`, inside the step and in training alone.
+    axis_name: the mapped axis of `jax.pmap` whose devices each take their share of a batch;
+      random numbers are those of the whole batch, and losses and gradients are averaged.
 
   Returns:
     The programs.
@@ -104,7 +108,10 @@ def make_programs(
     augment_key, dropout_key, sample_key = jax.random.split(
       jax.random.fold_in(state.key, state.step), 3
     )
-    images = preprocess(augment(augment_key, images))
+    images = augment(augment_key, images)
+    if axis_name is not None:
+      images, labels = (_own_share(array, axis_name) for array in (images, labels))
+    images = preprocess(images)
 
     def mean_loss(params):
       features, model_state = backbone.apply(
@@ -114,16 +121,24 @@ def make_programs(
       return jnp.mean(losses), model_state
 
     (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    if axis_name is not None:
+      loss, grads = jax.lax.pmean((loss, grads), axis_name)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     finite = jnp.isfinite(loss)
+    well = finite & (state.bad_step < 0)
+
+    def unless_diverged(new, old):
+      return jax.tree.map(lambda n, o: jnp.where(well, n, o), new, old)
+
     return TrainState(
-      optax.apply_updates(state.params, updates),
-      model_state,
+      # A choice between the new and the old parameters and moments would take a tenth of the step.
+      jax.tree.map(lambda p, u: p + jnp.where(well, u, 0).astype(p.dtype), state.params, updates),
+      unless_diverged(model_state, state.model_state),
       opt_state,
-      step=state.step + 1,
+      step=state.step + well,
       key=state.key,
-      loss_sum=state.loss_sum + loss,
-      last_finite_loss=jnp.where(finite, loss, state.last_finite_loss),
+      loss_sum=state.loss_sum + jnp.where(well, loss, 0),
+      last_finite_loss=unless_diverged(loss, state.last_finite_loss),
       bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
     )
 
@@ -152,3 +167,9 @@ def make_programs(
     predict=jax.jit(predict),
     shuffle=jax.jit(shuffle, static_argnums=(2, 3, 4)),
   )
+
+
+def _own_share(batch: jax.Array, axis_name: str) -> jax.Array:
+  """Return this device's rows of a batch, the same number for every device."""
+  size = len(batch) // jax.lax.axis_size(axis_name)
+  return jax.lax.dynamic_slice_in_dim(batch, jax.lax.axis_index(axis_name) * size, size)

@@ -8,50 +8,59 @@ from softmax_research import training
 from tests.training.models import bright_rows, tiny_programs
 
 
-def _plain(state):
-  return state._replace(key=jax.random.key_data(state.key))
-
-
 @pytest.fixture(name="saved")
 def _saved(tmp_path):
-  """A directory with checkpoints after epochs 1 to 3, and the programs that made them."""
-  programs = tiny_programs()
+  """A directory with checkpoints after epochs 1 to 3, the programs that made them and the last."""
+  programs = training.parallelise(tiny_programs())
   checkpoints = training.Checkpoints(tmp_path / "checkpoints")
   fit = training.fit(
     programs,
     bright_rows(),
     bright_rows(40, seed=1),
-    seed=0,
+    seeds=[0, 1],
     num_epochs=3,
     batch_size=16,
-    on_epoch=checkpoints.save,
+    on_epoch=lambda states, curves: checkpoints.save(programs.gather(states), curves),
   )
   return tmp_path / "checkpoints", programs, fit
 
 
+def _like(programs):
+  return programs.gather(programs.init([8, 9]))
+
+
 def test_the_newest_checkpoint_holds_everything(saved):
   directory, programs, fit = saved
-  state, curves = training.Checkpoints(directory).restore(programs.init(9))
-  jax.tree.map(np.testing.assert_array_equal, _plain(state), _plain(fit.state))
+  states, curves = training.Checkpoints(directory).restore(_like(programs))
+  jax.tree.map(np.testing.assert_array_equal, states, programs.gather(fit.states))
   assert curves == fit.curves
 
 
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(saved):
   directory, programs, _ = saved
-  for path in (directory / "3" / "state").rglob("*"):
+  for path in (directory / "18" / "states").rglob("*"):
     if path.is_file():
       path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-  with pytest.warns(UserWarning, match="after epoch 3 cannot be read"):
-    state, curves = training.Checkpoints(directory).restore(programs.init(0))
-  assert int(state.step) == 12 and curves["epoch"] == [1, 2]
+  with pytest.warns(UserWarning, match="at step 18 cannot be read"):
+    states, curves = training.Checkpoints(directory).restore(_like(programs))
+  assert states.step.tolist() == [12, 12] and curves[0]["epoch"] == [1, 2]
 
 
 def test_only_the_newest_few_are_kept(saved):
-  directory, _, fit = saved
+  directory, programs, fit = saved
   checkpoints = training.Checkpoints(directory, max_to_keep=2)
-  checkpoints.save(fit.state, {"epoch": [1, 2, 3, 4]})
-  assert checkpoints.epochs() == [3, 4]
+  states = programs.gather(fit.states)
+  checkpoints.save(states._replace(step=states.step + 3), fit.curves)
+  assert checkpoints.steps() == [18, 21]
+
+
+def test_a_step_saved_before_is_not_saved_again(saved):
+  directory, programs, fit = saved
+  checkpoints = training.Checkpoints(directory)
+  checkpoints.save(programs.gather(fit.states), fit.curves)
+  assert checkpoints.steps() == [6, 12, 18]
 
 
 def test_an_empty_directory_restores_nothing(tmp_path):
-  assert training.Checkpoints(tmp_path / "new").restore(tiny_programs().init(0)) is None
+  like = _like(training.parallelise(tiny_programs()))
+  assert training.Checkpoints(tmp_path / "new").restore(like) is None

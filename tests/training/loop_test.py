@@ -8,28 +8,31 @@ from softmax_research import training
 from tests.training.models import bright_rows, tiny_programs
 
 
-@pytest.fixture(name="programs", scope="module")
-def _programs():
-  return tiny_programs()
+@pytest.fixture(name="programs", scope="module", params=["vmap", "map"])
+def _programs(request):
+  return training.parallelise(tiny_programs(), training.make_layout(seeds_by=request.param))
 
 
 def _fit(programs, train=None, **options):
-  arguments = {"seed": 0, "num_epochs": 4, "batch_size": 16} | options
+  arguments = {"seeds": [0, 1], "num_epochs": 4, "batch_size": 16} | options
   return training.fit(programs, train or bright_rows(), bright_rows(40, seed=1), **arguments)
 
 
-def _plain(state):
-  return state._replace(key=jax.random.key_data(state.key))
+def _save(programs, states, curves):
+  """What a script keeps on disk."""
+  return programs.gather(states), [{name: list(c) for name, c in of.items()} for of in curves]
 
 
 def test_curves_have_a_value_an_epoch_and_the_loss_falls(programs):
   fit = _fit(programs, num_epochs=12)
-  assert fit.curves["epoch"] == list(range(1, 13))
-  assert {len(curve) for curve in fit.curves.values()} == {12}
-  assert fit.curves["train_loss"][-1] < 0.5 * fit.curves["train_loss"][0]
-  assert fit.curves["validation_accuracy"][-1] > 0.9
-  assert int(fit.state.step) == 12 * 6
-  assert fit.diverged is None
+  for curves in fit.curves:
+    assert curves["epoch"] == list(range(1, 13))
+    assert {len(curve) for curve in curves.values()} == {12}
+    assert curves["train_loss"][-1] < 0.5 * curves["train_loss"][0]
+    assert curves["validation_accuracy"][-1] > 0.9
+  assert fit.states.step.tolist() == [12 * 6] * 2
+  assert fit.diverged == [None, None]
+  assert not fit.interrupted
 
 
 def test_progress_counts_every_step(programs):
@@ -40,40 +43,64 @@ def test_progress_counts_every_step(programs):
   assert {p.epoch for p in seen} == {1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_resumed_run_ends_with_the_same_bits(programs, stop_after):
+def test_a_run_cut_between_any_two_calls_ends_with_the_same_bits(programs, monkeypatch):
   whole = _fit(programs)
-  saved = {}
-
-  def on_epoch(state, curves):
-    copied = jax.tree.map(np.asarray, _plain(state))
-    key = jax.random.wrap_key_data(copied.key)
-    saved[len(curves["epoch"])] = (
-      copied._replace(key=key),
-      {name: list(curve) for name, curve in curves.items()},
-    )
-
-  _fit(programs, on_epoch=on_epoch)
-  resumed = _fit(programs, resume=saved[stop_after])
-  jax.tree.map(np.testing.assert_array_equal, _plain(whole.state), _plain(resumed.state))
-  assert whole.curves["validation_nll"] == resumed.curves["validation_nll"]
+  # Four steps a call: calls end within epochs of six steps and between them.
+  monkeypatch.setattr(training.loop._Clock, "steps_per_call", lambda clock: 4)
+  saved, positions, unfinished = None, [], True
+  while unfinished:
+    resume = saved and (programs.scatter(saved[0]), saved[1])
+    fit = _fit(programs, resume=resume, should_stop=lambda: True)
+    saved, unfinished = _save(programs, fit.states, fit.curves), fit.interrupted
+    positions.append(int(saved[0].step.max()))
+  assert positions == [4, 6, 10, 12, 16, 18, 22, 24]
+  jax.tree.map(np.testing.assert_array_equal, programs.gather(whole.states), saved[0])
+  for ours, undisturbed in zip(saved[1], whole.curves, strict=True):
+    assert ours | {"seconds": 0} == undisturbed | {"seconds": 0}
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(programs):
+def test_what_an_epoch_leaves_can_be_resumed(programs):
+  whole, saved = _fit(programs), []
+  _fit(programs, on_epoch=lambda *left: saved.append(_save(programs, *left)))
+  assert [states.step.tolist() for states, _ in saved] == [[6, 6], [12, 12], [18, 18], [24, 24]]
+  states, curves = saved[1]
+  resumed = _fit(programs, resume=(programs.scatter(states), curves))
+  jax.tree.map(
+    np.testing.assert_array_equal, programs.gather(whole.states), programs.gather(resumed.states)
+  )
+
+
+def test_a_seed_that_diverges_freezes_and_the_others_go_on(programs):
+  train = bright_rows()
+  whole = _fit(programs, train)
+  states = programs.gather(programs.init([0, 1]))
+  head = states.params["head"]
+  head["bias"] = head["bias"] + [[0], [np.inf]]  # The second seed's first loss is NaN.
+  curves = _fit(programs, train, num_epochs=0).curves
+  fit = _fit(programs, train, resume=(programs.scatter(states), curves))
+  assert fit.diverged == [None, training.Divergence(step=0, last_finite_loss=None)]
+  assert fit.states.step.tolist() == [24, 0]
+  assert fit.curves[1]["epoch"] == []
+  ours, undisturbed = (jax.tree.map(lambda x: x[0], x.states.params) for x in (fit, whole))
+  jax.tree.map(np.testing.assert_array_equal, ours, undisturbed)
+
+
+def test_losses_that_are_not_finite_stop_the_runs(programs):
   train = bright_rows()
   train.labels[:] = 9  # Out of range: every loss is NaN.
   fit = _fit(programs, train)
-  assert fit.diverged == training.Divergence(step=0, last_finite_loss=None)
-  assert fit.curves["epoch"] == []
+  assert fit.diverged == [training.Divergence(step=0, last_finite_loss=None)] * 2
+  assert not fit.interrupted and fit.curves[0]["epoch"] == []
+  assert all(np.all(np.isfinite(param)) for param in jax.tree.leaves(fit.states.params))
 
 
 def test_prediction_in_padded_batches_equals_prediction_at_once(programs):
-  state = programs.init(0)
+  states = programs.init([0, 1])
   images = bright_rows(50).images
-  at_once = np.asarray(programs.predict(state, images))
-  in_batches = training.predict(programs, state, images, batch_size=16)
+  at_once = programs.predict(states, images)
+  in_batches = training.predict(programs, states, images, batch_size=16)
   np.testing.assert_allclose(in_batches, at_once, atol=1e-6)
-  assert in_batches.shape == (50, 3)
+  assert in_batches.shape == (2, 50, 3)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 97, 2.5])

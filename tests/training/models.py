@@ -23,7 +23,9 @@ def bare_backbone():
   return nn.Backbone(init, apply)
 
 
-def tiny_programs(backbone=None, head=None, augment=lambda key, images: images, rate=1e-2):
+def tiny_programs(
+  backbone=None, head=None, augment=lambda key, images: images, rate=1e-2, axis_name=None
+):
   """The programs of a tiny model with three classes."""
   return training.make_programs(
     backbone or bare_backbone(),
@@ -32,6 +34,7 @@ def tiny_programs(backbone=None, head=None, augment=lambda key, images: images, 
     input_shape=SHAPE,
     preprocess=lambda images: images.astype(jnp.float32) / 255,
     augment=augment,
+    axis_name=axis_name,
   )
 
 

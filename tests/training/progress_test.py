@@ -13,7 +13,7 @@ _PROGRESS = Progress(2, 20, 120, 1200, 0.5, 0.91, 5000.0)
 def _show(display):
   display.start("softmax, seed 0", 0, 2)
   display.update(_PROGRESS)
-  display.finish("test accuracy 97.00%")
+  display.finish("softmax, seed 0", "test accuracy 97.00%")
 
 
 def test_plain_lines_are_few_and_say_how_a_run_ended(capsys):
@@ -38,6 +38,6 @@ def test_a_terminal_gets_bars(monkeypatch, capsys):
     display.start("softmax, seed 0", 0, 2)
     display.update(_PROGRESS)
     display._bars.refresh()  # Bars are drawn by a clock; here at once.
-    display.finish("test accuracy 97.00%")
+    display.finish("softmax, seed 0", "test accuracy 97.00%")
   shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)  # Without colours.
   assert "epoch 2/20" in shown and "test accuracy 97.00%" in shown

@@ -1,0 +1,97 @@
+"""Resumable: train a group of seeds with checkpoints, so that a run killed goes on where it was."""
+
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments import assembly, runs
+from experiments.interruption import Interruption
+from softmax_research import training
+
+Outcomes = list[tuple[dict[str, Any], runs.Predictions | None]]
+
+
+def train(
+  config: ConfigDict,
+  splits: assembly.Splits,
+  programs: training.ParallelPrograms,
+  head: str,
+  seeds: Sequence[int],
+  *,
+  directory: pathlib.Path,
+  interruption: Interruption,
+  on_progress: Callable[[training.Progress], None],
+  on_epoch: Callable[[list[training.Curves]], None] = lambda curves: None,
+  seconds_between_saves: float = 0.0,
+) -> Outcomes:
+  """Train, going on from the newest checkpoint if there is one.
+
+  On SIGTERM or SIGINT the state is saved and the process exits.
+
+  Args:
+    config: a checked configuration.
+    splits: the data.
+    programs: the programs of the head.
+    head: the head's specification.
+    seeds: the seeds that train together.
+    directory: the checkpoints', which belong to this head and these seeds.
+    interruption: of `interruptible`, in whose context this is called.
+    on_progress: see `training.fit`.
+    on_epoch: called with the curves after each epoch.
+    seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
+
+  Returns:
+    For each seed its record and predictions; see `runs.train`.
+
+  Raises:
+    SystemExit: interrupted; the status is that of a process that the signal ended.
+    OSError: the directory cannot be written.
+  """
+  checkpoints = training.Checkpoints(directory)
+  last_saved = time.monotonic()
+
+  def gather(states):
+    """Leave out the places that repeat the last seed: their number depends on the devices."""
+    return jax.tree.map(lambda leaf: leaf[: len(seeds)], programs.gather(states))
+
+  def save(states, curves):
+    nonlocal last_saved
+    gathered = gather(states)
+    checkpoints.save(gathered, curves)
+    last_saved = time.monotonic()
+    return int(gathered.step.max())
+
+  def after_epoch(states, curves):
+    if time.monotonic() - last_saved >= seconds_between_saves:
+      save(states, curves)
+    on_epoch(curves)
+
+  resume = None
+  if checkpoints.steps():
+    resume = checkpoints.restore(gather(programs.init(seeds)))
+  if resume is not None:
+    states, curves = resume
+    epochs = max(len(of["epoch"]) for of in curves)
+    print(f"{runs.name(head, seeds)}: resuming at step {states.step.max()}, after {epochs} epochs.")
+    resume = programs.scatter(states), curves
+  fit, outcomes = runs.train(
+    config,
+    splits,
+    programs,
+    head,
+    seeds,
+    on_progress=on_progress,
+    on_epoch=after_epoch,
+    should_stop=interruption,
+    resume=resume,
+  )
+  if fit.interrupted:
+    step = save(fit.states, fit.curves)
+    print(f"Interrupted at step {step} and saved; the same command goes on.")
+    sys.exit(interruption.exit_status)
+  return outcomes

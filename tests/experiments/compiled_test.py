@@ -1,0 +1,69 @@
+"""Compiled programs are kept where they should be, and nowhere else."""
+
+import pathlib
+
+import jax
+import pytest
+
+from experiments import compiled
+from tests.experiments.scripts import TINY, run_script
+
+_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
+
+@pytest.fixture
+def settings(monkeypatch):
+  """The settings before, restored after; no user's choice."""
+  monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+  before = {name: getattr(jax.config, name) for name in _SETTINGS}
+  yield before
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
+def test_they_lie_beside_the_datasets_apart_for_each_processor(settings, monkeypatch, tmp_path):
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(tmp_path))
+  directory = compiled.keep_programs()
+  assert directory == tmp_path / "compiled" / compiled.processor() and directory.is_dir()
+  assert jax.config.jax_compilation_cache_dir == str(directory)
+
+
+def test_the_users_directory_wins(settings, monkeypatch, tmp_path):
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(tmp_path))
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+  assert compiled.keep_programs() is None
+  assert jax.config.jax_compilation_cache_dir == settings["jax_compilation_cache_dir"]
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_made_is_a_warning(settings, monkeypatch, tmp_path, capsys):
+  (tmp_path / "file").touch()
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(tmp_path / "file"))
+  assert compiled.keep_programs() is None
+  message = capsys.readouterr().err
+  assert "warning: " in message and "SOFTMAX_RESEARCH_CACHE" in message
+  assert jax.config.jax_compilation_cache_dir == settings["jax_compilation_cache_dir"]
+
+
+def test_processors_of_other_features_have_another_name(monkeypatch):
+  names = set()
+  for text in (
+    "flags\t: sse avx\n",
+    "flags\t: avx sse\n",
+    "flags\t: avx avx512f\n",
+    "no such line",
+  ):
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda self, text=text: text)
+    names.add(compiled.processor())
+  assert len(names) == 3
+
+
+def test_a_script_keeps_its_programs_unless_told_not_to(tmp_path, monkeypatch):
+  monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+  cache = {"SOFTMAX_RESEARCH_CACHE": str(tmp_path / "cache")}
+  once = ("--config.num_epochs=1", *TINY[1:])
+  run_script("train", f"--workdir={tmp_path / 'a'}", *once, "--nokeep_compiled", env=cache)
+  assert not (tmp_path / "cache").exists()
+  run_script("train", f"--workdir={tmp_path / 'b'}", *once, env=cache)
+  kept = [file.name for file in (tmp_path / "cache/compiled" / compiled.processor()).iterdir()]
+  assert any("run_steps" in name for name in kept)
