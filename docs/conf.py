@@ -20,6 +20,7 @@ extensions = [
   "sphinx.ext.napoleon",
   "matplotlib.sphinxext.plot_directive",
   "api_pages",
+  "benchmark_tables",
   "mathml",
   "offline",
 ]

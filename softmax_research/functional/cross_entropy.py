@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arguments import check_at_least, check_fraction
-from softmax_research.functional.labels import check_labels, expectation, select_label
+from softmax_research.functional.labels import check_labels, compute_now, expectation, select_label
 from softmax_research.functional.negative_log_likelihood import mean_over_classes
 from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
 from softmax_research.functional.precision import widen
@@ -62,7 +62,8 @@ def cross_entropy(
   # The terms log_total and -shifted are never negative, so that nothing cancels.
   shifted = scores - top
   if jnp.issubdtype(labels.dtype, jnp.integer):
-    loss = log_total - select_label(shifted, labels, axis=axis)
+    label_score = compute_now(select_label(scores, labels, axis=axis))
+    loss = log_total - (label_score - jnp.squeeze(top, axis))
   else:
     labels = labels.astype(logits.dtype)
     loss = log_total * jnp.sum(labels, axis=axis) - expectation(labels, shifted, axis)

@@ -41,6 +41,20 @@ def relu_score(logits: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 
   check_epsilon(epsilon, typical=1e-2)
   logits, result_type = widen(logits)
   floor = jnp.maximum(epsilon, jnp.finfo(result_type).tiny).astype(logits.dtype)
+  return _log_floored(logits, floor).astype(result_type)
+
+
+@jax.custom_jvp
+def _log_floored(logits: jax.Array, floor: jax.Array) -> jax.Array:
   # Comparing this way round lets a NaN logit through instead of hiding it behind the floor.
   score = jnp.log(jnp.where(logits <= floor, floor, logits))
-  return jnp.where(logits == -jnp.inf, -jnp.inf, score).astype(result_type)
+  return jnp.where(logits == -jnp.inf, -jnp.inf, score)
+
+
+@_log_floored.defjvp
+def _log_floored_jvp(primals, tangents):
+  # Computed anew from the logits: to keep the floored logits for it would take an array more.
+  (logits, floor), (logits_dot, floor_dot) = primals, tangents
+  dead = logits <= floor
+  change = jnp.where(dead, floor_dot / floor, logits_dot / jnp.where(dead, 1, logits))
+  return _log_floored(logits, floor), jnp.where(logits == -jnp.inf, 0, change)

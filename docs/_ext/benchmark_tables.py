@@ -1,0 +1,71 @@
+"""Show a benchmark's recorded rows as a table: ``.. benchmark:: FILE``.
+
+The file is what ``python -m experiments.benchmark NAME --json`` printed.
+"""
+
+import json
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+
+_COLUMNS = ("case", "peer", "ours, ms", "peer, ms", "ratio")
+
+
+class Benchmark(Directive):
+  """The directive; its option ``peers`` keeps the rows of the peers listed, comma-separated."""
+
+  required_arguments = 1
+  option_spec = {"peers": directives.unchanged, "not_peers": directives.unchanged}  # noqa: RUF012
+
+  def run(self):
+    """Return the table, and below it where its numbers come from."""
+    environment = self.state.document.settings.env
+    path = Path(environment.srcdir, self.arguments[0]).resolve()
+    environment.note_dependency(str(path))
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    kept, left_out = (self._names(option) for option in ("peers", "not_peers"))
+    rows = [r for r in rows if (not kept or r["peer"] in kept) and r["peer"] not in left_out]
+    if not rows:
+      raise self.error(f"{path} has no rows of the peers {sorted(kept)}.")
+    return [_table([_COLUMNS, *map(_cells, rows)]), nodes.paragraph(text=_provenance(rows[0]))]
+
+  def _names(self, option):
+    return {name.strip() for name in self.options.get(option, "").split(",") if name.strip()}
+
+
+def _cells(row):
+  ours, peer = (
+    _with_range(row[f"{side}_ms"], row[f"{side}_ms_range"]) for side in ("ours", "peer")
+  )
+  return row["case"], row["peer"], ours, peer, f"{row['ours_ms'] / row['peer_ms']:.2f}"
+
+
+def _with_range(median, bounds):
+  return f"{median:.3g} ({bounds[0]:.3g} to {bounds[1]:.3g})"
+
+
+def _provenance(row):
+  versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+  return (
+    f"Medians, and in brackets the range, of {row['repeats']} repeats; the ratio is our time "
+    "divided by the peer's. Both took turns in one run, each in a process of its own. "
+    f"{row['device']}; {versions}."
+  )
+
+
+def _table(rows):
+  group = nodes.tgroup(cols=len(rows[0]))
+  group += [nodes.colspec(colwidth=1) for _ in rows[0]]
+  head, body = nodes.thead(), nodes.tbody()
+  for part, lines in ((head, rows[:1]), (body, rows[1:])):
+    for line in lines:
+      part += nodes.row("", *(nodes.entry("", nodes.paragraph(text=cell)) for cell in line))
+  group += [head, body]
+  return nodes.table("", group)
+
+
+def setup(app):
+  """Add the directive."""
+  app.add_directive("benchmark", Benchmark)
+  return {"parallel_read_safe": True, "parallel_write_safe": True}
