@@ -5,6 +5,7 @@ from softmax_research.nn.adapters import from_linen, from_nnx
 from softmax_research.nn.backbone import Backbone
 from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
+from softmax_research.nn.critics import JointCritic, SeparableCritic
 from softmax_research.nn.layer import KERNEL_INITIALISERS, Layer
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.pooling import max_pool
@@ -18,8 +19,10 @@ __all__ = [
   "NETWORKS",
   "Backbone",
   "Identity",
+  "JointCritic",
   "Layer",
   "PReLU",
+  "SeparableCritic",
   "conv",
   "from_linen",
   "from_nnx",

@@ -1,0 +1,60 @@
+"""Mutual information from classifiers and critics, exact truths, and activation maps."""
+
+from softmax_research.information.activation_maps import cam, info_cam, info_cam_plus, smooth
+from softmax_research.information.boxes import (
+  Box,
+  bounding_box,
+  check_box,
+  intersection_over_union,
+  scale_box,
+)
+from softmax_research.information.classifiers import (
+  check_prior_of_labels,
+  pc_softmax_information,
+  plug_in_information,
+  softmax_information,
+)
+from softmax_research.information.critics import (
+  donsker_varadhan,
+  info_nce,
+  interpolated,
+  jensen_shannon,
+  mine,
+  nwj,
+  smile,
+)
+from softmax_research.information.truths import (
+  correlated_gaussian_information,
+  discrete_information,
+  gaussian_correlation,
+  gaussian_mixture_information,
+  symmetric_channel,
+)
+
+__all__ = [
+  "Box",
+  "bounding_box",
+  "cam",
+  "check_box",
+  "check_prior_of_labels",
+  "correlated_gaussian_information",
+  "discrete_information",
+  "donsker_varadhan",
+  "gaussian_correlation",
+  "gaussian_mixture_information",
+  "info_cam",
+  "info_cam_plus",
+  "info_nce",
+  "interpolated",
+  "intersection_over_union",
+  "jensen_shannon",
+  "mine",
+  "nwj",
+  "pc_softmax_information",
+  "plug_in_information",
+  "scale_box",
+  "smile",
+  "smooth",
+  "softmax_information",
+  "symmetric_channel",
+]

@@ -1,0 +1,129 @@
+"""Critics: networks that score how well each x of a batch goes with each y."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from softmax_research.nn.activations import make_activation
+from softmax_research.nn.layer import kernel_initialiser
+from softmax_research.nn.mlp import MLP
+from softmax_research.nn.shapes import check_floating, check_sizes
+
+
+class SeparableCritic(nnx.Module):
+  r"""Score pairs by the inner product of two embeddings.
+
+  .. math:: f(x, y) = g(x)^\top h(y)
+
+  Both embeddings are MLPs with a linear last layer; a batch takes B passes through each.
+
+  Args:
+    x_size: the length of an x.
+    y_size: the length of a y.
+    widths: the hidden layers' sizes, of both embeddings.
+    embedding: the embeddings' length.
+    activation: see `MLP`.
+    kernel_init: see `MLP`.
+    rngs: keys for the parameters.
+
+  Raises:
+    ValueError: a name is unknown or a size below 1.
+
+  Example:
+    >>> critic = SeparableCritic(3, 2, widths=(8,), embedding=4, rngs=nnx.Rngs(0))
+    >>> critic(jnp.ones((5, 3)), jnp.ones((5, 2))).shape
+    (5, 5)
+
+  Reference:
+    Poole et al. 2019, "On Variational Bounds of Mutual Information" (arXiv 1905.06922), section 3.
+  """
+
+  def __init__(
+    self,
+    x_size: int,
+    y_size: int,
+    *,
+    widths: Sequence[int] = (256, 256),
+    embedding: int = 32,
+    activation: str = "relu",
+    kernel_init: str = "he_normal",
+    rngs: nnx.Rngs,
+  ):
+    (embedding,) = check_sizes("embedding", (embedding,))
+    initialiser = kernel_initialiser(kernel_init)
+
+    def embed(size):
+      hidden = MLP(
+        (size,), widths=widths, activation=activation, kernel_init=kernel_init, rngs=rngs
+      )
+      return hidden, nnx.Linear(widths[-1], embedding, kernel_init=initialiser, rngs=rngs)
+
+    self.x_hidden, self.x_linear = embed(x_size)
+    self.y_hidden, self.y_linear = embed(y_size)
+
+  def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the scores `[B, B]`, of the x of the row with the y of the column."""
+    g = self.x_linear(self.x_hidden(x, train=False))
+    h = self.y_linear(self.y_hidden(y, train=False))
+    return g @ h.T
+
+
+class JointCritic(nnx.Module):
+  r"""Score pairs by an MLP that sees both.
+
+  .. math:: f(x, y) = \mathrm{MLP}([x, y])
+
+  A batch has B^2 pairs; the first layer, being linear in x and in y, still takes 2 B products.
+
+  Args:
+    x_size: the length of an x.
+    y_size: the length of a y.
+    widths: the hidden layers' sizes.
+    activation: see `MLP`.
+    kernel_init: see `MLP`.
+    rngs: keys for the parameters.
+
+  Raises:
+    ValueError: a name is unknown or a size below 1.
+
+  Example:
+    >>> critic = JointCritic(3, 2, widths=(8, 4), rngs=nnx.Rngs(0))
+    >>> critic(jnp.ones((5, 3)), jnp.ones((5, 2))).shape
+    (5, 5)
+
+  Reference:
+    Poole et al. 2019 (arXiv 1905.06922), section 3.
+  """
+
+  def __init__(
+    self,
+    x_size: int,
+    y_size: int,
+    *,
+    widths: Sequence[int] = (256, 256),
+    activation: str = "relu",
+    kernel_init: str = "he_normal",
+    rngs: nnx.Rngs,
+  ):
+    (x_size, y_size), widths = check_sizes("sizes", (x_size, y_size)), check_sizes("widths", widths)
+    initialiser = kernel_initialiser(kernel_init)
+    self.x_size = x_size
+    self.kernel = nnx.Param(initialiser(rngs.params(), (x_size + y_size, widths[0])))
+    self.bias = nnx.Param(jnp.zeros((widths[0],)))
+    self.activation = make_activation(activation, widths[0])
+    options = {"activation": activation, "kernel_init": kernel_init, "rngs": rngs}
+    self.rest = MLP(widths[:1], widths=widths[1:], **options) if len(widths) > 1 else None
+    self.score = nnx.Linear(widths[-1], 1, kernel_init=initialiser, rngs=rngs)
+
+  def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the scores `[B, B]`, of the x of the row with the y of the column."""
+    check_floating(x)
+    kernel = self.kernel[...]
+    of_x, of_y = x @ kernel[: self.x_size], y @ kernel[self.x_size :]
+    features = self.activation(of_x[:, None] + of_y[None] + self.bias[...])
+    features = features.reshape(-1, features.shape[-1])
+    if self.rest is not None:
+      features = self.rest(features, train=False)
+    return self.score(features).reshape(len(x), len(y))

@@ -1,0 +1,183 @@
+"""Bounds from scores of pairs, against loops in float64 and against laws with a known truth."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from softmax_research.information import (
+  correlated_gaussian_information,
+  donsker_varadhan,
+  info_nce,
+  interpolated,
+  jensen_shannon,
+  mine,
+  nwj,
+  smile,
+)
+
+SCORES = np.random.default_rng(0).normal(size=(5, 5)) * 2
+
+
+def _pairs(scores):
+  together = [scores[i, i] for i in range(len(scores))]
+  apart = [scores[i, j] for i in range(len(scores)) for j in range(len(scores)) if i != j]
+  return np.array(together), np.array(apart)
+
+
+def _donsker_varadhan(scores):
+  together, apart = _pairs(scores)
+  return together.mean() - np.log(np.exp(apart).mean())
+
+
+def _nwj(scores):
+  together, apart = _pairs(scores)
+  return 1 + together.mean() - np.exp(apart).mean()
+
+
+def _info_nce(scores):
+  rows = [scores[i, i] - np.log(np.exp(scores[i]).mean()) for i in range(len(scores))]
+  return np.mean(rows)
+
+
+def _smile(scores, clip):
+  together, apart = _pairs(scores)
+  return together.mean() - np.log(np.exp(np.clip(apart, -clip, clip)).mean())
+
+
+def _jensen_shannon(scores):
+  together, apart = _pairs(scores)
+  return -np.log1p(np.exp(-together)).mean() - np.log1p(np.exp(apart)).mean()
+
+
+def _interpolated(scores, log_baseline, alpha):
+  size = len(scores)
+  joint, marginal = [], []
+  for j in range(size):
+    for i in range(size):
+      if i == j:
+        continue
+
+      def baseline(left_out, j=j):
+        others = [np.exp(scores[k, j]) for k in range(size) if k != left_out]
+        return alpha * np.mean(others) + (1 - alpha) * np.exp(log_baseline[j])
+
+      joint.append(scores[j, j] - np.log(baseline(i)))
+      marginal.append(np.exp(scores[i, j]) / baseline(j))
+  return 1 + np.mean(joint) - np.mean(marginal)
+
+
+CASES = {
+  "donsker_varadhan": (donsker_varadhan, _donsker_varadhan),
+  "nwj": (nwj, _nwj),
+  "info_nce": (info_nce, _info_nce),
+  "smile": (functools.partial(smile, clip=1.5), functools.partial(_smile, clip=1.5)),
+  "jensen_shannon": (jensen_shannon, _jensen_shannon),
+}
+for _alpha in (0.0, 0.3, 1.0):
+  _options = {"log_baseline": np.linspace(-1, 1, 5), "alpha": _alpha}
+  CASES[f"interpolated {_alpha}"] = (
+    functools.partial(interpolated, **_options),
+    functools.partial(_interpolated, **_options),
+  )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients(name):
+  ours, oracle = CASES[name]
+  with jax.enable_x64(True):
+    assert jax.jit(ours)(SCORES) == pytest.approx(oracle(SCORES), rel=1e-12)
+    check_grads(ours, (jnp.asarray(SCORES),), order=2)
+    gradient = jax.grad(ours)(jnp.asarray(SCORES))
+  for i, j in ((0, 0), (1, 3), (4, 2)):
+    step = np.zeros_like(SCORES)
+    step[i, j] = 1e-6
+    slope = (oracle(SCORES + step) - oracle(SCORES - step)) / 2e-6
+    assert gradient[i, j] == pytest.approx(slope, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_large_scores_and_half_precision_stay_finite(name):
+  ours, _ = CASES[name]
+  scores = jnp.asarray(SCORES + 80 * np.eye(5), jnp.bfloat16)
+  value, gradient = jax.value_and_grad(ours)(scores)
+  assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient.astype(jnp.float32)))
+
+
+def test_mine_divides_the_gradient_by_the_average():
+  def objective(scores, log_average):
+    return mine(scores, log_average, rate=0.25)[0]
+
+  _, apart = _pairs(SCORES)
+  mean, average = np.exp(apart).mean(), 3.0
+  with jax.enable_x64(True):
+    value, gradient = jax.value_and_grad(objective)(jnp.asarray(SCORES), np.log(average))
+    _, log_average = mine(SCORES, np.log(average), rate=0.25)
+    first = mine(SCORES, -np.inf, rate=0.25)[1]
+  assert value == pytest.approx(_donsker_varadhan(SCORES))
+  new = 0.75 * average + 0.25 * mean
+  assert np.exp(log_average) == pytest.approx(new)
+  assert np.exp(first) == pytest.approx(mean)
+  assert gradient[1, 2] == pytest.approx(-np.exp(SCORES[1, 2]) / 20 / new)
+  assert gradient[2, 2] == pytest.approx(1 / 5)
+
+
+def _gaussian_scores(correlation, batches, size=16, dimension=3):
+  """Draws batches and scores them by the true log-ratio of densities."""
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(batches, size, dimension))
+  noise = rng.normal(size=x.shape)
+  y = correlation * x + np.sqrt(1 - correlation**2) * noise
+  conditional = -((y[:, None] - correlation * x[:, :, None]) ** 2) / (1 - correlation**2)
+  log_ratio = 0.5 * (conditional + y[:, None] ** 2 - np.log(1 - correlation**2)).sum(-1)
+  return jnp.asarray(log_ratio, jnp.float32)
+
+
+@pytest.mark.parametrize("name", ["nwj", "info_nce", "interpolated 0.3", "interpolated 1.0"])
+@pytest.mark.parametrize("scale", [0.7, 1.0])
+def test_bounds_are_bounds(name, scale):
+  """With the best critic and with another: the mean over many batches is at most the truth."""
+  truth = correlated_gaussian_information(0.8, 3)
+  bound = CASES[name][0]
+  if name.startswith("interpolated"):
+    bound = functools.partial(interpolated, log_baseline=0.0, alpha=float(name.split()[1]))
+  estimates = np.asarray(jax.vmap(bound)(scale * _gaussian_scores(0.8, 2000)), np.float64)
+  error = estimates.std() / np.sqrt(len(estimates))
+  assert estimates.mean() <= truth + 3 * error
+  if name == "nwj" and scale == 1:  # Tight, and without bias, at the best critic.
+    assert estimates.mean() == pytest.approx(truth, abs=4 * error)
+
+
+def test_info_nce_cannot_exceed_the_logarithm_of_the_batch():
+  scores = _gaussian_scores(0.999, 200)
+  estimates = jax.vmap(info_nce)(scores)
+  assert correlated_gaussian_information(0.999, 3) > 9
+  assert np.log(16) - 0.05 < estimates.mean() and estimates.max() <= np.log(16) + 1e-5
+
+
+def test_donsker_varadhan_and_smile_without_clipping_are_one():
+  assert smile(SCORES, clip=None) == pytest.approx(donsker_varadhan(SCORES))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("shape", [(3,), (3, 4), (1, 1), (2, 3, 3)])
+def test_scores_are_a_square_of_pairs(name, shape):
+  with pytest.raises(ValueError, match=r"Got scores of shape"):
+    CASES[name][0](np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+  ("call", "message"),
+  [
+    (lambda: smile(SCORES, clip=0.0), "clip=0.0"),
+    (lambda: mine(SCORES, 0.0, rate=0.0), "rate=0.0"),
+    (lambda: interpolated(SCORES, 0.0, alpha=1.5), "alpha=1.5"),
+    (lambda: interpolated(SCORES[:2, :2], 0.0, alpha=0.5), "Got 2 pairs"),
+  ],
+)
+def test_bad_options_are_named(call, message):
+  with pytest.raises(ValueError, match=message):
+    call()

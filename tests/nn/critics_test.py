@@ -1,0 +1,51 @@
+"""Critics against networks of numpy on explicit pairs."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from softmax_research.nn import JointCritic, SeparableCritic
+
+_RNG = np.random.default_rng(0)
+X, Y = _RNG.normal(size=(4, 3)).astype(np.float32), _RNG.normal(size=(4, 2)).astype(np.float32)
+
+
+def _dense(inputs, linear):
+  return inputs @ np.asarray(linear.kernel[...], np.float64) + np.asarray(linear.bias[...])
+
+
+def _hidden(inputs, mlp):
+  for layer in mlp.layers:
+    kernel, bias = layer.linear.kernel[...], layer.bias[...]
+    inputs = np.maximum(inputs @ np.asarray(kernel, np.float64) + np.asarray(bias), 0)
+  return inputs
+
+
+def test_a_separable_critic_multiplies_two_embeddings():
+  critic = SeparableCritic(3, 2, widths=(8, 6), embedding=5, rngs=nnx.Rngs(0))
+  g = _dense(_hidden(X, critic.x_hidden), critic.x_linear)
+  h = _dense(_hidden(Y, critic.y_hidden), critic.y_linear)
+  expected = [[g[i] @ h[j] for j in range(4)] for i in range(4)]
+  np.testing.assert_allclose(critic(jnp.asarray(X), jnp.asarray(Y)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("widths", [(8,), (8, 6)])
+def test_a_joint_critic_is_a_network_on_each_pair(widths):
+  critic = JointCritic(3, 2, widths=widths, rngs=nnx.Rngs(1))
+  critic.bias[...] = jnp.linspace(-1, 1, 8)
+  kernel, bias = np.asarray(critic.kernel[...], np.float64), np.asarray(critic.bias[...])
+  expected = np.zeros((4, 4))
+  for i in range(4):
+    for j in range(4):
+      hidden = np.maximum(np.concatenate([X[i], Y[j]]) @ kernel + bias, 0)
+      hidden = hidden if critic.rest is None else _hidden(hidden, critic.rest)
+      expected[i, j] = _dense(hidden, critic.score)[0]
+  scores = critic(jnp.asarray(X), jnp.asarray(Y))
+  np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("critic", [JointCritic, SeparableCritic])
+def test_sizes_below_one_are_refused(critic):
+  with pytest.raises(ValueError, match="at least 1"):
+    critic(3, 2, widths=(0,), rngs=nnx.Rngs(0))
