@@ -36,7 +36,7 @@ class CNN(nnx.Module):
       that draw features in the plane.
     global_average_pool: average the last stage's maps over positions rather than flatten them.
     kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
-    axis_name: the mapped axis of `jax.pmap` over which batch statistics are averaged.
+    axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
   Raises:

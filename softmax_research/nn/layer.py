@@ -10,6 +10,7 @@ from flax import nnx
 from softmax_research.functional.arguments import check_fraction
 from softmax_research.nn.activations import MONOTONE, make_activation
 from softmax_research.nn.batch_norm import BatchNorm
+from softmax_research.nn.dropout import Dropout
 from softmax_research.nn.pooling import max_pool
 
 #: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`.
@@ -49,13 +50,14 @@ class Layer(nnx.Module):
   Args:
     linear: the linear map, without a bias.
     features: the number of channels of its output.
-    axis: the channels' axis.
+    axis: the channels' axis: -1, or 0 for maps with the batch last.
     activation: a key of `ACTIVATIONS`, or None to keep the layer linear.
     batch_norm: False, `"before"` (or True) or `"after"` the activation. Before it, the norm's own
       bias stands for the layer's.
     pool: window of the max pooling; 1 for none.
     dropout: the fraction of outputs set to zero in training.
-    axis_name: the mapped axis of `jax.pmap` over which batch statistics are averaged.
+    axis_name: the mapped axis of `jax.pmap` that divides the batch: statistics are averaged over
+      it, and dropout draws for the whole batch.
 
   Example:
     >>> layer = Layer(nnx.Linear(2, 3, use_bias=False, rngs=nnx.Rngs(0)), 3)
@@ -85,7 +87,11 @@ class Layer(nnx.Module):
     self.activation = (
       None if activation is None else make_activation(activation, features, axis=axis)
     )
-    self.dropout = nnx.Dropout(dropout) if dropout > 0 else None
+    # Maps have their batch last, see `CNN`; other inputs have it first.
+    batch_axis = -1 if axis == 0 else 0
+    self.dropout = (
+      Dropout(dropout, batch_axis=batch_axis, axis_name=axis_name) if dropout > 0 else None
+    )
     self.pools_first = self.norm_order != "after" and activation in {None, *MONOTONE}
 
   def __call__(self, inputs: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:

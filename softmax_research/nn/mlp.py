@@ -23,7 +23,7 @@ class MLP(nnx.Module):
     dropout: the fraction of every layer's outputs set to zero in training.
     batch_norm: False, `"before"` (or True) or `"after"` the activation.
     kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
-    axis_name: the mapped axis of `jax.pmap` over which batch statistics are averaged.
+    axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
   Raises:

@@ -20,6 +20,7 @@ def by_jit(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
   """Divide the seeds by `shard_map`, and leave each batch to the compiler; see `parallelise`."""
   mesh = layout.mesh
   everywhere = NamedSharding(mesh, _WHOLE)
+  by_batch = NamedSharding(mesh, P(SEED, None, DATA))
   shardings = _state_shardings(jax.eval_shape(programs.init, 0), layout)
 
   def for_seeds(function, mapped):
@@ -44,8 +45,11 @@ def by_jit(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
     return program
 
   init = jax.jit(for_seeds(programs.init, 1), out_shardings=shardings)
+  dealt = _rows_are_dealt()
   run_steps = jax.jit(
-    for_seeds(seeds.order_second(programs.run_steps), 2), out_shardings=shardings, donate_argnums=0
+    for_seeds(seeds.order_second(programs.run_steps), 4 if dealt else 2),
+    out_shardings=shardings,
+    donate_argnums=0,
   )
   predict = jax.jit(for_seeds(programs.predict, 1), out_shardings=everywhere)
   to_all = jax.jit(lambda arrays: arrays, out_shardings=everywhere)
@@ -56,13 +60,28 @@ def by_jit(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
       return programs.shuffle(state, epoch, *sizes)
 
     orders = for_seeds(one, 1)(states, epoch)
-    return jax.lax.with_sharding_constraint(orders, NamedSharding(mesh, P(SEED, None, DATA)))
+    return jax.lax.with_sharding_constraint(orders, everywhere if dealt else by_batch)
 
   def place(array, spec=_WHOLE):
     array = np.asarray(array)
     return jax.make_array_from_callback(
       array.shape, NamedSharding(mesh, spec), lambda part: array[part]
     )
+
+  def hold(images, labels):
+    return (images, labels) if dealt else (place(images), place(labels))
+
+  def deal(states, data, epoch, num_batches, batch_size):
+    orders = shuffle(states, epoch, num_batches, batch_size, len(data[1]))
+    if not dealt:
+      return seeds.Batches(orders, *data)
+    orders = np.asarray(orders)
+
+    def batches(array):
+      shape = orders.shape + array.shape[1:]
+      return jax.make_array_from_callback(shape, by_batch, lambda part: array[orders[part[:3]]])
+
+    return seeds.Batches(None, *map(batches, data))
 
   def predict_shares(states, images):
     shares = P(DATA) if len(images) % mesh.shape[DATA] == 0 else _WHOLE
@@ -79,15 +98,20 @@ def by_jit(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
 
   return seeds.ParallelPrograms(
     layout,
-    place=place,
     init=lambda numbers: init(seeds.fill(numbers, layout)),
-    run_steps=run_steps,
-    shuffle=shuffle,
+    hold=hold,
+    deal=deal,
+    run_steps=lambda states, batches, start, stop: run_steps(states, *batches, start, stop),
     predict=predict_shares,
     report=lambda states: Report(*map(np.asarray, to_all(seeds.reported(states)))),
     gather=gather,
     scatter=scatter,
   )
+
+
+def _rows_are_dealt() -> bool:
+  """Say whether the devices of a process hold its own rows of an epoch alone, not all images."""
+  return jax.process_count() > 1
 
 
 def _state_shardings(state: TrainState, layout: Layout) -> TrainState:

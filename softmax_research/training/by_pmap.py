@@ -32,6 +32,10 @@ def by_pmap(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
     return array[0] if copies > 1 else array.reshape(-1, *array.shape[2:])
 
   put = pmap(lambda array, _: array, in_axes=(None, 0))
+
+  def place(array):
+    return put(np.asarray(array), np.arange(len(devices)))
+
   init = pmap(for_seeds(programs.init, 1))
   run_steps = pmap(
     for_seeds(seeds.order_second(programs.run_steps), 2),
@@ -47,12 +51,16 @@ def by_pmap(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:
 
     return pmap(for_seeds(one, 1), in_axes=(0, None))
 
+  def deal(states, data, epoch, num_batches, batch_size):
+    sizes = num_batches, batch_size, data[1].shape[1]
+    return seeds.Batches(shuffle_by(sizes)(states, epoch), *data)
+
   return seeds.ParallelPrograms(
     layout,
-    place=lambda array: put(np.asarray(array), np.arange(len(devices))),
     init=lambda numbers: init(split(numbers)),
-    run_steps=run_steps,
-    shuffle=lambda states, epoch, *sizes: shuffle_by(sizes)(states, epoch),
+    hold=lambda images, labels: (place(images), place(labels)),
+    deal=deal,
+    run_steps=lambda states, batches, start, stop: run_steps(states, *batches, start, stop),
     predict=lambda states, images: merge(predict(states, images)),
     report=lambda states: Report(*map(merge, seeds.reported(states))),
     gather=lambda states: jax.tree.map(merge, seeds.plain(states)),

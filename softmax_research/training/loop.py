@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softmax_research.training import metrics
+from softmax_research.training import metrics, processes
 from softmax_research.training.report import Divergence, Report
 from softmax_research.training.seeds import ParallelPrograms
 from softmax_research.training.step import TrainState
@@ -137,17 +137,20 @@ def fit(
   """
   num_batches = check_batch_size(batch_size, len(train.labels))
   programs.layout.check_batch_size(batch_size)
-  images, labels = programs.place(train.images), programs.place(train.labels)
+  held = programs.hold(train.images, train.labels)
   states, curves = resume or (programs.init(seeds), [_empty_curves() for _ in seeds])
   report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
-  clock, orders, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
+  clock, batches, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
   began = time.perf_counter()
-  while (goes_on := report.goes_on(num_steps)) and not asked_to_stop:
+  while goes_on := report.goes_on(num_steps):
+    steps, asked_to_stop = processes.agree(clock.steps_per_call(), asked_to_stop)
+    if asked_to_stop:
+      break
     epoch, start = divmod(report.position(), num_batches)
-    if orders is None or start == 0:
-      orders = programs.shuffle(states, epoch, num_batches, batch_size, len(train.labels))
-    stop = min(start + clock.steps_per_call(), num_batches)
-    states = programs.run_steps(states, orders, images, labels, start, stop)
+    if batches is None or start == 0:
+      batches = programs.deal(states, held, epoch, num_batches, batch_size)
+    stop = min(start + steps, num_batches)
+    states = programs.run_steps(states, batches, start, stop)
     report = _look(programs, states, len(seeds))
     clock.count(stop - start)
     well = np.flatnonzero(report.bad_step < 0)

@@ -11,6 +11,21 @@ from softmax_research.training.report import Report
 from softmax_research.training.step import TrainState
 
 
+class Batches(NamedTuple):
+  """Hold an epoch's batches as `Programs.run_steps` takes them, with a leading axis of seeds where
+  each seed has its own.
+
+  Attributes:
+    order: of each seed, or None where images and labels lie in the order of each seed already.
+    images: all images, or each seed's batches of them.
+    labels: likewise.
+  """
+
+  order: Any
+  images: Any
+  labels: Any
+
+
 class ParallelPrograms(NamedTuple):
   """Hold the programs that train many seeds; every part of a state gets a leading axis of seeds.
 
@@ -19,11 +34,12 @@ class ParallelPrograms(NamedTuple):
 
   Attributes:
     layout: where things lie.
-    place: `array -> array` on all devices, for `run_steps`.
     init: `seeds -> states`.
-    run_steps: `(states, orders, images, labels, start, stop) -> states`; see `Programs`. The
-      states that it is given are used up.
-    shuffle: `(states, epoch, num_batches, batch_size, num_examples) -> orders`.
+    hold: `(images, labels) -> data`, for `deal`; on the devices, where this process has them all.
+    deal: `(states, data, epoch, num_batches, batch_size) -> batches`, the epoch's shuffled
+      batches. Of several processes each reads the rows that fall to its own devices.
+    run_steps: `(states, batches, start, stop) -> states`; see `Programs`. The states that it is
+      given are used up.
     predict: `(states, images [N, ...]) -> log_probs [S, N, K]`, a NumPy array.
     report: `states -> Report`.
     gather: `states -> states` as NumPy arrays, the random keys as their data; of the same shapes
@@ -32,10 +48,10 @@ class ParallelPrograms(NamedTuple):
   """
 
   layout: Layout
-  place: Callable[..., jax.Array]
   init: Callable[..., TrainState]
+  hold: Callable[..., Any]
+  deal: Callable[..., Batches]
   run_steps: Callable[..., TrainState]
-  shuffle: Callable[..., jax.Array]
   predict: Callable[..., np.ndarray]
   report: Callable[..., Report]
   gather: Callable[..., TrainState]

@@ -44,9 +44,10 @@ class Programs(NamedTuple):
   Attributes:
     init: `seed -> TrainState`.
     run_steps: `(state, images, labels, order, start, stop) -> state`, which makes the updates
-      `start` to `stop` of an epoch whose batches are the rows of `order`. The bounds are traced:
-      one program serves any number of steps, and cutting an epoch in pieces changes no bit. At a
-      loss that is not finite the state freezes, but for the optimiser's moments.
+      `start` to `stop` of an epoch whose batches are the rows of `order`; without an order (None)
+      the batches are the rows of images and labels. The bounds are traced: one program serves any
+      number of steps, and cutting an epoch in pieces changes no bit. At a loss that is not finite
+      the state freezes, but for the optimiser's moments.
     predict: `(state, images) -> log_probs`.
     shuffle: `(state, epoch, num_batches, batch_size, num_examples) -> order`.
   """
@@ -144,7 +145,8 @@ def make_programs(
 
   def run_steps(state, images, labels, order, start, stop):
     def body(i, state):
-      return update(state, images[order[i]], labels[order[i]])
+      rows = i if order is None else order[i]
+      return update(state, images[rows], labels[rows])
 
     state = state._replace(loss_sum=jnp.where(start == 0, 0, state.loss_sum))
     return jax.lax.fori_loop(start, stop, body, state)
