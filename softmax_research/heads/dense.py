@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from softmax_research.functional import cross_entropy, log_normalise
 from softmax_research.functional.arguments import check_at_least, check_fraction
-from softmax_research.functional.precision import widen
+from softmax_research.functional.layer import norms
 from softmax_research.heads.head import Head
 
 
@@ -24,14 +24,6 @@ class Geometry(NamedTuple):
   feature_norms: jax.Array
   kernel_norms: jax.Array
   step: jax.typing.ArrayLike
-
-
-def _norm(values: jax.Array, axis: int) -> jax.Array:
-  """Return Euclidean norms whose gradient at zero is zero rather than NaN."""
-  values, _ = widen(values)  # squares overflow float16 from 256 on
-  squares = jnp.sum(values**2, axis=axis)
-  nonzero = squares > 0
-  return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
 
 
 def _scale_to_unit(values: jax.Array, norms: jax.Array) -> jax.Array:
@@ -101,7 +93,7 @@ def linear(
 
   def logits_and_geometry(params, features, step):
     kernel = params["kernel"]
-    feature_norms, kernel_norms = _norm(features, -1), _norm(kernel, 0)
+    feature_norms, kernel_norms = norms(features, axis=-1), norms(kernel, axis=0)
     if normalise:
       features = _scale_to_unit(features, feature_norms[..., None])
       kernel = _scale_to_unit(kernel, kernel_norms)
