@@ -16,7 +16,7 @@ from softmax_research.functional.varying import vary, varying_axes
 # products of some tens of examples.
 _LOGITS = 2**24
 _EXAMPLES = 256
-_LOGITS_AT_MOST = 2**26
+_LOGITS_AT_MOST = 3 * 2**24
 # Of the kernel's gradient so many columns are made at a time: enough for a product at full speed,
 # few enough that product, logits and exponentials of a tile are still in a cache when added.
 _CLASSES = 8192
@@ -70,7 +70,7 @@ def block_sizes(num_examples: int, num_classes: int) -> tuple[int, int]:
 
   Example:
     >>> block_sizes(2048, 32000), block_sizes(8192, 2**18)
-    ((512, 8000), (256, 8192))
+    ((512, 8000), (191, 8192))
   """
   examples = max(_LOGITS // num_classes, min(_EXAMPLES, _LOGITS_AT_MOST // num_classes), 1)
   return _evenly(num_examples, examples), _evenly(num_classes, _CLASSES)
