@@ -61,8 +61,10 @@ def hoist(function: Callable[..., jax.Array], arguments: Sequence[Any]) -> Hoist
     Array(1.5, dtype=float32)
   """
   closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-  read = {id(var) for eqn in closed.jaxpr.eqns for var in eqn.invars}
-  read |= {id(var) for var in closed.jaxpr.outvars}
+  read = {id(var) for var in closed.jaxpr.outvars}
+  for eqn in reversed(closed.jaxpr.eqns):
+    if any(id(var) in read for var in eqn.outvars):
+      read |= {id(var) for var in eqn.invars}
   uses = [id(var) in read for var in closed.jaxpr.invars]
   tracers = [i for i, value in enumerate(closed.consts) if isinstance(value, jax.core.Tracer)]
   if not tracers:

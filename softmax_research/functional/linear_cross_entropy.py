@@ -40,7 +40,6 @@ def linear_cross_entropy(
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
   where: jax.typing.ArrayLike | None = None,
-  weights: jax.typing.ArrayLike | None = None,
   block_size: tuple[int, int] | None = None,
   axis_name: str | None = None,
 ) -> jax.Array:
@@ -56,9 +55,8 @@ def linear_cross_entropy(
   block are formed while its logits are there, so that no product is computed twice. To know them
   before the losses' cotangent is known they are formed for a cotangent of one and scaled later,
   which is exact for a sum or a mean of the losses. Any other combination of the losses is exact
-  too, but its gradient costs two products more, of then five. To weight the examples pass
-  `weights` and sum. Examples whose label is out of range have no gradient and may be left out of
-  a sum at no cost.
+  too, but its gradient costs two products more, of then five. Examples whose label is out of
+  range have no gradient and may be left out of a sum at no cost.
 
   Inside `jax.shard_map` each device may hold some of the classes: name their mesh axis. Examples
   may be sharded over other axes. Under `jax.jit` alone, with a kernel sharded over classes, pass
@@ -79,7 +77,6 @@ def linear_cross_entropy(
     label_smoothing: in [0, 1); see `cross_entropy`.
     z_loss: at least 0; see `cross_entropy`.
     where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
-    weights: factors of the losses, `[...]`; ones by default.
     block_size: how many examples and how many classes are computed together, by default chosen by
       K. The logits of so many examples stand in memory, those of all classes. Neither number
       need divide anything.
@@ -87,7 +84,7 @@ def linear_cross_entropy(
       `jax.shard_map`. Labels number the classes of all devices, in the order of the devices.
 
   Returns:
-    Losses in nats times weights, `[...]`, in the type that features and kernel promote to;
+    Losses in nats, `[...]`, in the type that features and kernel promote to;
     float16 and bfloat16 are summed in float32. NaN for a label out of range, infinite for a label
     whose class is impossible.
 
@@ -122,9 +119,7 @@ def linear_cross_entropy(
   check_block_size(block_size)
   bias = check_vector("bias", bias, num_columns)
   log_prior = check_vector("log_prior", log_prior, num_columns)
-  where = check_where(where, (*batch, num_columns))
-  if weights is not None:
-    weights = jnp.broadcast_to(jnp.asarray(weights), batch)
+  mask = check_where(where, (*batch, num_columns))
 
   result_type = jnp.result_type(features, kernel)
   wide = jnp.promote_types(result_type, jnp.float32)
@@ -139,8 +134,7 @@ def linear_cross_entropy(
       logits = margin(logits, labels, lengths)
     scores = (logits if score is None else score(logits)) + (0 if log_prior is None else log_prior)
     options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "where": where}
-    value = cross_entropy(scores, labels, **options)
-    return (value if weights is None else weights * value).astype(result_type)
+    return cross_entropy(scores, labels, **options).astype(result_type)
 
   examples, classes = block_size or block_sizes(labels.size, num_columns)
   rows, facts = prepare_rows(
@@ -149,8 +143,7 @@ def linear_cross_entropy(
     labels.ravel(),
     num_classes,
     log_prior=log_prior,
-    where=where,
-    weights=None if weights is None else weights.ravel().astype(wide),
+    mask=mask,
     uses_norms=any(margin_of.uses[1:]),
     axis_name=axis_name,
   )
@@ -163,7 +156,7 @@ def linear_cross_entropy(
       classes=min(classes, num_columns),
       axis_name=axis_name,
     ),
-    Layer(kernel, bias, log_prior, None if facts.mask is not None else where),
+    Layer(kernel, bias, log_prior, None if facts.mask is not None else mask),
     features.reshape(-1, features.shape[-1]),
     rows,
     Options(

@@ -100,12 +100,13 @@ def check_vector(
   """
   if values is None:
     return None
-  if jnp.shape(values) != (num_columns,):
+  values = jnp.asarray(values)
+  if values.shape != (num_columns,):
     raise ValueError(
-      f"Got {name} of shape {jnp.shape(values)} for a kernel of {num_columns} columns; it must "
+      f"Got {name} of shape {values.shape} for a kernel of {num_columns} columns; it must "
       f"have shape ({num_columns},)."
     )
-  return jnp.asarray(values)
+  return values
 
 
 def check_where(where: jax.typing.ArrayLike | None, shape: tuple[int, ...]) -> jax.Array | None:
@@ -214,8 +215,7 @@ def prepare_rows(
   num_classes: int,
   *,
   log_prior: jax.Array | None,
-  where: jax.Array | None,
-  weights: jax.Array | None,
+  mask: jax.Array | None,
   uses_norms: bool,
   axis_name: str | None,
 ) -> tuple[Rows, Facts]:
@@ -227,8 +227,7 @@ def prepare_rows(
     labels: integers `[N]`.
     num_classes: that of all devices.
     log_prior: `[K]`.
-    where: `[1, K]` or `[N, K]`.
-    weights: `[N]`.
+    mask: booleans `[1, K]` or `[N, K]`.
     uses_norms: whether a margin asks for norms.
     axis_name: the mesh axis over which the classes are sharded.
 
@@ -237,7 +236,7 @@ def prepare_rows(
 
   Example:
     >>> import jax.numpy as jnp
-    >>> options = {"log_prior": jnp.arange(4.0), "where": None, "weights": None}
+    >>> options = {"log_prior": jnp.arange(4.0), "mask": None}
     >>> rows, facts = prepare_rows(
     ...   jnp.ones((2, 3)), jnp.ones((3, 4)), jnp.array([2, 9]), 4, **options, uses_norms=False,
     ...   axis_name=None,
@@ -264,20 +263,19 @@ def prepare_rows(
     return _sum_over(jnp.where(here, found, 0), axis_name)
 
   rows = Rows(
-    weight=weights,
     feature_norm=norms(features, axis=-1) if uses_norms else None,
     kernel_norm=at_label(norms(kernel, axis=0)) if uses_norms else None,
     log_prior=at_label(log_prior),
   )
-  if where is None:
+  if mask is None:
     return rows, Facts(local, known, None, jnp.full(labels.shape, num_classes), None)
-  count = _sum_over(jnp.sum(where, axis=-1, dtype=jnp.int32), axis_name)
+  count = _sum_over(jnp.sum(mask, axis=-1, dtype=jnp.int32), axis_name)
   facts = Facts(
     label=local,
     known=known,
-    possible=at_label(where.astype(jnp.int32)) > 0,
+    possible=at_label(mask.astype(jnp.int32)) > 0,
     count=jnp.broadcast_to(count, labels.shape),
-    mask=where if len(where) > 1 else None,
+    mask=mask if len(mask) > 1 else None,
   )
   return rows, facts
 

@@ -44,13 +44,11 @@ class Rows(NamedTuple):
   """Hold what a loss needs of N examples beside their features; None for what it does not need.
 
   Attributes:
-    weight: factor of the loss, `[N]`.
     feature_norm: Euclidean norm of the features, `[N]`.
     kernel_norm: that of the label's column of the kernel, `[N]`.
     log_prior: the label's, `[N]`.
   """
 
-  weight: jax.Array | None
   feature_norm: jax.Array | None
   kernel_norm: jax.Array | None
   log_prior: jax.Array | None
@@ -112,7 +110,7 @@ def losses(
   facts: Facts,
   fixed: Fixed,
 ) -> jax.Array:
-  """Compute the losses of N examples, each times its weight, without any gradient.
+  """Compute the losses of N examples, without any gradient.
 
   Differentiated, it forms the gradients in the same pass over the data, as if all losses were
   summed. That is right up to a factor if all losses have the same cotangent, as in every sum or
@@ -137,7 +135,7 @@ def losses(
     ...   Plan(None, None, False, 1, 4, None),
     ...   Layer(jnp.zeros((2, 4)), None, None, None),
     ...   jnp.ones((1, 2)),
-    ...   Rows(None, None, None, None),
+    ...   Rows(None, None, None),
     ...   Options(zero, zero, [], []),
     ...   Facts(label, known, None, jnp.full(1, 4), None),
     ...   Fixed([], []),
@@ -327,8 +325,6 @@ def _row_losses(plan, facts, fixed, found, rows, options) -> jax.Array:
     uniform = log_total - (others + counted) / jnp.maximum(facts.count, 1)
     loss = (1 - options.label_smoothing) * loss + options.label_smoothing * uniform
   loss = loss + options.z_loss * log_total**2
-  if rows.weight is not None:
-    loss = rows.weight * loss
   return jnp.where(facts.known, loss, jnp.nan)
 
 
