@@ -84,9 +84,9 @@ def linear_cross_entropy(
       `jax.shard_map`. Labels number the classes of all devices, in the order of the devices.
 
   Returns:
-    Losses in nats, `[...]`, in the type that features and kernel promote to;
-    float16 and bfloat16 are summed in float32. NaN for a label out of range, infinite for a label
-    whose class is impossible.
+    Losses in nats, `[...]`, in float32 or the wider type of features and kernel; so are all sums,
+    and the gradients have the types of the arguments. NaN for a label out of range, infinite for
+    a label whose class is impossible.
 
   Raises:
     ValueError: a shape does not fit, an option is out of range, there are 2^31 classes or more,
@@ -121,11 +121,10 @@ def linear_cross_entropy(
   log_prior = check_vector("log_prior", log_prior, num_columns)
   mask = check_where(where, (*batch, num_columns))
 
-  result_type = jnp.result_type(features, kernel)
-  wide = jnp.promote_types(result_type, jnp.float32)
+  wide = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
   score_of, margin_of = hoist_score(score, wide), hoist_margin(margin, wide)
   if labels.size == 0:
-    return jnp.zeros(batch, result_type)
+    return jnp.zeros(batch, wide)
   if has_explicit_mesh(features) or has_explicit_mesh(kernel):
     # No blocks can be cut out of axes whose sharding is part of the type.
     logits = product(features, kernel) + (0 if bias is None else bias)
@@ -134,7 +133,7 @@ def linear_cross_entropy(
       logits = margin(logits, labels, lengths)
     scores = (logits if score is None else score(logits)) + (0 if log_prior is None else log_prior)
     options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "where": where}
-    return cross_entropy(scores, labels, **options).astype(result_type)
+    return cross_entropy(scores, labels, **options).astype(wide)
 
   examples, classes = block_size or block_sizes(labels.size, num_columns)
   rows, facts = prepare_rows(
@@ -168,4 +167,4 @@ def linear_cross_entropy(
     facts,
     Fixed(score_of.constants.others, margin_of.constants.others),
   )
-  return value.reshape(batch).astype(result_type)
+  return value.reshape(batch)
