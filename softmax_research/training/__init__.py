@@ -9,6 +9,7 @@ from softmax_research.training.optimizers import make as make_optimizer
 from softmax_research.training.parallel import parallelise
 from softmax_research.training.progress import display
 from softmax_research.training.report import Divergence
+from softmax_research.training.row_updates import update_rows
 from softmax_research.training.seeds import ParallelPrograms
 from softmax_research.training.step import Programs, TrainState, make_programs
 
@@ -33,4 +34,5 @@ __all__ = [
   "make_programs",
   "parallelise",
   "predict",
+  "update_rows",
 ]
