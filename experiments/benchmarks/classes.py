@@ -109,13 +109,14 @@ def _plain(features: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Arr
 
 
 def _dense_inputs(sizes: tuple[int, int, int]) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Make features, kernel and labels on the device, so that they stand in memory once."""
+  """Make features, kernel and labels on the device."""
   examples, classes, size = sizes
-  kernel = jax.jit(lambda key: jax.random.normal(key, (size, classes)) / np.sqrt(size))
-  return (
-    jnp.asarray(batches.features(examples, size)),
-    kernel(jax.random.key(0)),
-    jnp.asarray(batches.labels((examples, classes), "index")),
+  return jax.device_put(
+    (
+      batches.features(examples, size),
+      batches.kernel(size, classes),
+      batches.labels((examples, classes), "index"),
+    )
   )
 
 
@@ -126,7 +127,8 @@ def _dense_loss(sizes: tuple[int, int, int], loss: Callable[..., jax.Array]) -> 
 
 def _inputs_and_gradients(sizes: tuple[int, int, int]) -> Run:
   features, kernel, _ = _dense_inputs(sizes)
-  return losses.repeat(lambda *inputs: [2 * array for array in inputs], features, kernel)
+  gradients = jax.block_until_ready((jnp.copy(features), jnp.copy(kernel)))
+  return losses.repeat(lambda features, *rest: jnp.sum(features), features, kernel, gradients)
 
 
 def _tree_step(make_tree: Callable[[], functional.Tree], make_labels: Callable[[], Any]) -> Run:

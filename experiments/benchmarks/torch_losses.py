@@ -44,9 +44,9 @@ def _losses():
 def linear_side(sizes: tuple[int, int, int]):
   """Return a function that takes the cross-entropy of a linear layer and its gradients."""
   examples, classes, size = sizes
-  torch.manual_seed(0)
   features = torch.from_numpy(batches.features(examples, size)).requires_grad_()
-  kernel = (torch.randn(classes, size) / size**0.5).requires_grad_()
+  # PyTorch's layers hold the kernel transposed.
+  kernel = torch.from_numpy(batches.kernel(size, classes).T.copy()).requires_grad_()
   labels = torch.from_numpy(batches.labels((examples, classes), "index")).long()
 
   def run():

@@ -6,13 +6,16 @@ from typing import Any
 import jax
 import optax
 
+#: Stands for all rows of a part of the parameters.
+ALL_ROWS = slice(None)
+
 
 def update_rows(
   optimizer: optax.GradientTransformation,
   loss: Callable[[Any], jax.Array],
   params: Any,
   opt_state: Any,
-  rows: jax.Array,
+  rows: Any,
 ) -> tuple[jax.Array, Any, Any]:
   r"""Make one update of some rows of the parameters, at the cost of those rows.
 
@@ -28,43 +31,45 @@ def update_rows(
   Args:
     optimizer: an optax gradient transformation.
     loss: `some -> scalar`, where `some` has the structure of the parameters but these rows only.
-    params: arrays `[R, ...]`.
+    params: arrays `[R, ...]` in any structure.
     opt_state: the optimiser's state, from `optimizer.init(params)`.
     rows: distinct row numbers, as from `functional.tree_label_rows`; numbers of R and more fill
-      up to a fixed length and change nothing.
+      up to a fixed length and change nothing. One array for all parameters, or a structure that
+      gives one to each part, or `ALL_ROWS` to a part that is updated whole.
 
   Returns:
     The loss, the parameters and the state.
 
   Example:
     >>> import jax.numpy as jnp
-    >>> params, optimizer = {"kernel": jnp.zeros((4, 1))}, optax.sgd(1.0)
+    >>> params, optimizer = {"kernel": jnp.zeros((4, 1)), "scale": jnp.ones(1)}, optax.sgd(1.0)
     >>> loss, params, _ = update_rows(
     ...   optimizer,
-    ...   lambda some: jnp.sum(some["kernel"]),
+    ...   lambda some: jnp.sum(some["kernel"]) + some["scale"][0],
     ...   params,
     ...   optimizer.init(params),
-    ...   jnp.array([1, 3, 4]),
+    ...   {"kernel": jnp.array([1, 3, 4]), "scale": ALL_ROWS},
     ... )
-    >>> params["kernel"].ravel().tolist()
-    [0.0, -1.0, 0.0, -1.0]
+    >>> params["kernel"].ravel().tolist(), params["scale"].tolist()
+    ([0.0, -1.0, 0.0, -1.0], [0.0])
   """
-
-  def take(values):
-    return values.at[rows].get(mode="clip")
-
-  def put(values, some):
-    return values.at[rows].set(some, mode="drop", unique_indices=True)
-
-  has_rows = optax.tree_map_params(
-    optimizer, lambda _: True, opt_state, transform_non_params=lambda _: False
+  rows = jax.tree.map(lambda its, part: jax.tree.map(lambda _: its, part), rows, params)
+  state_rows = optax.tree_map_params(
+    optimizer, lambda _, its: its, opt_state, rows, transform_non_params=lambda _: ALL_ROWS
   )
-  some = jax.tree.map(take, params)
-  state = jax.tree.map(lambda its, leaf: take(leaf) if its else leaf, has_rows, opt_state)
+  some, some_state = jax.tree.map(_take, rows, params), jax.tree.map(_take, state_rows, opt_state)
   value, gradient = jax.value_and_grad(loss)(some)
-  updates, state = optimizer.update(gradient, state, some)
-  params = jax.tree.map(put, params, optax.apply_updates(some, updates))
-  opt_state = jax.tree.map(
-    lambda its, old, new: put(old, new) if its else new, has_rows, opt_state, state
-  )
-  return value, params, opt_state
+  updates, some_state = optimizer.update(gradient, some_state, some)
+  some = optax.apply_updates(some, updates)
+  params = jax.tree.map(_put, rows, params, some)
+  return value, params, jax.tree.map(_put, state_rows, opt_state, some_state)
+
+
+def _take(rows, values):
+  return values if isinstance(rows, slice) else values.at[rows].get(mode="clip")
+
+
+def _put(rows, values, some):
+  if isinstance(rows, slice):
+    return some
+  return values.at[rows].set(some, mode="drop", unique_indices=True)
