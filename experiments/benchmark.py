@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark losses
     python -m experiments.benchmark training
+    python -m experiments.benchmark classes --case=linear
     python -m experiments.benchmark training --case=mlp --repeats=9 --json
 
 Prints a table, or with --json one JSON object a row. Every side runs in a process of its own on
@@ -22,7 +23,7 @@ from experiments import command
 from experiments.benchmarks.row import Options
 
 #: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
-BENCHMARKS = ("losses", "training")
+BENCHMARKS = ("classes", "losses", "training")
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a row instead of a table.")
 _CASE = flags.DEFINE_string("case", "", "Only cases whose name contains this.")

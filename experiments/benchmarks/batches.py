@@ -35,6 +35,13 @@ def zipf_labels(count: int, num_classes: int) -> np.ndarray:
   return rng.choice(num_classes, count, p=frequencies / frequencies.sum()).astype(np.int32)
 
 
+def kernel(size: int, num_classes: int) -> np.ndarray:
+  """Draw a kernel `[D, K]` of spread 1 / sqrt(D), without another array of its size."""
+  array = np.random.default_rng(4).standard_normal((size, num_classes), np.float32)
+  array /= np.float32(size**0.5)
+  return array
+
+
 def features(count: int, size: int) -> np.ndarray:
   """Draw features `[N, D]`."""
   return np.random.default_rng(3).standard_normal((count, size), np.float32)

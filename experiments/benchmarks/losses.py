@@ -29,7 +29,7 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 def cases() -> list[Case]:
   """Return the cases: losses that libraries have, variants of softmax, adaptive softmax."""
-  return [*_losses(), *_sparse(), *_variants(), _adaptive()]
+  return [*_losses(), *_sparse(), *_variants(), adaptive_case()]
 
 
 def rows(options: Options) -> Iterator[dict[str, Any]]:
@@ -189,7 +189,8 @@ def _variants() -> list[Case]:
   return [_case(name, DENSE, _jax(DENSE, "index", loss), plain) for name, loss in losses.items()]
 
 
-def _adaptive() -> Case:
+def adaptive_case() -> Case:
+  """Return the case of the adaptive softmax."""
   return Case(
     "adaptive softmax, Zipf labels {} x {}, {} classes, cutoffs {}".format(*ADAPTIVE),
     {
@@ -206,7 +207,7 @@ def _case(name: str, sizes: tuple[int, int], ours: Side, peers: dict[str, Side])
 def _jax(sizes: tuple[int, int], kind: str, loss: Loss) -> Side:
   def make() -> Run:
     batch = jax.device_put((batches.logits(sizes), batches.labels(sizes, kind)))
-    return _repeat(jax.value_and_grad(lambda *batch: jnp.mean(loss(*batch))), *batch)
+    return repeat(jax.value_and_grad(lambda *batch: jnp.mean(loss(*batch))), *batch)
 
   return make
 
@@ -216,7 +217,7 @@ def _torch(sizes: tuple[int, int], kind: str, name: str) -> Side:
 
 
 def _copy(sizes: tuple[int, int]) -> Run:
-  return _repeat(jnp.copy, jax.device_put(batches.logits(sizes)))
+  return repeat(jnp.copy, jax.device_put(batches.logits(sizes)))
 
 
 def _our_adaptive(count, size, num_classes, cutoffs) -> Run:
@@ -227,10 +228,11 @@ def _our_adaptive(count, size, num_classes, cutoffs) -> Run:
   def loss(features, params, labels):
     return -jnp.mean(functional.adaptive_softmax_label_log_prob(features, params, labels))
 
-  return _repeat(jax.value_and_grad(loss, argnums=(0, 1)), features, params, labels)
+  return repeat(jax.value_and_grad(loss, argnums=(0, 1)), features, params, labels)
 
 
-def _repeat(function: Callable[..., Any], *arguments: Any) -> Run:
+def repeat(function: Callable[..., Any], *arguments: Any) -> Run:
+  """Return a function that calls a compiled one and waits for the result."""
   compiled = jax.jit(function)
 
   def run():

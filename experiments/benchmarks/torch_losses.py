@@ -41,6 +41,22 @@ def _losses():
   }
 
 
+def linear_side(sizes: tuple[int, int, int]):
+  """Return a function that takes the cross-entropy of a linear layer and its gradients."""
+  examples, classes, size = sizes
+  features = torch.from_numpy(batches.features(examples, size)).requires_grad_()
+  # PyTorch's layers hold the kernel transposed.
+  kernel = torch.from_numpy(batches.kernel(size, classes).T.copy()).requires_grad_()
+  labels = torch.from_numpy(batches.labels((examples, classes), "index")).long()
+
+  def run():
+    features.grad = kernel.grad = None
+    torch.nn.functional.cross_entropy(features @ kernel.T, labels).backward()
+    return 1
+
+  return run
+
+
 def adaptive_side(count: int, size: int, num_classes: int, cutoffs: tuple[int, ...]):
   """Return a function that takes the value and gradients of an adaptive softmax layer."""
   torch.manual_seed(0)

@@ -96,7 +96,7 @@ def step_operations(shape, count, backbone, batch) -> int:
 
   Example:
     >>> step_operations((28, 28, 1), 128, {"name": "mlp", "widths": (512, 512)}, 1)
-    3211264
+    3209216
   """
   del count
   height, width, fan_in = shape

@@ -8,22 +8,27 @@ from softmax_research.data.embedded import digits, spiral
 from softmax_research.data.sources import NUM_CLASSES, load
 from softmax_research.data.splits import split_train_validation, stratified_sample
 from softmax_research.data.standardisation import channel_statistics, standardise
+from softmax_research.data.text import BUILT_IN_TEXTS, Text, encode_text, read_text
 from softmax_research.data.tfds_images import load_tfds_images
 
 __all__ = [
+  "BUILT_IN_TEXTS",
   "NUM_CLASSES",
   "DataUnavailableError",
   "Dataset",
   "Split",
+  "Text",
   "augment",
   "cache_directory",
   "channel_statistics",
   "check_dataset",
   "digits",
+  "encode_text",
   "load",
   "load_tfds_images",
   "random_crop",
   "random_flip",
+  "read_text",
   "spiral",
   "split_train_validation",
   "standardise",

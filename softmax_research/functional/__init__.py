@@ -15,6 +15,7 @@ from softmax_research.functional.entmax import entmax
 from softmax_research.functional.entmax_loss import entmax_loss
 from softmax_research.functional.hinge import multiclass_hinge
 from softmax_research.functional.large_margin import large_margin, large_margin_annealing
+from softmax_research.functional.linear_cross_entropy import linear_cross_entropy
 from softmax_research.functional.negative_log_likelihood import negative_log_likelihood
 from softmax_research.functional.normalise import log_normalise, log_normaliser
 from softmax_research.functional.one_vs_all import one_vs_all_cross_entropy
@@ -62,6 +63,7 @@ __all__ = [
   "huffman_tree",
   "large_margin",
   "large_margin_annealing",
+  "linear_cross_entropy",
   "log_normalise",
   "log_normaliser",
   "log_pc_softmax",

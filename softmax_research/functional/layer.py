@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from softmax_research.functional.labels import check_labels
 from softmax_research.functional.mesh import has_explicit_mesh
+from softmax_research.functional.precision import widen
 
 
 def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -24,6 +25,27 @@ def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
   """
   wide = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
   return jnp.matmul(features, kernel, preferred_element_type=wide)
+
+
+def norms(values: jax.Array, *, axis: int) -> jax.Array:
+  r"""Compute Euclidean norms, whose gradient at zero is zero rather than NaN.
+
+  Args:
+    values: numbers of any shape; float16 and bfloat16 are squared in float32.
+    axis: the axis of the vectors.
+
+  Returns:
+    The shape of the values without that axis, in float32 or wider.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> norms(jnp.array([[3.0, 4.0], [0.0, 0.0]]), axis=-1)
+    Array([5., 0.], dtype=float32)
+  """
+  values, _ = widen(values)
+  squares = jnp.sum(values**2, axis=axis)
+  nonzero = squares > 0
+  return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
 
 
 def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:

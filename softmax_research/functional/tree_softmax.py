@@ -99,8 +99,7 @@ def tree_label_log_prob(
     gradient = jax.grad(lambda some: -tree_label_log_prob(..., rows=rows).mean())(some)
     params = {n: v.at[rows].add(-rate * gradient[n], mode="drop") for n, v in params.items()}
 
-  Any elementwise optax transformation does the same with its state: gather the rows of its
-  moments, update, write them back.
+  `training.update_rows` does the same with any elementwise optax transformation and its state.
 
   Args:
     features: `[..., D]`.

@@ -6,10 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional import cross_entropy, log_normalise
+from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise
 from softmax_research.functional.arguments import check_at_least, check_fraction
-from softmax_research.functional.precision import widen
+from softmax_research.functional.layer import norms, product
 from softmax_research.heads.head import Head
+
+IMPLEMENTATIONS = ("auto", "plain", "streaming")
+# With more logits than these, in float32 a quarter of a gigabyte, streaming is chosen.
+_PLAIN_LOGITS = 2**26
 
 
 class Geometry(NamedTuple):
@@ -26,17 +30,19 @@ class Geometry(NamedTuple):
   step: jax.typing.ArrayLike
 
 
-def _norm(values: jax.Array, axis: int) -> jax.Array:
-  """Return Euclidean norms whose gradient at zero is zero rather than NaN."""
-  values, _ = widen(values)  # squares overflow float16 from 256 on
-  squares = jnp.sum(values**2, axis=axis)
-  nonzero = squares > 0
-  return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
+def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
+  """Return features and kernel as they are multiplied: with `normalise` scaled to unit norm.
 
-
-def _scale_to_unit(values: jax.Array, norms: jax.Array) -> jax.Array:
-  """Divide by the norms; a zero vector stays zero, and its gradient stays of ordinary size."""
-  return values / jnp.where(norms > 0, norms, 1)
+  A zero vector stays zero, and its gradient stays of ordinary size.
+  """
+  kernel = params["kernel"]
+  if not normalise:
+    return features, kernel
+  feature_norms, kernel_norms = norms(features, axis=-1)[..., None], norms(kernel, axis=0)
+  return (
+    features / jnp.where(feature_norms > 0, feature_norms, 1),
+    kernel / jnp.where(kernel_norms > 0, kernel_norms, 1),
+  )
 
 
 def check_num_classes(num_classes: int) -> None:
@@ -100,15 +106,11 @@ def linear(
     return params | {"bias": jnp.zeros(num_classes)} if bias else params
 
   def logits_and_geometry(params, features, step):
-    kernel = params["kernel"]
-    feature_norms, kernel_norms = _norm(features, -1), _norm(kernel, 0)
+    features, kernel = _operands(params, features, normalise)
+    feature_norms, kernel_norms = norms(features, axis=-1), norms(kernel, axis=0)
     if normalise:
-      features = _scale_to_unit(features, feature_norms[..., None])
-      kernel = _scale_to_unit(kernel, kernel_norms)
       feature_norms, kernel_norms = jnp.ones_like(feature_norms), jnp.ones_like(kernel_norms)
-    # Half-precision features still make float32 logits.
-    logits_type = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
-    logits = jnp.matmul(features, kernel, preferred_element_type=logits_type)
+    logits = product(features, kernel)
     if bias:
       logits = logits + params["bias"]
     return logits, Geometry(feature_norms, kernel_norms, step)
@@ -136,6 +138,7 @@ def dense(
   bias: bool = True,
   normalise: bool = False,
   kernel_init: Callable[..., jax.Array] | None = None,
+  implementation: str = "auto",
 ) -> Head:
   r"""Build the head of a margin, a score and normalisation on one logit a class.
 
@@ -150,19 +153,25 @@ def dense(
   Args:
     num_classes: K.
     score: logits to scores, elementwise, as `functional.taylor_score`; the identity by default.
-    margin: `(logits, labels, geometry) -> logits`; none by default.
+    margin: `(logits, labels, geometry) -> logits`; none by default. It must change the label's
+      logit alone: what changes all logits is a score.
     log_prior: logarithms of the class frequencies of the training set, `[K]`.
     label_smoothing: in [0, 1); see `functional.cross_entropy`.
     z_loss: at least 0; see `functional.cross_entropy`.
     bias: add a bias to the logits.
     normalise: make the logits cosines between features and kernel columns (needs `bias=False`).
     kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
+    implementation: how the loss is computed. `"plain"` makes all logits. `"streaming"` is
+      `functional.linear_cross_entropy`, whose memory does not grow with the number of examples;
+      it takes integer labels and has first derivatives in reverse mode alone. `"auto"` streams
+      integer labels where there are more than 2^26 logits. Under `jax.jit` with a kernel sharded
+      over classes choose plain.
 
   Returns:
     A head with parameters `{"kernel": [D, K], "bias": [K]}`.
 
   Raises:
-    ValueError: an option is out of range, or the prior's shape is not `[K]`.
+    ValueError: an option is unknown or out of range, or the prior's shape is not `[K]`.
 
   Example:
     >>> import jax
@@ -184,20 +193,24 @@ def dense(
       f"Got log_prior of shape {jnp.shape(log_prior)} for {num_classes} classes; "
       f"it must have shape ({num_classes},)."
     )
-  score = score or (lambda logits: logits)
+  if implementation not in IMPLEMENTATIONS:
+    raise ValueError(
+      f"Got implementation={implementation!r}; the implementations are "
+      f"{', '.join(IMPLEMENTATIONS)}."
+    )
 
   def loss(logits, labels, geometry):
     if margin is not None:
       logits = margin(logits, labels, geometry)
-    scores = score(logits)
+    scores = logits if score is None else score(logits)
     if log_prior is not None:
       scores = scores + jnp.asarray(log_prior)
     return cross_entropy(scores, labels, label_smoothing=label_smoothing, z_loss=z_loss)
 
   def log_prob(logits: jax.Array) -> Any:
-    return log_normalise(score(logits))
+    return log_normalise(logits if score is None else score(logits))
 
-  return linear(
+  head = linear(
     num_classes,
     loss=loss,
     log_prob=log_prob,
@@ -205,3 +218,30 @@ def dense(
     normalise=normalise,
     kernel_init=kernel_init,
   )
+
+  def streaming_loss(params, features, labels, *, step=0, key=None):
+    del key
+    features, kernel = _operands(params, features, normalise)
+
+    def at_label(logits, labels, lengths):
+      return margin(logits, labels, Geometry(**lengths, step=step))
+
+    return linear_cross_entropy(
+      features,
+      kernel,
+      labels,
+      bias=params.get("bias"),
+      score=score,
+      margin=None if margin is None else at_label,
+      log_prior=log_prior,
+      label_smoothing=label_smoothing,
+      z_loss=z_loss,
+    )
+
+  def auto_loss(params, features, labels, **options):
+    hard = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
+    streams = hard and jnp.size(labels) * num_classes > _PLAIN_LOGITS
+    return (streaming_loss if streams else head.loss)(params, features, labels, **options)
+
+  losses = {"auto": auto_loss, "plain": head.loss, "streaming": streaming_loss}
+  return head._replace(loss=losses[implementation])

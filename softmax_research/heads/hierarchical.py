@@ -1,7 +1,7 @@
 """Hierarchical heads: trees of classes, whose training loss costs one path and not all classes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -67,8 +67,7 @@ def balanced(num_classes: int, *, branching: int = 2) -> Head:
   Example:
     >>> head = balanced(10, branching=3)
   """
-  check_num_classes(num_classes)
-  return hierarchical(functional.balanced_tree(num_classes, branching=branching))
+  return hierarchical(_balanced_tree(num_classes, branching=branching))
 
 
 def huffman(
@@ -90,14 +89,7 @@ def huffman(
   Example:
     >>> head = huffman(3, class_counts=[900, 90, 10])
   """
-  check_num_classes(num_classes)
-  if class_counts is None:
-    raise ValueError(
-      "Got no class_counts for the head 'huffman', which needs the number of training examples "
-      "of each class. Pass class_counts=[...], as numpy.bincount(labels, minlength=num_classes)."
-    )
-  check_counts(num_classes, class_counts)
-  return hierarchical(functional.huffman_tree(class_counts, branching=branching))
+  return hierarchical(_huffman_tree(num_classes, class_counts=class_counts, branching=branching))
 
 
 def two_level(num_classes: int, *, num_groups: int | None = None) -> Head:
@@ -116,6 +108,28 @@ def two_level(num_classes: int, *, num_groups: int | None = None) -> Head:
   Example:
     >>> head = two_level(100, num_groups=20)
   """
+  return hierarchical(_two_level_tree(num_classes, num_groups=num_groups))
+
+
+def _balanced_tree(num_classes: int, *, branching: int = 2) -> functional.Tree:
+  check_num_classes(num_classes)
+  return functional.balanced_tree(num_classes, branching=branching)
+
+
+def _huffman_tree(
+  num_classes: int, *, class_counts: Sequence[int] | None = None, branching: int = 2
+) -> functional.Tree:
+  check_num_classes(num_classes)
+  if class_counts is None:
+    raise ValueError(
+      "Got no class_counts for the head 'huffman', which needs the number of training examples "
+      "of each class. Pass class_counts=[...], as numpy.bincount(labels, minlength=num_classes)."
+    )
+  check_counts(num_classes, class_counts)
+  return functional.huffman_tree(class_counts, branching=branching)
+
+
+def _two_level_tree(num_classes: int, *, num_groups: int | None = None) -> functional.Tree:
   check_num_classes(num_classes)
   if num_groups is None:
     num_groups = math.isqrt(num_classes)
@@ -127,4 +141,13 @@ def two_level(num_classes: int, *, num_groups: int | None = None) -> Head:
       f"{num_classes}."
     )
   groups = np.arange(num_classes) * num_groups // num_classes
-  return hierarchical(functional.two_level_tree(groups))
+  return functional.two_level_tree(groups)
+
+
+#: The trees of the heads that are made by name, each a function of the head's own arguments; for
+#: what needs the tree itself, as `functional.tree_top_k` and `functional.tree_label_rows` do.
+TREES: dict[str, Callable[..., functional.Tree]] = {
+  "hierarchical": _balanced_tree,
+  "huffman": _huffman_tree,
+  "two_level": _two_level_tree,
+}

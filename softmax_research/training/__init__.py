@@ -9,10 +9,12 @@ from softmax_research.training.optimizers import make as make_optimizer
 from softmax_research.training.parallel import parallelise
 from softmax_research.training.progress import display
 from softmax_research.training.report import Divergence
+from softmax_research.training.row_updates import ALL_ROWS, update_rows
 from softmax_research.training.seeds import ParallelPrograms
 from softmax_research.training.step import Programs, TrainState, make_programs
 
 __all__ = [
+  "ALL_ROWS",
   "OPTIMIZERS",
   "SCHEDULES",
   "Checkpoints",
@@ -33,4 +35,5 @@ __all__ = [
   "make_programs",
   "parallelise",
   "predict",
+  "update_rows",
 ]

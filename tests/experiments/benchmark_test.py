@@ -2,11 +2,21 @@
 
 import pytest
 
-from experiments.benchmarks import losses, pairs
+from experiments.benchmarks import classes, losses, pairs
 from experiments.benchmarks.row import OURS, Options
 from tests.experiments.scripts import expect_error
 
 _SMALL = {"DENSE": (4, 12), "SPARSE": (4, 6), "ADAPTIVE": (4, 16, 40, (8, 20))}
+
+
+_FEW_CLASSES = {
+  "LINEAR": (4, 12, 3),
+  "MEMORY": (4, 12, 3),
+  "TREE": (4, 3),
+  "TREE_CLASSES": (8, 32),
+  "DENSE_AT_MOST": 8,
+  "ZIPF_CLASSES": 16,
+}
 
 
 @pytest.fixture(name="cases")
@@ -28,6 +38,18 @@ def test_every_peer_of_the_losses_runs(cases):
   for case in cases:
     for peer in case.peers():
       assert case.sides[peer]()() == 1, (case.name, peer)
+
+
+def test_every_side_of_the_classes_but_the_adaptive_runs(monkeypatch):
+  pytest.importorskip("torch")
+  for name, sizes in _FEW_CLASSES.items():
+    monkeypatch.setattr(classes, name, sizes)
+  cases = classes.cases()[:-1]
+  assert len({case.name for case in cases}) == len(cases)
+  for case in cases:
+    for name, side in case.sides.items():
+      run = side()
+      assert run() == run() == 1, (case.name, name)
 
 
 class _Worker:
@@ -61,4 +83,4 @@ def test_a_row_compares_the_medians_of_sides_that_took_turns(monkeypatch):
 
 def test_an_unknown_benchmark_is_refused_with_those_that_exist():
   message = expect_error("benchmark", "lossess")
-  assert "Got the benchmark 'lossess'; the benchmarks are losses, training." in message
+  assert "Got the benchmark 'lossess'; the benchmarks are classes, losses, training." in message

@@ -1,5 +1,7 @@
 """Dense heads against the composition written out in numpy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,6 +122,55 @@ def test_half_precision_features_make_float32_logits_and_norms(dtype):
   np.testing.assert_allclose(head.loss(params, features, [0]), [2000], rtol=1e-6)
 
 
+@pytest.mark.parametrize("normalise", [False, True])
+def test_streaming_is_equal_to_plain(normalise):
+  def margin(logits, labels, geometry):
+    annealing = 1 / (1 + geometry.step)  # The step is traced.
+    norms = {"feature_norms": geometry.feature_norms, "kernel_norms": geometry.kernel_norms}
+    return functional.large_margin(logits, labels, **norms, margin=2, annealing=annealing)
+
+  def derivatives(implementation, params, features, step):
+    head = dense(
+      3,
+      score=functional.taylor_score,
+      margin=margin,
+      log_prior=LOG_PRIOR,
+      label_smoothing=0.1,
+      z_loss=0.01,
+      bias=not normalise,
+      normalise=normalise,
+      implementation=implementation,
+    )
+    loss = functools.partial(head.loss, labels=LABELS, step=step)
+    value, pull = jax.vjp(loss, params, features)
+    return value, pull(jnp.ones_like(value))
+
+  params = {"kernel": PARAMS["kernel"]} if normalise else PARAMS
+  with jax.enable_x64(True):
+    plain, streaming = (
+      jax.jit(functools.partial(derivatives, name))(params, FEATURES, 3)
+      for name in ("plain", "streaming")
+    )
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), streaming, plain)
+
+
+def test_many_logits_are_streamed_unless_labels_are_distributions():
+  num_classes, num_examples = 2**15, 2**11
+  params = jax.eval_shape(lambda: dense(num_classes).init(jax.random.key(0), 4))
+
+  def makes_all_logits(num_examples, implementation="auto", labels=None):
+    labels = labels or jax.ShapeDtypeStruct((num_examples,), jnp.int32)
+    features = jax.ShapeDtypeStruct((num_examples, 4), jnp.float32)
+    loss = dense(num_classes, implementation=implementation).loss
+    return f"[{num_examples},{num_classes}]" in str(jax.make_jaxpr(loss)(params, features, labels))
+
+  assert makes_all_logits(num_examples)
+  assert not makes_all_logits(num_examples + 1)
+  assert makes_all_logits(num_examples + 1, "plain")
+  soft = jax.ShapeDtypeStruct((num_examples + 1, num_classes), jnp.float32)
+  assert makes_all_logits(num_examples + 1, labels=soft)
+
+
 @pytest.mark.parametrize("num_classes", [0, -1, 2.0, "3", True])
 def test_bad_numbers_of_classes(num_classes):
   with pytest.raises(ValueError, match=r"num_classes=.*integer of at least 1"):
@@ -132,6 +183,7 @@ def test_bad_numbers_of_classes(num_classes):
     ({"normalise": True}, r"cosines have no bias\. Pass bias=False"),
     ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
     ({"z_loss": -1.0}, "z_loss=-1.0"),
+    ({"implementation": "fast"}, "implementation='fast'; .*auto, plain, streaming"),
     ({"log_prior": np.zeros(4)}, r"log_prior of shape \(4,\) for 3 classes"),
   ],
 )

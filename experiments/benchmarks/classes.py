@@ -1,0 +1,174 @@
+"""Classes: output layers of very many classes, against our plain form, PyTorch and each other.
+
+`linear` is one loss and its gradients. `memory` is the same at a size whose logits would take
+8.6 GB, beside a process that holds inputs and gradients alone: the difference of the peaks is what
+the loss takes. `tree` is a step of training, loss, gradients and Adam's update of the rows that the
+batch touches; its peer is a step of a dense layer, and of a balanced tree for the Huffman tree.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.benchmarks import batches, losses, torch_losses
+from experiments.benchmarks.pairs import Case, Run, measure
+from experiments.benchmarks.row import OURS, Options
+from softmax_research import functional, training
+
+#: Examples, classes and features of a dense layer.
+LINEAR = (2048, 32_000, 512)
+MEMORY = (8192, 262_144, 512)
+#: Examples and features of a tree; the numbers of classes; up to how many it has a dense peer.
+TREE = (512, 128)
+TREE_CLASSES = tuple(2**k for k in range(10, 23, 2))
+DENSE_AT_MOST = 2**20
+#: Classes of the Huffman tree; their frequencies fall as 1 / rank.
+ZIPF_CLASSES = 2**17
+
+
+def cases() -> list[Case]:
+  """Return the cases."""
+  return [_linear(), _memory(), *map(_tree, TREE_CLASSES), _huffman(), losses.adaptive_case()]
+
+
+def rows(options: Options) -> Iterator[dict[str, Any]]:
+  """Yield the rows of the cases."""
+  yield from measure("classes", cases(), options)
+
+
+def tree_name(num_classes: int) -> str:
+  """Name the case of a balanced tree.
+
+  Example:
+    >>> tree_name(1024)
+    'tree of 1024 classes, 512 x 128'
+  """
+  return "tree of {} classes, {} x {}".format(num_classes, *TREE)
+
+
+def _linear() -> Case:
+  return Case(
+    f"linear {list(LINEAR)}",
+    {
+      OURS: functools.partial(_dense_loss, LINEAR, functional.linear_cross_entropy),
+      "our plain form": functools.partial(_dense_loss, LINEAR, _plain),
+      "PyTorch": functools.partial(torch_losses.linear_side, LINEAR),
+    },
+  )
+
+
+def _memory() -> Case:
+  return Case(
+    f"memory {list(MEMORY)}",
+    {
+      OURS: functools.partial(_dense_loss, MEMORY, functional.linear_cross_entropy),
+      "inputs and gradients alone": functools.partial(_inputs_and_gradients, MEMORY),
+    },
+  )
+
+
+def _tree(num_classes: int) -> Case:
+  def side(num_classes):
+    labels = functools.partial(batches.labels, (TREE[0], num_classes), "index")
+    return functools.partial(
+      _tree_step, functools.partial(functional.balanced_tree, num_classes), labels
+    )
+
+  if num_classes <= DENSE_AT_MOST:
+    peer = {"dense layer": functools.partial(_dense_step, num_classes)}
+  else:
+    peer = {tree_name(TREE_CLASSES[0]): side(TREE_CLASSES[0])}
+  return Case(tree_name(num_classes), {OURS: side(num_classes)} | peer)
+
+
+def _huffman() -> Case:
+  labels = functools.partial(batches.zipf_labels, TREE[0], ZIPF_CLASSES)
+
+  def huffman():
+    return functional.huffman_tree(1 / np.arange(1, ZIPF_CLASSES + 1))
+
+  def balanced():
+    return functional.balanced_tree(ZIPF_CLASSES)
+
+  return Case(
+    "Huffman tree of {} classes, Zipf labels, {} x {}".format(ZIPF_CLASSES, *TREE),
+    {
+      OURS: functools.partial(_tree_step, huffman, labels),
+      "balanced tree": functools.partial(_tree_step, balanced, labels),
+    },
+  )
+
+
+def _plain(features: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Array:
+  return functional.cross_entropy(features @ kernel, labels)
+
+
+def _dense_inputs(sizes: tuple[int, int, int]) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Make features, kernel and labels on the device."""
+  examples, classes, size = sizes
+  return jax.device_put(
+    (
+      batches.features(examples, size),
+      batches.kernel(size, classes),
+      batches.labels((examples, classes), "index"),
+    )
+  )
+
+
+def _dense_loss(sizes: tuple[int, int, int], loss: Callable[..., jax.Array]) -> Run:
+  derivatives = jax.value_and_grad(lambda *inputs: jnp.mean(loss(*inputs)), argnums=(0, 1))
+  return losses.repeat(derivatives, *_dense_inputs(sizes))
+
+
+def _inputs_and_gradients(sizes: tuple[int, int, int]) -> Run:
+  features, kernel, _ = _dense_inputs(sizes)
+  gradients = jax.block_until_ready((jnp.copy(features), jnp.copy(kernel)))
+  return losses.repeat(lambda features, *rest: jnp.sum(features), features, kernel, gradients)
+
+
+def _tree_step(make_tree: Callable[[], functional.Tree], make_labels: Callable[[], Any]) -> Run:
+  tree, (examples, size), optimizer = make_tree(), TREE, optax.adam(1e-3)
+  features, labels = jnp.asarray(batches.features(examples, size)), jnp.asarray(make_labels())
+
+  def step(params, moments, labels):
+    rows = functional.tree_label_rows(tree, labels)
+
+    def loss(some):
+      log_prob = functional.tree_label_log_prob(features, some, tree, labels, rows=rows)
+      return -jnp.mean(log_prob)
+
+    return training.update_rows(optimizer, loss, params, moments, rows)[1:]
+
+  params = functional.tree_init(jax.random.key(0), size, tree)
+  return _repeat_step(step, params, optimizer.init(params), labels)
+
+
+def _dense_step(num_classes: int) -> Run:
+  (examples, size), optimizer = TREE, optax.adam(1e-3)
+  features, kernel, labels = _dense_inputs((examples, num_classes, size))
+
+  def step(kernel, moments, labels):
+    def loss(kernel):
+      return jnp.mean(functional.linear_cross_entropy(features, kernel, labels))
+
+    updates, moments = optimizer.update(jax.grad(loss)(kernel), moments)
+    return optax.apply_updates(kernel, updates), moments
+
+  return _repeat_step(step, kernel, optimizer.init(kernel), labels)
+
+
+def _repeat_step(step: Callable[..., Any], params: Any, moments: Any, labels: jax.Array) -> Run:
+  """Return a function that makes a step; parameters and moments are updated in place."""
+  compiled = jax.jit(step, donate_argnums=(0, 1))
+
+  def run():
+    nonlocal params, moments
+    params, moments = jax.block_until_ready(compiled(params, moments, labels))
+    return 1
+
+  return run

@@ -1,0 +1,87 @@
+"""Updates of rows against updates of everything."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from softmax_research.functional import balanced_tree, tree_init, tree_label_log_prob
+from softmax_research.functional.tree_path import tree_label_rows
+from softmax_research.training import update_rows
+
+TREE = balanced_tree(40, branching=3)
+FEATURES = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+BATCHES = np.array([[0, 5, 5, 39], [7, 0, 38, 12], [0, 1, 2, 3]])
+
+
+def _loss(params, labels, rows=None):
+  return -jnp.mean(tree_label_log_prob(FEATURES, params, TREE, labels, rows=rows))
+
+
+def _by_row(optimizer, batches):
+  params = tree_init(jax.random.key(0), 5, TREE)
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def step(params, opt_state, labels):
+    rows = tree_label_rows(TREE, labels)
+    loss = functools.partial(_loss, labels=labels, rows=rows)
+    return update_rows(optimizer, loss, params, opt_state, rows)
+
+  opt_state = optimizer.init(params)
+  for labels in batches:
+    loss, params, opt_state = step(params, opt_state, labels)
+  return loss, params, opt_state
+
+
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.3), optax.adagrad(0.3)], ids=["sgd", "adagrad"])
+def test_without_memory_of_time_rows_are_updated_as_in_a_dense_step(optimizer):
+  params = tree_init(jax.random.key(0), 5, TREE)
+
+  @jax.jit
+  def step(params, opt_state, labels):
+    loss, gradient = jax.value_and_grad(_loss)(params, labels)
+    updates, opt_state = optimizer.update(gradient, opt_state, params)
+    return loss, optax.apply_updates(params, updates), opt_state
+
+  opt_state = optimizer.init(params)
+  for labels in BATCHES:
+    loss, params, opt_state = step(params, opt_state, labels)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+    _by_row(optimizer, BATCHES),
+    (loss, params, opt_state),
+  )
+
+
+def test_adam_moves_the_rows_of_the_batch_and_no_others():
+  start = tree_init(jax.random.key(0), 5, TREE)
+  _, params, (moments, _) = _by_row(optax.adam(0.1), BATCHES[:1])
+  touched = np.isin(np.arange(TREE.num_rows), tree_label_rows(TREE, BATCHES[0]))
+  assert 0 < touched.sum() < TREE.num_rows
+  np.testing.assert_array_equal(np.any(params["kernel"] != start["kernel"], axis=1), touched)
+  np.testing.assert_array_equal(np.any(moments.mu["kernel"] != 0, axis=1), touched)
+  # Adam's first step has the size of the rate, whatever the gradient.
+  change = np.abs(params["kernel"] - start["kernel"])[touched]
+  np.testing.assert_allclose(change, 0.1, rtol=1e-3)
+  assert moments.count == 1
+
+
+def test_a_step_writes_no_copy_of_the_parameters():
+  tree, optimizer = balanced_tree(2**16), optax.adam(0.1)
+
+  def step(params, opt_state, labels):
+    rows = tree_label_rows(tree, labels)
+
+    def loss(some):
+      return -jnp.mean(tree_label_log_prob(FEATURES, some, tree, labels, rows=rows))
+
+    return update_rows(optimizer, loss, params, opt_state, rows)
+
+  params = jax.eval_shape(lambda: tree_init(jax.random.key(0), 5, tree))
+  arguments = params, jax.eval_shape(optimizer.init, params), jax.ShapeDtypeStruct((4,), jnp.int32)
+  program = jax.jit(step, donate_argnums=(0, 1)).lower(*arguments).compile()
+  # The tree's own arrays are constants of the program, not temporaries.
+  assert program.memory_analysis().temp_size_in_bytes < params["kernel"].size
