@@ -2,16 +2,20 @@
 
 import contextlib
 import functools
+import os
 import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments import compiled
 from softmax_research import data
+from softmax_research.training import results
 
 _DEFAULT = "configs/digits.py"
 _KEEP_COMPILED = flags.DEFINE_bool(
@@ -36,7 +40,26 @@ def define_workdir():
   return flags.DEFINE_string("workdir", None, "Directory for all results.", required=True)
 
 
-def prepare_workdir(path: str) -> pathlib.Path:
+def open_workdir(
+  workdir: pathlib.Path, config: dict[str, Any], *, may_change: tuple[str, ...]
+) -> list[dict[str, Any]]:
+  """Make the working directory if need be, and return the records of its finished runs.
+
+  Args:
+    workdir: the directory.
+    config: the configuration that its results are made with.
+    may_change: see `results.check_config`.
+
+  Raises:
+    OSError: it cannot be written.
+    ValueError: its results were made with another configuration, or are damaged.
+  """
+  prepare_workdir(workdir)
+  results.check_config(workdir, config, may_change=may_change)
+  return results.read(workdir / "results.jsonl")
+
+
+def prepare_workdir(path: os.PathLike | str) -> pathlib.Path:
   """Make the working directory and see that it can be written.
 
   Raises:
@@ -50,7 +73,7 @@ def prepare_workdir(path: str) -> pathlib.Path:
     probe.unlink()
   except OSError as error:
     raise OSError(
-      f"Got --workdir={path}, which cannot be written ({error.strerror}). Give a directory that "
+      f"Got --workdir={workdir}, which cannot be written ({error.strerror}). Give a directory that "
       "can be."
     ) from None
   return workdir
@@ -135,7 +158,23 @@ def _check_key(config: ConfigDict, key: str) -> None:
 def fail(message: str) -> None:
   """Print an error and leave with exit status 2."""
   print(f"error: {message}", file=sys.stderr)
+  if jax.distributed.is_initialized():
+    # A plain exit would wait for the other processes, which wait for this one.
+    sys.stderr.flush()
+    os._exit(2)
   sys.exit(2)
+
+
+@contextlib.contextmanager
+def storage_errors_explained(workdir: pathlib.Path) -> Iterator[None]:
+  """Turn a full disk, or a directory that turned unwritable, into one message during the work."""
+  try:
+    yield
+  except OSError as error:
+    fail(
+      f"{workdir} cannot be written ({error}). What is finished is kept: make room, or let it be "
+      "written, and the same command goes on."
+    )
 
 
 @contextlib.contextmanager

@@ -15,13 +15,14 @@ import shlex
 import shutil
 import sys
 
-from experiments import assembly, command, devices, resumable, runs
+from experiments import assembly, command, devices, distributed, resumable, runs
 from experiments.interruption import interruptible
 from softmax_research import heads, reporting, training
-from softmax_research.training import results
+from softmax_research.training import processes, results
 
 _CONFIG = command.define_config()
 _DEVICES = devices.define_devices()
+_CONNECT = distributed.define_distributed()
 _WORKDIR = command.define_workdir()
 _SECONDS_BETWEEN_SAVES = 10.0
 
@@ -29,12 +30,15 @@ _SECONDS_BETWEEN_SAVES = 10.0
 def main() -> None:
   """Run the comparison."""
   config, options = _CONFIG.value, _DEVICES.value
+  workdir = pathlib.Path(_WORKDIR.value)
   with command.errors_explained():
-    devices.prepare(options, config.seeds)
+    if not _CONNECT():
+      devices.prepare(options, config.seeds)
     assembly.check_config(config)
-    workdir = command.prepare_workdir(_WORKDIR.value)
-    results.check_config(workdir, runs.to_json(config), may_change=("heads", "seeds"))
-    records = results.read(workdir / "results.jsonl")
+    plain = runs.to_json(config)
+    records = processes.from_first(
+      lambda: command.open_workdir(workdir, plain, may_change=("heads", "seeds"))
+    )
     splits = assembly.load_splits(config)
     finished = {(r["head"], r["seed"]): r for r in records if r["kind"] == "run"}
     wanted = [(head, seed) for head in heads.split(config.heads) for seed in range(config.seeds)]
@@ -45,10 +49,18 @@ def main() -> None:
         layout = devices.lay_out(options, config.backbone.name, len(seeds))
         programs = assembly.make_parallel_programs(config, splits, head, layout)
         todo.append((head, seeds, programs))
+  with command.storage_errors_explained(workdir), distributed.losses_explained():
+    train(config, splits, todo, workdir, finished, len(wanted))
+    if processes.is_first():
+      report(config, splits, workdir, records, finished)
+
+
+def train(config, splits, todo, workdir, finished, num_wanted) -> None:
+  """Train the groups of seeds in `todo`, and add each run to what is finished."""
   with training.display() as show, interruptible() as interruption:
     while todo:
       head, seeds, programs = todo.pop(0)  # What is finished can be freed.
-      show.start(runs.name(head, seeds), len(finished), len(wanted))
+      show.start(runs.name(head, seeds), len(finished), num_wanted)
       checkpoints = checkpoint_path(workdir, head, seeds)
       outcomes = resumable.train(
         config,
@@ -61,14 +73,16 @@ def main() -> None:
         on_progress=show.update,
         seconds_between_saves=_SECONDS_BETWEEN_SAVES,
       )
-      for record, predictions in outcomes:
-        seed = record["seed"]
-        if predictions is not None:
-          runs.save_predictions(runs.prediction_path(workdir, head, seed), predictions)
-        results.append(workdir / "results.jsonl", record)
-        finished[head, seed] = record
-        show.finish(runs.name(head, [seed]), runs.summarise(record))
-      shutil.rmtree(checkpoints)
+      processes.from_first(lambda outcomes=outcomes: runs.keep(workdir, outcomes))
+      for record, _ in outcomes:
+        finished[head, record["seed"]] = record
+        show.finish(runs.name(head, [record["seed"]]), runs.summarise(record))
+      if processes.is_first():
+        shutil.rmtree(checkpoints)
+
+
+def report(config, splits, workdir, records, finished) -> None:
+  """Append the ensembles that are new, and write the report."""
   shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
   for head in heads.split(config.heads):
     append_ensemble(workdir, head, records, finished, splits, config.seeds)

@@ -5,12 +5,14 @@ import os
 import pathlib
 import platform
 import sys
+import zlib
 
 import jax
 
 from softmax_research import data
 
 _CHOSEN_BY_USER = "JAX_COMPILATION_CACHE_DIR"
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 def keep_programs() -> pathlib.Path | None:
@@ -24,7 +26,7 @@ def keep_programs() -> pathlib.Path | None:
   Returns:
     The directory, or None where this function chose none.
   """
-  if _CHOSEN_BY_USER in os.environ:
+  if os.environ.get(_CHOSEN_BY_USER):
     return None
   directory = data.cache_directory() / "compiled" / processor()
   try:
@@ -39,10 +41,35 @@ def keep_programs() -> pathlib.Path | None:
     )
     return None
   jax.config.update("jax_compilation_cache_dir", str(directory))
+  _remove_partial(directory)
   # By default JAX keeps what took a second to compile. A run has dozens of programs below that.
   if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   return directory
+
+
+def _remove_partial(directory: pathlib.Path) -> None:
+  """Remove what a kill or a full disk cut short: JAX would complain of it in every run.
+
+  Only programs kept since the last look are looked at.
+  """
+  looked = directory / "looked_at"
+  since = looked.stat().st_mtime_ns if looked.exists() else 0
+  looked.touch()
+  for program in directory.glob("*-cache"):
+    if program.stat().st_mtime_ns >= since and _is_partial(program.read_bytes()):
+      program.unlink(missing_ok=True)
+
+
+def _is_partial(data: bytes) -> bool:
+  if data.startswith(_ZSTANDARD):  # Where JAX finds this compression, which Python need not have.
+    return False
+  stream = zlib.decompressobj()
+  try:
+    stream.decompress(data)
+  except zlib.error:
+    return True
+  return not stream.eof
 
 
 def processor() -> str:

@@ -20,8 +20,11 @@ class Interruption:
 
   @property
   def exit_status(self) -> int:
-    """Return what a shell reports of a process that the signal ended: 143 or 130."""
-    return 128 + (self.signal or 0)
+    """Return what a shell reports of a process that the signal ended: 143 or 130.
+
+    Where another process of several was asked to stop, it is 143.
+    """
+    return 128 + (self.signal or signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from experiments import assembly, runs
 from experiments.interruption import Interruption
 from softmax_research import training
+from softmax_research.training import processes
 
 Outcomes = list[tuple[dict[str, Any], runs.Predictions | None]]
 
@@ -52,8 +53,7 @@ def train(
     SystemExit: interrupted; the status is that of a process that the signal ended.
     OSError: the directory cannot be written.
   """
-  checkpoints = training.Checkpoints(directory)
-  last_saved = time.monotonic()
+  checkpoints, last_saved = None, time.monotonic()
 
   def gather(states):
     """Leave out the places that repeat the last seed: their number depends on the devices."""
@@ -62,23 +62,37 @@ def train(
   def save(states, curves):
     nonlocal last_saved
     gathered = gather(states)
-    checkpoints.save(gathered, curves)
+    if processes.is_first():
+      checkpoints.save(gathered, curves)
     last_saved = time.monotonic()
     return int(gathered.step.max())
 
   def after_epoch(states, curves):
-    if time.monotonic() - last_saved >= seconds_between_saves:
+    passed = time.monotonic() - last_saved
+    if processes.from_first(lambda: passed >= seconds_between_saves):
       save(states, curves)
     on_epoch(curves)
 
+  def open_checkpoints():
+    nonlocal checkpoints
+    checkpoints = training.Checkpoints(directory)
+    return len(checkpoints.steps())
+
+  def restore():
+    nonlocal states
+    if (restored := checkpoints.restore(states)) is None:
+      return None
+    states, curves = restored
+    return curves
+
   resume = None
-  if checkpoints.steps():
-    resume = checkpoints.restore(gather(programs.init(seeds)))
-  if resume is not None:
-    states, curves = resume
-    epochs = max(len(of["epoch"]) for of in curves)
-    print(f"{runs.name(head, seeds)}: resuming at step {states.step.max()}, after {epochs} epochs.")
-    resume = programs.scatter(states), curves
+  if processes.from_first(open_checkpoints):
+    states = gather(programs.init(seeds))
+    if (curves := processes.from_first(restore)) is not None:
+      states = processes.share(states)
+      step, epochs = states.step.max(), max(len(of["epoch"]) for of in curves)
+      print(f"{runs.name(head, seeds)}: resuming at step {step}, after {epochs} epochs.")
+      resume = programs.scatter(states), curves
   fit, outcomes = runs.train(
     config,
     splits,

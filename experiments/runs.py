@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments import assembly
 from softmax_research import training
-from softmax_research.training import environment
+from softmax_research.training import environment, results
 
 _NUM_WORST = 16
 
@@ -45,6 +45,14 @@ def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
   with partial.open("wb") as file:
     np.savez(file, **predictions._asdict())
   partial.replace(path)
+
+
+def keep(workdir: pathlib.Path, outcomes: Sequence[tuple[dict[str, Any], Any]]) -> None:
+  """Write the predictions of finished runs and append their records to the results."""
+  for record, predictions in outcomes:
+    if predictions is not None:
+      save_predictions(prediction_path(workdir, record["head"], record["seed"]), predictions)
+    results.append(workdir / "results.jsonl", record)
 
 
 def load_predictions(path: pathlib.Path) -> Predictions:

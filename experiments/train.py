@@ -15,13 +15,14 @@ import pathlib
 from absl import flags
 from tensorboardX import SummaryWriter
 
-from experiments import assembly, command, devices, resumable, runs
+from experiments import assembly, command, devices, distributed, resumable, runs
 from experiments.interruption import interruptible
 from softmax_research import heads, training
-from softmax_research.training import results
+from softmax_research.training import processes
 
 _CONFIG = command.define_config()
 _DEVICES = devices.define_devices()
+_CONNECT = distributed.define_distributed()
 _WORKDIR = command.define_workdir()
 _HEAD = flags.DEFINE_string("head", "softmax", "Head as name:option=value.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the run.", lower_bound=0)
@@ -31,22 +32,33 @@ _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard events
 def main() -> None:
   """Train, or resume, or show what is finished."""
   config, options = _CONFIG.value, _DEVICES.value
-  head, seed = _HEAD.value, _SEED.value
+  head, seed, workdir = _HEAD.value, _SEED.value, pathlib.Path(_WORKDIR.value)
   with command.errors_explained():
-    devices.prepare(options, 1)
+    if not _CONNECT():
+      devices.prepare(options, 1)
     config.heads = head
     assembly.check_config(config)
     if len(heads.split(head)) != 1:
       raise ValueError(f"Got --head={head}; give one head, or use experiments.compare.")
-    workdir = command.prepare_workdir(_WORKDIR.value)
-    results.check_config(workdir, runs.to_json(config) | {"seed": seed}, may_change=("seeds",))
-    if records := results.read(workdir / "results.jsonl"):
+    plain = runs.to_json(config) | {"seed": seed}
+    records = processes.from_first(
+      lambda: command.open_workdir(workdir, plain, may_change=("seeds",))
+    )
+    if records:
       print(f"Finished before: {runs.summarise(records[-1])}")
       return
     splits = assembly.load_splits(config)
     layout = devices.lay_out(options, config.backbone.name, 1)
     programs = assembly.make_parallel_programs(config, splits, head, layout)
-  events = SummaryWriter(str(workdir / "events")) if _TENSORBOARD.value else None
+  with command.storage_errors_explained(workdir), distributed.losses_explained():
+    record = train(config, splits, programs, head, seed, workdir)
+  print_metrics(record, workdir)
+
+
+def train(config, splits, programs, head, seed, workdir) -> dict:
+  """Train with checkpoints, keep the results and return the record."""
+  writes_events = _TENSORBOARD.value and processes.is_first()
+  events = SummaryWriter(str(workdir / "events")) if writes_events else None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
 
   def on_epoch(curves):
@@ -56,7 +68,7 @@ def main() -> None:
 
   with training.display() as show, interruptible() as interruption:
     show.start(runs.name(head, [seed]), 0, 1)
-    ((record, predictions),) = resumable.train(
+    outcomes = resumable.train(
       config,
       splits,
       programs,
@@ -67,13 +79,12 @@ def main() -> None:
       on_progress=show.update,
       on_epoch=on_epoch,
     )
-    if predictions is not None:
-      runs.save_predictions(runs.prediction_path(workdir, head, seed), predictions)
-    results.append(workdir / "results.jsonl", record)
+    processes.from_first(lambda: runs.keep(workdir, outcomes))
+    ((record, _),) = outcomes
     show.finish(runs.name(head, [seed]), runs.summarise(record))
   if events is not None:
     events.close()
-  print_metrics(record, workdir)
+  return record
 
 
 def print_metrics(record: dict, workdir: pathlib.Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs import default
-from experiments import assembly
+from experiments import assembly, devices
 from experiments.benchmarks import first_step, torch_training
 from experiments.benchmarks.pairs import Case, Run, measure
 from experiments.benchmarks.row import OURS, Options
@@ -48,12 +49,19 @@ _PEERS = {
   "PyTorch": functools.partial(torch_training.side, tuned=False),
   "PyTorch, fused Adam and channels last": functools.partial(torch_training.side, tuned=True),
 }
+#: Seeds that train together in one program, the epoch's images, and their peer.
+SEEDS, SEEDS_IMAGES = 8, 2_560
+_APART = "one seed after another"
 #: The time that a large matrix product takes for as many operations: `speedup` is our share of it.
 _PRODUCT = "matrix product"
 
 
 def cases() -> list[Case]:
-  """Return a case for each network; the unit of work is a step."""
+  """Return the cases of networks, and of many seeds; the unit of work is a step of one seed."""
+  return [*_of_networks(), *_of_seeds()]
+
+
+def _of_networks() -> list[Case]:
   made = []
   for name, network in NETWORKS.items():
     peers = {peer: functools.partial(side, *network, BATCH) for peer, side in _PEERS.items()}
@@ -61,6 +69,18 @@ def cases() -> list[Case]:
     made.append(
       Case(name, {OURS: functools.partial(_ours, *network, BATCH)} | peers | {_PRODUCT: product})
     )
+  return made
+
+
+def _of_seeds() -> list[Case]:
+  made = []
+  for name, (shape, count, backbone) in NETWORKS.items():
+    network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
+    sides = {
+      OURS: functools.partial(_together, *network),
+      _APART: functools.partial(_ours, *network),
+    }
+    made.append(Case(f"{SEEDS} seeds, {name}", sides))
   return made
 
 
@@ -77,8 +97,8 @@ def random_split(shape: tuple[int, ...], count: int) -> data.Split:
   return data.Split(images, rng.integers(0, 10, count, np.int32))
 
 
-def make_programs(shape, count, backbone, batch):
-  """Return an experiment's programs with this network, and its training split."""
+def make_experiment(shape, count, backbone, batch) -> tuple[ConfigDict, assembly.Splits]:
+  """Return the configuration and the data of an experiment with this network."""
   train = random_split(shape, count)
   few = data.Split(train.images[:10], train.labels[:10])
   classes = tuple(map(str, range(10)))
@@ -88,7 +108,7 @@ def make_programs(shape, count, backbone, batch):
   config.batch_size = batch
   config.backbone = backbone
   config.optimizer.schedule = "constant"
-  return assembly.make_programs(config, splits, "softmax"), train
+  return config, splits
 
 
 def step_operations(shape, count, backbone, batch) -> int:
@@ -115,7 +135,8 @@ def step_operations(shape, count, backbone, batch) -> int:
 
 
 def _ours(shape, count, backbone, batch) -> Run:
-  programs, train = make_programs(shape, count, backbone, batch)
+  config, splits = make_experiment(shape, count, backbone, batch)
+  programs, train = assembly.make_programs(config, splits, "softmax"), splits.train
   images, labels = jax.device_put((train.images, train.labels))
   state, epoch, steps = programs.init(0), 0, count // batch
 
@@ -126,6 +147,27 @@ def _ours(shape, count, backbone, batch) -> Run:
     state.step.block_until_ready()
     epoch += 1
     return steps
+
+  return run
+
+
+def _together(shape, count, backbone, batch) -> Run:
+  """Train the seeds as `experiments.compare` does, over the devices that it would choose."""
+  options = devices.get_options()
+  devices.prepare(options, SEEDS)
+  config, splits = make_experiment(shape, count, backbone, batch)
+  layout = devices.lay_out(options, backbone["name"], SEEDS)
+  programs = assembly.make_parallel_programs(config, splits, "softmax", layout)
+  held = programs.hold(splits.train.images, splits.train.labels)
+  states, epoch, steps = programs.init(range(SEEDS)), 0, count // batch
+
+  def run():
+    nonlocal states, epoch
+    batches = programs.deal(states, held, epoch, steps, batch)
+    states = programs.run_steps(states, batches, 0, steps)
+    jax.block_until_ready(states.step)
+    epoch += 1
+    return SEEDS * steps
 
   return run
 

@@ -4,6 +4,7 @@ import os
 import pathlib
 import warnings
 
+import jax
 import orbax.checkpoint as ocp
 
 from softmax_research.training.loop import Curves
@@ -27,25 +28,46 @@ class Checkpoints:
   """
 
   def __init__(self, directory: os.PathLike | str, *, max_to_keep: int = 3):
+    directory = pathlib.Path(directory).absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    # Where there are several processes, this one alone saves; Orbax would wait for all of them.
+    alone = ocp.options.MultiprocessingOptions(
+      primary_host=jax.process_index(),
+      active_processes={jax.process_index()},
+      barrier_sync_key_prefix=f"process{jax.process_index()}",
+    )
     # Synchronous: the training step donates its state, so a save must be over when it returns.
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=max_to_keep, enable_async_checkpointing=False
+      max_to_keep=max_to_keep,
+      enable_async_checkpointing=False,
+      create=False,
+      multiprocessing_options=alone,
     )
-    self._manager = ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
+    self._manager = ocp.CheckpointManager(directory, options=options)
 
   def steps(self) -> list[int]:
     """List the steps after which a checkpoint stands, oldest first."""
     return sorted(self._manager.all_steps())
 
   def save(self, states: TrainState, curves: list[Curves]) -> None:
-    """Save states of NumPy arrays, as `ParallelPrograms.gather` returns them, and their curves."""
+    """Save states of NumPy arrays, as `ParallelPrograms.gather` returns them, and their curves.
+
+    Raises:
+      OSError: the checkpoint cannot be written; those before it are untouched.
+    """
     step = int(states.step.max())
     if step in self.steps():
       return
     args = ocp.args.Composite(
       states=ocp.args.StandardSave(states._asdict()), curves=ocp.args.JsonSave({"seeds": curves})
     )
-    self._manager.save(step, args=args)
+    try:
+      self._manager.save(step, args=args)
+    except Exception as error:  # Orbax and its storage raise many types where a file system fails.
+      reason = str(error).partition("\n")[0]
+      raise OSError(
+        f"the checkpoint at step {step} cannot be saved: {type(error).__name__}: {reason}"
+      ) from error
 
   def restore(self, like: TrainState) -> tuple[TrainState, list[Curves]] | None:
     """Restore the newest checkpoint that is whole.

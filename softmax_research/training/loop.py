@@ -14,6 +14,7 @@ from softmax_research.training.step import TrainState
 # Long enough to hide the cost of a call, short enough for live progress.
 _SECONDS_PER_CALL = 1.0
 
+#: A run's learning curves by name; see `Fit`.
 Curves = dict[str, list[float]]
 
 

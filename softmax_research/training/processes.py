@@ -29,8 +29,8 @@ def from_first(function: Callable[[], Any]) -> Any:
     What the function returned; tuples come back as lists where there are several processes.
 
   Raises:
-    ValueError: the function raised it, or an OSError, in process 0; every process raises, so that
-      none waits for one that stopped.
+    ValueError, OSError: the function raised it in process 0; every process raises, so that none
+      waits for one that stopped.
 
   Example:
     >>> from_first(lambda: {"status": "finished"})
@@ -43,10 +43,10 @@ def from_first(function: Callable[[], Any]) -> Any:
     try:
       answer = {"value": function()}
     except (ValueError, OSError) as error:
-      answer = {"error": str(error)}
+      answer = {"error": str(error), "of_storage": isinstance(error, OSError)}
   answer = json.loads(_broadcast(json.dumps(answer).encode()))
   if "error" in answer:
-    raise ValueError(answer["error"])
+    raise (OSError if answer["of_storage"] else ValueError)(answer["error"])
   return answer["value"]
 
 

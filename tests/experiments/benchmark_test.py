@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.benchmarks import classes, losses, pairs
+from experiments.benchmarks import classes, losses, pairs, training
 from experiments.benchmarks.row import OURS, Options
 from tests.experiments.scripts import expect_error
 
@@ -50,6 +50,20 @@ def test_every_side_of_the_classes_but_the_adaptive_runs(monkeypatch):
     for name, side in case.sides.items():
       run = side()
       assert run() == run() == 1, (case.name, name)
+
+
+def test_seeds_train_together_and_one_after_another(monkeypatch):
+  monkeypatch.setattr(training, "SEEDS_IMAGES", 256)
+  monkeypatch.setattr(
+    training, "NETWORKS", {"mlp": ((4, 4, 1), 999, {"name": "mlp", "widths": (3,)})}
+  )
+  case = training.cases()[-1]
+  # The devices of this process are made already.
+  monkeypatch.setattr(training.devices, "prepare", lambda options, num_seeds: None)
+  assert {name: side()() for name, side in case.sides.items()} == {
+    OURS: 8 * 2,
+    "one seed after another": 2,
+  }
 
 
 class _Worker:

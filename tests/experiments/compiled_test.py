@@ -1,6 +1,7 @@
 """Compiled programs are kept where they should be, and nowhere else."""
 
 import pathlib
+import zlib
 
 import jax
 import pytest
@@ -56,6 +57,16 @@ def test_processors_of_other_features_have_another_name(monkeypatch):
     monkeypatch.setattr(pathlib.Path, "read_text", lambda self, text=text: text)
     names.add(compiled.processor())
   assert len(names) == 3
+
+
+def test_programs_cut_short_are_removed_once_they_are_looked_at(settings, monkeypatch, tmp_path):
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(tmp_path))
+  directory = compiled.keep_programs()
+  whole, partial = directory / "jit_a-cache", directory / "jit_b-cache"
+  whole.write_bytes(zlib.compress(bytes(1000)))
+  partial.write_bytes(zlib.compress(bytes(1000))[:-3])
+  compiled.keep_programs()
+  assert whole.exists() and not partial.exists()
 
 
 def test_a_script_keeps_its_programs_unless_told_not_to(tmp_path, monkeypatch):

@@ -15,8 +15,11 @@ TINY = (
 )
 
 
-def run_script(name, *arguments, check=True, env=None):
-  """Run `python -m experiments.NAME`; with `check` it must succeed."""
+def run_script(name, *arguments, check=True, env=None, before=None):
+  """Run `python -m experiments.NAME`; with `check` it must succeed.
+
+  Its process first calls `before`, if given.
+  """
   done = subprocess.run(
     [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
     cwd=REPOSITORY,
@@ -24,15 +27,16 @@ def run_script(name, *arguments, check=True, env=None):
     capture_output=True,
     text=True,
     check=False,
+    preexec_fn=before,
   )
   if check:
     assert done.returncode == 0, done.stdout + done.stderr
   return done
 
 
-def expect_error(name, *arguments, env=None):
+def expect_error(name, *arguments, env=None, before=None):
   """Run a script that must refuse its input; return the message, which is no traceback."""
-  done = run_script(name, *arguments, check=False, env=env)
+  done = run_script(name, *arguments, check=False, env=env, before=before)
   assert done.returncode == 2, done.stdout + done.stderr
   assert done.stderr.startswith("error: ") or "\nerror: " in done.stderr, done.stderr
   assert "Traceback" not in done.stderr

@@ -1,0 +1,84 @@
+"""Distributed: the same script in several processes, on one host or many, trains one experiment."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import jax
+from absl import flags
+
+from experiments import command
+from softmax_research.training import processes
+
+# A process that has sent no sign of life for so long is taken for dead, and the others stop.
+_HEARTBEAT_SECONDS = 30
+
+
+def define_distributed() -> Callable[[], bool]:
+  """Define `--distributed` and the flags that say how the processes find each other.
+
+  Returns:
+    A function that connects the processes if the flags say so, and says whether it did. Call it
+    before JAX touches a device. It raises a ValueError where the processes cannot be connected.
+    Of process 0 alone the standard output is kept.
+  """
+  on = flags.DEFINE_bool(
+    "distributed", False, "Train in several processes, started with the same flags."
+  )
+  coordinator = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0, which every process can reach."
+  )
+  num_processes = flags.DEFINE_integer("num_processes", None, "Processes in all.", lower_bound=1)
+  process_id = flags.DEFINE_integer("process_id", None, "This process's number, from 0 on.")
+
+  def connect() -> bool:
+    details = {flag.name: flag.value for flag in (coordinator, num_processes, process_id)}
+    given = [f"--{name}={value}" for name, value in details.items() if value is not None]
+    if not on.value:
+      if given:
+        raise ValueError(f"Got {' '.join(given)} without --distributed. Pass both or neither.")
+      return False
+    if given and len(given) < len(details):
+      raise ValueError(
+        f"Got --distributed {' '.join(given)}; --coordinator, --num_processes and --process_id go "
+        "together. Pass all of them, or none under SLURM, Open MPI or Kubernetes."
+      )
+    if given and not 0 <= process_id.value < num_processes.value:
+      raise ValueError(
+        f"Got --process_id={process_id.value} --num_processes={num_processes.value}; the processes "
+        f"are numbered from 0 to {num_processes.value - 1}."
+      )
+    try:
+      jax.distributed.initialize(
+        coordinator.value,
+        num_processes.value,
+        process_id.value,
+        heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+      )
+    except (ValueError, RuntimeError) as error:
+      raise ValueError(
+        f"Got --distributed, but the processes cannot be connected: {error} Pass --coordinator="
+        "HOST:PORT --num_processes=N --process_id=I, the last one different in each process."
+      ) from None
+    if not processes.is_first():
+      sys.stdout = open(os.devnull, "w")
+    return True
+
+  return connect
+
+
+@contextlib.contextmanager
+def losses_explained() -> Iterator[None]:
+  """Turn the errors that the loss of another process causes into one message."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    first_line = str(error).strip().partition("\n")[0]
+    command.fail(
+      f"process {jax.process_index()} of {jax.process_count()} has lost another one, which was "
+      f"ended or cannot be reached ({first_line}). Start all of them again: the same commands go "
+      "on from the last checkpoint."
+    )

@@ -1,0 +1,94 @@
+"""Two processes on one host: they train as one does, and one that is killed stops the other."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
+
+_RUN = (*TINY, "--config.num_epochs=12", "--config.backbone.batch_norm=true", "--head=taylor")
+
+
+def _start(workdir, *arguments):
+  """Start both processes; the second is given a directory that it has no business with."""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  both = []
+  for number in (0, 1):
+    flags = (f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={number}")
+    both.append(
+      subprocess.Popen(
+        [
+          *(sys.executable, "-m", "experiments.train", "--distributed", *flags, *arguments),
+          f"--workdir={workdir if number == 0 else workdir.with_name('other')}",
+        ],
+        cwd=REPOSITORY,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+    )
+  return both
+
+
+def _outcome(workdir):
+  (path,) = (workdir / "predictions").glob("*.npz")
+  with np.load(path) as file:
+    return json.loads((workdir / "results.jsonl").read_text()), file["test"]
+
+
+def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_path):
+  workdir = tmp_path / "run"
+  first, second = _start(workdir, *_RUN)
+  try:
+    deadline = time.monotonic() + 300
+    while not list(workdir.glob("checkpoints/*[0-9]")) and time.monotonic() < deadline:
+      assert first.poll() is None, first.communicate()
+      time.sleep(0.05)
+    second.send_signal(signal.SIGKILL)
+    _, message = first.communicate(timeout=120)
+    assert first.returncode == 2
+    assert "error: process 0 of 2 has lost another one" in message and "Start all" in message
+  finally:
+    first.kill(), second.kill()
+    second.communicate()
+
+  both = _start(workdir, *_RUN)
+  printed = [process.communicate(timeout=300) for process in both]
+  assert [process.returncode for process in both] == [0, 0], printed
+  assert "resuming at step" in printed[0][0] and "test accuracy" not in printed[1][0]
+  assert not workdir.with_name("other").exists()
+  run_script("train", f"--workdir={tmp_path / 'alone'}", *_RUN)
+  (record, probs), (alone, alone_probs) = _outcome(workdir), _outcome(tmp_path / "alone")
+  assert (record["devices"]["processes"], record["devices"]["data_devices"]) == (2, 2)
+  # Other orders of sums, which Adam magnifies where gradients are small.
+  np.testing.assert_allclose(probs, alone_probs, atol=5e-3)
+  np.testing.assert_allclose(*(r["curves"]["train_loss"] for r in (record, alone)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("flags", "expected"),
+  [
+    (["--distributed"], ["--coordinator=HOST:PORT"]),
+    (["--process_id=1"], ["--process_id=1", "without --distributed"]),
+    (["--distributed", "--process_id=1"], ["go together"]),
+    (
+      ["--distributed", "--coordinator=h:1", "--num_processes=2", "--process_id=2"],
+      ["--process_id=2", "from 0 to 1"],
+    ),
+  ],
+)
+def test_flags_that_do_not_fit_are_refused(tmp_path, flags, expected):
+  message = expect_error("train", f"--workdir={tmp_path / 'run'}", *flags)
+  for part in expected:
+    assert part in message
+  assert not (tmp_path / "run").exists()

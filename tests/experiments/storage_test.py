@@ -1,0 +1,42 @@
+"""Storage that fails: an error that says what to do, and what is finished is kept."""
+
+import resource
+
+from tests.experiments.scripts import TINY, expect_error, run_script
+
+_SEEDS = ("compare", "--config.heads=softmax", *TINY, "--config.num_epochs=1")
+
+
+def _small_files():
+  """Make the disk full, as far as a process can tell: a file's bytes beyond these are refused."""
+  resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
+
+
+def test_a_full_disk_keeps_what_is_finished(tmp_path):
+  workdir = f"--workdir={tmp_path / 'run'}"
+  # The compiled programs are kept elsewhere than those of other tests: some will be cut short.
+  env = {"JAX_COMPILATION_CACHE_DIR": "", "SOFTMAX_RESEARCH_CACHE": str(tmp_path / "cache")}
+  run_script(*_SEEDS, workdir, "--config.seeds=1", env=env)
+  before = (tmp_path / "run" / "results.jsonl").read_bytes()
+  message = expect_error(*_SEEDS, workdir, "--config.seeds=2", env=env, before=_small_files)
+  for part in ("cannot be written", "File too large", "finished", "same command"):
+    assert part in message
+  assert (tmp_path / "run" / "results.jsonl").read_bytes() == before
+  done = run_script(*_SEEDS, workdir, "--config.seeds=2", env=env)
+  assert "seed 1: test accuracy" in done.stdout and "seed 0:" not in done.stdout
+
+
+def test_a_checkpoint_that_cannot_be_saved_is_named(tmp_path):
+  env = {"JAX_COMPILATION_CACHE_DIR": "", "SOFTMAX_RESEARCH_CACHE": str(tmp_path / "cache")}
+  arguments = (f"--workdir={tmp_path / 'run'}", *TINY, "--config.backbone.widths=(64,)")
+  done = run_script("train", *arguments, env=env, before=_small_files, check=False)
+  message = done.stderr.splitlines()[-1]  # Orbax's threads have logged their own before.
+  assert done.returncode == 2 and message.startswith("error: ")
+  assert "checkpoint at step 10" in message and "File too large" in message
+
+
+def test_a_directory_that_turns_unwritable_is_named(tmp_path):
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run" / "checkpoints").touch()
+  message = expect_error("train", f"--workdir={tmp_path / 'run'}", *TINY)
+  assert str(tmp_path / "run") in message and "cannot be written" in message
