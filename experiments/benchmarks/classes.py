@@ -29,6 +29,8 @@ TREE_CLASSES = tuple(2**k for k in range(10, 23, 2))
 DENSE_AT_MOST = 2**20
 #: Classes of the Huffman tree; their frequencies fall as 1 / rank.
 ZIPF_CLASSES = 2**17
+#: The name of the trees' peer.
+DENSE = "dense layer"
 
 
 def cases() -> list[Case]:
@@ -80,7 +82,7 @@ def _tree(num_classes: int) -> Case:
     )
 
   if num_classes <= DENSE_AT_MOST:
-    peer = {"dense layer": functools.partial(_dense_step, num_classes)}
+    peer = {DENSE: functools.partial(_dense_step, num_classes)}
   else:
     peer = {tree_name(TREE_CLASSES[0]): side(TREE_CLASSES[0])}
   return Case(tree_name(num_classes), {OURS: side(num_classes)} | peer)

@@ -28,21 +28,21 @@ def tree_label_rows(tree: Tree, labels: jax.typing.ArrayLike) -> jax.Array:
     >>> import jax.numpy as jnp
     >>> from softmax_research.functional import balanced_tree
     >>> tree_label_rows(balanced_tree(8), jnp.array([0, 1, 7]))
-    Array([0, 1, 2, 3, 6, 7, 7], dtype=int32)
+    Array([0, 1, 2, 3, 6, 7], dtype=int32)
   """
   labels = jnp.asarray(labels)
   labels = check_class_labels(labels, labels[..., None], tree.num_classes, LABELS_REMEDY)
   path = walk(tree, jnp.clip(labels, 0, tree.num_classes - 1))
   if tree.depth == 0:
     return jnp.zeros(0, jnp.int32)
+  if tree.is_binary:
+    return _unit_rows(tree, path.reshape(-1, tree.depth))
   # The root chooses on every path, a leaf on none.
   deeper = jnp.where(path[..., 1:] > 0, path[..., :-1], tree.num_nodes).ravel()
   nodes = jnp.concatenate([jnp.zeros(1, jnp.int32), deeper])
   size = min(tree.num_inner, nodes.size)
   nodes = jnp.unique(nodes, size=size, fill_value=tree.num_nodes)
   first, arity = _children(tree, nodes)
-  if tree.is_binary:
-    return jnp.where(arity > 0, (first - 1) // 2, tree.num_rows)
   size = min(tree.num_rows, tree.level_widths[0] + labels.size * sum(tree.level_widths[1:]))
   ends = jnp.cumsum(arity)
   places = jnp.arange(size, dtype=jnp.int32)
@@ -113,6 +113,15 @@ def path_siblings(tree: Tree, path: jax.Array) -> tuple[jax.Array, jax.Array]:
   """
   root = jnp.zeros_like(path[..., :1])
   return _children(tree, jnp.concatenate([root, path[..., :-1]], axis=-1))
+
+
+def _unit_rows(tree: Tree, path: jax.Array) -> jax.Array:
+  """Return the distinct rows of the logistic units on paths `[N, depth]`, ascending."""
+  # At each depth no more units than there are, and no more than there are paths.
+  inner = np.add.reduceat(tree.arities > 0, tree.level_starts[:-1])
+  size = int(np.minimum(inner, len(path)).sum())
+  units = jnp.where(path > 0, path_units(path), tree.num_rows)
+  return jnp.unique(units, size=size, fill_value=tree.num_rows)
 
 
 def _children(tree: Tree, nodes: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -80,7 +80,8 @@ def test_rows_grow_with_the_paths_alone():
     jax.eval_shape(functools.partial(tree_label_rows, tree), np.arange(4)).shape
     for tree in (small, large, groups)
   ]
-  assert shapes == [(1 + 4 * 9,), (1 + 4 * 15,), (100 + 4 * 100,)]
+  # Below the root of a binary tree are two nodes to choose at, for however many labels.
+  assert shapes == [(3 + 4 * 8,), (3 + 4 * 14,), (100 + 4 * 100,)]
 
 
 def test_rows_without_labels_or_choices():

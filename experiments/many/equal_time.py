@@ -1,0 +1,143 @@
+"""Equal time: train one head for so many seconds, compiling and judging left out."""
+
+import functools
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.many.task import Task
+from softmax_research import functional, heads, training
+
+# Long enough to hide the cost of a call.
+_SECONDS_PER_CALL = 0.25
+
+
+class OutputLayer(NamedTuple):
+  """Hold a head, and for trees the tree: only the rows of a batch's paths are updated then."""
+
+  head: heads.Head
+  tree: functional.Tree | None
+
+
+class Outcome(NamedTuple):
+  """Hold what came out of a run: `curves` has `seconds`, `steps` and the metrics at each look."""
+
+  curves: dict[str, list[float]]
+  diverged: int | None
+  num_parameters: int
+
+
+def make_output_layer(specification: str, task: Task) -> OutputLayer:
+  """Build the head of a specification, such as `sampled:num_samples=1024`.
+
+  Raises:
+    ValueError: the head or an option is unknown, or does not fit the classes.
+  """
+  name, options = heads.parse(specification)
+  if name in heads.HEADS and "class_counts" in heads.head_options(name):
+    options = {"class_counts": task.class_counts} | options
+  head = heads.make(name, task.num_classes, **options)
+  if name not in heads.TREES:
+    return OutputLayer(head, None)
+  tree = heads.TREES[name](task.num_classes, **options)
+  return OutputLayer(heads.hierarchical(tree), tree)
+
+
+def train(
+  task: Task,
+  layer: OutputLayer,
+  optimizer: optax.GradientTransformation,
+  *,
+  seed: int,
+  seconds: float,
+  batch_size: int,
+  num_looks: int,
+) -> Outcome:
+  """Train for so many seconds, and judge the model at equal distances on the way.
+
+  Args:
+    task: the task.
+    layer: the output layer.
+    optimizer: an elementwise optax gradient transformation.
+    seed: of the parameters, the batches and the samples.
+    seconds: of training.
+    batch_size: examples in a step, drawn anew for each.
+    num_looks: how often the model is judged, the last time at the end.
+
+  Returns:
+    The outcome.
+  """
+  params = jax.jit(functools.partial(_init, task, layer))(seed)
+  opt_state = jax.jit(optimizer.init)(params)
+  examples = jax.device_put((task.inputs, task.labels))
+  run = jax.jit(_make_run(task, layer, optimizer, batch_size), donate_argnums=(0, 1))
+  key = jax.random.key(seed)
+  program = run.lower(params, opt_state, examples, key, 0, 1).compile()
+
+  curves: dict[str, list[float]] = {"seconds": [], "steps": []}
+  spent, steps, looks = 0.0, 0, np.linspace(0, seconds, num_looks + 1)[1:]
+  while len(curves["seconds"]) < num_looks:
+    until = looks[len(curves["seconds"])]
+    while spent < until:
+      count = 1
+      if steps:
+        count = max(1, round(min(_SECONDS_PER_CALL, until - spent) * steps / spent))
+      began = time.perf_counter()
+      params, opt_state, loss = program(params, opt_state, examples, key, steps, steps + count)
+      loss = float(loss)
+      spent += time.perf_counter() - began
+      steps += count
+      if not np.isfinite(loss):
+        return Outcome(curves, steps, _count(params))
+    curves["seconds"].append(spent)
+    curves["steps"].append(steps)
+    for name, value in task.evaluate(params["net"], layer.head, params["head"]).items():
+      curves.setdefault(name, []).append(value)
+  return Outcome(curves, None, _count(params))
+
+
+def _init(task: Task, layer: OutputLayer, seed: jax.Array) -> dict[str, Any]:
+  net_key, head_key = jax.random.split(jax.random.key(seed))
+  return {"net": task.init(net_key), "head": layer.head.init(head_key, task.num_features)}
+
+
+def _make_run(task: Task, layer: OutputLayer, optimizer, batch_size: int):
+  """Return `(params, opt_state, examples, key, start, stop) -> params, opt_state, loss`."""
+
+  def step(params, opt_state, examples, key):
+    batch_key, net_key, head_key = jax.random.split(key, 3)
+    chosen = jax.random.randint(batch_key, (batch_size,), 0, len(task.labels))
+    inputs, labels = (array[chosen] for array in examples)
+    net_rows, head_rows = task.rows(inputs), None
+    if layer.tree is not None:
+      head_rows = functional.tree_label_rows(layer.tree, labels)
+
+    def loss(some):
+      features = task.features(some["net"], net_rows, inputs, net_key)
+      if layer.tree is None:
+        return jnp.mean(layer.head.loss(some["head"], features, labels, key=head_key))
+      log_prob = functional.tree_label_log_prob(
+        features, some["head"], layer.tree, labels, rows=head_rows
+      )
+      return -jnp.mean(log_prob)
+
+    rows = {"net": net_rows, "head": training.ALL_ROWS if head_rows is None else head_rows}
+    return training.update_rows(optimizer, loss, params, opt_state, rows)
+
+  def run(params, opt_state, examples, key, start, stop):
+    def body(i, state):
+      params, opt_state, _ = state
+      loss, params, opt_state = step(params, opt_state, examples, jax.random.fold_in(key, i))
+      return params, opt_state, loss
+
+    return jax.lax.fori_loop(start, stop, body, (params, opt_state, jnp.zeros(())))
+
+  return run
+
+
+def _count(params: Any) -> int:
+  return sum(leaf.size for leaf in jax.tree.leaves(params))

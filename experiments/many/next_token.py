@@ -1,0 +1,114 @@
+"""Next-token prediction: a token of a text from the few before it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.many.task import Task, in_batches
+from softmax_research import data, nn, training
+
+
+def make(config: ConfigDict) -> Task:
+  """Make the task.
+
+  The embeddings of the tokens before are joined and go through a network. A batch's embeddings
+  alone are updated, so that the vocabulary costs nothing there.
+
+  Args:
+    config: with `text` and `unit` (see `data.read_text`), `context`, `embedding`, `backbone` and
+      `num_test`.
+
+  Returns:
+    The task. It is judged by the perplexity of test tokens that training has seen.
+
+  Raises:
+    ValueError: an option is out of range, or the text cannot be had.
+  """
+  for key in ("context", "embedding"):
+    if not isinstance(config[key], int) or config[key] < 1:
+      raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
+  text = data.encode_text(data.read_text(config.text, unit=config.unit))
+  num_classes, unknown = len(text.vocabulary), len(text.vocabulary)
+  backbone = nn.make(**config.backbone.to_dict())
+  shape = (config.context * config.embedding,)
+  _, state = jax.eval_shape(lambda key: backbone.init(key, shape), jax.random.key(0))
+  if jax.tree.leaves(state):
+    raise ValueError(
+      "Got a backbone with a state of its own, as batch statistics; here choose one without, as "
+      "batch_norm=False."
+    )
+
+  def init(key):
+    net_key, table_key = jax.random.split(key)
+    # One row more, for tokens that are not in the vocabulary.
+    table = jax.random.normal(table_key, (num_classes + 1, config.embedding))
+    return {"net": backbone.init(net_key, shape)[0], "table": table}
+
+  def rows(inputs):
+    size = min(inputs.size, num_classes + 1)
+    return {
+      "net": training.ALL_ROWS,
+      "table": jnp.unique(inputs, size=size, fill_value=num_classes + 1),
+    }
+
+  def features(params, rows, inputs, key):
+    if rows is not None:
+      inputs = jnp.searchsorted(rows["table"], inputs)
+    embedded = params["table"].at[inputs].get(mode="clip").reshape(len(inputs), -1)
+    return backbone.apply(params["net"], state, embedded, train=key is not None, key=key)[0]
+
+  inputs, labels = _windows(text.train, config.context)
+  test_inputs, test_labels = _windows(text.test, config.context)
+  known = test_labels != unknown
+  # Spread over the whole test part.
+  chosen = np.flatnonzero(known)
+  chosen = chosen[:: max(1, len(chosen) // config.num_test)][: config.num_test]
+
+  @functools.partial(jax.jit, static_argnums=1)
+  def judge(params, log_prob, head_params, inputs, labels):
+    log_probs = log_prob(head_params, features(params, None, inputs, None))
+    of_label = jnp.take_along_axis(log_probs, labels[:, None], axis=1)[:, 0]
+    return of_label, jnp.argmax(log_probs, axis=1) == labels
+
+  def evaluate(params, head, head_params) -> dict[str, float]:
+    of_label, right = in_batches(
+      lambda *batch: judge(params, head.log_prob, head_params, *batch),
+      test_inputs[chosen],
+      test_labels[chosen],
+    )
+    nll = -float(np.mean(of_label, dtype=np.float64))
+    return {"nll": nll, "perplexity": float(np.exp(nll)), "accuracy": float(np.mean(right))}
+
+  share = 1 - float(np.mean(known))
+  return Task(
+    name=f"{config.text}, {len(text.train):,} tokens ({share:.1%} of the test part unseen)",
+    num_classes=num_classes,
+    class_counts=text.counts,
+    inputs=inputs,
+    labels=labels,
+    init=init,
+    num_features=jax.eval_shape(
+      lambda key, x: features(init(key), None, x, None),
+      jax.random.key(0),
+      jax.ShapeDtypeStruct((1, config.context), jnp.int32),
+    ).shape[-1],
+    rows=rows,
+    features=features,
+    evaluate=evaluate,
+    measure="nll",
+    num_test=len(chosen),
+  )
+
+
+def _windows(tokens: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
+  """Return the tokens before each, `[N, context]`, and the tokens themselves, `[N]`.
+
+  Example:
+    >>> _windows(np.array([1, 2, 3, 4]), 2)[0].tolist()
+    [[1, 2], [2, 3]]
+  """
+  windows = np.lib.stride_tricks.sliding_window_view(tokens, context + 1)
+  return np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, -1])

@@ -1,0 +1,104 @@
+"""The report of heads trained for equal time: metrics, paired differences, curves over time."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from experiments.many.task import Task
+from softmax_research import reporting
+from softmax_research.reporting import comparisons, line_plot, measures, note, statistics, tables
+from softmax_research.training.results import flatten
+
+_MEASURES = {
+  "accuracy": measures.ACCURACY,
+  "nll": measures.NLL,
+  "perplexity": measures.Measure("perplexity", "perplexity", "", 1.0, 1, False),
+}
+
+
+def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
+  """Write the report of the results in a working directory."""
+  heads = reporting.group_by_head(reporting.read_records(workdir / "results.jsonl"))
+  runs = [run for head in heads for run in head.finished.values()]
+  last = runs[-1]
+  dataset, config = last["dataset"], last["config"]
+  shown = [_MEASURES[name] for name in _MEASURES if name in last["metrics"]["test"]]
+  compared = _MEASURES[dataset["measure"]]
+  blocks: list[Any] = [
+    f"{dataset['num_classes']:,} classes; each run trained for {config['seconds']:g} s, compiling "
+    "and judging left out. Mean ± standard deviation over n seeds on the test split.",
+    _summary(heads, shown),
+  ]
+  if len(heads) > 1:
+    pairs = comparisons.compare_heads(heads, compared.key)
+    blocks += [
+      f"Test {compared.label}: difference from {heads[0].name}, paired over seeds.",
+      tables.comparison_table(pairs, compared),
+    ]
+  blocks.append(_curves(heads, shown))
+  return note.write_note(
+    workdir,
+    title=f"{len(heads)} heads at equal time on {dataset['name']}",
+    blocks=blocks,
+    facts={
+      "command": f"`{command}`",
+      "test": f"{dataset['num_test']:,} examples",
+      "configuration": flatten(config),
+    }
+    | {key: last[key] for key in ("versions", "device", "git_revision", "finished_at")},
+  )
+
+
+def describe(task: Task) -> dict[str, Any]:
+  """Return the record of the task that stands beside a result."""
+  return {
+    "name": task.name,
+    "num_classes": task.num_classes,
+    "num_train": len(task.labels),
+    "num_test": task.num_test,
+    "measure": task.measure,
+  }
+
+
+def _summary(heads, shown) -> tables.Table:
+  rows = []
+  for head in heads:
+    cells = [tables.Cell(str(len(head.finished)))]
+    for measure in shown:
+      summary = statistics.summarise(list(head.values(measure.key).values()))
+      cells.append(tables.Cell(measure.format(summary.mean), f"± {measure.format(summary.std)}"))
+    steps = [
+      run["curves"]["steps"][-1] / run["curves"]["seconds"][-1] for run in head.finished.values()
+    ]
+    parameters = [run["num_parameters"] for run in head.finished.values()]
+    cells.append(tables.Cell(f"{np.median(steps):,.0f}" if steps else measures.MISSING))
+    cells.append(tables.Cell(f"{parameters[0]:,}" if parameters else measures.MISSING))
+    rows.append(tables.Row(head.name, tuple(cells)))
+  columns = ("n", *(f"{m.label}, {m.unit}" if m.unit else m.label for m in shown))
+  return tables.Table((*columns, "steps/s", "parameters"), tuple(rows))
+
+
+def _curves(heads, shown):
+  panels = []
+  for measure in shown:
+    if measure.key == "nll":
+      continue  # The perplexity says the same.
+    lines = []
+    for head in heads:
+      curves = [run["curves"] for run in head.finished.values()]
+      if not curves:
+        continue
+      values = measure.scale * np.array([curve[measure.key] for curve in curves])
+      seconds = np.mean([curve["seconds"] for curve in curves], axis=0)
+      ranges = (values.min(0), values.max(0)) if len(curves) > 1 else None
+      lines.append(line_plot.Line(head.name, seconds, values.mean(0), ranges))
+    title = f"{measure.label}, {measure.unit}" if measure.unit else measure.label
+    scale = "linear" if measure.higher_is_better else "log"
+    panels.append(line_plot.Panel(f"Test {title}", "seconds of training", lines, ("linear", scale)))
+  return note.make_plot(
+    "by_time",
+    "Test metrics over time",
+    "Lines are means over the seeds, bands their range.",
+    line_plot.line_plot(panels),
+  )

@@ -1,0 +1,84 @@
+"""Output layers of many classes at equal time: both tasks run, and bad input is refused."""
+
+import json
+
+import pytest
+
+from configs import many_classes_images, many_classes_words
+from experiments.many import instances, next_token
+from tests.experiments.scripts import expect_error, run_script
+
+_SHORT = (
+  "--config.seconds=0.2",
+  "--config.looks=2",
+  "--config.batch_size=16",
+  "--config.num_test=50",
+  "--config.backbone.widths=(8,)",
+)
+_WORDS = ("--config=configs/many_classes_words.py", *_SHORT)
+_IMAGES = ("--config=configs/many_classes_images.py", "--config.dataset=digits", *_SHORT)
+
+
+def _records(workdir):
+  return [json.loads(line) for line in (workdir / "results.jsonl").open()]
+
+
+def test_next_token_prediction_on_a_file(tmp_path):
+  text = tmp_path / "text"
+  text.write_text("the cat and the dog saw a bird . " * 1500)
+  heads = ["softmax", "huffman", "sampled:num_samples=3"]
+  arguments = (
+    f"--workdir={tmp_path}",
+    f"--config.text={text}",
+    f"--config.heads={','.join(heads)}",
+  )
+  run_script("many_classes", *_WORDS, *arguments, "--config.seeds=2")
+  records = _records(tmp_path)
+  assert [(r["seed"], r["head"]) for r in records] == [(s, h) for s in (0, 1) for h in heads]
+  for record in records:
+    assert record["dataset"]["num_classes"] == 8
+    assert 1 <= record["metrics"]["test"]["perplexity"] < 100  # How far it gets, time decides.
+    assert len(record["curves"]["seconds"]) == len(record["curves"]["perplexity"]) == 2
+    assert record["curves"]["seconds"][-1] >= 0.2
+  report = (tmp_path / "report.md").read_text()
+  assert "difference from softmax, paired over seeds" in report
+  assert (tmp_path / "figures" / "by_time.svg").exists()
+  # What is finished is not made again.
+  run_script("many_classes", *_WORDS, *arguments, "--config.seeds=2")
+  assert len(_records(tmp_path)) == 6
+
+
+def test_instance_discrimination(tmp_path):
+  heads = "softmax:implementation=streaming,two_level"
+  options = ("--config.num_images=300", "--config.rotations=2", "--config.num_reference=200")
+  run_script(
+    "many_classes", *_IMAGES, *options, f"--workdir={tmp_path}", f"--config.heads={heads}",
+    "--config.seeds=1", "--config.augment=none",
+  )  # fmt: skip
+  for record in _records(tmp_path):
+    assert record["dataset"]["num_classes"] == record["dataset"]["num_train"] == 600
+    # Chance is a tenth; the pixels alone tell most digits apart.
+    assert record["metrics"]["test"]["accuracy"] > 0.5
+    assert "data_dir" not in record["config"]
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ((), "--config=configs/many_classes_words.py"),
+    ((*_WORDS, "--config.text=nowhere"), "'pydoc' or 'stdlib'"),
+  ],
+)
+def test_bad_configurations(tmp_path, arguments, message):
+  assert message in expect_error("many_classes", f"--workdir={tmp_path}", *arguments)
+
+
+def test_bad_options_of_the_tasks():
+  config = many_classes_images.get_config()
+  config.rotations = 5
+  with pytest.raises(ValueError, match="rotations=5"):
+    instances.make(config)
+  config = many_classes_words.get_config()
+  config.context = 0
+  with pytest.raises(ValueError, match="context=0"):
+    next_token.make(config)
