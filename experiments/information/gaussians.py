@@ -42,7 +42,7 @@ def true_information(counts: tuple[int, ...], dimension: int) -> float:
 
   Example:
     >>> round(true_information((1, 1, 1, 1, 1), 10), 4)  # almost log 5
-    1.6071
+    1.6058
   """
   # The vector of ones is as long as the root of the dimension.
   means = np.asarray(MEANS) * np.sqrt(dimension)
