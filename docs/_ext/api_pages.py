@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 import shutil
+import types
 from pathlib import Path
 
 from sphinx.pycode import ModuleAnalyzer
@@ -36,7 +37,7 @@ def describe(package, name):
   makes up for itself, or what an instance shows of its type, does not count.
   """
   value = getattr(package, name)
-  if not callable(value):
+  if not callable(value) or isinstance(value, types.GenericAlias):
     return _describe_constant(package, name, value)
   kind = "class" if inspect.isclass(value) else "function"
   text = value.__doc__
