@@ -170,10 +170,6 @@ def _variants() -> list[Case]:
   def cosine(change, margin):
     return lambda z, y: cross_entropy(30 * change(z / 16, y, margin=margin), y)
 
-  def pc_softmax(logits, labels):
-    log_ratios = functional.log_pc_softmax(logits, log_prior)
-    return functional.negative_log_likelihood(log_ratios, labels)
-
   losses = {f"Taylor softmax, order {order}": taylor(order, 0) for order in (2, 4, 6, 8)} | {
     "SM-Taylor softmax, order 2": taylor(2, 0.6),
     "spherical softmax": lambda z, y: cross_entropy(functional.spherical_score(z), y),
@@ -182,7 +178,7 @@ def _variants() -> list[Case]:
     "L-Softmax": large_margin,
     "AM-Softmax": cosine(functional.additive_cosine_margin, 0.35),
     "ArcFace": cosine(functional.additive_angular_margin, 0.5),
-    "PC-softmax": pc_softmax,
+    "PC-softmax": lambda z, y: functional.pc_cross_entropy(z, y, log_prior),
     "logit adjustment": lambda z, y: cross_entropy(z + log_prior, y),
   }
   plain = {"our cross-entropy": _jax(DENSE, "index", cross_entropy)}

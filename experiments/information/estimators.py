@@ -86,7 +86,7 @@ OBJECTIVES = {
 
 
 def _log_ratio(logits, labels, log_prior):
-  return -functional.negative_log_likelihood(functional.log_pc_softmax(logits, log_prior), labels)
+  return -functional.pc_cross_entropy(logits, labels, log_prior)
 
 
 def _plain(logits, labels, log_prior):

@@ -19,7 +19,12 @@ from softmax_research.functional.linear_cross_entropy import linear_cross_entrop
 from softmax_research.functional.negative_log_likelihood import negative_log_likelihood
 from softmax_research.functional.normalise import log_normalise, log_normaliser
 from softmax_research.functional.one_vs_all import one_vs_all_cross_entropy
-from softmax_research.functional.priors import log_pc_softmax, log_prior_from_counts, shift_prior
+from softmax_research.functional.priors import (
+  log_pc_softmax,
+  log_prior_from_counts,
+  pc_cross_entropy,
+  shift_prior,
+)
 from softmax_research.functional.relu import relu_score
 from softmax_research.functional.sampled_softmax import sampled_softmax_loss
 from softmax_research.functional.samplers import (
@@ -75,6 +80,7 @@ __all__ = [
   "multiclass_hinge",
   "negative_log_likelihood",
   "one_vs_all_cross_entropy",
+  "pc_cross_entropy",
   "relu_score",
   "sampled_softmax_loss",
   "shift_prior",

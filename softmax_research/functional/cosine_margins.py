@@ -108,14 +108,16 @@ def additive_angular_margin(
   check_angle(margin)
   cosines, result_type = widen(cosines)
   labels = check_labels(labels, cosines)
+  return map_label(_widen_angle, labels, cosines, jnp.asarray(margin, cosines.dtype)).astype(
+    result_type
+  )
+
+
+def _widen_angle(cosine: jax.Array, margin: jax.Array) -> jax.Array:
   cos_margin, sin_margin = jnp.cos(margin), jnp.sin(margin)
-
-  def widen_angle(cosine: jax.Array) -> jax.Array:
-    # (1 - c)(1 + c) keeps digits that 1 - c^2 loses near 1.
-    squared_sine = (1 - cosine) * (1 + cosine)
-    inside = squared_sine > 0
-    sine = jnp.where(inside, jnp.sqrt(jnp.where(inside, squared_sine, 1)), 0)
-    widened = cosine * cos_margin - sine * sin_margin
-    return jnp.where(cosine > -cos_margin, widened, cosine - margin * sin_margin)
-
-  return map_label(widen_angle, labels, cosines).astype(result_type)
+  # (1 - c)(1 + c) keeps digits that 1 - c^2 loses near 1.
+  squared_sine = (1 - cosine) * (1 + cosine)
+  inside = squared_sine > 0
+  sine = jnp.where(inside, jnp.sqrt(jnp.where(inside, squared_sine, 1)), 0)
+  widened = cosine * cos_margin - sine * sin_margin
+  return jnp.where(cosine > -cos_margin, widened, cosine - margin * sin_margin)

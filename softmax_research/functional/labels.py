@@ -242,7 +242,8 @@ def map_label(
   function.
 
   Args:
-    function: `(values, *operands) -> values`, elementwise.
+    function: `(values, *operands) -> values`, elementwise; whatever may have a gradient is an
+      operand, not closed over.
     labels: integers `[...]` or distributions `[..., K]`.
     values: `[..., K]`.
     *operands: arrays that broadcast to the values, handed to the function at the same places.
@@ -256,11 +257,42 @@ def map_label(
     Array([[2., 9., 4.]], dtype=float32)
   """
   operands = tuple(jnp.broadcast_to(operand, values.shape) for operand in operands)
-  hard = jnp.issubdtype(labels.dtype, jnp.integer)
-  if hard:
-    before, *operands = (_pick_label(array, labels)[..., None] for array in (values, *operands))
-  else:
-    before = values
-  possible = before != -jnp.inf
-  after = function(jnp.where(possible, before, 0), *operands)
-  return replace_label(values, jnp.where(possible, after, -jnp.inf), labels)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    return _map_index(function, values, labels, operands)
+  return replace_label(values, _map_possible(function, values, *operands), labels)
+
+
+def _map_possible(function, values: jax.Array, *operands: jax.Array) -> jax.Array:
+  possible = values != -jnp.inf
+  return jnp.where(possible, function(jnp.where(possible, values, 0), *operands), -jnp.inf)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _map_index(function, values, labels, operands):
+  own = (_pick_label(array, labels)[..., None] for array in (values, *operands))
+  return replace_label(values, _map_possible(function, *own), labels)
+
+
+@functools.partial(_map_index.defjvp, symbolic_zeros=True)
+def _map_index_jvp(function, primals, tangents):
+  # The gradient in the values stays elementwise: as that of a value picked, mapped and put back it
+  # would be a sum over the classes, for which XLA on CPU writes an array.
+  (values, labels, operands), (values_dot, _, operands_dot) = primals, tangents
+  own, *own_operands = (_pick_label(array, labels)[..., None] for array in (values, *operands))
+  marked = is_label(labels, values)
+  change = jnp.zeros_like(values)
+  if not _is_symbolic_zero(values_dot):
+    _, slope = jax.jvp(
+      lambda value: _map_possible(function, value, *own_operands), (own,), (jnp.ones_like(own),)
+    )
+    change = values_dot * jnp.where(marked, slope, 1)
+  for place, operand_dot in enumerate(operands_dot):
+    if not _is_symbolic_zero(operand_dot):
+      one_hot = [jnp.full_like(own, place == i) for i in range(len(operands))]
+      _, slope = jax.jvp(functools.partial(_map_possible, function, own), own_operands, one_hot)
+      change += jnp.where(marked, slope * operand_dot, 0)
+  return _map_index(function, values, labels, operands), change
+
+
+def _is_symbolic_zero(tangent) -> bool:
+  return isinstance(tangent, jax.custom_derivatives.SymbolicZero)

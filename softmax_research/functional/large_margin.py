@@ -81,11 +81,12 @@ def large_margin(
   labels = check_labels(labels, logits)
   sizes = _sizes(logits, widen(feature_norms)[0], widen(kernel_norms)[0])
 
-  def anneal(logit: jax.Array, size: jax.Array) -> jax.Array:
+  def anneal(logit: jax.Array, size: jax.Array, annealing: jax.Array) -> jax.Array:
     cosine = jnp.where(size > 0, logit / jnp.where(size > 0, size, 1), 0)
     return (annealing * logit + size * _psi(cosine, margin)) / (1 + annealing)
 
-  return map_label(anneal, labels, logits, sizes).astype(result_type)
+  annealing = jnp.asarray(annealing, logits.dtype)
+  return map_label(anneal, labels, logits, sizes, annealing).astype(result_type)
 
 
 def _sizes(logits: jax.Array, feature_norms: jax.Array, kernel_norms: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softmax_research.functional.labels import check_labels, compute_now, expectation, select_label
 from softmax_research.functional.normalise import (
   exclude,
   log_normalise,
@@ -127,6 +128,64 @@ def log_pc_softmax(
   top, total = sum_exponentials(logits + _along(axis, log_prior, logits.ndim), axis=axis)
   logits = exclude(logits, total != 0)
   return lower(logits - top, log_or_zero(total)).astype(result_type)
+
+
+def pc_cross_entropy(
+  logits: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  log_prior: jax.typing.ArrayLike,
+  *,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the cross-entropy of probability-corrected softmax.
+
+  .. math:: \ell = -\log \sigma_y = \log \sum_j P_j e^{z_j} - z_y
+
+  It is `negative_log_likelihood(log_pc_softmax(logits, log_prior), labels)` at half of the memory.
+  Ratios may exceed one, so that the loss may be negative.
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    labels: integers, of the logits' shape without the class axis, or distributions of the logits'
+      shape.
+    log_prior: see `log_pc_softmax`.
+    axis: the class axis.
+    where: see `log_pc_softmax`.
+
+  Returns:
+    Losses in nats, without the class axis; NaN for a label out of range, infinite for a label
+    whose class is impossible.
+
+  Raises:
+    ValueError: the prior's shape is not `[K]`, its probabilities do not sum to one, or the
+      labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> log_prior = jnp.log(jnp.array([0.25, 0.75]))
+    >>> loss = pc_cross_entropy(jnp.log(jnp.array([3.0, 1.0])), jnp.array(0), log_prior)
+    >>> loss.round(4)  # -log 2
+    Array(-0.6931, dtype=float32)
+
+  Reference:
+    Qin et al. 2019 (arXiv 1911.10688).
+  """
+  logits, result_type = widen(logits)
+  _check_prior("log_prior", log_prior, logits.shape[axis])
+  labels = check_labels(labels, logits, axis=axis)
+  logits = exclude(logits, where)
+  top, total = sum_exponentials(logits + _along(axis, log_prior, logits.ndim), axis=axis)
+  log_total = jnp.squeeze(log_or_zero(total), axis)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    label_logit = compute_now(select_label(logits, labels, axis=axis))
+    loss = log_total - (label_logit - jnp.squeeze(top, axis))
+  else:
+    labels = labels.astype(logits.dtype)
+    loss = log_total * jnp.sum(labels, axis=axis) - expectation(labels, logits - top, axis)
+  impossible = (jnp.squeeze(total, axis) == 0) & ~jnp.isnan(loss)
+  return jnp.where(impossible, jnp.inf, loss).astype(result_type)
 
 
 def shift_prior(

@@ -84,7 +84,7 @@ def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
   impossible class and keeps the score -inf.
 
   Args:
-    logits: real numbers of any shape.
+    logits: real numbers of any shape; in float32 the score is finite up to 2e5 on either side.
     order: n, even and at least 2.
 
   Returns:
@@ -111,7 +111,7 @@ def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _log_series(logits: jax.Array, order: int) -> jax.Array:
   """Return log f_n(z), -inf for a logit of -inf."""
-  score = sum(jnp.log(value) for value, _ in _factor_pairs(logits, order))
+  score = sum(jnp.log(value) for value, _ in _factors(logits, order))
   return jnp.where(logits == -jnp.inf, -jnp.inf, score)
 
 
@@ -121,27 +121,28 @@ def _log_series_jvp(order, primals, tangents):
   # memory for several arrays of the logits' size, and more time than the few products.
   (logits,), (logits_dot,) = primals, tangents
   possible = logits != -jnp.inf
-  pairs = _factor_pairs(jnp.where(possible, logits, 0), order)
-  slope = jnp.where(possible, sum(slope / value for value, slope in pairs), 0)
+  factors = _factors(jnp.where(possible, logits, 0), order)
+  slope = jnp.where(possible, sum(slope / value for value, slope in factors), 0)
   return _log_series(logits, order), slope * logits_dot
 
 
-def _factor_pairs(logits: jax.Array, order: int) -> list[tuple[jax.Array, jax.Array]]:
-  """Return factors of f_n, each of up to two quadratics, and their slopes in the logits.
+def _factors(logits: jax.Array, order: int) -> list[tuple[jax.Array, jax.Array]]:
+  """Return factors of f_n, each of up to four quadratics, and their slopes in the logits.
 
-  One logarithm and one division for two quadratics: cheaper, and (1e9)^4 still fits float32.
+  One logarithm and one division for four quadratics are cheaper than four of each; more quadratics
+  would overflow in float32: the product of four does so from logits of 2e5 on.
   """
   quadratics = [
     (((logits - a) ** 2 + bb) * (1 / size), (logits - a) * (2 / size))
     for a, bb, size in _quadratic_factors(order)
   ]
-  pairs = []
-  for first, *rest in (quadratics[i : i + 2] for i in range(0, len(quadratics), 2)):
+  factors = []
+  for first, *rest in (quadratics[i : i + 4] for i in range(0, len(quadratics), 4)):
     value, slope = first
     for other, other_slope in rest:
       value, slope = value * other, slope * other + value * other_slope
-    pairs.append((value, slope))
-  return pairs
+    factors.append((value, slope))
+  return factors
 
 
 def log_taylor_softmax(

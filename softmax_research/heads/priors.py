@@ -54,7 +54,7 @@ def pc_softmax(
 
   def loss(logits, labels, geometry):
     del geometry
-    return functional.negative_log_likelihood(functional.log_pc_softmax(logits, log_prior), labels)
+    return functional.pc_cross_entropy(logits, labels, log_prior)
 
   return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
 

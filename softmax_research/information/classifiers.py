@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional import log_pc_softmax, negative_log_likelihood
+from softmax_research.functional import negative_log_likelihood, pc_cross_entropy
 
 
 def _check_examples(labels: jax.typing.ArrayLike) -> None:
@@ -97,7 +97,7 @@ def pc_softmax_information(
   """
   _check_examples(labels)
   check_prior_of_labels(log_prior, labels)
-  return -jnp.mean(negative_log_likelihood(log_pc_softmax(logits, log_prior), labels))
+  return -jnp.mean(pc_cross_entropy(logits, labels, log_prior))
 
 
 def plug_in_information(

@@ -215,9 +215,7 @@ LOSSES = {
     lambda z, y: _cross_entropy(z, y) + 0.01 * np.log(np.exp(z).sum(-1)) ** 2,
   ),
   "PC-softmax": Loss(
-    lambda z, y: functional.negative_log_likelihood(
-      functional.log_pc_softmax(z, np.log(_PRIOR)), y
-    ),
+    lambda z, y: functional.pc_cross_entropy(z, y, np.log(_PRIOR)),
     lambda z, y: -_at(z, y) + np.log((_PRIOR * np.exp(z)).sum(-1)),
   ),
   "one against all": Loss(functional.one_vs_all_cross_entropy, _one_vs_all),

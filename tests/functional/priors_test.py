@@ -14,6 +14,7 @@ from softmax_research.functional import (
   log_prior_from_counts,
   log_softmax,
   negative_log_likelihood,
+  pc_cross_entropy,
   shift_prior,
 )
 
@@ -79,6 +80,27 @@ def test_pc_softmax_with_impossible_and_masked_classes():
   assert np.all(np.isfinite(pull_back(jnp.ones((2, 3), log_ratios.dtype))[0]))
   impossible = log_pc_softmax(np.array([*LOGITS[0, :2], -np.inf]), log_prior)
   np.testing.assert_allclose(impossible, log_ratios[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("where", [None, [[True, True, False], [False, False, False]]])
+@pytest.mark.parametrize("labels", [[1, 2], [[0.2, 0.8, 0.0], [0.0, 0.5, 0.5]]])
+def test_pc_cross_entropy_is_the_likelihood_of_the_ratios(labels, where):
+  logits, labels, log_prior = LOGITS[:2], np.asarray(labels), np.log(PRIOR)
+
+  def composed(z):
+    log_ratios = log_pc_softmax(z, log_prior, where=where)
+    return negative_log_likelihood(log_ratios, labels, where=where)
+
+  with jax.enable_x64(True):
+    losses, pull_back = jax.vjp(
+      lambda z: pc_cross_entropy(z, labels, log_prior, where=where), logits
+    )
+    expected, expected_pull_back = jax.vjp(composed, logits)
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
+    finite = jnp.where(jnp.isfinite(expected), 1.0, 0.0)
+    np.testing.assert_allclose(
+      pull_back(finite)[0], expected_pull_back(finite)[0], rtol=1e-12, atol=1e-14
+    )
 
 
 @settings(max_examples=30, deadline=None)
