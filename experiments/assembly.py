@@ -129,7 +129,12 @@ def make_optimizer(config: ConfigDict, *, num_steps: int):
 
 
 def make_programs(
-  config: ConfigDict, splits: Splits, specification: str, *, axis_name: str | None = None
+  config: ConfigDict,
+  splits: Splits,
+  specification: str,
+  *,
+  axis_name: str | None = None,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> training.Programs:
   """Compose data, backbone, head and optimiser into the jitted programs of one seed.
 
@@ -138,6 +143,7 @@ def make_programs(
     splits: the data.
     specification: the head's.
     axis_name: see `training.make_programs`.
+    mesh: likewise.
 
   Returns:
     The programs.
@@ -155,6 +161,7 @@ def make_programs(
     preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
     augment=data.augment.make(config.augment),
     axis_name=axis_name,
+    mesh=mesh,
   )
   # Networks check their options against the shape of the inputs when they are made.
   jax.eval_shape(programs.init, 0)
@@ -171,5 +178,7 @@ def make_parallel_programs(
       head.
   """
   layout.check_batch_size(config.batch_size)
-  programs = make_programs(config, splits, specification, axis_name=layout.axis_name)
+  programs = make_programs(
+    config, splits, specification, axis_name=layout.axis_name, mesh=layout.step_mesh
+  )
   return training.parallelise(programs, layout)

@@ -32,8 +32,13 @@ class Layout(NamedTuple):
 
   @property
   def axis_name(self) -> str | None:
-    """Name the mapped axis that a step has to average over: with `jit` there is none."""
-    return DATA if self.strategy == "pmap" and self.mesh.shape[DATA] > 1 else None
+    """Name the axis that a step averages over, if it does: the compiler shards classes itself."""
+    return DATA if self.mesh.shape[DATA] > 1 and not self.shard_classes else None
+
+  @property
+  def step_mesh(self) -> Mesh | None:
+    """Return the mesh that holds this axis; with `pmap` there is none."""
+    return self.mesh if self.axis_name is not None and self.strategy == "jit" else None
 
   def describe(self) -> dict[str, Any]:
     """Return what a record of a run holds."""

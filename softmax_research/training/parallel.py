@@ -14,7 +14,8 @@ def parallelise(programs: Programs, layout: Layout | None = None) -> ParallelPro
   the order of sums: float32 rounds them differently.
 
   Args:
-    programs: see `make_programs`; made with `axis_name=layout.axis_name`.
+    programs: see `make_programs`; made with `axis_name=layout.axis_name` and
+      `mesh=layout.step_mesh`.
     layout: one device by default.
 
   Returns:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 
 class Model(Protocol):
@@ -67,6 +69,7 @@ def make_programs(
   preprocess: Callable[[jax.Array], jax.Array],
   augment: Callable[[jax.Array, jax.Array], jax.Array],
   axis_name: str | None = None,
+  mesh: Mesh | None = None,
 ) -> Programs:
   """Compose a backbone, a head and an optimiser into jitted programs.
 
@@ -78,8 +81,9 @@ def make_programs(
     input_shape: the shape of one image.
     preprocess: raw images to floats, inside the step.
     augment: `(key, raw images) -> raw images`, inside the step and in training alone.
-    axis_name: the mapped axis of `jax.pmap` whose devices each take their share of a batch;
-      random numbers are those of the whole batch, and losses and gradients are averaged.
+    axis_name: the axis whose devices each take their share of a batch; random numbers are those
+      of the whole batch, and losses and gradients are averaged.
+    mesh: holds the axis; without it, `jax.pmap` does.
 
   Returns:
     The programs.
@@ -110,20 +114,31 @@ def make_programs(
       jax.random.fold_in(state.key, state.step), 3
     )
     images = augment(augment_key, images)
-    if axis_name is not None:
-      images, labels = (_own_share(array, axis_name) for array in (images, labels))
-    images = preprocess(images)
 
-    def mean_loss(params):
-      features, model_state = backbone.apply(
-        params["backbone"], state.model_state, images, train=True, key=dropout_key
-      )
-      losses = head.loss(params["head"], features, labels, step=state.step, key=sample_key)
-      return jnp.mean(losses), model_state
+    def share_gradient(params, model_state, step, dropout_key, sample_key, images, labels):
+      images = preprocess(images)
 
-    (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    if axis_name is not None:
-      loss, grads = jax.lax.pmean((loss, grads), axis_name)
+      def mean_loss(params):
+        features, new_state = backbone.apply(
+          params["backbone"], model_state, images, train=True, key=dropout_key
+        )
+        losses = head.loss(params["head"], features, labels, step=step, key=sample_key)
+        return jnp.mean(losses), new_state
+
+      (loss, new_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+      if axis_name is not None:
+        loss, grads = jax.lax.pmean((loss, grads), axis_name)
+      return loss, new_state, grads
+
+    if mesh is not None:
+      gradient = _by_shares(share_gradient, mesh, axis_name)
+    else:
+      gradient = share_gradient
+      if axis_name is not None:
+        images, labels = (_own_share(array, axis_name) for array in (images, labels))
+    loss, model_state, grads = gradient(
+      state.params, state.model_state, state.step, dropout_key, sample_key, images, labels
+    )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     finite = jnp.isfinite(loss)
     well = finite & (state.bad_step < 0)
@@ -168,6 +183,24 @@ def make_programs(
     run_steps=jax.jit(run_steps, donate_argnums=0),
     predict=jax.jit(predict),
     shuffle=jax.jit(shuffle, static_argnums=(2, 3, 4)),
+  )
+
+
+def _by_shares(share_gradient: Callable, mesh: Mesh, axis_name: str) -> Callable:
+  """Return the gradient of a batch, of which each device takes its share.
+
+  Left to itself, the compiler divides products well, but gathers the maps of a convolution that is
+  written as products.
+  """
+  outer = jax.sharding.get_abstract_mesh()  # Of the map over seeds, if there is one.
+  shares = P(axis_name)
+  return jax.shard_map(
+    share_gradient,
+    mesh=mesh if outer.empty else outer,
+    in_specs=(P(), P(), P(), P(), P(), shares, shares),
+    out_specs=P(),
+    axis_names={axis_name},
+    check_vma=False,
   )
 
 

@@ -50,6 +50,7 @@ def train(layout, *, head, seeds=(0,), num_epochs=1, **backbone):
     preprocess=lambda images: images.astype(jnp.float32) / 255,
     augment=augment.make("flip"),
     axis_name=layout.axis_name,
+    mesh=layout.step_mesh,
   )
   parallel = training.parallelise(programs, layout)
   fit = training.fit(
