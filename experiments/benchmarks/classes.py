@@ -111,15 +111,14 @@ def _plain(features: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Arr
 
 
 def _dense_inputs(sizes: tuple[int, int, int]) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Make features, kernel and labels on the device."""
+  """Make features, kernel and labels on the device, and wait until that is their only place."""
   examples, classes, size = sizes
-  return jax.device_put(
-    (
-      batches.features(examples, size),
-      batches.kernel(size, classes),
-      batches.labels((examples, classes), "index"),
-    )
+  inputs = (
+    batches.features(examples, size),
+    batches.kernel(size, classes),
+    batches.labels((examples, classes), "index"),
   )
+  return jax.block_until_ready(jax.device_put(inputs))
 
 
 def _dense_loss(sizes: tuple[int, int, int], loss: Callable[..., jax.Array]) -> Run:

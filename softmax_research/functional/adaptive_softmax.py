@@ -143,7 +143,7 @@ def adaptive_softmax_label_log_prob(
   params: dict[str, Any],
   labels: jax.typing.ArrayLike,
   *,
-  tile: tuple[int, int] | None = (256, 2048),
+  tile: tuple[int, int] | None = (128, 8192),
 ) -> jax.Array:
   r"""Compute the log-probability of each example's label under an adaptive softmax.
 
@@ -155,11 +155,12 @@ def adaptive_softmax_label_log_prob(
     features: `[..., D]`.
     params: as from `adaptive_softmax_init`; their shapes tell the cutoffs.
     labels: integers `[...]`, the classes numbered as in the parameters.
-    tile: how many examples and how many classes of a cluster are computed together. Blocks of
-      examples that have no label in the cluster are skipped; under `vmap` none is, as all
-      branches are computed there. A cluster whose logits fit in one tile is computed for all
-      examples, in plain operations; None does so for every cluster, and so do meshes with
-      Explicit axes, as their arrays cannot be sorted.
+    tile: how many examples and how many classes of a cluster are computed together; the logits of
+      so many examples stand in memory, those of all classes of the cluster. Blocks of examples
+      that have no label in the cluster are skipped. There are first derivatives in reverse mode
+      alone. A cluster whose logits fit in one tile is computed for all examples, in plain
+      operations; None does so for every cluster, and so do meshes with Explicit axes, as their
+      arrays cannot be sorted.
 
   Returns:
     Log-probabilities in nats, `[...]`, in the type that features and kernels promote to; NaN for
@@ -202,7 +203,7 @@ def check_tile(tile: tuple[int, int] | None) -> None:
   """Raise a ValueError unless the tile is None or two positive integers.
 
   Example:
-    >>> check_tile((256, 2048))
+    >>> check_tile((128, 8192))
   """
   if tile is None:
     return
@@ -212,7 +213,7 @@ def check_tile(tile: tuple[int, int] | None) -> None:
     or not all(isinstance(size, int) and size > 0 for size in tile)
   ):
     raise ValueError(
-      f"Got tile={tile!r}; it must be (examples, classes), as (256, 2048), or None for no tiles."
+      f"Got tile={tile!r}; it must be (examples, classes), as (128, 8192), or None for no tiles."
     )
 
 

@@ -11,7 +11,7 @@ from softmax_research.functional.layer import (
   norms,
   product,
 )
-from softmax_research.functional.linear_cross_entropy_blocks import Layer, block_sizes
+from softmax_research.functional.linear_cross_entropy_blocks import Layer, block_sizes, even_size
 from softmax_research.functional.linear_cross_entropy_operands import (
   Margin,
   Score,
@@ -152,7 +152,7 @@ def linear_cross_entropy(
       margin=margin_of.call,
       smooth=not (isinstance(label_smoothing, int | float) and label_smoothing == 0),
       examples=min(examples, labels.size),
-      classes=min(classes, num_columns),
+      classes=even_size(num_columns, classes),
       axis_name=axis_name,
     ),
     Layer(kernel, bias, log_prior, None if facts.mask is not None else mask),

@@ -42,13 +42,13 @@ class Total(NamedTuple):
   """Hold what a sweep over the classes found for N examples.
 
   Attributes:
-    logits: `[N, K]`, of all examples that are swept together.
+    logits: `[N, K]`, of all examples that are swept together; None unless they are to be kept.
     label_logit: the label's logit, `[N]`; 0 where the label is none of the classes.
     log_others: log of the sum of exponentials of the scores of all classes but the label, `[N]`.
     others: the sum of those scores, `[N]`; None unless asked for.
   """
 
-  logits: jax.Array
+  logits: jax.Array | None
   label_logit: jax.Array
   log_others: jax.Array
   others: jax.Array | None
@@ -73,11 +73,17 @@ def block_sizes(num_examples: int, num_classes: int) -> tuple[int, int]:
     ((512, 8000), (191, 8192))
   """
   examples = max(_LOGITS // num_classes, min(_EXAMPLES, _LOGITS_AT_MOST // num_classes), 1)
-  return _evenly(num_examples, examples), _evenly(num_classes, _CLASSES)
+  return even_size(num_examples, examples), even_size(num_classes, _CLASSES)
 
 
-def _evenly(total: int, size: int) -> int:
-  num_blocks = -(-total // size)
+def even_size(total: int, most: int) -> int:
+  """Return the size of blocks that are about equal, of so many at most.
+
+  Example:
+    >>> even_size(32000, 8192)
+    8000
+  """
+  num_blocks = -(-total // most)
   return -(-total // num_blocks)
 
 
@@ -88,6 +94,7 @@ def total(
   features: jax.Array,
   labels: jax.Array,
   size: int,
+  scratch: jax.Array | None = None,
   *,
   sum_scores: bool,
 ) -> Total:
@@ -100,6 +107,7 @@ def total(
     features: `[N, D]`.
     labels: integers `[N]`; those out of range are none of the classes.
     size: how many classes make a block.
+    scratch: `[N, K]`, which the logits overwrite; None if they need not be kept.
     sum_scores: find the sum of the scores too.
 
   Returns:
@@ -128,11 +136,12 @@ def total(
     added = jnp.sum(jnp.exp(scaled - base[:, None]), axis=-1)
     label_logit = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
     new = {
-      "logits": _put(state["logits"], logits, start),
       "label_logit": state["label_logit"] + label_logit,
       "top": new_top,
       "total": state["total"] * jnp.exp(top - base) + added,
     }
+    if scratch is not None:
+      new["logits"] = _put(state["logits"], logits, start)
     if sum_scores:
       new["others"] = state["others"] + jnp.sum(jnp.where(is_other, scores, 0), axis=-1)
     return new
@@ -140,16 +149,17 @@ def total(
   num_classes, axes = layer.kernel.shape[1], varying_axes(layer, features, labels)
   wide = jnp.promote_types(jnp.result_type(features, layer.kernel), jnp.float32)
   state = {
-    "logits": jnp.zeros((len(features), num_classes), wide),
     "label_logit": jnp.zeros(len(features), wide),
     "top": jnp.full(len(features), -jnp.inf, wide),
     "total": jnp.zeros(len(features), wide),
   }
+  if scratch is not None:
+    state["logits"] = scratch
   if sum_scores:
     state["others"] = jnp.zeros(len(features), wide)
   state = _for_blocks(num_classes, size, visit, vary(state, axes))
   log_others = state["top"] + jnp.log(state["total"])
-  return Total(state["logits"], state["label_logit"], log_others, state.get("others"))
+  return Total(state.get("logits"), state["label_logit"], log_others, state.get("others"))
 
 
 class Slopes(NamedTuple):
@@ -202,7 +212,7 @@ def gradients(
     features: `[N, D]`.
     labels: integers `[N]`.
     size: how many classes make a block.
-    found: what the first sweep found.
+    found: what the first sweep found, with the logits.
     slopes: the losses' gradients in that.
     sums: what the gradients are added to.
 
@@ -213,7 +223,8 @@ def gradients(
     >>> import jax.numpy as jnp
     >>> layer = Layer(jnp.ones((2, 3)), None, None, None)
     >>> features, labels, constants = jnp.ones((1, 2)), jnp.array([0]), Constants([], [])
-    >>> found = total(layer, None, constants, features, labels, 2, sum_scores=False)
+    >>> scratch = jnp.zeros((1, 3))
+    >>> found = total(layer, None, constants, features, labels, 2, scratch, sum_scores=False)
     >>> slopes = Slopes(jnp.array([-1.0]), jnp.array([1.0]), None)
     >>> sums = Sums(jnp.zeros((2, 3)), None, None, [])
     >>> _, sums = gradients(layer, None, constants, features, labels, 2, found, slopes, sums)

@@ -30,6 +30,8 @@ class Plan(NamedTuple):
     examples: how many examples make a block.
     classes: how many classes make a block.
     axis_name: the mesh axis over which the classes are sharded, or None.
+    known_first: whether the examples with a known label come first, so that blocks without one
+      can be skipped.
   """
 
   score: Callable[..., jax.Array] | None
@@ -38,6 +40,7 @@ class Plan(NamedTuple):
   examples: int
   classes: int
   axis_name: str | None
+  known_first: bool = False
 
 
 class Rows(NamedTuple):
@@ -144,12 +147,12 @@ def losses(
   """
   shared = _Shared(layer, options, fixed)
 
-  def visit(block):
+  def visit(_, block):
     _, rows, facts = block
-    return _row_losses(plan, facts, fixed, _find(plan, shared, block)[1:], rows, options)
+    return None, _row_losses(plan, facts, fixed, _find(plan, shared, block)[1:], rows, options)
 
-  blocks = _in_blocks(plan, (features, rows, facts))
-  return _out_of_blocks(jax.lax.map(visit, blocks), len(features))
+  _, by_row = _over_blocks(plan, visit, None, _in_blocks(plan, (features, rows, facts)))
+  return _out_of_blocks(plan, by_row, len(features))
 
 
 class _Shared(NamedTuple):
@@ -186,16 +189,17 @@ def _backward(plan, residuals, cotangent):
   blocks = _in_blocks(plan, (features, rows, facts, cotangent))
   shared = _Shared(layer, options, fixed)
 
-  def visit(i, sums):
+  def visit(i, state):
     *block, factors = jax.tree.map(lambda leaf: leaf[i], blocks)
-    return _visit(plan, shared, block, sums, factors)[2]
+    return _visit(plan, shared, block, *state, factors)[2:]
 
   # No turn of a loop rather than a branch not taken: under vmap both branches are computed.
   num_turns = jnp.where(uniform, 0, len(blocks[0]))
   sums = unit.layer, unit.options
   axes = varying_axes(sums, num_turns)
   sums = vary(jax.tree.map(lambda leaf: jnp.where(uniform, factor * leaf, 0), sums), axes)
-  of_layer, of_options = jax.lax.fori_loop(0, num_turns, visit, sums)
+  state = sums, _scratch(plan, layer, features, axes)
+  (of_layer, of_options), _ = jax.lax.fori_loop(0, num_turns, visit, state)
 
   def finish(gradient, value):
     return match_gradient(gradient.astype(value.dtype), value)
@@ -232,13 +236,16 @@ def _losses_and_gradients(plan, layer, features, rows, options, facts, fixed):
     zeros(options, axes - {plan.axis_name}),
   )
 
-  def step(sums, block):
-    value, own, sums = _visit(plan, shared, block, sums)
-    return sums, (value, own)
+  def step(state, block):
+    value, own, *state = _visit(plan, shared, block, *state)
+    return tuple(state), (value, own)
 
-  blocks = _in_blocks(plan, (features, rows, facts))
-  (of_layer, of_options), by_row = jax.lax.scan(step, sums, blocks)
-  value, (of_features, of_rows) = _out_of_blocks(by_row, len(features))
+  state, blocks = (
+    (sums, _scratch(plan, layer, features, axes)),
+    _in_blocks(plan, (features, rows, facts)),
+  )
+  ((of_layer, of_options), _), by_row = _over_blocks(plan, step, state, blocks)
+  value, (of_features, of_rows) = _out_of_blocks(plan, by_row, len(features))
   return value, _Gradients(of_features, of_rows, of_layer, of_options)
 
 
@@ -246,17 +253,24 @@ def _losses_and_gradients(plan, layer, features, rows, options, facts, fixed):
 def _refuse(plan, primals, tangents):
   raise NotImplementedError(
     "linear_cross_entropy has no second derivatives: it keeps no logits to differentiate. Use "
-    "cross_entropy(features @ kernel, labels) for them, or a head with implementation='plain'."
+    "cross_entropy(features @ kernel, labels) for them, a head with implementation='plain', or an "
+    "adaptive softmax with tile=None."
   )
 
 
-def _visit(plan, shared, block, sums, factors=None):
-  """Return a block's losses, the gradients of its examples, and the sums of gradients continued.
+def _scratch(plan, layer, features, axes) -> jax.Array:
+  """Make room for a block's logits, which all blocks use in turn."""
+  wide = jnp.promote_types(jnp.result_type(features, layer.kernel), jnp.float32)
+  return vary(jnp.zeros((plan.examples, layer.kernel.shape[1]), wide), axes)
+
+
+def _visit(plan, shared, block, sums, scratch, factors=None):
+  """Return a block's losses, the gradients of its examples, the sums continued, and the scratch.
 
   The factors multiply the losses in the gradients; none are ones.
   """
   (features, rows, facts), (layer, options, fixed), (of_layer, of_options) = block, shared, sums
-  found = _find(plan, shared, block)
+  found = _find(plan, shared, block, scratch)
   row_losses = functools.partial(_row_losses, plan, facts, fixed)
   value, pull = jax.vjp(row_losses, found[1:], rows, options)
   slopes, of_rows, new_options = pull(jnp.ones_like(value) if factors is None else factors)
@@ -276,10 +290,11 @@ def _visit(plan, shared, block, sums, factors=None):
     of_features, of_score = jax.lax.psum((of_features, of_score), plan.axis_name)
   new_options = new_options._replace(score=jax.tree.map(jnp.add, new_options.score, of_score))
   of_options = jax.tree.map(jnp.add, of_options, new_options)
-  return value, (of_features, of_rows), (of_layer._replace(score=[]), of_options)
+  scratch = vary(found.logits, varying_axes(scratch))
+  return value, (of_features, of_rows), (of_layer._replace(score=[]), of_options), scratch
 
 
-def _find(plan, shared, block) -> Total:
+def _find(plan, shared, block, scratch=None) -> Total:
   """Sweep over the classes, on all devices that have some of them."""
   (features, _, facts), (layer, options, fixed) = block, shared
   found = total(
@@ -289,6 +304,7 @@ def _find(plan, shared, block) -> Total:
     features,
     facts.label,
     plan.classes,
+    scratch,
     sum_scores=plan.smooth,
   )
   if plan.axis_name is None:
@@ -335,20 +351,43 @@ def _mask(layer: Layer, facts: Facts) -> Layer:
 def _in_blocks(plan: Plan, tree):
   """Cut arrays `[N, ...]` into blocks `[N / B, B, ...]`, the last of them padded with zeros.
 
-  A block takes every so manieth example, so that examples sharded over devices are so in a block.
+  A block takes every so manieth example, so that examples sharded over devices are so in a block,
+  unless it can be skipped.
   """
 
   def cut(array):
     padded = jnp.pad(array, [(0, -len(array) % plan.examples)] + [(0, 0)] * (array.ndim - 1))
+    if plan.known_first:
+      return padded.reshape(-1, plan.examples, *array.shape[1:])
     return jnp.swapaxes(padded.reshape(plan.examples, -1, *array.shape[1:]), 0, 1)
 
   return jax.tree.map(cut, tree)
 
 
-def _out_of_blocks(tree, num_examples: int):
+def _out_of_blocks(plan: Plan, tree, num_examples: int):
   """Put blocks back into arrays `[N, ...]`."""
 
   def join(array):
-    return jnp.swapaxes(array, 0, 1).reshape(-1, *array.shape[2:])[:num_examples]
+    array = array if plan.known_first else jnp.swapaxes(array, 0, 1)
+    return array.reshape(-1, *array.shape[2:])[:num_examples]
 
   return jax.tree.map(join, tree)
+
+
+def _over_blocks(plan: Plan, visit: Callable, sums, blocks):
+  """Scan `visit(sums, block) -> sums, by_row` over blocks, with zeros by row for skipped ones."""
+  if not plan.known_first:
+    return jax.lax.scan(visit, sums, blocks)
+  _, _, facts = blocks
+
+  def body(i, state):
+    sums, by_row = state
+    sums, new = visit(sums, jax.tree.map(lambda leaf: leaf[i], blocks))
+    put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
+    return sums, jax.tree.map(lambda all_rows, some: put(all_rows, some), by_row, new)
+
+  _, shapes = jax.eval_shape(visit, sums, jax.tree.map(lambda leaf: leaf[0], blocks))
+  by_row = jax.tree.map(lambda s: jnp.zeros((len(facts.known), *s.shape), s.dtype), shapes)
+  by_row = vary(by_row, varying_axes(sums, blocks))
+  num_blocks = jnp.sum(jnp.any(facts.known, axis=1))
+  return jax.lax.fori_loop(0, num_blocks, body, (sums, by_row))

@@ -23,7 +23,7 @@ def adaptive(
   factor: float = 4.0,
   bias: bool = False,
   kernel_init: Callable[..., jax.Array] | None = None,
-  tile: tuple[int, int] | None = (256, 2048),
+  tile: tuple[int, int] | None = (128, 8192),
 ) -> Head:
   r"""Build the head of an adaptive softmax.
 
