@@ -94,9 +94,9 @@ def total(
   features: jax.Array,
   labels: jax.Array,
   size: int,
-  scratch: jax.Array | None = None,
   *,
   sum_scores: bool,
+  keep_logits: bool = False,
 ) -> Total:
   """Sweep over the classes for the normaliser of N examples.
 
@@ -107,8 +107,8 @@ def total(
     features: `[N, D]`.
     labels: integers `[N]`; those out of range are none of the classes.
     size: how many classes make a block.
-    scratch: `[N, K]`, which the logits overwrite; None if they need not be kept.
     sum_scores: find the sum of the scores too.
+    keep_logits: keep the logits, for the gradients.
 
   Returns:
     What was found.
@@ -140,7 +140,7 @@ def total(
       "top": new_top,
       "total": state["total"] * jnp.exp(top - base) + added,
     }
-    if scratch is not None:
+    if keep_logits:
       new["logits"] = _put(state["logits"], logits, start)
     if sum_scores:
       new["others"] = state["others"] + jnp.sum(jnp.where(is_other, scores, 0), axis=-1)
@@ -153,8 +153,8 @@ def total(
     "top": jnp.full(len(features), -jnp.inf, wide),
     "total": jnp.zeros(len(features), wide),
   }
-  if scratch is not None:
-    state["logits"] = scratch
+  if keep_logits:
+    state["logits"] = jnp.zeros((len(features), num_classes), wide)
   if sum_scores:
     state["others"] = jnp.zeros(len(features), wide)
   state = _for_blocks(num_classes, size, visit, vary(state, axes))
@@ -223,8 +223,8 @@ def gradients(
     >>> import jax.numpy as jnp
     >>> layer = Layer(jnp.ones((2, 3)), None, None, None)
     >>> features, labels, constants = jnp.ones((1, 2)), jnp.array([0]), Constants([], [])
-    >>> scratch = jnp.zeros((1, 3))
-    >>> found = total(layer, None, constants, features, labels, 2, scratch, sum_scores=False)
+    >>> options = {"sum_scores": False, "keep_logits": True}
+    >>> found = total(layer, None, constants, features, labels, 2, **options)
     >>> slopes = Slopes(jnp.array([-1.0]), jnp.array([1.0]), None)
     >>> sums = Sums(jnp.zeros((2, 3)), None, None, [])
     >>> _, sums = gradients(layer, None, constants, features, labels, 2, found, slopes, sums)

@@ -189,17 +189,16 @@ def _backward(plan, residuals, cotangent):
   blocks = _in_blocks(plan, (features, rows, facts, cotangent))
   shared = _Shared(layer, options, fixed)
 
-  def visit(i, state):
+  def visit(i, sums):
     *block, factors = jax.tree.map(lambda leaf: leaf[i], blocks)
-    return _visit(plan, shared, block, *state, factors)[2:]
+    return _visit(plan, shared, block, sums, factors)[2]
 
   # No turn of a loop rather than a branch not taken: under vmap both branches are computed.
   num_turns = jnp.where(uniform, 0, len(blocks[0]))
   sums = unit.layer, unit.options
   axes = varying_axes(sums, num_turns)
   sums = vary(jax.tree.map(lambda leaf: jnp.where(uniform, factor * leaf, 0), sums), axes)
-  state = sums, _scratch(plan, layer, features, axes)
-  (of_layer, of_options), _ = jax.lax.fori_loop(0, num_turns, visit, state)
+  of_layer, of_options = jax.lax.fori_loop(0, num_turns, visit, sums)
 
   def finish(gradient, value):
     return match_gradient(gradient.astype(value.dtype), value)
@@ -236,15 +235,12 @@ def _losses_and_gradients(plan, layer, features, rows, options, facts, fixed):
     zeros(options, axes - {plan.axis_name}),
   )
 
-  def step(state, block):
-    value, own, *state = _visit(plan, shared, block, *state)
-    return tuple(state), (value, own)
+  def step(sums, block):
+    value, own, sums = _visit(plan, shared, block, sums)
+    return sums, (value, own)
 
-  state, blocks = (
-    (sums, _scratch(plan, layer, features, axes)),
-    _in_blocks(plan, (features, rows, facts)),
-  )
-  ((of_layer, of_options), _), by_row = _over_blocks(plan, step, state, blocks)
+  blocks = _in_blocks(plan, (features, rows, facts))
+  (of_layer, of_options), by_row = _over_blocks(plan, step, sums, blocks)
   value, (of_features, of_rows) = _out_of_blocks(plan, by_row, len(features))
   return value, _Gradients(of_features, of_rows, of_layer, of_options)
 
@@ -258,19 +254,13 @@ def _refuse(plan, primals, tangents):
   )
 
 
-def _scratch(plan, layer, features, axes) -> jax.Array:
-  """Make room for a block's logits, which all blocks use in turn."""
-  wide = jnp.promote_types(jnp.result_type(features, layer.kernel), jnp.float32)
-  return vary(jnp.zeros((plan.examples, layer.kernel.shape[1]), wide), axes)
-
-
-def _visit(plan, shared, block, sums, scratch, factors=None):
-  """Return a block's losses, the gradients of its examples, the sums continued, and the scratch.
+def _visit(plan, shared, block, sums, factors=None):
+  """Return a block's losses, the gradients of its examples, and the sums of gradients continued.
 
   The factors multiply the losses in the gradients; none are ones.
   """
   (features, rows, facts), (layer, options, fixed), (of_layer, of_options) = block, shared, sums
-  found = _find(plan, shared, block, scratch)
+  found = _find(plan, shared, block, keep_logits=True)
   row_losses = functools.partial(_row_losses, plan, facts, fixed)
   value, pull = jax.vjp(row_losses, found[1:], rows, options)
   slopes, of_rows, new_options = pull(jnp.ones_like(value) if factors is None else factors)
@@ -290,11 +280,10 @@ def _visit(plan, shared, block, sums, scratch, factors=None):
     of_features, of_score = jax.lax.psum((of_features, of_score), plan.axis_name)
   new_options = new_options._replace(score=jax.tree.map(jnp.add, new_options.score, of_score))
   of_options = jax.tree.map(jnp.add, of_options, new_options)
-  scratch = vary(found.logits, varying_axes(scratch))
-  return value, (of_features, of_rows), (of_layer._replace(score=[]), of_options), scratch
+  return value, (of_features, of_rows), (of_layer._replace(score=[]), of_options)
 
 
-def _find(plan, shared, block, scratch=None) -> Total:
+def _find(plan, shared, block, *, keep_logits=False) -> Total:
   """Sweep over the classes, on all devices that have some of them."""
   (features, _, facts), (layer, options, fixed) = block, shared
   found = total(
@@ -304,8 +293,8 @@ def _find(plan, shared, block, scratch=None) -> Total:
     features,
     facts.label,
     plan.classes,
-    scratch,
     sum_scores=plan.smooth,
+    keep_logits=keep_logits,
   )
   if plan.axis_name is None:
     return found
