@@ -56,8 +56,12 @@ def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_p
       time.sleep(0.05)
     second.send_signal(signal.SIGKILL)
     _, message = first.communicate(timeout=120)
-    assert first.returncode == 2
-    assert "error: process 0 of 2 has lost another one" in message and "Start all" in message
+    # Either the script notices first, or JAX does, which then ends the process itself.
+    if first.returncode == -signal.SIGABRT:
+      assert "another task died" in message
+    else:
+      assert first.returncode == 2
+      assert "error: process 0 of 2 has lost another one" in message and "Start all" in message
   finally:
     first.kill(), second.kill()
     second.communicate()

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import mutual_information
-from experiments.information import estimators, fitting, gaussians
+from experiments.information import estimators, fitting, gaussians, summary
 from tests.experiments.scripts import expect_error
 
 _RNG = np.random.default_rng(0)
@@ -78,10 +77,10 @@ def test_the_claims_say_what_the_records_say():
     common = {"prior": "balanced", "dimension": 1, "truth": 1.0, "entropy_gap": 0.0}
     return [common | {"estimator": name, "estimate": 1 + error} for error in errors]
 
-  cells = mutual_information.group(
+  cells = summary.group(
     records("PC-softmax", [0.02, -0.02]) + records("softmax + log K", [0.03, 0.01])
   )
-  (text,) = mutual_information.claims(cells)
+  (text,) = summary.claims(cells)
   assert "PC-softmax, balanced: mean estimate within 0.01 nats of the truth holds" in text
   assert "softmax + log K, balanced: within 0.01 nats of the truth does not hold: +0.0200" in text
 
