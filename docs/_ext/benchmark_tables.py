@@ -28,7 +28,7 @@ class Benchmark(Directive):
     rows = [r for r in rows if (not kept or r["peer"] in kept) and r["peer"] not in left_out]
     if not rows:
       raise self.error(f"{path} has no rows of the peers {sorted(kept)}.")
-    return [_table([_COLUMNS, *map(_cells, rows)]), nodes.paragraph(text=_provenance(rows[0]))]
+    return [_table([_COLUMNS, *map(_cells, rows)]), nodes.paragraph(text=_provenance(rows))]
 
   def _names(self, option):
     return {name.strip() for name in self.options.get(option, "").split(",") if name.strip()}
@@ -45,12 +45,14 @@ def _with_range(median, bounds):
   return f"{median:.3g} ({bounds[0]:.3g} to {bounds[1]:.3g})"
 
 
-def _provenance(row):
+def _provenance(rows):
+  row = rows[0]
   versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+  revisions = ", ".join(sorted({row["revision"] for row in rows}))
   return (
     f"Medians, and in brackets the range, of {row['repeats']} repeats; the ratio is our time "
     "divided by the peer's. Both took turns in one run, each in a process of its own. "
-    f"{row['device']}; {versions}."
+    f"{row['device']}; {versions}; revision {revisions}."
   )
 
 

@@ -68,4 +68,8 @@ def _made_on() -> dict[str, Any]:
   versions = environment.versions()
   if importlib.util.find_spec("torch"):
     versions |= {"torch": importlib.metadata.version("torch")}
-  return {"device": environment.device(), "versions": versions}
+  return {
+    "device": environment.device(),
+    "versions": versions,
+    "revision": environment.git_revision(),
+  }

@@ -130,12 +130,14 @@ def _factors(logits: jax.Array, order: int) -> list[tuple[jax.Array, jax.Array]]
   """Return factors of f_n, each of up to four quadratics, and their slopes in the logits.
 
   One logarithm and one division for four quadratics are cheaper than four of each; more quadratics
-  would overflow in float32: the product of four does so from logits of 2e5 on.
+  would overflow in float32: the product of four does so from logits of 2e5 on. A quadratic is
+  computed as (c z - c a)^2 + (c b)^2 with c^2 = 1 / (a^2 + b^2): two fused multiplications.
   """
-  quadratics = [
-    (((logits - a) ** 2 + bb) * (1 / size), (logits - a) * (2 / size))
-    for a, bb, size in _quadratic_factors(order)
-  ]
+  quadratics = []
+  for a, bb, size in _quadratic_factors(order):
+    scale = size**-0.5
+    root = logits * scale - a * scale
+    quadratics.append((root * root + bb / size, root * (2 * scale)))
   factors = []
   for first, *rest in (quadratics[i : i + 4] for i in range(0, len(quadratics), 4)):
     value, slope = first
