@@ -1,6 +1,7 @@
 """Assembly: from a configuration to data, model and jitted programs, everything checked first."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -115,6 +116,18 @@ def make_head(specification: str, *, num_classes: int, class_counts: np.ndarray)
   return heads.make(name, num_classes, **options)
 
 
+def make_head_for(splits: Splits, specification: str) -> heads.Head:
+  """Build a head for the classes of the training split."""
+  counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
+  return make_head(specification, num_classes=splits.num_classes, class_counts=counts)
+
+
+def head_shapes(splits: Splits, specification: str) -> Any:
+  """Return what has to agree in heads that train together: the shapes of their parameters."""
+  # The number of features matters to no comparison.
+  return heads.parameter_shapes(make_head_for(splits, specification), 64)
+
+
 def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Backbone:
   """Build the backbone that the configuration names, averaging over the mapped axis if any."""
   options = config.backbone.to_dict()
@@ -131,7 +144,7 @@ def make_optimizer(config: ConfigDict, *, num_steps: int):
 def make_programs(
   config: ConfigDict,
   splits: Splits,
-  specification: str,
+  specifications: Sequence[str],
   *,
   axis_name: str | None = None,
   mesh: jax.sharding.Mesh | None = None,
@@ -141,7 +154,7 @@ def make_programs(
   Args:
     config: a checked configuration.
     splits: the data.
-    specification: the head's.
+    specifications: the head's; or those of several, of which each run has one by its number.
     axis_name: see `training.make_programs`.
     mesh: likewise.
 
@@ -152,10 +165,10 @@ def make_programs(
     ValueError: an option does not fit the shape of the data.
   """
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
-  class_counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
+  members = [make_head_for(splits, specification) for specification in specifications]
   programs = training.make_programs(
     make_backbone(config, axis_name=axis_name),
-    make_head(specification, num_classes=splits.num_classes, class_counts=class_counts),
+    members[0] if len(members) == 1 else heads.together(members),
     make_optimizer(config, num_steps=num_batches * config.num_epochs),
     input_shape=splits.train.images.shape[1:],
     preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
@@ -169,9 +182,9 @@ def make_programs(
 
 
 def make_parallel_programs(
-  config: ConfigDict, splits: Splits, specification: str, layout: training.Layout
+  config: ConfigDict, splits: Splits, specifications: Sequence[str], layout: training.Layout
 ) -> training.ParallelPrograms:
-  """Compose the programs that train many seeds on the devices of a layout.
+  """Compose the programs that train many runs on the devices of a layout; see `make_programs`.
 
   Raises:
     ValueError: an option does not fit the shape of the data, or the layout the batches or the
@@ -179,6 +192,6 @@ def make_parallel_programs(
   """
   layout.check_batch_size(config.batch_size)
   programs = make_programs(
-    config, splits, specification, axis_name=layout.axis_name, mesh=layout.step_mesh
+    config, splits, specifications, axis_name=layout.axis_name, mesh=layout.step_mesh
   )
   return training.parallelise(programs, layout)

@@ -3,13 +3,15 @@
     python -m experiments.compare --config=configs/digits.py --workdir=runs/digits \\
         --config.heads=softmax,taylor:order=4,sm:margin=0.6 --config.seeds=5
 
-All seeds of a head train at once, over the devices that there are; see docs/devices.rst.
+All seeds of a head train at once, over the devices that there are, and with
+--devices.heads=together all heads whose parameters have the same shapes; see docs/devices.rst.
 Every finished (head, seed) is appended at once to results.jsonl in the working directory. The
 same command run again makes only what is missing; more heads or seeds may be asked for. Seeds
 under way are saved at the end of an epoch, at most every ten seconds, and on SIGTERM and SIGINT
 (Ctrl-C); the same command goes on from there.
 """
 
+import functools
 import pathlib
 import shlex
 import shutil
@@ -44,11 +46,10 @@ def main() -> None:
     wanted = [(head, seed) for head in heads.split(config.heads) for seed in range(config.seeds)]
     missing = [run for run in wanted if run not in finished]
     todo = []
-    for head in heads.split(config.heads):
-      for seeds in devices.group(options, [seed for name, seed in missing if name == head]):
-        layout = devices.lay_out(options, config.backbone.name, len(seeds))
-        programs = assembly.make_parallel_programs(config, splits, head, layout)
-        todo.append((head, seeds, programs))
+    for group in devices.group(options, missing, functools.partial(assembly.head_shapes, splits)):
+      layout = devices.lay_out(options, config.backbone.name, len(group))
+      programs = assembly.make_parallel_programs(config, splits, runs.heads_of(group), layout)
+      todo.append((group, programs))
   with command.storage_errors_explained(workdir), distributed.losses_explained():
     train(config, splits, todo, workdir, finished, len(wanted))
     if processes.is_first():
@@ -56,18 +57,17 @@ def main() -> None:
 
 
 def train(config, splits, todo, workdir, finished, num_wanted) -> None:
-  """Train the groups of seeds in `todo`, and add each run to what is finished."""
+  """Train the groups of runs in `todo`, and add each run to what is finished."""
   with training.display() as show, interruptible() as interruption:
     while todo:
-      head, seeds, programs = todo.pop(0)  # What is finished can be freed.
-      show.start(runs.name(head, seeds), len(finished), num_wanted)
-      checkpoints = checkpoint_path(workdir, head, seeds)
+      group, programs = todo.pop(0)  # What is finished can be freed.
+      show.start(runs.name(group), len(finished), num_wanted)
+      checkpoints = workdir / "checkpoints" / runs.directory_name(group)
       outcomes = resumable.train(
         config,
         splits,
         programs,
-        head,
-        seeds,
+        group,
         directory=checkpoints,
         interruption=interruption,
         on_progress=show.update,
@@ -75,8 +75,9 @@ def train(config, splits, todo, workdir, finished, num_wanted) -> None:
       )
       processes.from_first(lambda outcomes=outcomes: runs.keep(workdir, outcomes))
       for record, _ in outcomes:
-        finished[head, record["seed"]] = record
-        show.finish(runs.name(head, [record["seed"]]), runs.summarise(record))
+        run = record["head"], record["seed"]
+        finished[run] = record
+        show.finish(runs.name([run]), runs.summarise(record))
       if processes.is_first():
         shutil.rmtree(checkpoints)
 
@@ -90,11 +91,6 @@ def report(config, splits, workdir, records, finished) -> None:
     workdir / "results.jsonl", workdir, command=shlex.join(["python", *_public_arguments()])
   )
   print(f"Report: {pages.html}")
-
-
-def checkpoint_path(workdir: pathlib.Path, head: str, seeds: list[int]) -> pathlib.Path:
-  """Name the directory of the checkpoints of seeds that train together."""
-  return workdir / "checkpoints" / f"{runs.file_name(head)}-seeds{'-'.join(map(str, seeds))}"
 
 
 def append_ensemble(workdir, head, records, finished, splits, num_seeds) -> None:

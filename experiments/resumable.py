@@ -1,4 +1,4 @@
-"""Resumable: train a group of seeds with checkpoints, so that a run killed goes on where it was."""
+"""Resumable: train a group of runs with checkpoints, so that a killed one goes on where it was."""
 
 import pathlib
 import sys
@@ -21,8 +21,7 @@ def train(
   config: ConfigDict,
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
-  head: str,
-  seeds: Sequence[int],
+  group: Sequence[runs.Run],
   *,
   directory: pathlib.Path,
   interruption: Interruption,
@@ -37,17 +36,16 @@ def train(
   Args:
     config: a checked configuration.
     splits: the data.
-    programs: the programs of the head.
-    head: the head's specification.
-    seeds: the seeds that train together.
-    directory: the checkpoints', which belong to this head and these seeds.
+    programs: made of `runs.heads_of(group)`.
+    group: the runs that train together.
+    directory: the checkpoints', which belong to these runs.
     interruption: of `interruptible`, in whose context this is called.
     on_progress: see `training.fit`.
     on_epoch: called with the curves after each epoch.
     seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
 
   Returns:
-    For each seed its record and predictions; see `runs.train`.
+    For each run its record and predictions; see `runs.train`.
 
   Raises:
     SystemExit: interrupted; the status is that of a process that the signal ended.
@@ -56,8 +54,8 @@ def train(
   checkpoints, last_saved = None, time.monotonic()
 
   def gather(states):
-    """Leave out the places that repeat the last seed: their number depends on the devices."""
-    return jax.tree.map(lambda leaf: leaf[: len(seeds)], programs.gather(states))
+    """Leave out the places that repeat the last run: their number depends on the devices."""
+    return jax.tree.map(lambda leaf: leaf[: len(group)], programs.gather(states))
 
   def save(states, curves):
     nonlocal last_saved
@@ -87,18 +85,17 @@ def train(
 
   resume = None
   if processes.from_first(open_checkpoints):
-    states = gather(programs.init(seeds))
+    states = gather(programs.init(runs.numbers(group)))
     if (curves := processes.from_first(restore)) is not None:
       states = processes.share(states)
       step, epochs = states.step.max(), max(len(of["epoch"]) for of in curves)
-      print(f"{runs.name(head, seeds)}: resuming at step {step}, after {epochs} epochs.")
+      print(f"{runs.name(group)}: resuming at step {step}, after {epochs} epochs.")
       resume = programs.scatter(states), curves
   fit, outcomes = runs.train(
     config,
     splits,
     programs,
-    head,
-    seeds,
+    group,
     on_progress=on_progress,
     on_epoch=after_epoch,
     should_stop=interruption,

@@ -1,7 +1,8 @@
-"""Runs: train one head with many seeds and turn the outcomes into records and predictions."""
+"""Runs: train heads and seeds together and turn the outcomes into records and predictions."""
 
 import base64
 import datetime
+import hashlib
 import io
 import pathlib
 import re
@@ -19,6 +20,9 @@ from softmax_research import training
 from softmax_research.training import environment, results
 
 _NUM_WORST = 16
+
+#: A run's head and seed.
+Run = tuple[str, int]
 
 
 class Predictions(NamedTuple):
@@ -142,22 +146,20 @@ def train(
   config: ConfigDict,
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
-  head: str,
-  seeds: Sequence[int],
+  group: Sequence[Run],
   **hooks: Any,
 ) -> tuple[training.Fit, list[tuple[dict[str, Any], Predictions | None]]]:
-  """Train, predict and make the records of the runs of many seeds.
+  """Train, predict and make the records of runs that train together.
 
   Args:
     config: a checked configuration.
     splits: the data.
-    programs: the programs of the head.
-    head: the head's specification, for the records.
-    seeds: the runs' seeds.
+    programs: made of `heads_of(group)`.
+    group: the runs.
     **hooks: `on_progress`, `on_epoch`, `should_stop` and `resume` of `training.fit`.
 
   Returns:
-    The fit; and for each seed a record and its predictions, which are None where it diverged.
+    The fit; and for each run a record and its predictions, which are None where it diverged.
     The list is empty if training was interrupted.
   """
   began = time.perf_counter()
@@ -167,7 +169,7 @@ def train(
     programs,
     splits.train,
     splits.validation,
-    seeds=seeds,
+    seeds=numbers(group),
     num_epochs=config.num_epochs,
     batch_size=config.batch_size,
     **hooks,
@@ -179,12 +181,15 @@ def train(
   circumstances = {
     "num_parameters": num_parameters // fit.states.step.size,
     "images_per_second": fit.images_per_second,
-    # Seeds that trained together share the time.
-    "wall_seconds": (time.perf_counter() - began + seconds_before) / len(seeds),
-    "devices": programs.layout.describe() | {"seeds_together": list(seeds)},
+    # Runs that trained together share the time.
+    "wall_seconds": (time.perf_counter() - began + seconds_before) / len(group),
   }
   outcomes = []
-  for i, seed in enumerate(seeds):
+  for i, (head, seed) in enumerate(group):
+    together = {
+      "heads_together": heads_of(group),
+      "seeds_together": [other_seed for other, other_seed in group if other == head],
+    }
     diverged = fit.diverged[i]
     predicted = None if diverged else predictions[i]
     record = run_record(
@@ -195,15 +200,55 @@ def train(
       curves=fit.curves[i],
       diverged=diverged,
       predictions=predicted,
+      devices=programs.layout.describe() | together,
       **circumstances,
     )
     outcomes.append((record, predicted))
   return fit, outcomes
 
 
-def name(head: str, seeds: Sequence[int]) -> str:
-  """Name runs for a person, as `softmax, seeds 0, 1, 2`."""
-  return f"{head}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+def heads_of(group: Sequence[Run]) -> list[str]:
+  """List the heads of runs.
+
+  Example:
+    >>> heads_of([("sm", 0), ("sm", 1), ("softmax", 0)])
+    ['sm', 'softmax']
+  """
+  return list(dict.fromkeys(head for head, _ in group))
+
+
+def numbers(group: Sequence[Run]) -> list[Any]:
+  """Return what programs are told of runs: seeds, and of several heads also the head's number.
+
+  Example:
+    >>> numbers([("sm", 0), ("sm", 1)]), numbers([("sm", 0), ("softmax", 0)])
+    ([0, 1], [(0, 0), (0, 1)])
+  """
+  names = heads_of(group)
+  return [seed if len(names) == 1 else (seed, names.index(head)) for head, seed in group]
+
+
+def name(group: Sequence[Run]) -> str:
+  """Name runs for a person.
+
+  Example:
+    >>> name([("sm", 0), ("sm", 1)])
+    'sm, seeds 0, 1'
+    >>> name([("sm", 0), ("softmax", 0), ("taylor", 0)])
+    'sm and 2 more heads, seed 0'
+  """
+  first, *more = heads_of(group)
+  others = f" and {len(more)} more head{'s' * (len(more) > 1)}" if more else ""
+  seeds = sorted({seed for _, seed in group})
+  return f"{first}{others}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def directory_name(group: Sequence[Run]) -> str:
+  """Name a directory that belongs to these runs alone."""
+  if len(heads_of(group)) == 1:
+    return f"{file_name(group[0][0])}-seeds{'-'.join(str(seed) for _, seed in group)}"
+  # A name of all of them could be longer than file systems allow.
+  return f"together-{hashlib.sha256(repr(list(group)).encode()).hexdigest()[:16]}"
 
 
 def summarise(record: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments import assembly, devices
+from experiments import assembly, devices, runs
 from experiments.benchmarks import first_step, torch_training
 from experiments.benchmarks.pairs import Case, Run, measure
 from experiments.benchmarks.row import OURS, Options
@@ -52,13 +52,16 @@ _PEERS = {
 #: Seeds that train together in one program, the epoch's images, and their peer.
 SEEDS, SEEDS_IMAGES = 8, 2_560
 _APART = "one seed after another"
+#: Heads that train together in one program, each with some seeds, and their peer.
+HEADS, HEADS_SEEDS = tuple(f"sm:margin={0.1 * i:.1f}" for i in range(4)), 4
+_HEADS_APART = "one head after another"
 #: The time that a large matrix product takes for as many operations: `speedup` is our share of it.
 _PRODUCT = "matrix product"
 
 
 def cases() -> list[Case]:
-  """Return the cases of networks, and of many seeds; the unit of work is a step of one seed."""
-  return [*_of_networks(), *_of_seeds()]
+  """Return the cases of networks, of seeds and of heads; the unit of work is a step of one run."""
+  return [*_of_networks(), *_of_seeds(), *_of_heads()]
 
 
 def _of_networks() -> list[Case]:
@@ -77,10 +80,23 @@ def _of_seeds() -> list[Case]:
   for name, (shape, count, backbone) in NETWORKS.items():
     network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
     sides = {
-      OURS: functools.partial(_together, *network),
+      OURS: functools.partial(_together, *network, [[("softmax", i) for i in range(SEEDS)]]),
       _APART: functools.partial(_ours, *network),
     }
     made.append(Case(f"{SEEDS} seeds, {name}", sides))
+  return made
+
+
+def _of_heads() -> list[Case]:
+  made = []
+  for name, (shape, count, backbone) in list(NETWORKS.items())[:2]:
+    network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
+    groups = [[(head, seed) for seed in range(HEADS_SEEDS)] for head in HEADS]
+    sides = {
+      OURS: functools.partial(_together, *network, [[run for group in groups for run in group]]),
+      _HEADS_APART: functools.partial(_together, *network, groups),
+    }
+    made.append(Case(f"{len(HEADS)} heads x {HEADS_SEEDS} seeds, {name}", sides))
   return made
 
 
@@ -136,7 +152,7 @@ def step_operations(shape, count, backbone, batch) -> int:
 
 def _ours(shape, count, backbone, batch) -> Run:
   config, splits = make_experiment(shape, count, backbone, batch)
-  programs, train = assembly.make_programs(config, splits, "softmax"), splits.train
+  programs, train = assembly.make_programs(config, splits, ["softmax"]), splits.train
   images, labels = jax.device_put((train.images, train.labels))
   state, epoch, steps = programs.init(0), 0, count // batch
 
@@ -151,23 +167,28 @@ def _ours(shape, count, backbone, batch) -> Run:
   return run
 
 
-def _together(shape, count, backbone, batch) -> Run:
-  """Train the seeds as `experiments.compare` does, over the devices that it would choose."""
+def _together(shape, count, backbone, batch, groups: list[list[runs.Run]]) -> Run:
+  """Train groups of runs one after another, each as `experiments.compare` does."""
   options = devices.get_options()
-  devices.prepare(options, SEEDS)
+  devices.prepare(options, len(groups[0]))
   config, splits = make_experiment(shape, count, backbone, batch)
-  layout = devices.lay_out(options, backbone["name"], SEEDS)
-  programs = assembly.make_parallel_programs(config, splits, "softmax", layout)
-  held = programs.hold(splits.train.images, splits.train.labels)
-  states, epoch, steps = programs.init(range(SEEDS)), 0, count // batch
+  layout = devices.lay_out(options, backbone["name"], len(groups[0]))
+  steps, epoch, held = count // batch, 0, None
+  made = []
+  for group in groups:
+    programs = assembly.make_parallel_programs(config, splits, runs.heads_of(group), layout)
+    held = held or programs.hold(splits.train.images, splits.train.labels)
+    made.append([programs, programs.init(runs.numbers(group))])
 
   def run():
-    nonlocal states, epoch
-    batches = programs.deal(states, held, epoch, steps, batch)
-    states = programs.run_steps(states, batches, 0, steps)
-    jax.block_until_ready(states.step)
+    nonlocal epoch
+    for group in made:
+      programs, states = group
+      batches = programs.deal(states, held, epoch, steps, batch)
+      group[1] = programs.run_steps(states, batches, 0, steps)
+      jax.block_until_ready(group[1].step)
     epoch += 1
-    return SEEDS * steps
+    return sum(map(len, groups)) * steps
 
   return run
 

@@ -9,6 +9,8 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+_WHOLE = P()
+
 
 class Model(Protocol):
   """A pair of pure functions, as `nn.Backbone` and `heads.Head` are."""
@@ -28,6 +30,7 @@ class TrainState(NamedTuple):
     loss_sum: sum of the batch losses of the current epoch, float32.
     last_finite_loss: the newest batch loss that was finite; NaN before the first.
     bad_step: the step whose loss was not finite and which was not made; -1 while there is none.
+    head: the number of the run's head, int32.
   """
 
   params: Any
@@ -38,13 +41,14 @@ class TrainState(NamedTuple):
   loss_sum: jax.Array
   last_finite_loss: jax.Array
   bad_step: jax.Array
+  head: jax.Array
 
 
 class Programs(NamedTuple):
   """Hold the jitted programs that train one model with one seed; see `parallelise` for many.
 
   Attributes:
-    init: `seed -> TrainState`.
+    init: `seed -> TrainState`, or of several heads `(seed, head's number) -> TrainState`.
     run_steps: `(state, images, labels, order, start, stop) -> state`, which makes the updates
       `start` to `stop` of an epoch whose batches are the rows of `order`; without an order (None)
       the batches are the rows of images and labels. The bounds are traced: one program serves any
@@ -62,7 +66,7 @@ class Programs(NamedTuple):
 
 def make_programs(
   backbone: Model,
-  head: Model,
+  head: Model | Callable[[jax.Array], Model],
   optimizer: optax.GradientTransformation,
   *,
   input_shape: tuple[int, ...],
@@ -76,7 +80,8 @@ def make_programs(
   Args:
     backbone: pure functions `init(key, input_shape) -> (params, state)` and
       `apply(params, state, images, *, train, key) -> (features, state)`.
-    head: pure functions `init`, `loss` and `log_prob`; see `heads.Head`.
+    head: pure functions `init`, `loss` and `log_prob`; see `heads.Head`. Or a function from a
+      run's number to its head; see `heads.together`.
     optimizer: an optax gradient transformation.
     input_shape: the shape of one image.
     preprocess: raw images to floats, inside the step.
@@ -88,8 +93,10 @@ def make_programs(
   Returns:
     The programs.
   """
+  head_of = head if callable(head) else lambda number: head
 
-  def init(seed: jax.Array) -> TrainState:
+  def init(run: jax.Array) -> TrainState:
+    seed, number = run if jnp.ndim(run) else (run, 0)
     backbone_key, head_key, run_key = jax.random.split(jax.random.key(seed), 3)
     params, model_state = backbone.init(backbone_key, input_shape)
     # One example gives the number of features, without running the network.
@@ -97,7 +104,7 @@ def make_programs(
     features, _ = jax.eval_shape(
       lambda p, s, x: backbone.apply(p, s, x, train=False), params, model_state, images
     )
-    params = {"backbone": params, "head": head.init(head_key, features.shape[-1])}
+    params = {"backbone": params, "head": head_of(number).init(head_key, features.shape[-1])}
     return TrainState(
       params,
       model_state,
@@ -107,6 +114,7 @@ def make_programs(
       loss_sum=jnp.zeros((), jnp.float32),
       last_finite_loss=jnp.full((), jnp.nan, jnp.float32),
       bad_step=jnp.full((), -1, jnp.int32),
+      head=jnp.asarray(number, jnp.int32),
     )
 
   def update(state: TrainState, images: jax.Array, labels: jax.Array) -> TrainState:
@@ -115,14 +123,15 @@ def make_programs(
     )
     images = augment(augment_key, images)
 
-    def share_gradient(params, model_state, step, dropout_key, sample_key, images, labels):
+    def share_gradient(params, model_state, step, number, keys, images, labels):
+      dropout_key, sample_key = keys
       images = preprocess(images)
 
       def mean_loss(params):
         features, new_state = backbone.apply(
           params["backbone"], model_state, images, train=True, key=dropout_key
         )
-        losses = head.loss(params["head"], features, labels, step=step, key=sample_key)
+        losses = head_of(number).loss(params["head"], features, labels, step=step, key=sample_key)
         return jnp.mean(losses), new_state
 
       (loss, new_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
@@ -131,13 +140,20 @@ def make_programs(
       return loss, new_state, grads
 
     if mesh is not None:
-      gradient = _by_shares(share_gradient, mesh, axis_name)
+      specs = (_WHOLE,) * 5 + (P(axis_name),) * 2
+      gradient = _by_shares(share_gradient, mesh, axis_name, specs, _WHOLE)
     else:
       gradient = share_gradient
       if axis_name is not None:
         images, labels = (_own_share(array, axis_name) for array in (images, labels))
     loss, model_state, grads = gradient(
-      state.params, state.model_state, state.step, dropout_key, sample_key, images, labels
+      state.params,
+      state.model_state,
+      state.step,
+      state.head,
+      (dropout_key, sample_key),
+      images,
+      labels,
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     finite = jnp.isfinite(loss)
@@ -156,6 +172,7 @@ def make_programs(
       loss_sum=state.loss_sum + jnp.where(well, loss, 0),
       last_finite_loss=unless_diverged(loss, state.last_finite_loss),
       bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
+      head=state.head,
     )
 
   def run_steps(state, images, labels, order, start, stop):
@@ -166,11 +183,16 @@ def make_programs(
     state = state._replace(loss_sum=jnp.where(start == 0, 0, state.loss_sum))
     return jax.lax.fori_loop(start, stop, body, state)
 
+  def predict_share(params, model_state, number, images):
+    features, _ = backbone.apply(params["backbone"], model_state, preprocess(images), train=False)
+    return head_of(number).log_prob(params["head"], features)
+
   def predict(state: TrainState, images: jax.Array) -> jax.Array:
-    features, _ = backbone.apply(
-      state.params["backbone"], state.model_state, preprocess(images), train=False
-    )
-    return head.log_prob(state.params["head"], features)
+    function = predict_share
+    if mesh is not None and len(images) % mesh.shape[axis_name] == 0:
+      specs = (_WHOLE, _WHOLE, _WHOLE, P(axis_name))
+      function = _by_shares(function, mesh, axis_name, specs, P(axis_name))
+    return function(state.params, state.model_state, state.head, images)
 
   def shuffle(state, epoch, num_batches, batch_size, num_examples):
     # The epoch's number is folded in beyond any step's number.
@@ -186,19 +208,18 @@ def make_programs(
   )
 
 
-def _by_shares(share_gradient: Callable, mesh: Mesh, axis_name: str) -> Callable:
-  """Return the gradient of a batch, of which each device takes its share.
+def _by_shares(function: Callable, mesh: Mesh, axis_name: str, in_specs, out_specs) -> Callable:
+  """Return a function of a batch, of which each device takes its share.
 
   Left to itself, the compiler divides products well, but gathers the maps of a convolution that is
   written as products.
   """
   outer = jax.sharding.get_abstract_mesh()  # Of the map over seeds, if there is one.
-  shares = P(axis_name)
   return jax.shard_map(
-    share_gradient,
+    function,
     mesh=mesh if outer.empty else outer,
-    in_specs=(P(), P(), P(), P(), P(), shares, shares),
-    out_specs=P(),
+    in_specs=in_specs,
+    out_specs=out_specs,
     axis_names={axis_name},
     check_vma=False,
   )

@@ -40,10 +40,11 @@ def all_heads():
   return heads.Head(init, loss, log_prob)
 
 
-def train(layout, *, head, seeds=(0,), num_epochs=1, **backbone):
+def train(layout, *, head, seeds=(0,), num_epochs=1, backbone=None, **options):
   """Train on 80 examples in batches of 16; return the gathered states and the curves."""
+  backbone = (backbone or {"name": "mlp", "widths": (7,)}) | options
   programs = training.make_programs(
-    nn.make("mlp", widths=(7,), axis_name=layout.axis_name, **backbone),
+    nn.make(**backbone, axis_name=layout.axis_name),
     head,
     optax.sgd(0.05, momentum=0.9),
     input_shape=SHAPE,
@@ -109,6 +110,32 @@ def test_seeds_beside_each_other_are_as_they_are_alone(options, alone):
   for i, (lone, lone_curves) in enumerate(alone):
     expect_equal(jax.tree.map(lambda x, i=i: x[i : i + 1], states), lone)
     assert curves[i]["validation_accuracy"] == lone_curves[0]["validation_accuracy"]
+
+
+@pytest.mark.parametrize(
+  "options", [{"seeds_by": "vmap"}, {"seed": 2, "data": 2, "seeds_by": "map"}], ids=str
+)
+def test_heads_beside_each_other_are_as_they_are_alone(options):
+  members = [heads.make("sm", 3, margin=0.5), heads.make("taylor", 3, order=4)]
+  runs = [(seed, number) for number in (0, 1) for seed in (3, 1)]
+  layout = training.make_layout(**options)
+  states, curves = train(layout, head=heads.together(members), seeds=runs)
+  for i, (seed, number) in enumerate(runs):
+    lone, lone_curves = train(training.make_layout(), head=members[number], seeds=[seed])
+    expect_equal(jax.tree.map(lambda x, i=i: x[i : i + 1], states), lone)
+    np.testing.assert_allclose(curves[i]["validation_nll"], lone_curves[0]["validation_nll"], 1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["jit", "pmap"])
+def test_a_convolutional_net_trains_on_four_devices_as_on_one(strategy):
+  net = {"name": "cnn", "stages": ((4,),), "dense": (5,), "batch_norm": "after", "dropout": (0.2,)}
+  head = heads.make("softmax", 3)
+  layout = training.make_layout(data=4, strategy=strategy)
+  (states, curves), (one, one_curves) = (
+    train(where, head=head, backbone=net) for where in (layout, training.make_layout())
+  )
+  expect_equal(states, one)
+  np.testing.assert_allclose(curves[0]["validation_nll"], one_curves[0]["validation_nll"], 1e-5)
 
 
 def test_a_dense_heads_classes_lie_on_the_devices_in_parts(alone):
