@@ -75,12 +75,13 @@ def _hinge(logits: jax.Array, labels: jax.Array, margin, sum_rivals: bool) -> ja
   own = select_label(logits, labels)
   own_possible = own != -jnp.inf
   own_finite = jnp.where(own_possible, own, 0)
-  rival = ~is_label(labels, logits) & (logits != -jnp.inf)
+  own_class = is_label(labels, logits)
   if sum_rivals:
+    rival = ~own_class & (logits != -jnp.inf)
     gaps = jnp.where(rival, logits, 0) - own_finite[..., None] + margin
     loss = jnp.sum(jnp.where(rival, jax.nn.relu(gaps), 0), axis=-1)
   else:
-    strongest = jnp.max(logits, axis=-1, where=rival, initial=-jnp.inf)
+    strongest = jnp.max(jnp.where(own_class, -jnp.inf, logits), axis=-1, initial=-jnp.inf)
     any_rival = strongest != -jnp.inf
     gap = jnp.where(any_rival, strongest, 0) - own_finite + margin
     loss = jnp.where(any_rival, jax.nn.relu(gap), 0)
