@@ -57,7 +57,7 @@ def train(
   batch_size: int,
   num_looks: int,
 ) -> Outcome:
-  """Train for so many seconds, and judge the model at equal distances on the way.
+  """Train for so many seconds, and judge the model before, and at equal distances on the way.
 
   Args:
     task: the task.
@@ -66,7 +66,7 @@ def train(
     seed: of the parameters, the batches and the samples.
     seconds: of training.
     batch_size: examples in a step, drawn anew for each.
-    num_looks: how often the model is judged, the last time at the end.
+    num_looks: how often the model is judged after the start, the last time at the end.
 
   Returns:
     The outcome.
@@ -79,9 +79,8 @@ def train(
   program = run.lower(params, opt_state, examples, key, 0, 1).compile()
 
   curves: dict[str, list[float]] = {"seconds": [], "steps": []}
-  spent, steps, looks = 0.0, 0, np.linspace(0, seconds, num_looks + 1)[1:]
-  while len(curves["seconds"]) < num_looks:
-    until = looks[len(curves["seconds"])]
+  spent, steps, looks = 0.0, 0, np.linspace(0, seconds, num_looks + 1)
+  for until in looks:
     while spent < until:
       count = 1
       if steps:

@@ -11,6 +11,10 @@ from ml_collections import ConfigDict
 from experiments.many.task import Task, in_batches
 from softmax_research import data, nn, training
 
+#: The length of the features in front of the output layer. Left free, they shrink to nothing: with
+#: a class for each image almost every gradient pushes away.
+_LENGTH = 10.0
+
 
 def make(config: ConfigDict) -> Task:
   """Make the task.
@@ -51,12 +55,13 @@ def make(config: ConfigDict) -> Task:
     del rows
     augment_key, dropout_key = jax.random.split(key)
     inputs = standardise(augment(augment_key, inputs))
-    return backbone.apply(params, state, inputs, train=True, key=dropout_key)[0]
+    return _LENGTH * direction(
+      backbone.apply(params, state, inputs, train=True, key=dropout_key)[0]
+    )
 
   @jax.jit
   def directions(params, inputs):
-    found, _ = backbone.apply(params, state, standardise(inputs), train=False)
-    return (found / jnp.maximum(jnp.linalg.norm(found, axis=-1, keepdims=True), 1e-12),)
+    return (direction(backbone.apply(params, state, standardise(inputs), train=False)[0]),)
 
   reference = images[: config.num_reference]
   test = np.asarray(dataset.test.images[: config.num_test])
@@ -91,6 +96,17 @@ def make(config: ConfigDict) -> Task:
     measure="accuracy",
     num_test=len(test),
   )
+
+
+def direction(features: jax.Array) -> jax.Array:
+  """Scale features to unit length, the nought vector to itself.
+
+  Example:
+    >>> direction(jnp.array([3.0, 4.0])).round(1).tolist()
+    [0.6000000238418579, 0.800000011920929]
+  """
+  squares = jnp.sum(features**2, axis=-1, keepdims=True)
+  return features * jax.lax.rsqrt(jnp.maximum(squares, 1e-12))
 
 
 def _whole(inputs: jax.Array) -> Any:
