@@ -10,13 +10,22 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 
 _COLUMNS = ("case", "peer", "ours, ms", "peer, ms", "ratio")
+_MEMORY_COLUMNS = ("ours, MB", "peer, MB")
 
 
 class Benchmark(Directive):
-  """The directive; its option ``peers`` keeps the rows of the peers listed, comma-separated."""
+  """The directive.
+
+  Its options ``peers`` and ``not_peers`` keep or leave out the rows of the peers listed, separated
+  by semicolons; ``memory`` adds the peak memory of both sides.
+  """
 
   required_arguments = 1
-  option_spec = {"peers": directives.unchanged, "not_peers": directives.unchanged}  # noqa: RUF012
+  option_spec = {  # noqa: RUF012
+    "peers": directives.unchanged,
+    "not_peers": directives.unchanged,
+    "memory": directives.flag,
+  }
 
   def run(self):
     """Return the table, and below it where its numbers come from."""
@@ -28,17 +37,23 @@ class Benchmark(Directive):
     rows = [r for r in rows if (not kept or r["peer"] in kept) and r["peer"] not in left_out]
     if not rows:
       raise self.error(f"{path} has no rows of the peers {sorted(kept)}.")
-    return [_table([_COLUMNS, *map(_cells, rows)]), nodes.paragraph(text=_provenance(rows))]
+    memory = "memory" in self.options
+    columns = _COLUMNS + (_MEMORY_COLUMNS if memory else ())
+    table = _table([columns, *(_cells(row, memory) for row in rows)])
+    return [table, nodes.paragraph(text=_provenance(rows))]
 
   def _names(self, option):
-    return {name.strip() for name in self.options.get(option, "").split(",") if name.strip()}
+    return {name.strip() for name in self.options.get(option, "").split(";") if name.strip()}
 
 
-def _cells(row):
+def _cells(row, memory):
   ours, peer = (
     _with_range(row[f"{side}_ms"], row[f"{side}_ms_range"]) for side in ("ours", "peer")
   )
-  return row["case"], row["peer"], ours, peer, f"{row['ours_ms'] / row['peer_ms']:.2f}"
+  cells = row["case"], row["peer"], ours, peer, f"{row['ours_ms'] / row['peer_ms']:.2f}"
+  if memory:
+    cells += tuple(f"{row[f'{side}_peak_mb']:.0f}" for side in ("ours", "peer"))
+  return cells
 
 
 def _with_range(median, bounds):
