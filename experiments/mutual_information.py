@@ -8,9 +8,9 @@
     python -m experiments.mutual_information --study=sweep --workdir=runs/sweep
 
 gaussians: Qin et al.'s five classes, balanced and imbalanced. staircase: correlated Gaussian
-vectors whose information rises step by step; --steps=4000 --joint_steps=4000 is the papers'
-protocol. images: pairs of real images whose classes went through a noisy channel. sweep: sample
-size, dimension, imbalance and class count, one at a time.
+vectors whose information rises step by step; the papers' protocol is --steps=4000 --rate=5e-4
+--joint_steps=4000 --joint_transforms=linear,cubic. images: pairs of real images whose classes went
+through a noisy channel. sweep: sample size, dimension, imbalance and class count, one at a time.
 
 Each study has settings of its own with defaults of its own; a flag that it has no use for is an
 error that lists them. All estimators of a cell get the same samples, and are judged on data that
@@ -26,7 +26,7 @@ import time
 from absl import flags
 
 from experiments import command, runs
-from experiments.information import gaussians, images, staircase, sweep
+from experiments.information import gaussians, images, seed_devices, staircase, sweep
 from experiments.information.study import make_settings
 from softmax_research.training import results
 
@@ -51,6 +51,8 @@ _SETTINGS = [
   flags.DEFINE_list("nats", None, "Information at each step of the staircase, as 2,4,6."),
   flags.DEFINE_list("critics", None, "Critics, as separable,joint."),
   flags.DEFINE_list("transforms", None, "Transforms of y, as linear,cubic."),
+  flags.DEFINE_list("joint_transforms", None, "The same for joint critics."),
+  flags.DEFINE_float("rate", None, "Learning rate."),
   flags.DEFINE_list("errors", None, "Chances that the channel changes a class, as 0,0.5."),
   flags.DEFINE_string("dataset", None, "Images: mnist, cifar10 and others."),
   flags.DEFINE_list("sizes", None, "Numbers of examples, all splits together."),
@@ -72,6 +74,7 @@ def main() -> None:
     results.check_config(workdir, {"study": name} | settings._asdict())
     path = workdir / "results.jsonl"
     done = {_key(record["cell"]) for record in results.read(path)}
+  seed_devices.use_all_cores()
   made_with = runs.provenance()
   for cell in study.cells(settings):
     if _key(cell) in done:

@@ -1,5 +1,6 @@
 """Study of Qin et al.'s five Gaussian classes, balanced and imbalanced."""
 
+import functools
 import math
 import pathlib
 from typing import Any, NamedTuple
@@ -99,6 +100,7 @@ def measure(settings: Settings, cell: dict[str, Any]) -> list[dict[str, Any]]:
   return summary.runs_of(found, cell["objective"], shared)
 
 
+@functools.lru_cache(maxsize=2 * len(COUNTS))
 def draw(counts: tuple[int, ...], dimension: int, width: int, seeds: int) -> mixture.Splits:
   """Draw the splits, with exactly these counts in training; all objectives get the same ones."""
   generator = np.random.default_rng([dimension, *counts])

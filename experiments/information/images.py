@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.information import bounds, image_pairs, learner, summary
+from experiments.information import bounds, image_pairs, learner, seed_devices, summary
 from experiments.information.study import Study, check_numbers, estimate
 from softmax_research import data, functional, nn
 from softmax_research.reporting import note
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
 
   dataset: str = "mnist"
   errors: tuple[float, ...] = (0.0, 0.1, 0.3, 0.6)
-  seeds: int = 5
+  seeds: int = 6
   steps: int = 600
   batch_size: int = 128
 
@@ -76,28 +76,32 @@ def measure(settings: Settings, cell: dict[str, Any]) -> list[dict[str, Any]]:
   classes = len(pools.train.rows)
   net = (pools.train.pixels.shape[1], classes, objective == "classifier")
   scaling = (pools.mean, pools.std)
-  train_images = jnp.asarray(pools.train.pixels)
   # The same pairs for all objectives.
   generator = np.random.default_rng([round(1000 * error), 1])
 
   def drawn(name):
     shape = (_BATCHES[name], seeds, settings.batch_size)
     pool = getattr(pools, name)
-    return jnp.asarray(pool.pixels), image_pairs.draw(generator, pool, shape, error)
+    pairs = image_pairs.draw(generator, pool, shape, error)
+    return pool.pixels, seed_devices.divide(pairs, axis=1)
 
   validation, test = drawn("validation"), drawn("test")
   rates = learner.cosine(_PEAK_RATE, settings.steps).reshape(-1, _LOOK_EVERY)
   shape = (_LOOK_EVERY, seeds, settings.batch_size)
-  looks = ((image_pairs.draw(generator, pools.train, shape, error), at) for at in rates)
+  looks = (
+    (seed_devices.divide(image_pairs.draw(generator, pools.train, shape, error), axis=1), at)
+    for at in rates
+  )
 
   def train(state, look):
-    return _train(state, *look, train_images, scaling, objective=objective, net=net)
+    return _train(state, *look, pools.train.pixels, scaling, objective=objective, net=net)
 
   def validate(params):
     images, pairs = validation
     return _evaluate(params, pairs, images, scaling, objective=objective, net=net)[0]
 
-  states = _start(jax.random.split(jax.random.key(0), seeds), net=net)
+  keys = seed_devices.divide(jax.random.split(jax.random.key(0), seeds))
+  states = _start(keys, net=net)
   best = learner.fit(states, looks, train, validate)
   images, pairs = test
   _, terms = _evaluate(best, pairs, images, scaling, objective=objective, net=net)

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.information import bounds, learner, staircase_report
+from experiments.information import bounds, learner, seed_devices, staircase_report
 from experiments.information.study import Study, check_numbers
 from softmax_research import information, nn
 
 _CRITICS = {"separable": nn.SeparableCritic, "joint": nn.JointCritic}
 _TRANSFORMS = ("linear", "cubic")
 _WIDTHS = (256, 256)
-_RATE = 5e-4
 #: Places of a stair's curve; each is a mean over as many batches as there are between two.
 _PLACES = 10
 
@@ -36,16 +35,20 @@ class Settings(NamedTuple):
     seeds: of a cell, trained together.
     critics: which of the two.
     transforms: of y, by component; none changes the information.
+    joint_transforms: those for joint critics.
+    rate: Adam's learning rate.
   """
 
   nats: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0, 10.0)
   dimension: int = 20
-  steps: int = 1000
+  steps: int = 500
   joint_steps: int = 100
   batch_size: int = 64
-  seeds: int = 5
+  seeds: int = 6
   critics: tuple[str, ...] = tuple(_CRITICS)
   transforms: tuple[str, ...] = _TRANSFORMS
+  joint_transforms: tuple[str, ...] = _TRANSFORMS[:1]
+  rate: float = 2e-3
 
 
 def check(settings: Settings) -> None:
@@ -54,10 +57,12 @@ def check(settings: Settings) -> None:
   check_numbers("dimension", [settings.dimension], 1)
   check_numbers("seeds", [settings.seeds], 2)
   check_numbers("batch_size", [settings.batch_size], 3)
-  for name, known in (("critics", tuple(_CRITICS)), ("transforms", _TRANSFORMS)):
+  known = {"critics": tuple(_CRITICS), "transforms": _TRANSFORMS, "joint_transforms": _TRANSFORMS}
+  for name, values in known.items():
     chosen = getattr(settings, name)
-    if not chosen or not set(chosen) <= set(known):
-      raise ValueError(f"Got --{name}={','.join(chosen)}; there are {', '.join(known)}.")
+    if not chosen or not set(chosen) <= set(values):
+      raise ValueError(f"Got --{name}={','.join(chosen)}; there are {', '.join(values)}.")
+  check_numbers("rate", [settings.rate], 1e-6, 1)
   for name in ("steps", "joint_steps"):
     value = getattr(settings, name)
     if value < 2 * _PLACES or value % _PLACES:
@@ -73,7 +78,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
     {"critic": critic, "objective": objective, "transform": transform}
     for critic in settings.critics
     for objective in bounds.OBJECTIVES
-    for transform in settings.transforms
+    for transform in staircase_report.transforms_of(settings, critic)
   ]
 
 
@@ -82,7 +87,7 @@ def measure(settings: Settings, cell: dict[str, Any]) -> list[dict[str, Any]]:
   options = {"objective": cell["objective"], "critic": cell["critic"]}
   options |= {"dimension": settings.dimension}
   steps = settings.joint_steps if cell["critic"] == "joint" else settings.steps
-  keys = jax.random.split(jax.random.key(0), settings.seeds)
+  keys = seed_devices.divide(jax.random.split(jax.random.key(0), settings.seeds))
   states = _start(keys, critic=cell["critic"], dimension=settings.dimension)
   runs = []
   for stair, nats in enumerate(settings.nats):
@@ -91,6 +96,7 @@ def measure(settings: Settings, cell: dict[str, Any]) -> list[dict[str, Any]]:
       jax.vmap(lambda key, stair=stair: jax.random.fold_in(key, 1 + stair))(keys),
       information.gaussian_correlation(nats, settings.dimension),
       cell["transform"] == "cubic",
+      settings.rate,
       steps=steps,
       batch_size=settings.batch_size,
       **options,
@@ -156,7 +162,9 @@ def _start(keys, *, critic, dimension):
   static_argnames=("objective", "critic", "dimension", "steps", "batch_size"),
   donate_argnums=0,
 )
-def _climb(states, keys, correlation, cubic, *, objective, critic, dimension, steps, batch_size):
+def _climb(
+  states, keys, correlation, cubic, rate, *, objective, critic, dimension, steps, batch_size
+):
   """Train through a stair; return the states and the bounds' estimates `[S, steps, bounds]`."""
   structure = _structure(critic, dimension)
 
@@ -170,7 +178,7 @@ def _climb(states, keys, correlation, cubic, *, objective, critic, dimension, st
       loss, average = bounds.OBJECTIVES[objective](scores, average)
       return loss, (average, scores)
 
-    state, scores = learner.step(state, loss, _RATE)
+    state, scores = learner.step(state, loss, rate)
     return state, bounds.estimate_all(objective, scores)
 
   def one_seed(state, key):

@@ -23,11 +23,12 @@ def write(
   blocks = [
     f"X and Y are normal in {settings.dimension} dimensions, correlated component by component; "
     "cubic means that the components of Y are cubed, which leaves the information as it is. "
-    f"Batches of {settings.batch_size} pairs, {settings.seeds} seeds, Adam at 5e-4, critics with "
-    "two layers of 256. "
+    f"Batches of {settings.batch_size} pairs, {settings.seeds} seeds, Adam at {settings.rate:g}, "
+    "critics with two layers of 256. "
     + " ".join(f"Each stair has {steps[c]:,} steps for {c} critics." for c in settings.critics)
-    + " The papers' protocol has 4,000 (--steps=4000 --joint_steps=4000); with fewer, a critic has "
-    "less time to come near the truth, and a joint critic with the default least of all. SMILE and "
+    + " The papers' protocol has 4,000 at a rate of 5e-4 (--steps=4000 --joint_steps=4000 "
+    "--joint_transforms=linear,cubic --rate=5e-4); with fewer, a critic has less time to come near "
+    "the truth, and a joint critic with the default least of all. SMILE and "
     "JS share a critic trained by the Jensen-Shannon objective; I-alpha has no baseline.",
     _METHOD,
     claims(settings, runs),
@@ -36,7 +37,7 @@ def write(
     blocks.append(f"## {critic.capitalize()} critic")
     panels = [
       _climb_panel(settings, runs, critic, transform, steps[critic])
-      for transform in settings.transforms
+      for transform in transforms_of(settings, critic)
     ]
     caption = (
       "Means over tenths of a stair, and over the seeds with their 95% intervals; what lies beyond "
@@ -50,13 +51,20 @@ def write(
     found = summary.group(
       [run for run in runs if run["critic"] == critic], ("transform", "estimator", "truth")
     )
-    panels = [_bias_panel(settings, found, transform) for transform in settings.transforms]
+    panels = [
+      _bias_panel(settings, found, transform) for transform in transforms_of(settings, critic)
+    ]
     blocks.append(summary.plot(f"bias_{critic}", f"Bias by information, {critic}", panels))
-    for transform in settings.transforms:
+    for transform in transforms_of(settings, critic):
       blocks.append(f"**{critic} critic, {transform}**: bias / variance / MSE, in nats.")
       blocks.append(_table(settings, found, transform))
   title = "Estimates of mutual information up a staircase"
   return note.write_note(workdir, title=title, blocks=blocks, facts=facts)
+
+
+def transforms_of(settings: Any, critic: str) -> tuple[str, ...]:
+  """Return the transforms of y for a kind of critic."""
+  return settings.joint_transforms if critic == "joint" else settings.transforms
 
 
 def claims(settings: Any, runs: list[dict[str, Any]]) -> str:
@@ -72,13 +80,14 @@ def claims(settings: Any, runs: list[dict[str, Any]]) -> str:
   top = max(settings.nats)
   for critic in settings.critics:
     highest = [r for r in runs if r["critic"] == critic and r["truth"] == top]
-    linear = [r for r in highest if r["transform"] == settings.transforms[0]]
+    transform = transforms_of(settings, critic)[0]
+    linear = [r for r in highest if r["transform"] == transform]
     mean = _mean(linear, bounds.INFO_NCE.name, "estimate")
     if top > limit:
       saturated = limit - 1 <= mean <= limit
       lines.append(
         f"InfoNCE saturates within 1 nat below log B at {top:g} nats ({critic}, "
-        f"{settings.transforms[0]}) {_verdict(saturated)}: {mean:.3f}"
+        f"{transform}) {_verdict(saturated)}: {mean:.3f}"
       )
     names = [bounds.SMILE[clip].name for clip in (1, 5, None)]
     spreads = [_mean(linear, name, "variance") for name in names]

@@ -40,7 +40,7 @@ class Settings(NamedTuple):
   dimensions: tuple[int, ...] = (1, 2, 8, 32)
   ratios: tuple[float, ...] = (1.0, 10.0, 100.0)
   class_counts: tuple[int, ...] = (2, 5, 10, 20)
-  seeds: int = 5
+  seeds: int = 6
   steps: int = 600
   batch_size: int = 100
 
