@@ -1,127 +1,117 @@
 """Estimate mutual information where the truth is known, by classifiers and by critics.
 
-    python -m experiments.mutual_information --workdir=runs/mutual_information
+    python -m experiments.mutual_information --study=gaussians --workdir=runs/gaussians
+    python -m experiments.mutual_information --study=staircase --workdir=runs/staircase
+    python -m experiments.mutual_information --study=images --workdir=runs/mnist_pairs
+    python -m experiments.mutual_information --study=images --dataset=cifar10 \\
+        --workdir=runs/cifar_pairs
+    python -m experiments.mutual_information --study=sweep --workdir=runs/sweep
 
-Qin et al.'s five Gaussian classes, balanced and imbalanced, in --dimensions: all estimators get the
-same samples and the same network, and are evaluated on a test split that nothing was chosen on.
-Every finished cell is appended at once to results.jsonl; the same command goes on after an
-interruption. report.md has bias, spread and coverage of each estimator, and figures.
+gaussians: Qin et al.'s five classes, balanced and imbalanced. staircase: correlated Gaussian
+vectors whose information rises step by step; the papers' protocol is --steps=4000 --rate=5e-4
+--joint_steps=4000 --joint_transforms=linear,cubic. images: pairs of real images whose classes went
+through a noisy channel. sweep: sample size, dimension, imbalance and class count, one at a time.
+
+Each study has settings of its own with defaults of its own; a flag that it has no use for is an
+error that lists them. All estimators of a cell get the same samples, and are judged on data that
+nothing was chosen on. Every finished cell is appended at once to results.jsonl; the same command
+goes on after an interruption. report.md has bias, spread and intervals of each estimator.
 """
 
+import json
 import shlex
 import sys
-from typing import Any
+import time
 
-import jax
-import numpy as np
 from absl import flags
 
 from experiments import command, runs
-from experiments.information import fitting, gaussians, summary
-from experiments.information.estimators import ESTIMATORS, OBJECTIVES, PAIRS
+from experiments.information import gaussians, images, seed_devices, staircase, sweep
+from experiments.information.study import make_settings
 from softmax_research.training import results
 
+_STUDIES = {
+  "gaussians": gaussians.STUDY,
+  "staircase": staircase.STUDY,
+  "images": images.STUDY,
+  "sweep": sweep.STUDY,
+}
+_STUDY = flags.DEFINE_enum("study", "gaussians", list(_STUDIES), "What to look into.")
 _WORKDIR = command.define_workdir()
-_DIMENSIONS = flags.DEFINE_list("dimensions", "1,2,5,10", "Dimensions of the inputs.")
-_SEEDS = flags.DEFINE_integer("seeds", 10, "Seeds of a cell, trained together.", lower_bound=2)
-_EPOCHS = flags.DEFINE_integer("epochs", 3, "Passes over the training split.", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Examples of a step.", lower_bound=2)
-_SCALE = flags.DEFINE_float("scale", 1.0, "Fraction of the papers' sample sizes.", lower_bound=0.01)
-_HIDDEN = (100, 100, 100)
-_KEYS = ("prior", "dimension", "estimator", "seed")
-
-
-def sizes(prior: str, scale: float) -> tuple[int, ...]:
-  """Return the training examples of each class.
-
-  Example:
-    >>> sizes("imbalanced", 0.1)
-    (500, 1000, 1500, 2000, 2500)
-  """
-  return tuple(round(scale * count) for count in gaussians.COUNTS[prior])
-
-
-def measure(prior: str, dimension: int, objective: str, width: int) -> list[dict[str, Any]]:
-  """Train the networks of a cell; return a record for each estimator and seed."""
-  counts = sizes(prior, _SCALE.value)
-  found = fitting.fit_and_estimate(
-    np.arange(_SEEDS.value),
-    np.int32(dimension),
-    objective=objective,
-    counts=counts,
-    width=width,
-    epochs=_EPOCHS.value,
-    batch_size=_BATCH_SIZE.value,
-    hidden=_HIDDEN,
-  )
-  found = jax.tree.map(np.asarray, found)
-  truth = gaussians.true_information(counts, dimension)
-  log_prior = gaussians.log_prior(counts)
-  return [
-    {
-      "kind": "estimate",
-      "prior": prior,
-      "dimension": dimension,
-      "estimator": estimator.name,
-      "seed": seed,
-      "estimate": float(np.mean(terms)),
-      "standard_error": float(np.std(terms, ddof=1) / np.sqrt(len(terms))),
-      "truth": truth,
-      "entropy_gap": float(np.log(len(counts)) + np.sum(np.exp(log_prior) * log_prior)),
-      "micro": float(found["micro"][seed]),
-      "macro": float(found["macro"][seed]),
-    }
-    for estimator in ESTIMATORS
-    if estimator.objective == objective
-    for seed, terms in enumerate(np.asarray(found[estimator.name], np.float64))
-  ]
+#: Settings of the studies by name; each study takes some of them.
+_SETTINGS = [
+  flags.DEFINE_integer("seeds", None, "Seeds of a cell, trained together."),
+  flags.DEFINE_list("dimensions", None, "Dimensions of the inputs, as 1,2,5."),
+  flags.DEFINE_integer("dimension", None, "Dimension of the vectors."),
+  flags.DEFINE_integer("epochs", None, "Passes over the training split."),
+  flags.DEFINE_integer("steps", None, "Steps of a training, or of a step of the staircase."),
+  flags.DEFINE_integer("joint_steps", None, "The same for joint critics, which cost far more."),
+  flags.DEFINE_integer("batch_size", None, "Examples, or pairs, of a training step."),
+  flags.DEFINE_float("scale", None, "Fraction of the papers' sample sizes."),
+  flags.DEFINE_list("nats", None, "Information at each step of the staircase, as 2,4,6."),
+  flags.DEFINE_list("critics", None, "Critics, as separable,joint."),
+  flags.DEFINE_list("transforms", None, "Transforms of y, as linear,cubic."),
+  flags.DEFINE_list("joint_transforms", None, "The same for joint critics."),
+  flags.DEFINE_float("rate", None, "Learning rate."),
+  flags.DEFINE_list("errors", None, "Chances that the channel changes a class, as 0,0.5."),
+  flags.DEFINE_string("dataset", None, "Images: mnist, cifar10 and others."),
+  flags.DEFINE_list("sizes", None, "Numbers of examples, all splits together."),
+  flags.DEFINE_list("ratios", None, "Frequencies of the commonest over the rarest class."),
+  flags.DEFINE_list("class_counts", None, "Numbers of classes."),
+]
+_INTEGERS = ("dimensions", "sizes", "class_counts")
+_NUMBERS = ("nats", "errors", "ratios")
 
 
 def main() -> None:
   """Estimate what is missing and report."""
+  name, study = _STUDY.value, _STUDIES[_STUDY.value]
   with command.errors_explained():
-    dimensions = [_positive(text) for text in _DIMENSIONS.value]
+    given = {flag.name: _parse(flag) for flag in _SETTINGS if flag.value is not None}
+    settings = make_settings(name, study.settings, given)
+    study.check(settings)
     workdir = command.prepare_workdir(_WORKDIR.value)
-    # What a program's shapes depend on is part of what its cells are.
-    config = {"epochs": _EPOCHS.value, "batch_size": _BATCH_SIZE.value, "hidden": _HIDDEN}
-    config |= {"seeds": _SEEDS.value, "scale": _SCALE.value, "width": max(dimensions)}
-    results.check_config(workdir, config)
+    results.check_config(workdir, {"study": name} | settings._asdict())
     path = workdir / "results.jsonl"
-    done = {tuple(r[key] for key in _KEYS) for r in results.read(path)}
-    least = sum(sizes("balanced", _SCALE.value)) // 5
-    if least < 2 * PAIRS:
-      raise ValueError(
-        f"Got --scale={_SCALE.value}, which leaves {least} test examples; critics are evaluated on "
-        f"two batches of {PAIRS} pairs or more. Pass at least {10 * PAIRS / 50_000}."
-      )
-    if _BATCH_SIZE.value > least:
-      raise ValueError(
-        f"Got --batch_size={_BATCH_SIZE.value} for {least} validation examples; a batch must not "
-        f"be larger. Pass at most {least}."
-      )
+    done = {_key(record["cell"]) for record in results.read(path)}
+  seed_devices.use_all_cores()
   made_with = runs.provenance()
-  for prior in gaussians.COUNTS:
-    for objective in OBJECTIVES:
-      names = [estimator.name for estimator in ESTIMATORS if estimator.objective == objective]
-      for dimension in dimensions:
-        wanted = [(prior, dimension, name, i) for name in names for i in range(_SEEDS.value)]
-        if done.issuperset(wanted):
-          continue
-        print(f"{prior}, {objective}, d = {dimension}", flush=True)
-        for record in measure(prior, dimension, objective, max(dimensions)):
-          if tuple(record[key] for key in _KEYS) not in done:
-            results.append(path, record | made_with)
-  arguments = shlex.join(["python", "-m", "experiments.mutual_information", *sys.argv[1:]])
-  report = summary.write_report(
-    workdir, results.read(path), {"command": f"`{arguments}`"} | made_with
-  )
-  print(f"Report: {report}")
+  for cell in study.cells(settings):
+    if _key(cell) in done:
+      continue
+    print(", ".join(f"{key} {value}" for key, value in cell.items()), flush=True)
+    began = time.perf_counter()
+    with command.errors_explained():
+      found = study.measure(settings, cell)
+    record = {"cell": cell, "runs": found, "seconds": round(time.perf_counter() - began, 2)}
+    with command.storage_errors_explained(workdir):
+      results.append(path, record | made_with)
+  records = results.read(path)
+  facts = {
+    "command": f"`{shlex.join(['python', '-m', 'experiments.mutual_information', *sys.argv[1:]])}`",
+    "time of the cells, compilation included": f"{sum(r['seconds'] for r in records):.0f} s",
+  }
+  made = [record["cell"] | run for record in records for run in record["runs"]]
+  last = {key: records[-1][key] for key in ("versions", "device", "git_revision", "finished_at")}
+  print(f"Report: {study.report(workdir, settings, made, facts | last)}")
 
 
-def _positive(text: str) -> int:
-  if not text.isdigit() or int(text) < 1:
-    raise ValueError(f"Got the dimension {text!r} in --dimensions; each is at least 1, as 1,2,5.")
-  return int(text)
+def _key(cell: dict) -> str:
+  return json.dumps(cell, sort_keys=True)
+
+
+def _parse(flag: flags.FlagHolder):
+  """Return a flag's value; a list's is a tuple of numbers where numbers are asked for."""
+  if not isinstance(flag.value, list):
+    return flag.value
+  kind = int if flag.name in _INTEGERS else float if flag.name in _NUMBERS else str
+  try:
+    return tuple(kind(text) for text in flag.value)
+  except ValueError:
+    what = "whole numbers" if kind is int else "numbers"
+    raise ValueError(
+      f"Got --{flag.name}={','.join(flag.value)}; it must be {what} with commas between."
+    ) from None
 
 
 if __name__ == "__main__":

@@ -1,78 +1,86 @@
-"""Summary: what a study's records say of each estimator, as statements, tables and figures."""
+"""Summary: what the runs of a cell say of an estimator, in numbers, tables and figures."""
 
 import collections
-import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.information import gaussians
-from experiments.information.estimators import ESTIMATORS
+from experiments.information.class_scores import ESTIMATORS
+from experiments.information.study import estimate
 from softmax_research.reporting import line_plot, note, summarise, tables
+from softmax_research.reporting.figures import Plot
+
+#: What the numbers of `table` are.
+METHOD = (
+  "Bias, standard deviation and root mean squared error are over the seeds, in nats, with the 95% "
+  "t interval of the bias in brackets. Coverage: how often the truth lies within the 95% t "
+  "interval of an estimate, from the spread of its terms on the test split (examples, or batches "
+  "of pairs)."
+)
 
 
-def group(records: list[dict[str, Any]]) -> dict[tuple[str, int, str], list[dict[str, Any]]]:
-  """Group records by prior, dimension and estimator."""
-  cells = collections.defaultdict(list)
-  for record in records:
-    cells[record["prior"], record["dimension"], record["estimator"]].append(record)
-  return dict(cells)
+def runs_of(
+  found: dict[str, np.ndarray], objective: str, shared: dict[str, Any]
+) -> list[dict[str, Any]]:
+  """Return a run for each estimator of an objective and each seed.
+
+  Args:
+    found: what `fitting.fit_and_estimate` returns.
+    objective: its name.
+    shared: what all runs have.
+  """
+  return [
+    {"estimator": e.name, "seed": seed}
+    | estimate(terms)
+    | {"micro": float(found["micro"][seed]), "macro": float(found["macro"][seed])}
+    | shared
+    for e in ESTIMATORS
+    if e.objective == objective
+    for seed, terms in enumerate(found[e.name])
+  ]
 
 
-def describe(records: list[dict[str, Any]]) -> dict[str, Any]:
-  """Summarise the records of a cell's seeds.
+def group(runs: list[dict[str, Any]], keys: Sequence[str]) -> dict[tuple, list[dict[str, Any]]]:
+  """Group runs by some of their values; those whose estimate is not finite are left out.
 
   Example:
-    >>> record = {"estimate": 1.0, "truth": 1.5, "standard_error": 0.1, "micro": 1, "macro": 1}
-    >>> found = describe([record, record | {"estimate": 2.0}])
+    >>> group([{"a": 1, "estimate": 0.5}, {"a": 1, "estimate": None}], ["a"])
+    {(1,): [{'a': 1, 'estimate': 0.5}]}
+  """
+  cells = collections.defaultdict(list)
+  for run in runs:
+    if run["estimate"] is not None:
+      cells[tuple(run[key] for key in keys)].append(run)
+  return cells
+
+
+def describe(runs: list[dict[str, Any]]) -> dict[str, Any]:
+  """Summarise the seeds of a cell.
+
+  Example:
+    >>> run = {"estimate": 1.0, "truth": 1.5, "half_width": 0.1}
+    >>> found = describe([run, run | {"estimate": 2.0}])
     >>> found["bias"].mean, round(found["rmse"], 3), found["coverage"]
     (0.0, 0.5, 0.0)
   """
-  errors = np.array([record["estimate"] - record["truth"] for record in records])
-  halves = 1.96 * np.array([record["standard_error"] for record in records])
+  if not runs:
+    return {"bias": summarise([]), "rmse": np.nan, "coverage": np.nan}
+  errors = np.array([run["estimate"] - run["truth"] for run in runs])
+  halves = np.array([run["half_width"] for run in runs])
   return {
     "bias": summarise(errors),
     "rmse": float(np.sqrt(np.mean(errors**2))),
     "coverage": float(np.mean(np.abs(errors) <= halves)),
-    "micro": float(np.mean([record["micro"] for record in records])),
-    "macro": float(np.mean([record["macro"] for record in records])),
   }
 
 
-def claims(cells: dict[tuple[str, int, str], list[dict[str, Any]]]) -> list[str]:
-  """State for each claim about the classifiers whether it holds in every cell."""
-
-  def worst(estimator, prior, expected):
-    biases = [
-      np.mean([r["estimate"] - r["truth"] - expected(r) for r in records])
-      for (of_prior, _, name), records in cells.items()
-      if name == estimator and of_prior == prior
-    ]
-    return max(biases, key=abs, default=np.nan)
-
-  def verdict(value):
-    return f"{'holds' if abs(value) <= 0.01 else 'does not hold'}: {value:+.4f} at worst"
-
-  lines = []
-  for prior in gaussians.COUNTS:
-    value = worst("PC-softmax", prior, lambda record: 0)
-    lines.append(
-      f"PC-softmax, {prior}: mean estimate within 0.01 nats of the truth {verdict(value)}"
-    )
-  value = worst("softmax + log K", "balanced", lambda record: 0)
-  lines.append(f"softmax + log K, balanced: within 0.01 nats of the truth {verdict(value)}")
-  value = worst("softmax + log K", "imbalanced", lambda record: record["entropy_gap"])
-  lines.append(
-    f"softmax + log K, imbalanced: too high by log K - H(Y), to 0.01 nats, {verdict(value)}"
-  )
-  return ["\n".join(f"- {line}." for line in lines)]
-
-
-def table(cells, prior: str, dimension: int) -> tables.Table:
-  """Tabulate the estimators of a cell."""
+def table(cells: dict[str, list[dict[str, Any]]]) -> tables.Table:
+  """Tabulate the runs of each estimator; accuracies are of those that are classifiers."""
+  accuracies = [name for name in ("micro", "macro") if all(name in r[0] for r in cells.values())]
   rows = []
-  for estimator in ESTIMATORS:
-    found = describe(cells[prior, dimension, estimator.name])
+  for name, runs in cells.items():
+    found = describe(runs)
     bias = found["bias"]
     values = (
       tables.Cell(str(bias.n)),
@@ -80,47 +88,44 @@ def table(cells, prior: str, dimension: int) -> tables.Table:
       tables.Cell(f"{bias.std:.4f}"),
       tables.Cell(f"{found['rmse']:.4f}"),
       tables.Cell(f"{found['coverage']:.0%}"),
-      tables.Cell(f"{found['micro']:.2%}"),
-      tables.Cell(f"{found['macro']:.2%}"),
+      *(tables.Cell(f"{np.mean([r[accuracy] for r in runs]):.2%}") for accuracy in accuracies),
     )
-    rows.append(tables.Row(estimator.name, values))
-  columns = ("n", "bias", "std", "RMSE", "coverage", "accuracy", "macro accuracy")
+    rows.append(tables.Row(name, values))
+  columns = ("n", "bias", "std", "RMSE", "coverage")
+  columns += tuple({"micro": "accuracy", "macro": "macro accuracy"}[name] for name in accuracies)
   return tables.Table(columns, tuple(rows), name_column="estimator")
 
 
-def write_report(workdir: pathlib.Path, records: list[dict[str, Any]], facts: dict) -> pathlib.Path:
-  """Write the report of the records."""
-  cells = group(records)
-  dimensions = sorted({dimension for _, dimension, _ in cells})
-  priors = [prior for prior in gaussians.COUNTS if any(key[0] == prior for key in cells)]
-  panels = [
-    line_plot.Panel(
-      f"Bias, {prior} classes, nats",
-      "dimension",
-      [_line(cells, prior, dimensions, estimator.name) for estimator in ESTIMATORS],
-      ("log", "linear"),
-    )
-    for prior in priors
-  ]
+def bias_panel(
+  title: str,
+  axis: str,
+  names: Sequence[str],
+  places: Sequence[float],
+  runs_at: Callable[[str, float], list[dict[str, Any]]],
+  *,
+  scale: str = "log",
+  limits: tuple[float, float] | None = None,
+) -> line_plot.Panel:
+  """Make a panel of the estimators' biases, with their intervals, along an axis.
+
+  Args:
+    title: the panel's.
+    axis: its name.
+    names: the estimators'.
+    places: along the axis.
+    runs_at: `(name, place)` to the runs there.
+    scale: of the axis.
+    limits: of the bias, or None for what there is.
+  """
+  lines = []
+  for name in names:
+    found = [describe(runs_at(name, place))["bias"] for place in places]
+    ranges = [bias.low for bias in found], [bias.high for bias in found]
+    lines.append(line_plot.Line(name, places, [bias.mean for bias in found], ranges))
+  return line_plot.Panel(title, axis, lines, (scale, "linear"), limits)
+
+
+def plot(name: str, heading: str, panels: Sequence[line_plot.Panel]) -> Plot:
+  """Draw panels of biases."""
   caption = "Mean over the seeds with its 95% interval; 0 is the truth."
-  blocks = [
-    "All estimators see the same samples through the same network; their objectives differ. Bias, "
-    "standard deviation and root mean squared error are over the seeds, in nats, with the 95% t "
-    "interval of the bias in brackets. Coverage: how often the truth lies within 1.96 standard "
-    "errors of an estimate, from the spread of its terms on the test split.",
-    *claims(cells),
-    note.make_plot("bias", "Bias by dimension", caption, line_plot.line_plot(panels)),
-  ]
-  for prior in priors:
-    for dimension in dimensions:
-      truth = cells[prior, dimension, ESTIMATORS[0].name][0]["truth"]
-      blocks.append(f"**{prior} classes, d = {dimension}**: the truth is {truth:.6f} nats.")
-      blocks.append(table(cells, prior, dimension))
-  title = "Mutual information of five Gaussian classes"
-  return note.write_note(workdir, title=title, blocks=blocks, facts=facts)
-
-
-def _line(cells, prior, dimensions, name) -> line_plot.Line:
-  found = [describe(cells[prior, dimension, name])["bias"] for dimension in dimensions]
-  ranges = [bias.low for bias in found], [bias.high for bias in found]
-  return line_plot.Line(name, dimensions, [bias.mean for bias in found], ranges)
+  return note.make_plot(name, heading, caption, line_plot.line_plot(panels))

@@ -251,7 +251,7 @@ def interpolated(
 
   Both kinds of pairs see B - 1 scores in the baseline, which keeps it a lower bound in
   expectation. At alpha = 0 it is the NWJ bound with the baseline q; at alpha = 1 it is InfoNCE of
-  B - 1 pairs, averaged over which one is left out. Takes memory of order B^3.
+  B - 1 pairs, averaged over which one is left out.
 
   Args:
     scores: `[B, B]` with B >= 3; see the module.
@@ -278,13 +278,26 @@ def interpolated(
   if not isinstance(alpha, jax.core.Tracer) and not 0 <= alpha <= 1:
     raise ValueError(f"Got alpha={alpha}; it lies in [0, 1]: 0 for NWJ, 1 for InfoNCE.")
   apart = _apart(scores)
-  # [i, j]: the mean over all k but i of exp f_kj.
-  log_means = jax.vmap(lambda kept: _log_mean_exp(scores, kept[:, None], axis=0))(apart)
+  log_means = _log_sum_exp_of_others(scores) - jnp.log(len(scores) - 1)
   log_alpha, log_rest = _log(alpha), _log(1 - jnp.asarray(alpha, scores.dtype))
   log_baseline = jnp.asarray(log_baseline, scores.dtype)
   log_a = jnp.logaddexp(log_alpha + log_means, log_rest + log_baseline)
   joint = jnp.mean(_joint(scores) - log_a, where=apart)
   return 1 + joint - jnp.mean(jnp.exp(scores - jnp.diagonal(log_a)), where=apart)
+
+
+def _log_sum_exp_of_others(scores: jax.Array) -> jax.Array:
+  """Return at `[i, j]` the logarithm of the sum over all k but i of exp f_kj.
+
+  A column's sum less one of its terms is at least the largest term, and so exact enough, unless
+  that one is the largest: then the others are summed.
+  """
+  largest = jnp.arange(len(scores))[:, None] == jnp.argmax(scores, axis=0)
+  without = jax.nn.logsumexp(scores, axis=0, where=~largest)
+  top = jax.lax.stop_gradient(jnp.max(scores, axis=0))
+  terms = jnp.exp(scores - top)
+  rest = jnp.where(largest, 1, jnp.sum(terms, axis=0) - terms)
+  return jnp.where(largest, without, jnp.log(rest) + top)
 
 
 def _log(value: jax.typing.ArrayLike) -> jax.Array:

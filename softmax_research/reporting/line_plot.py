@@ -19,12 +19,16 @@ class Line(NamedTuple):
 
 
 class Panel(NamedTuple):
-  """Hold a panel; `scales` are Matplotlib's of the horizontal and the vertical axis."""
+  """Hold a panel; `scales` are Matplotlib's of the horizontal and the vertical axis.
+
+  What lies beyond the `limits` of the vertical axis is cut off; None shows all there is.
+  """
 
   title: str
   axis: str
   lines: Sequence[Line]
   scales: tuple[str, str] = ("linear", "linear")
+  limits: tuple[float, float] | None = None
 
 
 def line_plot(panels: Sequence[Panel]) -> Figure:
@@ -62,5 +66,8 @@ def line_plot(panels: Sequence[Panel]) -> Figure:
       place.set_xlabel(panel.axis)
       place.set_xscale(panel.scales[0])
       place.set_yscale(panel.scales[1])
+      if panel.limits is not None:
+        place.set_ylim(panel.limits)
+        ends = [(name, np.clip(value, *panel.limits), style) for name, value, style in ends]
       figure_style.label_line_ends(place, ends)
   return figure

@@ -107,6 +107,16 @@ def test_large_scores_and_half_precision_stay_finite(name):
   assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient.astype(jnp.float32)))
 
 
+def test_a_score_that_outweighs_all_others_of_its_column_is_left_out_exactly():
+  # Left out by a subtraction in float32, nothing of the others would remain.
+  scores = SCORES + 30 * np.eye(5)
+  options = {"log_baseline": np.zeros(5), "alpha": 1.0}
+  expected = _interpolated(scores, **options)
+  assert interpolated(jnp.asarray(scores, jnp.float32), **options) == pytest.approx(
+    expected, rel=1e-5
+  )
+
+
 def test_mine_divides_the_gradient_by_the_average():
   def objective(scores, log_average):
     return mine(scores, log_average, rate=0.25)[0]

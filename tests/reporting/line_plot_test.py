@@ -20,6 +20,14 @@ def test_lines_bands_and_names():
   assert to_svg(figure, "name") == to_svg(figure, "name")
 
 
+def test_what_lies_beyond_the_limits_is_cut_off():
+  lines = [Line("far", [1, 2], [0.0, 90.0]), Line("near", [1, 2], [0.0, 1.0])]
+  (axes,) = line_plot([Panel("Panel", "x", lines, limits=(-1.0, 2.0))]).axes
+  assert axes.get_ylim() == (-1.0, 2.0)
+  heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+  assert heights["near"] < heights["far"] <= 1.05
+
+
 def test_a_line_without_a_finite_value_has_no_name():
   figure = line_plot([Panel("Panel", "x", [Line("none", [1], [np.nan]), Line("some", [1], [1.0])])])
   assert [text.get_text() for text in figure.axes[0].texts] == ["some"]
