@@ -26,10 +26,10 @@ _METHOD = (
   "{baseline} over the same seeds with the p-value of a paired t-test, corrected by Holm's method "
   "for the rows of its column; bold where it is below 0.05. A row *head, moved* holds the same "
   "runs' predictions, moved by Bayes' rule from the prior that they were made under to the one "
-  "that they are judged under; where there is no such row it would change nothing, or was not "
-  "asked. A judgement's prior also weighs the examples: class k has weight π(k) in all. NLL is in "
-  "nats, ECE has 15 bins. Micro accuracy is the share of right predictions under that prior, macro "
-  "accuracy the mean over classes."
+  "that they are judged under; there is such a row for {baseline} and for heads with the prior in "
+  "their loss, where it changes anything. A judgement's prior also weighs the examples: class k "
+  "has weight π(k) in all. NLL is in nats, ECE has 15 bins. Micro accuracy is the share of right "
+  "predictions under that prior, macro accuracy the mean over classes."
 )
 _RULES = (
   "A claimed difference **holds** if it is significant in that direction (corrected p below 0.05); "

@@ -191,7 +191,7 @@ def test_bad_configurations(key, value, message):
     ("settings", "alternating:even=10:odd=500", "needs 500 training examples of class 1"),
     ("settings", "natural:size=5000", "size=5000"),
     ("settings", "natural:size=3", "needs 1 training examples of class"),
-    ("test_range", (1000, 1500), "whose training split holds 1437"),
+    ("test_range", (1437, 1500), "whose training split holds 1437"),
     ("validation_range", (1430, 1437), "holds no example of the classes"),
   ],
 )
