@@ -4,12 +4,14 @@
     python -m experiments.imbalance --config=configs/imbalance_cifar10.py \\
         --workdir=runs/cifar10 --config.settings=step:largest=1000:ratio=50
 
-All seeds of a head train at once. Predictions are judged with every class weighing the same and
+All seeds of a head train at once, and with --devices.heads=together all heads whose parameters have
+the same shapes, which compiles less. Predictions are judged with every class weighing the same and
 with classes weighing as in training, as they are and moved to that prior. Every finished (setting,
 head, seed) is appended at once to results.jsonl; the same command goes on after an interruption,
 and takes more settings, heads or seeds. report.md has the claims, tables and figures.
 """
 
+import functools
 import pathlib
 import shlex
 import shutil
@@ -53,12 +55,15 @@ def main() -> None:
     todo = []
     for setting in chosen:
       training.check_batch_size(config.batch_size, len(setting.splits.train.labels))
-      for head in settings.heads_of(config, setting):
-        missing = [s for s in range(config.seeds) if (setting.name, head, s) not in finished]
-        for seeds in devices.group(options, missing):
-          layout = devices.lay_out(options, config.backbone.name, len(seeds))
-          programs = assembly.make_parallel_programs(config, setting.splits, head, layout)
-          todo.append((setting, head, seeds, programs))
+      wanted = [(h, s) for h in settings.heads_of(config, setting) for s in range(config.seeds)]
+      missing = [run for run in wanted if (setting.name, *run) not in finished]
+      shapes_of = functools.partial(assembly.head_shapes, setting.splits)
+      for group in devices.group(options, missing, shapes_of):
+        layout = devices.lay_out(options, config.backbone.name, len(group))
+        programs = assembly.make_parallel_programs(
+          config, setting.splits, runs.heads_of(group), layout
+        )
+        todo.append((setting, group, programs))
   with command.storage_errors_explained(workdir):
     train(config, workdir, todo, num_wanted)
     line = shlex.join(["python", "-m", "experiments.imbalance", *sys.argv[1:]])
@@ -66,21 +71,19 @@ def main() -> None:
 
 
 def train(config, workdir, todo, num_wanted) -> None:
-  """Train the groups of seeds in `todo` and append their records."""
-  num_finished = num_wanted - sum(len(seeds) for _, _, seeds, _ in todo)
+  """Train the groups of runs in `todo` and append their records."""
+  num_finished = num_wanted - sum(len(group) for _, group, _ in todo)
   with training.display() as show, interruptible() as interruption:
     while todo:
-      setting, head, seeds, programs = todo.pop(0)  # What is finished can be freed.
-      name = runs.name(f"{setting.name}, {head}", seeds)
-      show.start(name, num_finished, num_wanted)
-      directory = workdir / "checkpoints" / runs.file_name(name)
+      setting, group, programs = todo.pop(0)  # What is finished can be freed.
+      show.start(f"{setting.name}, {runs.name(group)}", num_finished, num_wanted)
+      directory = workdir / "checkpoints" / runs.file_name(setting.name)
       outcomes = resumable.train(
         config,
         setting.splits,
         programs,
-        head,
-        seeds,
-        directory=directory,
+        group,
+        directory=directory / runs.directory_name(group),
         interruption=interruption,
         on_progress=show.update,
         seconds_between_saves=_SECONDS_BETWEEN_SAVES,
@@ -88,11 +91,12 @@ def train(config, workdir, todo, num_wanted) -> None:
       for record, predictions in outcomes:
         record |= {"setting": setting.name, "dataset": setting.describe()}
         if predictions is not None:
-          record["metrics"] = judging.judge(setting, head, *predictions)
+          record["metrics"] = judging.judge(setting, record["head"], *predictions)
         results.append(workdir / "results.jsonl", record)
         num_finished += 1
-        show.finish(f"{setting.name}, {runs.name(head, [record['seed']])}", summarise(record))
-      shutil.rmtree(directory)
+        run = record["head"], record["seed"]
+        show.finish(f"{setting.name}, {runs.name([run])}", summarise(record))
+      shutil.rmtree(directory / runs.directory_name(group))
   shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 
