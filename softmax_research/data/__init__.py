@@ -5,6 +5,12 @@ from softmax_research.data.augment import random_crop, random_flip
 from softmax_research.data.cache import cache_directory
 from softmax_research.data.dataset import Dataset, DataUnavailableError, Split, check_dataset
 from softmax_research.data.embedded import digits, spiral
+from softmax_research.data.imbalance import (
+  alternating_counts,
+  keep_first,
+  long_tailed_counts,
+  step_counts,
+)
 from softmax_research.data.sources import NUM_CLASSES, load
 from softmax_research.data.splits import split_train_validation, stratified_sample
 from softmax_research.data.standardisation import channel_statistics, standardise
@@ -18,19 +24,23 @@ __all__ = [
   "Dataset",
   "Split",
   "Text",
+  "alternating_counts",
   "augment",
   "cache_directory",
   "channel_statistics",
   "check_dataset",
   "digits",
   "encode_text",
+  "keep_first",
   "load",
   "load_tfds_images",
+  "long_tailed_counts",
   "random_crop",
   "random_flip",
   "read_text",
   "spiral",
   "split_train_validation",
   "standardise",
+  "step_counts",
   "stratified_sample",
 ]

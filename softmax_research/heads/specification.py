@@ -1,4 +1,4 @@
-"""Head specifications: heads as text on a command line, `sm_taylor:order=4:margin=0.6`."""
+"""Specifications: heads, and what else has options, as text: `sm_taylor:order=4:margin=0.6`."""
 
 import ast
 from typing import Any
@@ -16,12 +16,16 @@ def _split_outside_brackets(text: str, separator: str) -> list[str]:
   return parts
 
 
-def parse(text: str) -> tuple[str, dict[str, Any]]:
-  """Read a head's name and options from one specification.
+def parse(
+  text: str, *, kind: str = "head", example: str = "taylor:order=4"
+) -> tuple[str, dict[str, Any]]:
+  """Read a name and its options from one specification.
 
   Args:
     text: `name` or `name:option=value:option=value`; values are Python literals, anything else
       is taken as a string.
+    kind: what is specified, for messages.
+    example: of one, for messages.
 
   Returns:
     The name and the options.
@@ -34,7 +38,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     ('sm_taylor', {'order': 4, 'margin': 0.6})
   """
   name, *parts = _split_outside_brackets(text.strip(), ":")
-  malformed = f"Got the head {text!r}; write name or name:option=value, as taylor:order=4."
+  malformed = f"Got the {kind} {text!r}; write name or name:option=value, as {example}."
   if not name:
     raise ValueError(malformed)
   options: dict[str, Any] = {}
@@ -44,7 +48,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     if not (equals and option.isidentifier() and value):
       raise ValueError(malformed)
     if option in options:
-      raise ValueError(f"Got the head {text!r} with option {option!r} twice; give it once.")
+      raise ValueError(f"Got the {kind} {text!r} with option {option!r} twice; give it once.")
     try:
       options[option] = ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -52,11 +56,13 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
   return name, options
 
 
-def split(text: str) -> tuple[str, ...]:
+def split(text: str, *, kind: str = "head", example: str = "taylor:order=4") -> tuple[str, ...]:
   """Split a list of specifications at its commas, but not inside brackets.
 
   Args:
     text: specifications separated by commas.
+    kind: see `parse`.
+    example: see `parse`.
 
   Returns:
     The specifications, without surrounding white space.
@@ -72,8 +78,8 @@ def split(text: str) -> tuple[str, ...]:
     part.strip() for part in _split_outside_brackets(text, ",") if part.strip()
   )
   if not specifications:
-    raise ValueError("Got no heads; name at least one, as softmax or softmax,taylor:order=4.")
+    raise ValueError(f"Got no {kind}s; name at least one, as {example}.")
   for specification in specifications:
     if specifications.count(specification) > 1:
-      raise ValueError(f"Got the head {specification!r} twice; name each head once.")
+      raise ValueError(f"Got the {kind} {specification!r} twice; name each {kind} once.")
   return specifications

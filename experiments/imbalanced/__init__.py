@@ -1,0 +1,1 @@
+"""Imbalanced classification: its settings, how predictions are judged, claims and report."""

@@ -1,0 +1,224 @@
+"""Settings: a data set with its classes made unequal, and the test sets that judge it."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import default, imbalance_mnist
+from experiments import assembly
+from softmax_research import data, heads
+
+_EXAMPLE = "step:largest=1000:ratio=10"
+_RANGES = ("train_range", "validation_range", "test_range")
+
+
+class Setting(NamedTuple):
+  """Hold a training set of unequal classes with its validation and test sets.
+
+  Attributes:
+    name: the specification, as `step:largest=1000:ratio=10`.
+    splits: for training; its test split holds the test sets one after the other.
+    test: the data set's own test split.
+    capped: a part of its training split capped as the training set is, or None.
+  """
+
+  name: str
+  splits: assembly.Splits
+  test: data.Split
+  capped: data.Split | None
+
+  @property
+  def counts(self) -> np.ndarray:
+    """Return the number of training examples of each class, `[K]`."""
+    return np.bincount(self.splits.train.labels, minlength=self.splits.num_classes)
+
+  @property
+  def is_control(self) -> bool:
+    """Say whether the classes are about equal."""
+    return is_even(self.counts)
+
+  def describe(self) -> dict[str, Any]:
+    """Return the record of the data that stands beside a result."""
+    return self.splits.describe() | {
+      "num_test": len(self.test.labels),
+      "num_capped": 0 if self.capped is None else len(self.capped.labels),
+      "class_counts": self.counts.tolist(),
+    }
+
+
+def is_even(counts: Sequence[int]) -> bool:
+  """Say whether class counts are about equal: within a factor of 2.
+
+  Example:
+    >>> is_even([90, 110]), is_even([100, 10])
+    (True, False)
+  """
+  return max(counts) < 2 * min(counts)
+
+
+def _alternating(labels, num_classes, *, even, odd):
+  del labels
+  return data.alternating_counts(num_classes, even=even, odd=odd)
+
+
+def _long_tailed(labels, num_classes, *, largest, ratio):
+  del labels
+  return data.long_tailed_counts(num_classes, largest=largest, ratio=ratio)
+
+
+def _step(labels, num_classes, *, largest, ratio):
+  del labels
+  return data.step_counts(num_classes, largest=largest, ratio=ratio)
+
+
+def _natural(labels, num_classes, *, size):
+  if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= len(labels):
+    raise ValueError(
+      f"Got size={size!r} for the setting 'natural'; it must be an integer from 1 to "
+      f"{len(labels)}, the examples in train_range."
+    )
+  return np.bincount(labels[:size], minlength=num_classes)
+
+
+#: Class counts by name, each a function of the pool's labels, the number of classes and options.
+PROFILES = {
+  "alternating": _alternating,
+  "long_tailed": _long_tailed,
+  "natural": _natural,
+  "step": _step,
+}
+
+
+def check_config(config: ConfigDict) -> None:
+  """Check all that can be checked before data are loaded.
+
+  Args:
+    config: a configuration with the keys of `configs/imbalance_mnist.py`.
+
+  Raises:
+    ValueError: a key is missing, unknown or has a bad value.
+  """
+  known = set(imbalance_mnist.get_config())
+  if wrong := sorted(set(config) ^ known):
+    raise ValueError(
+      f"The configuration has {', '.join(wrong)} too many or too few; its keys are "
+      f"{', '.join(sorted(known))}. Start from configs/imbalance_mnist.py."
+    )
+  common = default.get_config()
+  for key in set(common) & known:
+    common[key] = config[key]
+  assembly.check_config(common)
+  heads.split(config.control_heads)
+  for specification in names(config):
+    _look_up(specification)
+  ranges = {key: _check_range(key, config[key]) for key in _RANGES}
+  taken = [(key, interval) for key, interval in ranges.items() if interval]
+  for i, (key, (start, stop)) in enumerate(taken):
+    for other, (other_start, other_stop) in taken[:i]:
+      if start < other_stop and other_start < stop:
+        raise ValueError(
+          f"Got {other}=({other_start}, {other_stop}) and {key}=({start}, {stop}), which share "
+          "examples; what is tested must not be trained on. Give ranges that lie apart."
+        )
+
+
+def heads_of(config: ConfigDict, setting: Setting) -> list[str]:
+  """Return the heads that train in a setting: in a control those of `control_heads` alone."""
+  trained = heads.split(config.heads)
+  only = heads.split(config.control_heads) if setting.is_control else trained
+  return [head for head in trained if head in only]
+
+
+def names(config: ConfigDict) -> tuple[str, ...]:
+  """Return the settings' specifications."""
+  return heads.split(config.settings, kind="setting", example=_EXAMPLE)
+
+
+def make_settings(config: ConfigDict) -> list[Setting]:
+  """Load the data and make every setting of a checked configuration.
+
+  Raises:
+    ValueError: a number does not fit the data, or a class lacks examples.
+    Errors of `data.load`.
+  """
+  dataset = data.load(
+    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
+  )
+  pool, validation, capped = (_cut(dataset, key, config[key]) for key in _RANGES)
+  for where, split in (("test split", dataset.test), ("validation_range", validation)):
+    missing = np.setdiff1d(np.arange(dataset.num_classes), split.labels)
+    if missing.size:
+      raise ValueError(
+        f"The {where} of {dataset.name} holds no example of the classes {missing.tolist()}; every "
+        "class is judged. Give a longer range."
+      )
+  return [_make(name, dataset, pool, validation, capped, config) for name in names(config)]
+
+
+def _make(name, dataset, pool, validation, capped, config) -> Setting:
+  profile, options = _look_up(name)
+  counts = profile(pool.labels, dataset.num_classes, **options)
+  train = data.keep_first(pool, counts)
+  found = np.bincount(train.labels, minlength=dataset.num_classes)
+  for label in np.flatnonzero((found < counts) | (found == 0)):
+    raise ValueError(
+      f"The setting {name!r} needs {max(counts[label], 1)} training examples of class {label}; "
+      f"train_range={tuple(config.train_range)} holds {np.sum(pool.labels == label)}. Ask for "
+      "fewer, or give a longer range."
+    )
+  # Training knows one test split, so the test sets stand in one behind the other.
+  test, together = dataset.test, dataset.test
+  if capped is not None:
+    capped = data.keep_first(capped, counts)
+    together = data.Split(
+      np.concatenate([test.images, capped.images]), np.concatenate([test.labels, capped.labels])
+    )
+  mean, std = data.channel_statistics(train.images)
+  num_classes, class_names = dataset.num_classes, dataset.class_names
+  splits = assembly.Splits(
+    dataset.name, train, validation, together, num_classes, class_names, mean, std
+  )
+  return Setting(name, splits, test, capped)
+
+
+def _cut(dataset: data.Dataset, key: str, interval: tuple[int, ...]) -> data.Split | None:
+  if not len(interval):
+    return None
+  start, stop = interval
+  if stop > len(dataset.train.labels):
+    raise ValueError(
+      f"Got {key}=({start}, {stop}) for {dataset.name}, whose training split holds "
+      f"{len(dataset.train.labels)} examples; a range must not end beyond them."
+    )
+  return data.Split(*(array[start:stop] for array in dataset.train))
+
+
+def _check_range(key: str, interval: Any) -> tuple[int, ...]:
+  interval = tuple(interval) if isinstance(interval, list | tuple) else (interval,)
+  if not interval and key == "test_range":
+    return ()
+  whole = len(interval) == 2 and all(type(end) is int for end in interval)
+  if not (whole and 0 <= interval[0] < interval[1]):
+    raise ValueError(
+      f"Got {key}={interval!r}; it must be two places in the training split, the first below the "
+      "second, as (0, 40000)" + (", or () for none." if key == "test_range" else ".")
+    )
+  return interval
+
+
+def _look_up(specification: str):
+  """Return a profile and its options, which are complete."""
+  name, options = heads.parse(specification, kind="setting", example=_EXAMPLE)
+  if name not in PROFILES:
+    raise ValueError(f"Got the setting {name!r}; the settings are {', '.join(sorted(PROFILES))}.")
+  parameters = inspect.signature(PROFILES[name]).parameters.values()
+  needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+  if wrong := sorted(set(options) ^ set(needed)):
+    raise ValueError(
+      f"Got the setting {specification!r}, which has {', '.join(wrong)} too many or too few; the "
+      f"options of {name!r} are {', '.join(needed)}."
+    )
+  return PROFILES[name], options
