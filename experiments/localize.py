@@ -1,0 +1,105 @@
+"""Localise objects by class activation maps: CAM, infoCAM and infoCAM+.
+
+    python -m experiments.localize --config=configs/localize_digits.py --workdir=runs/digits
+    python -m experiments.localize --config=configs/localize_objects.py --workdir=runs/objects
+    python -m experiments.localize --config=configs/localize_objects.py --workdir=runs/birds \\
+        --config.folder=CUB_200_2011
+
+A net learns the classes of scenes alone; boxes are then cut from its maps and judged by the true
+ones. Thresholds are the paper's, or chosen on validation scenes. Seeds train side by side, one a
+device; every finished (head, seed) is appended at once to results.jsonl, and the same command run
+again makes only what is missing.
+"""
+
+import pathlib
+import shlex
+import sys
+
+import jax
+
+from experiments import assembly, command, devices, runs
+from experiments.interruption import interruptible
+from experiments.localization import evaluation, maps, material, report
+from softmax_research import heads, training
+from softmax_research.training import results
+
+_CONFIG = command.define_config()
+_DEVICES = devices.define_devices()
+_WORKDIR = command.define_workdir()
+
+
+def main() -> None:
+  """Train what is missing, judge its maps and write the report."""
+  config, options = _CONFIG.value, _DEVICES.value
+  workdir = pathlib.Path(_WORKDIR.value)
+  with command.errors_explained():
+    material.check_config(config)
+    devices.prepare(options, config.seeds)
+    records = command.open_workdir(workdir, runs.to_json(config), may_change=("heads", "seeds"))
+    finished = {(record["head"], record["seed"]) for record in records}
+    wanted = [(head, seed) for head in heads.split(config.heads) for seed in range(config.seeds)]
+    missing = [run for run in wanted if run not in finished]
+    todo = []
+    if missing:
+      made = material.make(config)
+      splits = material.splits(made)
+      todo = _plan(config, options, splits, missing)
+  with command.storage_errors_explained(workdir):
+    if todo:
+      _train(config, made, splits, todo, workdir, len(wanted) - len(missing))
+    line = shlex.join(["python", "-m", "experiments.localize", *sys.argv[1:]])
+    try:
+      print(f"Report: {report.write(workdir, command=line)}")
+    except ValueError as error:
+      command.fail(str(error))
+
+
+def _plan(config, options, splits, missing):
+  """Return what trains together: head, seeds and their programs."""
+  todo = []
+  for head in heads.split(config.heads):
+    seeds, made = [seed for name, seed in missing if name == head], {}
+    while seeds:
+      together, seeds = seeds[: jax.device_count()], seeds[jax.device_count() :]
+      if len(together) not in made:
+        layout = devices.lay_out(options, config.backbone.name, len(together))
+        made[len(together)] = assembly.make_parallel_programs(config, splits, head, layout)
+        states = jax.eval_shape(made[len(together)].init, together)
+        maps.check_head(head, states.params["head"])
+      todo.append((head, together, made[len(together)]))
+  return todo
+
+
+def _train(config, made, splits, todo, workdir, num_finished) -> None:
+  """Train what is to do, and keep the record and the examples of each run."""
+  judge = evaluation.make_judge(config, made, splits)
+  num_runs = num_finished + sum(len(seeds) for _, seeds, _ in todo)
+  with training.display() as show, interruptible() as interruption:
+    for head, seeds, programs in todo:
+      show.start(runs.name(head, seeds), num_finished, num_runs)
+      fit, outcomes = runs.train(
+        config,
+        splits,
+        programs,
+        head,
+        seeds,
+        on_progress=show.update,
+        should_stop=interruption,
+      )
+      if fit.interrupted:
+        print("Interrupted; finished runs are kept, and the same command goes on.")
+        sys.exit(interruption.exit_status)
+      states = programs.gather(fit.states)
+      for index, (record, predictions) in enumerate(outcomes):
+        if predictions is not None:
+          state = jax.tree.map(lambda leaf, index=index: leaf[index], states)
+          localisation, examples = judge(state, predictions)
+          record |= {"localisation": localisation}
+          evaluation.save_examples(workdir, head, record["seed"], examples)
+        results.append(workdir / "results.jsonl", record)
+        num_finished += 1
+        show.finish(runs.name(head, [record["seed"]]), evaluation.summarise(record))
+
+
+if __name__ == "__main__":
+  command.run(main)
