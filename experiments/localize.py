@@ -59,13 +59,13 @@ def _plan(config, options, splits, missing):
   todo = []
   for head in heads.split(config.heads):
     seeds, made = [seed for name, seed in missing if name == head], {}
+    state = jax.eval_shape(assembly.make_programs(config, splits, head).init, 0)
+    maps.check_head(head, state.params["head"])
     while seeds:
       together, seeds = seeds[: jax.device_count()], seeds[jax.device_count() :]
       if len(together) not in made:
         layout = devices.lay_out(options, config.backbone.name, len(together))
         made[len(together)] = assembly.make_parallel_programs(config, splits, head, layout)
-        states = jax.eval_shape(made[len(together)].init, together)
-        maps.check_head(head, states.params["head"])
       todo.append((head, together, made[len(together)]))
   return todo
 
