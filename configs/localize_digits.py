@@ -1,4 +1,4 @@
-"""Localisation of MNIST digits of four sizes among clutter, on canvases of 64 by 64.
+"""Localisation of MNIST digits of four sizes among clutter, on canvases of 48 by 48.
 
 python -m experiments.localize --config=configs/localize_digits.py --workdir=runs/localize_digits
 
@@ -29,10 +29,10 @@ def get_config() -> ConfigDict:
       "num_train": 12_000,
       "num_validation": 500,
       "num_test": 1000,
-      "canvas": 64,
-      "sizes": (14, 20, 28, 36),
-      "pieces": 10,
-      "piece": 9,
+      "canvas": 48,
+      "sizes": (16, 20, 25, 30),
+      "pieces": 6,
+      "piece": 8,
     }
   )
   config.heads = "softmax,pc_softmax"
@@ -49,4 +49,5 @@ def get_config() -> ConfigDict:
   )
   config.num_epochs = 4
   config.batch_size = 64
+  config.optimizer.learning_rate = 3e-3
   return config

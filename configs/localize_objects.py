@@ -20,8 +20,8 @@ def get_config() -> ConfigDict:
       "num_train": 12_000,
       "num_validation": 500,
       "num_test": 1000,
-      "canvas": 64,
-      "sizes": (24, 32, 40),
+      "canvas": 48,
+      "sizes": (20, 26, 32),
       "tile": 8,
       "blur": 3,
     }

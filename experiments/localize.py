@@ -55,36 +55,31 @@ def main() -> None:
 
 
 def _plan(config, options, splits, missing):
-  """Return what trains together: head, seeds and their programs."""
+  """Return what trains together, as many seeds of a head as there are devices, with programs."""
   todo = []
-  for head in heads.split(config.heads):
-    seeds, made = [seed for name, seed in missing if name == head], {}
-    state = jax.eval_shape(assembly.make_programs(config, splits, head).init, 0)
+  for head in dict.fromkeys(head for head, _ in missing):
+    state = jax.eval_shape(assembly.make_programs(config, splits, [head]).init, 0)
     maps.check_head(head, state.params["head"])
-    while seeds:
-      together, seeds = seeds[: jax.device_count()], seeds[jax.device_count() :]
-      if len(together) not in made:
-        layout = devices.lay_out(options, config.backbone.name, len(together))
-        made[len(together)] = assembly.make_parallel_programs(config, splits, head, layout)
-      todo.append((head, together, made[len(together)]))
+    left, made = [run for run in missing if run[0] == head], {}
+    while left:
+      group, left = left[: jax.device_count()], left[jax.device_count() :]
+      size = len(group)
+      if size not in made:
+        layout = devices.lay_out(options, config.backbone.name, size)
+        made[size] = assembly.make_parallel_programs(config, splits, [head], layout)
+      todo.append((group, made[size]))
   return todo
 
 
 def _train(config, made, splits, todo, workdir, num_finished) -> None:
   """Train what is to do, and keep the record and the examples of each run."""
   judge = evaluation.make_judge(config, made, splits)
-  num_runs = num_finished + sum(len(seeds) for _, seeds, _ in todo)
+  num_runs = num_finished + sum(len(group) for group, _ in todo)
   with training.display() as show, interruptible() as interruption:
-    for head, seeds, programs in todo:
-      show.start(runs.name(head, seeds), num_finished, num_runs)
+    for group, programs in todo:
+      show.start(runs.name(group), num_finished, num_runs)
       fit, outcomes = runs.train(
-        config,
-        splits,
-        programs,
-        head,
-        seeds,
-        on_progress=show.update,
-        should_stop=interruption,
+        config, splits, programs, group, on_progress=show.update, should_stop=interruption
       )
       if fit.interrupted:
         print("Interrupted; finished runs are kept, and the same command goes on.")
@@ -95,10 +90,11 @@ def _train(config, made, splits, todo, workdir, num_finished) -> None:
           state = jax.tree.map(lambda leaf, index=index: leaf[index], states)
           localisation, examples = judge(state, predictions)
           record |= {"localisation": localisation}
-          evaluation.save_examples(workdir, head, record["seed"], examples)
+          evaluation.save_examples(workdir, record["head"], record["seed"], examples)
         results.append(workdir / "results.jsonl", record)
         num_finished += 1
-        show.finish(runs.name(head, [record["seed"]]), evaluation.summarise(record))
+        run = record["head"], record["seed"]
+        show.finish(runs.name([run]), evaluation.summarise(record))
 
 
 if __name__ == "__main__":
