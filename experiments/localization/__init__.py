@@ -1,0 +1,1 @@
+"""Localisation: scenes with known boxes, activation maps, scores and the report."""

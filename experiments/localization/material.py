@@ -1,0 +1,131 @@
+"""Material: from a configuration to the scenes of all splits, everything checked first."""
+
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import default, localize_digits, localize_objects
+from experiments import assembly
+from experiments.localization import box_folder, digit_scenes, object_scenes, scenes
+from experiments.localization.scenes import Material, Scenes
+from softmax_research import data
+
+# What makes scenes, and the configuration whose keys they have.
+_KINDS = {
+  "digits": (digit_scenes.make, localize_digits.get_config),
+  "objects": (object_scenes.make, localize_objects.get_config),
+}
+# Keys of `scenes` that say how many there are and of what; the others are options of the maker.
+_COUNTING = ("kind", "classes", "imbalance", "num_train", "num_validation", "num_test")
+
+
+def check_config(config: ConfigDict) -> None:
+  """Check all that can be checked before data are loaded.
+
+  Raises:
+    ValueError: a key is missing, unknown or has a bad value.
+  """
+  shown = config.get("scenes")
+  kind = shown.get("kind") if isinstance(shown, ConfigDict) else None
+  if kind not in _KINDS:
+    raise ValueError(
+      f"Got a configuration with scenes.kind={kind!r}; give "
+      "--config=configs/localize_digits.py or --config=configs/localize_objects.py."
+    )
+  known = _KINDS[kind][1]()
+  for name, found, wanted in (("", config, known), ("scenes.", shown, known.scenes)):
+    if wrong := sorted(set(found) ^ set(wanted)):
+      raise ValueError(
+        f"The configuration has {', '.join(name + key for key in wrong)} too many or too few; its "
+        f"keys are {', '.join(name + key for key in sorted(wanted))}."
+      )
+  assembly.check_config(ConfigDict({key: config[key] for key in default.get_config()}))
+  for key in ("canvas", "num_train", "num_validation", "num_test"):
+    if not isinstance(shown[key], int) or shown[key] < 1:
+      raise ValueError(f"Got scenes.{key}={shown[key]!r}; it must be an integer of at least 1.")
+  classes = tuple(shown.classes)
+  most = data.NUM_CLASSES[config.dataset]
+  wrong = [label for label in classes if label not in range(most)]
+  if wrong or len(set(classes)) != len(classes) or len(classes) == 1:
+    raise ValueError(
+      f"Got scenes.classes={classes}; give two or more different labels from 0 to {most - 1}, or "
+      "() for all."
+    )
+  backbone = config.backbone
+  if backbone.name != "cnn" or not backbone.get("global_average_pool") or len(backbone.dense):
+    raise ValueError(
+      "Got a backbone without class activation maps; they need name='cnn', "
+      "global_average_pool=True and dense=()."
+    )
+
+
+def make(config: ConfigDict) -> Material:
+  """Make the scenes of a checked configuration.
+
+  Objects and clutter of training and validation scenes come from two parts of the training pool,
+  those of test scenes from the test split. Training scenes are imbalanced as the configuration
+  says; the others are balanced.
+
+  Raises:
+    ValueError: an option does not fit the data.
+    Errors of `data.load` and `box_folder.read`.
+  """
+  if config.folder:
+    return _from_folder(config)
+  dataset = data.load(
+    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
+  )
+  shown = config.scenes
+  if dataset.train.images.ndim != 4:
+    raise ValueError(f"Got dataset={config.dataset!r}; scenes are made from images.")
+  classes = tuple(shown.classes) or tuple(range(dataset.num_classes))
+  pool, test = (scenes.only_classes(split, classes) for split in (dataset.train, dataset.test))
+  train, validation = data.split_train_validation(
+    pool, fraction=config.validation_fraction, seed=config.split_seed
+  )
+  maker, _ = _KINDS[shown.kind]
+  options = {key: value for key, value in shown.items() if key not in _COUNTING}
+  made = [
+    maker(
+      split,
+      scenes.class_counts(total, len(classes), imbalance),
+      seed=(config.split_seed, number),
+      **options,
+    )
+    for number, (split, total, imbalance) in enumerate(
+      [
+        (train, shown.num_train, shown.imbalance),
+        (validation, shown.num_validation, 1.0),
+        (test, shown.num_test, 1.0),
+      ]
+    )
+  ]
+  names = tuple(dataset.class_names[label] for label in classes)
+  return Material(f"{shown.kind} from {config.dataset}", *made, names)
+
+
+def splits(material: Material) -> assembly.Splits:
+  """Return the scenes as splits to train on; channel statistics are those of training scenes."""
+  mean, std = data.channel_statistics(material.train.images)
+  return assembly.Splits(
+    material.name,
+    *material[1:4],
+    len(material.class_names),
+    material.class_names,
+    mean,
+    std,
+  )
+
+
+def _from_folder(config: ConfigDict) -> Material:
+  """Read the user's own images; some for training are set aside for validation."""
+  folder = box_folder.read(config.folder, size=config.scenes.canvas)
+  labels = folder.train.labels
+  size = max(1, round(config.validation_fraction * len(labels)))
+  chosen = np.isin(
+    np.arange(len(labels)), data.stratified_sample(labels, size, seed=config.split_seed)
+  )
+  train, validation = (Scenes(*(part[rows] for part in folder.train)) for rows in (~chosen, chosen))
+  name = f"folder {pathlib.Path(config.folder).name}"
+  return Material(name, train, validation, folder.test, folder.class_names)

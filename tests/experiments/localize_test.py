@@ -1,0 +1,94 @@
+"""Localisation end to end: trained, judged, resumed and reported; bad input is refused."""
+
+import json
+
+import PIL.Image
+import pytest
+from ml_collections import ConfigDict
+
+from configs import localize_digits, localize_objects
+from experiments.localization import material
+from tests.experiments.scripts import expect_error, run_script
+
+_TINY = (
+  "--config=configs/localize_digits.py",
+  "--config.dataset=digits",
+  "--config.scenes.canvas=16",
+  "--config.scenes.sizes=(6,10)",
+  "--config.scenes.piece=3",
+  "--config.scenes.num_train=110",
+  "--config.scenes.num_validation=20",
+  "--config.scenes.num_test=30",
+  "--config.backbone.stages=((4,),(8,))",
+  "--config.backbone.pool=2",
+  "--config.num_epochs=1",
+  "--config.batch_size=16",
+  "--devices.seed=1",
+)
+
+
+def test_a_study_goes_on_and_reports(tmp_path):
+  arguments = (f"--workdir={tmp_path}", *_TINY)
+  run_script("localize", *arguments, "--config.seeds=1", "--config.heads=softmax")
+  first = (tmp_path / "results.jsonl").read_text()
+  run_script("localize", *arguments, "--config.seeds=2")
+  text = (tmp_path / "results.jsonl").read_text()
+  assert text.startswith(first)  # what is finished is not made again
+  records = [json.loads(line) for line in text.splitlines()]
+  runs = [(record["head"], record["seed"]) for record in records]
+  assert runs == [("softmax", 0), ("softmax", 1), ("pc_softmax", 0), ("pc_softmax", 1)]
+  for record in records:
+    assert record["metrics"]["test"]["num_examples"] == 30
+    for kind in ("CAM", "infoCAM", "infoCAM+"):
+      found = record["localisation"]["maps"][kind]["plain"]["chosen"]
+      assert 1 >= found["known"][0] >= found["top_1"][0] >= 0
+      assert len(found["thresholds"]) == len(found["known"]) == 3
+    assert (tmp_path / "examples" / f"{record['head']}-seed{record['seed']}.npz").exists()
+  report = (tmp_path / "report.md").read_text()
+  assert "infoCAM over CAM; softmax; plain maps, threshold of validation" in report
+  assert "pc_softmax over softmax; accuracy" in report
+  for name in ("thresholds", "examples_0", "examples_1"):
+    assert (tmp_path / "figures" / f"{name}.svg").stat().st_size > 5000
+
+
+def test_a_box_outside_its_image_is_refused(tmp_path):
+  folder = tmp_path / "birds"
+  (folder / "images").mkdir(parents=True)
+  PIL.Image.new("RGB", (8, 8)).save(folder / "images" / "a.png")
+  for name, rest in (
+    ("images.txt", ["a.png", "a.png", "a.png"]),
+    ("image_class_labels.txt", ["1", "2", "1"]),
+    ("train_test_split.txt", ["1", "1", "0"]),
+    ("bounding_boxes.txt", ["1 1 4 4", "1 1 4 4", "5 1 6 4"]),
+  ):
+    (folder / name).write_text("".join(f"{i} {text}\n" for i, text in enumerate(rest)))
+  message = expect_error(
+    "localize", f"--workdir={tmp_path / 'run'}", *_TINY, f"--config.folder={folder}"
+  )
+  assert "a.png is 8 pixels wide and 8 high, and its box is left 5, top 1, width 6" in message
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "message"),
+  [
+    ("scenes", ConfigDict({"kind": "people"}), "scenes.kind='people'"),
+    ("scenes.tile", 3, "scenes.tile too many or too few"),
+    ("scenes.classes", (0, 10), "two or more different labels from 0 to 9"),
+    ("scenes.num_test", 0, "scenes.num_test=0"),
+    ("backbone.dense", (8,), "without class activation maps"),
+    ("heads", "sofmax", "sofmax"),
+  ],
+)
+def test_bad_configurations(key, value, message):
+  config = localize_digits.get_config()
+  node, _, last = key.rpartition(".")
+  holder = config[node] if node else config
+  with config.unlocked():
+    holder[last] = value
+  with pytest.raises(ValueError, match=message):
+    material.check_config(config)
+
+
+def test_the_configurations_are_good():
+  for module in (localize_digits, localize_objects):
+    material.check_config(module.get_config())
