@@ -121,7 +121,10 @@ def _unit_rows(tree: Tree, path: jax.Array) -> jax.Array:
   inner = np.add.reduceat(tree.arities > 0, tree.level_starts[:-1])
   size = int(np.minimum(inner, len(path)).sum())
   units = jnp.where(path > 0, path_units(path), tree.num_rows)
-  return jnp.unique(units, size=size, fill_value=tree.num_rows)
+  # Sorted twice, numbers are made unique several times as fast as by jnp.unique.
+  units = jnp.sort(units.ravel())
+  again = jnp.concatenate([jnp.zeros(1, bool), units[1:] == units[:-1]])
+  return jnp.sort(jnp.where(again, tree.num_rows, units))[:size]
 
 
 def _children(tree: Tree, nodes: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from softmax_research.functional.labels import is_known, select_label
 from softmax_research.functional.layer import check_class_labels
-from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_parameters import (
@@ -18,10 +17,6 @@ from softmax_research.functional.tree_parameters import (
   take_runs,
 )
 from softmax_research.functional.tree_path import LABELS_REMEDY, path_siblings, path_units, walk
-
-# The upper levels of a binary tree whose units are computed for every example: a product with 255
-# rows costs less than to fetch eight rows for each example.
-_UPPER_LEVELS = 8
 
 
 def tree_log_probs(
@@ -139,34 +134,19 @@ def tree_label_log_prob(
   in_range = is_known(labels, tree.num_classes)
   path = walk(tree, jnp.where(in_range, labels, 0))
   if tree.is_binary:
-    log_prob = _sum_logistic(features, params, tree, path, rows)
+    log_prob = _sum_logistic(features, params, path, rows)
   else:
     log_prob = _sum_softmax(features, params, tree, path, rows)
   return jnp.where(in_range, log_prob, jnp.nan).astype(result_type)
 
 
-def _sum_logistic(features, params, tree, path, rows) -> jax.Array:
-  """Sum the log-probabilities of logistic units along paths.
-
-  The few units of the upper levels are computed for all examples, by one product; those below
-  for each example that has them.
-  """
-  num_upper = 0 if has_explicit_mesh(path) else min(_UPPER_LEVELS, tree.depth)
-  log_prob = jnp.zeros(features.shape[:-1], features.dtype)
-
-  def places(nodes):
-    return path_units(nodes) if rows is None else jnp.searchsorted(rows, path_units(nodes))
-
-  if num_upper:
-    upper = path[..., :num_upper]
-    some = {n: v[: 2**num_upper - 1] for n, v in params.items()}
-    logits = jnp.take_along_axis(row_logits(features, some), places(upper), axis=-1)
-    log_prob += jnp.sum(_choices(logits, upper), axis=-1)
-  if num_upper < tree.depth:
-    lower = path[..., num_upper:]
-    logits = row_logits(features, take_rows(params, places(lower)))
-    log_prob += jnp.sum(_choices(logits, lower), axis=-1)
-  return log_prob
+def _sum_logistic(features, params, path, rows) -> jax.Array:
+  """Sum the log-probabilities of logistic units along paths."""
+  places = path_units(path)
+  if rows is not None:
+    # Unrolled, the search is one loop over the places instead of one for each of its steps.
+    places = jnp.searchsorted(rows, places, method="scan_unrolled")
+  return jnp.sum(_choices(row_logits(features, take_rows(params, places)), path), axis=-1)
 
 
 def _choices(logits: jax.Array, nodes: jax.Array) -> jax.Array:
