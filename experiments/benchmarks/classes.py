@@ -3,7 +3,8 @@
 `linear` is one loss and its gradients. `memory` is the same at a size whose logits would take
 8.6 GB, beside a process that holds inputs and gradients alone: the difference of the peaks is what
 the loss takes. `tree` is a step of training, loss, gradients and Adam's update of the rows that the
-batch touches; its peer is a step of a dense layer, and of a balanced tree for the Huffman tree.
+batch touches; its peer is a step of a dense layer. The Huffman tree's peers are balanced trees, one
+of classes numbered by frequency, which so has the frequent ones side by side, one at random.
 """
 
 import functools
@@ -97,11 +98,15 @@ def _huffman() -> Case:
   def balanced():
     return functional.balanced_tree(ZIPF_CLASSES)
 
+  def shuffled_labels():
+    return np.random.default_rng(0).permutation(ZIPF_CLASSES)[labels()]
+
   return Case(
     "Huffman tree of {} classes, Zipf labels, {} x {}".format(ZIPF_CLASSES, *TREE),
     {
       OURS: functools.partial(_tree_step, huffman, labels),
-      "balanced tree": functools.partial(_tree_step, balanced, labels),
+      "balanced tree by frequency": functools.partial(_tree_step, balanced, labels),
+      "balanced tree at random": functools.partial(_tree_step, balanced, shuffled_labels),
     },
   )
 
