@@ -59,7 +59,7 @@ def _plan(config, options, splits, missing):
   todo = []
   for head in dict.fromkeys(head for head, _ in missing):
     state = jax.eval_shape(assembly.make_programs(config, splits, [head]).init, 0)
-    maps.check_head(head, state.params["head"])
+    maps.check_head(head, state.params["head"], splits.num_classes)
     left, made = [run for run in missing if run[0] == head], {}
     while left:
       group, left = left[: jax.device_count()], left[jax.device_count() :]

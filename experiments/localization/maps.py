@@ -59,9 +59,10 @@ def make_mapper(options: dict[str, Any], preprocess: Callable) -> Callable[..., 
   return compute
 
 
-def check_head(name: str, params: Any) -> None:
-  """Raise a ValueError unless a head is a linear layer, whose kernel gives the maps."""
-  if not isinstance(params, dict) or not set(params) <= {"kernel", "bias"}:
+def check_head(name: str, params: Any, num_classes: int) -> None:
+  """Raise a ValueError unless a head is a linear layer, whose kernel `[D, K]` gives the maps."""
+  linear = isinstance(params, dict) and {"kernel"} <= set(params) <= {"kernel", "bias"}
+  if not linear or any(leaf.shape[-1] != num_classes for leaf in params.values()):
     raise ValueError(
       f"Got the head {name!r}, which is not a linear layer; class activation maps need its kernel. "
       "Take softmax or pc_softmax."

@@ -71,9 +71,10 @@ def test_maps_are_the_formulas_of_the_logits_parts():
 
 
 def test_heads_without_a_kernel_are_refused():
-  maps.check_head("softmax", heads.make("softmax", 4).init(jax.random.key(0), 3))
-  with pytest.raises(ValueError, match="'hierarchical', which is not a linear layer"):
-    maps.check_head("hierarchical", heads.make("hierarchical", 4).init(jax.random.key(0), 3))
+  maps.check_head("softmax", heads.make("softmax", 9).init(jax.random.key(0), 4), 9)
+  for name in ("hierarchical", "two_level"):
+    with pytest.raises(ValueError, match=f"'{name}', which is not a linear layer"):
+      maps.check_head(name, heads.make(name, 9).init(jax.random.key(0), 4), 9)
 
 
 def _head(name, shares, accuracy):
