@@ -33,8 +33,8 @@ def main() -> None:
   config, options = _CONFIG.value, _DEVICES.value
   workdir = pathlib.Path(_WORKDIR.value)
   with command.errors_explained():
-    material.check_config(config)
     devices.prepare(options, config.seeds)
+    material.check_config(config)
     records = command.open_workdir(workdir, runs.to_json(config), may_change=("heads", "seeds"))
     finished = {(record["head"], record["seed"]) for record in records}
     wanted = [(head, seed) for head in heads.split(config.heads) for seed in range(config.seeds)]
