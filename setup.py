@@ -37,6 +37,7 @@ setuptools.setup(
     "scikit-learn>=1.5",
     "pandas>=2.2",
     "matplotlib>=3.9",
+    "pillow>=11",
     "jinja2>=3.1",
     "rich>=13.7",
     "tensorboardX>=2.6",
