@@ -42,7 +42,9 @@ def get_config() -> ConfigDict:
     {
       **_pair("mnist_ffnn", lambda: _dense("mnist", num_epochs=32), transform="pca"),
       **_pair("mnist_cnn", lambda: _cnn("mnist", num_epochs=32), transform="pca"),
-      **_pair("fashion_mnist_ffnn", lambda: _dense("fashion_mnist", num_epochs=32), transform="pca"),
+      **_pair(
+        "fashion_mnist_ffnn", lambda: _dense("fashion_mnist", num_epochs=32), transform="pca"
+      ),
       **_pair("fashion_mnist_cnn", lambda: _cnn("fashion_mnist", num_epochs=32), transform="pca"),
       **_pair("wdbc", lambda: _wdbc(32)),
     },

@@ -73,7 +73,13 @@ def _setting(dataset, net, *, num_epochs, num_train=0, augment="none") -> Config
   train = default.get_config()
   train.dataset, train.augment = dataset, augment
   train.backbone = ConfigDict(
-    {"name": "cnn", "activation": "prelu", "batch_norm": "before", "kernel_init": "he_normal", **net}
+    {
+      "name": "cnn",
+      "activation": "prelu",
+      "batch_norm": "before",
+      "kernel_init": "he_normal",
+      **net,
+    }
   )
   train.num_epochs, train.batch_size = num_epochs, 128 if num_train else 256
   size = num_train or {"mnist": 54_000, "cifar10": 45_000}[dataset]

@@ -44,7 +44,9 @@ def main() -> None:
       records = results.read(workdir / "results.jsonl")
     else:
       records = command.open_workdir(
-        workdir, protocol.describe(), may_change=("seeds", "seeds_together", "settings", "deviations")
+        workdir,
+        protocol.describe(),
+        may_change=("seeds", "seeds_together", "settings", "deviations"),
       )
     merged = queue.merge(records, protocol)
   if merged.duplicates:

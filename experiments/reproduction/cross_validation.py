@@ -77,9 +77,7 @@ def train(
   seconds = (time.perf_counter() - began) / len(group)
   outcomes = []
   for i, (head, seed) in enumerate(group):
-    accuracies = [
-      (curves[i]["validation_accuracy"] or [None])[-1] for curves in fold_curves
-    ]
+    accuracies = [(curves[i]["validation_accuracy"] or [None])[-1] for curves in fold_curves]
     bad = diverged[i] is not None or None in accuracies
     record = runs.run_record(
       config,

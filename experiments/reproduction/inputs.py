@@ -55,7 +55,9 @@ def principal_components(splits: assembly.Splits) -> assembly.Splits:
 
   Everything is fitted on the training split. Pixels that never vary become 0.
   """
-  flat = [np.asarray(part.images, np.float32).reshape(len(part.labels), -1) for part in _parts(splits)]
+  flat = [
+    np.asarray(part.images, np.float32).reshape(len(part.labels), -1) for part in _parts(splits)
+  ]
   mean, std = flat[0].mean(0), flat[0].std(0)
   scaled = [(part - mean) / np.where(std > 0, std, 1) for part in flat]
   covariance = scaled[0].T @ scaled[0] / len(scaled[0])

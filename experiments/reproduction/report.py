@@ -14,8 +14,8 @@ from softmax_research.reporting.tables import Cell, Row, Table
 _METHOD = (
   "Ours: mean ± standard deviation over n seeds and, in brackets, the 95% t interval of the mean. "
   "Last: after the last epoch. Selected: at the epoch of the best validation accuracy, the first "
-  "of equals; the test split selects nothing. Paper: \"unverified\" numbers are recalled and were "
-  "read in no source, \"not available\" ones were looked for and not found."
+  'of equals; the test split selects nothing. Paper: "unverified" numbers are recalled and were '
+  'read in no source, "not available" ones were looked for and not found.'
 )
 _SELECTABLE = ("accuracy", "error")
 
@@ -36,16 +36,14 @@ def write(
   """
   paper = protocol.paper
   blocks = [
-    f"{paper.citation}, \"{paper.title}\", arXiv {paper.arxiv}.",
+    f'{paper.citation}, "{paper.title}", arXiv {paper.arxiv}.',
     f"**Variant: {protocol.variant}.** Deviations from the paper's protocol:",
     "\n".join(f"- {text}" for text in protocol.config.deviations) or "- none",
   ]
   for setting in protocol.config.settings:
     blocks += [f"## {setting}", *tables(protocol, setting, merged)]
   blocks.append(_METHOD)
-  failed = [
-    f"- {' / '.join(pair)}: {record['error']}" for pair, record in merged.failures.items()
-  ]
+  failed = [f"- {' / '.join(pair)}: {record['error']}" for pair, record in merged.failures.items()]
   if failed:
     blocks += ["## Failed cells", "\n".join(failed)]
   title = f"{paper.title}: {protocol.variant} variant"

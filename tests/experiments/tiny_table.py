@@ -12,7 +12,9 @@ def get_config():
     return tables.setting(train, methods, num_train=400, **options)
 
   settings = {
-    "mnist": setting(100, metrics=("accuracy", "temperature scaling/ece"), measures=("calibration",)),
+    "mnist": setting(
+      100, metrics=("accuracy", "temperature scaling/ece"), measures=("calibration",)
+    ),
     "folds": setting(100, protocol="cross_validation", folds=2, metrics=("cv_accuracy",)),
     "too_small": setting(1000),
   }

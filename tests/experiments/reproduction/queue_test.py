@@ -11,7 +11,9 @@ def _protocol(*, seeds=3, together=0, num_epochs=1):
   train = default.get_config()
   train.num_epochs = num_epochs
   settings = {
-    name: tables.setting(train.copy_and_resolve_references(), [("softmax", "softmax"), ("m=2", "sm")])
+    name: tables.setting(
+      train.copy_and_resolve_references(), [("softmax", "softmax"), ("m=2", "sm")]
+    )
     for name in ("mnist", "cifar10")
   }
   variant = tables.variant(settings, deviations=(), seeds=seeds)
