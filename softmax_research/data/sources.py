@@ -43,9 +43,9 @@ def load(
 ) -> Dataset:
   """Load a dataset by name and check its labels, shapes and types.
 
-  ``digits``, ``spiral`` and ``wdbc`` need no files. The others come through TensorFlow Datasets: prepared
-  on first use (which downloads, and needs the ``tfds`` extra), decoded once, kept as arrays in
-  the cache and memory-mapped after that, their checksums verified at every load.
+  ``digits``, ``spiral`` and ``wdbc`` need no files. The others come through TensorFlow Datasets:
+  prepared on first use (which downloads, and needs the ``tfds`` extra), decoded once, kept as
+  arrays in the cache and memory-mapped after that, their checksums verified at every load.
 
   Args:
     name: a key of ``NUM_CLASSES``.
