@@ -1,6 +1,5 @@
 """Observations: one number of a run's record, by name and in the unit in which papers print it."""
 
-import math
 from typing import Any
 
 from softmax_research.reporting.measures import Measure
@@ -21,8 +20,8 @@ def observe(record: dict[str, Any], metric: str) -> float:
   Args:
     record: of a finished run.
     metric: `accuracy` and the like are of the last epoch on the test split; `selected/accuracy` of
-      the epoch that the validation split chose; anything else is looked up in `measured`, parts
-      parted by `/`.
+      the epoch that the validation split chose; `metrics/balanced/as_is/nll` leads there from the
+      record; anything else is looked up in its `measured`. Parts are parted by `/`.
 
   Returns:
     The number, shares in percent; NaN where the record has none.
@@ -32,17 +31,16 @@ def observe(record: dict[str, Any], metric: str) -> float:
     >>> observe(record, "accuracy"), observe(record, "histogram/nll")
     (50.0, 2.0)
   """
-  if record.get("metrics") is None:
-    return math.nan
   *path, name = metric.split("/")
-  if path[:1] == ["selected"]:
-    node = record.get("selected")
-  elif not path and name in record["metrics"]["test"]:
-    node = record["metrics"]["test"]
+  test = (record.get("metrics") or {}).get("test") or {}
+  if path[:1] in (["selected"], ["metrics"]):
+    node = record
+  elif not path and name in test:
+    node = test
   else:
     node = record.get("measured")
-    for part in path:
-      node = (node or {}).get(part)
+  for part in path:
+    node = (node or {}).get(part)
   value = as_float((node or {}).get(name))
   return 100 * value if _is_share(name) else value
 
