@@ -4,11 +4,12 @@ python -m experiments.reproduce --config=configs/debrebisson2015.py --variant=cp
     --workdir=runs/debrebisson2015_cpu
 python -m experiments.reproduce --config=configs/debrebisson2015.py --workdir=runs/debrebisson2015
 
-ICLR 2016, arXiv 1511.05042. Log-softmax, log-Taylor and log-spherical softmax on MNIST and CIFAR-10.
+ICLR 2016, arXiv 1511.05042. Log-softmax, log-Taylor and log-spherical softmax, on MNIST and on
+CIFAR-10.
 
 Run time and hardware: not yet recorded.
 
-To expect: errors of 0.812, 0.785 and 0.828 % on MNIST and 8.52, 8.07 and 8.37 % on CIFAR-10 in the
+To expect: errors of 0.812, 0.785 and 0.828 % on MNIST and 8.52, 8.07 and 8.37 % on CIFAR-10 by the
 paper, whose nets, rates and epochs are not available; so the order of the losses can be compared,
 and the numbers cannot.
 The variants' `deviations` list every difference from the paper.
@@ -47,8 +48,8 @@ def get_config() -> ConfigDict:
     },
     deviations=(
       *common,
-      "Nets of two convolutions; MNIST: 20,000 training images, 5 epochs; CIFAR-10: 10,000 training "
-      "images, 6 epochs.",
+      "Nets of two convolutions. MNIST: 20,000 training images, 5 epochs. CIFAR-10: 10,000 "
+      "training images, 6 epochs.",
     ),
   )
   return tables.table("debrebisson2015", full=full, cpu=cpu)

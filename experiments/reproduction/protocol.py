@@ -69,7 +69,7 @@ def make_protocol(config: ConfigDict, variant: str) -> Protocol:
   """
   if "paper" not in config or variant not in config:
     raise ValueError(
-      f"Got a configuration without paper={'paper' in config} or variant {variant!r}; give the "
+      f"Got a configuration without a paper or without the variant {variant!r}; give the "
       "configuration of a paper, as configs/liu2016.py."
     )
   chosen = config[variant]

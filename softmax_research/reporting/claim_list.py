@@ -1,5 +1,7 @@
 """The list of claims: what the papers say that a comparison of two rows can decide."""
 
+import itertools
+
 from softmax_research.reporting.claims import Claim, Comparison, Trial
 
 _FULL, _CPU = "the paper's protocol", "the paper's protocol, shortened for two cores"
@@ -28,7 +30,7 @@ def _margins(setting: str, metric: str) -> tuple[Comparison, ...]:
   sign = 1 if metric == "accuracy" else -1
   return tuple(
     Comparison(row, before, metric, sign, published=(setting, row, before, metric))
-    for before, row in zip(rows, rows[1:], strict=False)
+    for before, row in itertools.pairwise(rows)
   )
 
 

@@ -14,10 +14,10 @@ def test_a_table_is_run_its_failing_cells_are_reported_and_the_rest_is_kept(tmp_
   assert "2 cells failed: too_small" in done.stderr and "Traceback" not in done.stderr
   records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
   runs = [(r["setting"], r["method"], r["seed"]) for r in records if r["kind"] == "run"]
-  expected = [(s, m, i) for s in ("mnist", "folds") for m in ("softmax", "m=2") for i in (0, 1)]
+  expected = [(s, m, i) for s in ("folds", "mnist") for m in ("softmax", "m=2") for i in (0, 1)]
   assert runs == expected
   assert all("batch_size=1000" in r["error"] for r in records if r["kind"] == "failure")
-  first = records[0]
+  first = next(r for r in records if r["setting"] == "mnist")
   assert first["variant"] == "cpu" and len(first["curves"]["test_accuracy"]) == 2
   best = max(first["curves"]["validation_accuracy"])
   assert first["selected"]["validation_accuracy"] == best

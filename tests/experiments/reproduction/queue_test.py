@@ -38,7 +38,7 @@ def test_cells_are_settings_by_methods_by_groups_of_seeds():
   cells = queue.make_cells(_protocol(together=2))
   assert len(cells) == 2 * 2 * 2
   assert [cell.seeds for cell in cells[:2]] == [(0, 1), (2,)]
-  assert cells[0].name == "mnist / softmax / seeds 0, 1"
+  assert cells[0].name == "cifar10 / softmax / seeds 0, 1"  # Settings by the alphabet.
   assert [cell.seeds for cell in queue.make_cells(_protocol())] == [(0, 1, 2)] * 4
 
 
@@ -62,9 +62,9 @@ def test_files_of_two_machines_merge_in_any_order_with_repetitions():
   assert set(queue.merge(there + here, protocol).finished) == set(merged.finished)
   left = queue.missing(queue.make_cells(protocol), merged.finished)
   assert [(cell.setting, cell.method) for cell in left] == [
-    ("mnist", "m=2"),
     ("cifar10", "softmax"),
     ("cifar10", "m=2"),
+    ("mnist", "m=2"),
   ]
 
 
