@@ -21,7 +21,7 @@ from absl import flags
 from experiments import command, devices
 from experiments.interruption import interruptible
 from experiments.reproduction import cells, inputs, queue, report, work
-from experiments.reproduction.protocol import VARIANTS, make_protocol
+from experiments.reproduction.protocol import VARIANTS, make_protocol, seeds_together
 from softmax_research import training
 from softmax_research.training import results
 
@@ -37,8 +37,9 @@ def main() -> None:
   """Run what is missing of the table, and write its report."""
   workdir = pathlib.Path(_WORKDIR.value)
   with command.errors_explained():
+    # Devices are made before anything asks JAX for one.
+    devices.prepare(_DEVICES.value, seeds_together(_CONFIG.value, _VARIANT.value))
     protocol = make_protocol(_CONFIG.value, _VARIANT.value)
-    devices.prepare(_DEVICES.value, protocol.config.seeds_together or protocol.config.seeds)
     wanted = queue.make_cells(protocol, only=_ONLY.value)
     if _DRY_RUN.value:
       records = results.read(workdir / "results.jsonl")

@@ -54,6 +54,26 @@ class Protocol(NamedTuple):
     return {"paper": self.paper.name, "variant": self.variant} | plain
 
 
+def seeds_together(config: ConfigDict, variant: str) -> int:
+  """Return the most seeds that train in one program; unlike `make_protocol` it asks JAX nothing.
+
+  Raises:
+    ValueError: it is no configuration of a paper, or there are no seeds.
+  """
+  if "paper" not in config or variant not in config:
+    raise ValueError(
+      f"Got a configuration without a paper or without the variant {variant!r}; give the "
+      "configuration of a paper, as configs/liu2016.py."
+    )
+  chosen = config[variant]
+  if not isinstance(chosen.seeds, int) or chosen.seeds < 1 or chosen.seeds_together < 0:
+    raise ValueError(
+      f"Got seeds={chosen.seeds!r}, seeds_together={chosen.seeds_together!r}; there must be at "
+      "least 1 seed, and 0 (all) or more of them in one program."
+    )
+  return chosen.seeds_together or chosen.seeds
+
+
 def make_protocol(config: ConfigDict, variant: str) -> Protocol:
   """Check a paper's configuration and take one variant of it.
 
@@ -67,17 +87,8 @@ def make_protocol(config: ConfigDict, variant: str) -> Protocol:
   Raises:
     ValueError: it is no configuration of a paper, or a value is bad; the message says which.
   """
-  if "paper" not in config or variant not in config:
-    raise ValueError(
-      f"Got a configuration without a paper or without the variant {variant!r}; give the "
-      "configuration of a paper, as configs/liu2016.py."
-    )
+  seeds_together(config, variant)
   chosen = config[variant]
-  if not isinstance(chosen.seeds, int) or chosen.seeds < 1 or chosen.seeds_together < 0:
-    raise ValueError(
-      f"Got seeds={chosen.seeds!r}, seeds_together={chosen.seeds_together!r}; there must be at "
-      "least 1 seed, and 0 (all) or more of them in one program."
-    )
   protocol = Protocol(papers.load(config.paper), variant, chosen)
   for name, setting in chosen.settings.items():
     _check_setting(protocol, name, setting)
