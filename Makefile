@@ -22,7 +22,7 @@ KEEP_COMPILED = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-$(PROCESSOR) \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lint docs environment lock clean
+.PHONY: help compare results test lint docs environment lock clean
 
 help:  ## list the commands
 	@sed -n 's/^#   /  /p' Makefile
@@ -30,6 +30,10 @@ help:  ## list the commands
 
 compare: environment  ## train several heads over several seeds, on digits, and write the report
 	$(RUN) -m experiments.compare --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
+
+results: environment  ## make tables, figures and the ledger of claims from the committed results
+	$(RUN) -m experiments.results
+	$(RUN) -m experiments.claims
 
 test: lint docs  ## check style, import arrows and docs, then run all tests
 	$(KEEP_COMPILED) $(RUN) -m pytest -n logical --maxprocesses=8 $(ARGS)

@@ -24,7 +24,7 @@ setuptools.setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=setuptools.find_packages(include=["softmax_research", "softmax_research.*"]),
-  package_data={"softmax_research.reporting": ["templates/*"]},
+  package_data={"softmax_research.reporting": ["published/*.json", "templates/*"]},
   install_requires=[
     "jax>=0.10,<0.13",
     "flax>=0.12,<0.14",

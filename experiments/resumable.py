@@ -27,6 +27,7 @@ def train(
   interruption: Interruption,
   on_progress: Callable[[training.Progress], None],
   on_epoch: Callable[[list[training.Curves]], None] = lambda curves: None,
+  look: Callable[[training.TrainState, list[training.Curves]], None] = lambda states, curves: None,
   seconds_between_saves: float = 0.0,
 ) -> Outcomes:
   """Train, going on from the newest checkpoint if there is one.
@@ -42,6 +43,8 @@ def train(
     interruption: of `interruptible`, in whose context this is called.
     on_progress: see `training.fit`.
     on_epoch: called with the curves after each epoch.
+    look: called with the states and the curves after each epoch, before they are saved; it may
+      add to the curves.
     seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
 
   Returns:
@@ -66,6 +69,7 @@ def train(
     return int(gathered.step.max())
 
   def after_epoch(states, curves):
+    look(states, curves)
     passed = time.monotonic() - last_saved
     if processes.from_first(lambda: passed >= seconds_between_saves):
       save(states, curves)

@@ -1,12 +1,11 @@
 """Claims: what is said of class priors, each with the paired test that decides it."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from experiments.imbalanced import rows
 from softmax_research import reporting
-from softmax_research.reporting import comparisons
+from softmax_research.reporting.verdicts import decide
 
 _POINTS = 0.005
 _SHARE = 0.1
@@ -115,33 +114,3 @@ def margin(accuracies: Sequence[float]) -> float:
   """
   errors = 1 - reporting.summarise(accuracies).mean
   return min(_POINTS, _SHARE * errors)
-
-
-def decide(sign: int, paired: reporting.PairedDifference, p_corrected: float, margin: float) -> str:
-  """Decide a claim from its paired differences.
-
-  A claimed difference holds if it is significant in that direction; it does not hold if it is
-  significant in the other, or the whole interval lies within the margin. No difference holds if
-  the whole interval lies within the margin, and does not if one is significant.
-
-  Args:
-    sign: +1, -1 or 0.
-    paired: the differences.
-    p_corrected: the corrected p-value; NaN where there is no spread or no pair.
-    margin: what counts as no difference.
-
-  Returns:
-    `holds`, `does not hold` or `undecided`.
-
-  Example:
-    >>> paired = reporting.paired_difference([0.91, 0.93, 0.92], [0.90, 0.91, 0.91])
-    >>> decide(1, paired, 0.02, 0.005), decide(0, paired, 0.02, 0.005)
-    ('holds', 'does not hold')
-  """
-  same = -margin < paired.low and paired.high < margin  # False for NaN.
-  significant = p_corrected < comparisons.LEVEL
-  if sign == 0:
-    return "holds" if same else "does not hold" if significant else "undecided"
-  if significant and not math.isnan(paired.mean):
-    return "holds" if paired.mean * sign > 0 else "does not hold"
-  return "does not hold" if same else "undecided"

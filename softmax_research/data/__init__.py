@@ -4,7 +4,7 @@ from softmax_research.data import augment
 from softmax_research.data.augment import random_crop, random_flip
 from softmax_research.data.cache import cache_directory
 from softmax_research.data.dataset import Dataset, DataUnavailableError, Split, check_dataset
-from softmax_research.data.embedded import digits, spiral
+from softmax_research.data.embedded import digits, spiral, wdbc
 from softmax_research.data.imbalance import (
   alternating_counts,
   keep_first,
@@ -43,4 +43,5 @@ __all__ = [
   "standardise",
   "step_counts",
   "stratified_sample",
+  "wdbc",
 ]

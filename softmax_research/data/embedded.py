@@ -1,4 +1,4 @@
-"""Datasets that need no files and no network: real digits and made-up spirals."""
+"""Datasets that need no files and no network: real digits, cases and made-up spirals."""
 
 import numpy as np
 
@@ -6,6 +6,7 @@ from softmax_research.data.dataset import Dataset, Split
 from softmax_research.data.splits import stratified_sample
 
 _DIGITS_NUM_TEST = 360
+_WDBC_NUM_TEST = 171
 
 
 def digits() -> Dataset:
@@ -43,6 +44,40 @@ def digits() -> Dataset:
     test=Split(images[is_test], labels[is_test]),
     num_classes=10,
     class_names=tuple("0123456789"),
+  )
+
+
+def wdbc() -> Dataset:
+  """Return the Wisconsin diagnostic breast cancer data, 569 cases of 30 measurements.
+
+  They come with scikit-learn and name no test split: a fixed stratified sample of 171 cases (30%)
+  is the test split here, the same on every machine. The measurements have their own units, so
+  they differ in size a thousandfold; `standardise` brings them to one.
+
+  Returns:
+    398 training and 171 test cases, ``float32 [N, 30]``, in 2 classes.
+
+  Example:
+    >>> from softmax_research import data
+    >>> dataset = data.wdbc()
+    >>> dataset.train.images.shape, dataset.class_names
+    ((398, 30), ('malignant', 'benign'))
+
+  Reference: Wolberg, Street and Mangasarian (1995), UCI.
+  """
+  # See `digits` for the import.
+  from sklearn.datasets import load_breast_cancer  # noqa: PLC0415
+
+  source = load_breast_cancer()
+  points, labels = source.data.astype(np.float32), source.target.astype(np.int32)
+  is_test = np.zeros(len(labels), bool)
+  is_test[stratified_sample(labels, _WDBC_NUM_TEST, seed=0)] = True
+  return Dataset(
+    name="wdbc",
+    train=Split(points[~is_test], labels[~is_test]),
+    test=Split(points[is_test], labels[is_test]),
+    num_classes=2,
+    class_names=("malignant", "benign"),
   )
 
 

@@ -4,7 +4,7 @@ import functools
 import os
 
 from softmax_research.data.dataset import Dataset, check_dataset
-from softmax_research.data.embedded import digits, spiral
+from softmax_research.data.embedded import digits, spiral, wdbc
 from softmax_research.data.tfds_images import load_tfds_images
 
 # Files that were prepared elsewhere often name CIFAR-10's classes by number.
@@ -16,6 +16,7 @@ _CIFAR10_CLASSES = (
 _SOURCES = {
   "digits": lambda **_: digits(),
   "spiral": lambda **_: spiral(),
+  "wdbc": lambda **_: wdbc(),
   "mnist": functools.partial(load_tfds_images, "mnist"),
   "fashion_mnist": functools.partial(load_tfds_images, "fashion_mnist"),
   "cifar10": functools.partial(load_tfds_images, "cifar10", class_names=_CIFAR10_CLASSES),
@@ -26,6 +27,7 @@ _SOURCES = {
 NUM_CLASSES = {
   "digits": 10,
   "spiral": 3,
+  "wdbc": 2,
   "mnist": 10,
   "fashion_mnist": 10,
   "cifar10": 10,
@@ -41,9 +43,9 @@ def load(
 ) -> Dataset:
   """Load a dataset by name and check its labels, shapes and types.
 
-  ``digits`` and ``spiral`` need no files. The others come through TensorFlow Datasets: prepared
-  on first use (which downloads, and needs the ``tfds`` extra), decoded once, kept as arrays in
-  the cache and memory-mapped after that, their checksums verified at every load.
+  ``digits``, ``spiral`` and ``wdbc`` need no files. The others come through TensorFlow Datasets:
+  prepared on first use (which downloads, and needs the ``tfds`` extra), decoded once, kept as
+  arrays in the cache and memory-mapped after that, their checksums verified at every load.
 
   Args:
     name: a key of ``NUM_CLASSES``.

@@ -7,7 +7,7 @@ import pytest
 from softmax_research import data
 
 
-@pytest.mark.parametrize("name", ["digits", "spiral"])
+@pytest.mark.parametrize("name", ["digits", "spiral", "wdbc"])
 def test_embedded_datasets_touch_no_files(name, tmp_path):
   (tmp_path / "file").write_text("")
   dataset = data.load(name, data_dir=tmp_path / "file", cache_dir=tmp_path / "file")
@@ -16,7 +16,7 @@ def test_embedded_datasets_touch_no_files(name, tmp_path):
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_names():
-  listed = "digits, spiral, mnist, fashion_mnist, cifar10, cifar100"
+  listed = "digits, spiral, wdbc, mnist, fashion_mnist, cifar10, cifar100"
   with pytest.raises(ValueError, match=f"unknown dataset 'minst'; there are: {listed}"):
     data.load("minst")
 

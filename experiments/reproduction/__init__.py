@@ -1,0 +1,1 @@
+"""Reproduction: a paper's table as a queue of cells."""

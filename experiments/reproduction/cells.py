@@ -1,0 +1,136 @@
+"""Cells: train what a cell of a table asks for, and make the records of its seeds."""
+
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments import assembly, devices, resumable, runs
+from experiments.interruption import Interruption
+from experiments.reproduction import cross_validation, measures, selection
+from experiments.reproduction.protocol import Protocol
+from experiments.reproduction.queue import Cell
+from softmax_research import training
+
+_SECONDS_BETWEEN_SAVES = 10.0
+_LONGEST_MESSAGE = 500
+
+
+class Context(NamedTuple):
+  """Hold what all cells share.
+
+  Attributes:
+    protocol: the table's.
+    options: of `devices.get_options`.
+    workdir: where checkpoints lie.
+    interruption: of `interruptible`.
+    on_progress: see `training.fit`.
+    load_splits: from a setting's name to its splits.
+  """
+
+  protocol: Protocol
+  options: ConfigDict
+  workdir: pathlib.Path
+  interruption: Interruption
+  on_progress: Callable[[training.Progress], None]
+  load_splits: Callable[[str], assembly.Splits]
+
+
+def run(context: Context, cell: Cell) -> list[dict[str, Any]]:
+  """Train a cell.
+
+  Args:
+    context: what all cells share.
+    cell: of `queue.make_cells`.
+
+  Returns:
+    The records of its seeds.
+
+  Raises:
+    SystemExit: interrupted; the same command goes on.
+    Whatever the work raises.
+  """
+  setting = context.protocol.setting(cell.setting)
+  config = context.protocol.train_config(cell.setting, cell.head, len(cell.seeds))
+  splits = context.load_splits(cell.setting)
+  group = [(cell.head, seed) for seed in cell.seeds]
+  programs = make_programs(context, cell, config, splits)
+  crosses = setting.protocol == "cross_validation"
+  train = _cross_validate if crosses else _train
+  outcomes = train(context, cell, setting, config, splits, programs, group)
+  return [finish(context.protocol, cell, setting, splits, *outcome) for outcome in outcomes]
+
+
+def make_programs(context, cell, config, splits) -> training.ParallelPrograms:
+  """Build the programs that train a cell's seeds."""
+  layout = devices.lay_out(context.options, config.backbone.name, len(cell.seeds))
+  return assembly.make_parallel_programs(config, splits, [cell.head], layout)
+
+
+def finish(protocol, cell, setting, splits, record, predictions) -> dict[str, Any]:
+  """Say in a run's record what it is in the table, and what else was measured."""
+  measured = record.get("measured", {})
+  if predictions is not None:
+    measured = measured | measures.measure(setting.measures, predictions, splits)
+  return record | {
+    "paper": protocol.paper.name,
+    "variant": protocol.variant,
+    "setting": cell.setting,
+    "method": cell.method,
+    "fingerprint": protocol.fingerprint(cell.setting, cell.head),
+    "selected": selection.selected(record["curves"]),
+    "measured": measured,
+  }
+
+
+def failure(protocol: Protocol, cell: Cell, error: Exception) -> dict[str, Any]:
+  """Make the record of a cell that failed."""
+  message = f"{type(error).__name__}: {error}"
+  return {
+    "kind": "failure",
+    "paper": protocol.paper.name,
+    "variant": protocol.variant,
+    "setting": cell.setting,
+    "method": cell.method,
+    "head": cell.head,
+    "seeds": list(cell.seeds),
+    "error": message[:_LONGEST_MESSAGE],
+  } | runs.provenance()
+
+
+def _train(context, cell, setting, config, splits, programs, group):
+  name = runs.file_name(f"{cell.setting}-{cell.method}-{runs.directory_name(group)}")
+  directory = context.workdir / "checkpoints" / name
+  outcomes = resumable.train(
+    config,
+    splits,
+    programs,
+    group,
+    directory=directory,
+    interruption=context.interruption,
+    on_progress=context.on_progress,
+    look=selection.looker(programs, splits),
+    seconds_between_saves=_SECONDS_BETWEEN_SAVES,
+  )
+  shutil.rmtree(directory)
+  return outcomes
+
+
+def _cross_validate(context, cell, setting, config, splits, programs, group):
+  outcomes = cross_validation.train(
+    config,
+    splits,
+    programs,
+    group,
+    folds=setting.folds,
+    carry_over=setting.carry_over,
+    on_progress=context.on_progress,
+    should_stop=context.interruption,
+  )
+  if outcomes is None:
+    print(f"Interrupted; the same command begins {cell.name} again.")
+    sys.exit(context.interruption.exit_status)
+  return outcomes

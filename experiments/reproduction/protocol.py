@@ -1,0 +1,111 @@
+"""Protocol: a variant of a paper's table, checked before any work."""
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments import assembly, runs
+from experiments.reproduction import inputs, measures
+from softmax_research.reporting import papers
+
+VARIANTS = ("full", "cpu")
+_PROTOCOLS = ("train", "cross_validation")
+
+
+class Protocol(NamedTuple):
+  """Hold a checked variant of a table.
+
+  Attributes:
+    paper: the paper's numbers.
+    variant: the variant's name.
+    config: the variant; see `configs/tables.py`.
+  """
+
+  paper: papers.Paper
+  variant: str
+  config: ConfigDict
+
+  def setting(self, name: str) -> ConfigDict:
+    """Return a setting."""
+    return self.config.settings[name]
+
+  def train_config(self, setting: str, head: str, num_seeds: int) -> ConfigDict:
+    """Return the configuration, as of `configs/default.py`, that trains one method."""
+    config = self.setting(setting).train.copy_and_resolve_references()
+    config.heads, config.seeds = head, num_seeds
+    return config
+
+  def fingerprint(self, setting: str, head: str) -> str:
+    """Name what a method's results depend on, in 12 digits."""
+    plain = runs.to_json(self.train_config(setting, head, 1))
+    rest = self.setting(setting).to_dict()
+    for key in ("train", "methods", "metrics", "published"):
+      del rest[key]
+    text = json.dumps([plain, rest], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+  def describe(self) -> dict[str, Any]:
+    """Return the protocol as JSON holds it; where data lie is not part of it."""
+    plain = self.config.to_dict()
+    for setting in plain["settings"].values():
+      del setting["train"]["data_dir"], setting["train"]["cache_dir"]
+    return {"paper": self.paper.name, "variant": self.variant} | plain
+
+
+def seeds_together(config: ConfigDict, variant: str) -> int:
+  """Return the most seeds that train in one program; unlike `make_protocol` it asks JAX nothing.
+
+  Raises:
+    ValueError: it is no configuration of a paper, or there are no seeds.
+  """
+  if "paper" not in config or variant not in config:
+    raise ValueError(
+      f"Got a configuration without a paper or without the variant {variant!r}; give the "
+      "configuration of a paper, as configs/liu2016.py."
+    )
+  chosen = config[variant]
+  if not isinstance(chosen.seeds, int) or chosen.seeds < 1 or chosen.seeds_together < 0:
+    raise ValueError(
+      f"Got seeds={chosen.seeds!r}, seeds_together={chosen.seeds_together!r}; there must be at "
+      "least 1 seed, and 0 (all) or more of them in one program."
+    )
+  return chosen.seeds_together or chosen.seeds
+
+
+def make_protocol(config: ConfigDict, variant: str) -> Protocol:
+  """Check a paper's configuration and take one variant of it.
+
+  Args:
+    config: of `configs/tables.py`.
+    variant: `full` or `cpu`.
+
+  Returns:
+    The protocol.
+
+  Raises:
+    ValueError: it is no configuration of a paper, or a value is bad; the message says which.
+  """
+  seeds_together(config, variant)
+  chosen = config[variant]
+  protocol = Protocol(papers.load(config.paper), variant, chosen)
+  for name, setting in chosen.settings.items():
+    _check_setting(protocol, name, setting)
+  return protocol
+
+
+def _check_setting(protocol: Protocol, name: str, setting: ConfigDict) -> None:
+  labels = [label for label, _ in setting.methods]
+  if not labels or len(set(labels)) < len(labels):
+    raise ValueError(f"{name}: got the methods {labels}; give at least one, and each name once.")
+  if setting.protocol not in _PROTOCOLS:
+    raise ValueError(
+      f"{name}: got protocol={setting.protocol!r}; it must be one of {', '.join(_PROTOCOLS)}."
+    )
+  if setting.num_train < 0:
+    raise ValueError(f"{name}: got num_train={setting.num_train}; pass 0 for all, or more.")
+  inputs.check_transform(setting.transform)
+  measures.check_names(setting.measures)
+  for _, head in setting.methods:
+    assembly.check_config(protocol.train_config(name, head, 1))

@@ -1,0 +1,127 @@
+"""Report: a table's numbers beside the paper's, with what was changed from its protocol."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.reproduction import estimate
+from experiments.reproduction.protocol import Protocol
+from experiments.reproduction.queue import Key, Merged
+from softmax_research.reporting import measures, note, statistics
+from softmax_research.reporting.observations import measure_of, observe
+from softmax_research.reporting.tables import Cell, Row, Table
+
+_METHOD = (
+  "Ours: mean ± standard deviation over n seeds and, in brackets, the 95% t interval of the mean. "
+  "Last: after the last epoch. Selected: at the epoch of the best validation accuracy, the first "
+  'of equals; the test split selects nothing. Paper: "unverified" numbers are recalled and were '
+  'read in no source, "not available" ones were looked for and not found.'
+)
+_SELECTABLE = ("accuracy", "error")
+
+
+def write(
+  workdir: pathlib.Path, protocol: Protocol, merged: Merged, *, command: str | None = None
+) -> pathlib.Path:
+  """Write `report.md` of a table.
+
+  Args:
+    workdir: where to.
+    protocol: the table's.
+    merged: its results.
+    command: that makes them.
+
+  Returns:
+    The file's path.
+  """
+  paper = protocol.paper
+  blocks = [
+    f'{paper.citation}, "{paper.title}", arXiv {paper.arxiv}.',
+    f"**Variant: {protocol.variant}.** Deviations from the paper's protocol:",
+    "\n".join(f"- {text}" for text in protocol.config.deviations) or "- none",
+  ]
+  for setting in protocol.config.settings:
+    blocks += [f"## {setting}", *tables(protocol, setting, merged)]
+  blocks.append(_METHOD)
+  failed = [f"- {' / '.join(pair)}: {record['error']}" for pair, record in merged.failures.items()]
+  if failed:
+    blocks += ["## Failed cells", "\n".join(failed)]
+  title = f"{paper.title}: {protocol.variant} variant"
+  facts = _facts(protocol, merged.finished, command)
+  return note.write_note(workdir, title=title, blocks=blocks, facts=facts)
+
+
+def tables(protocol: Protocol, setting: str, merged: Merged) -> list[Table]:
+  """Return the tables of a setting, one a metric."""
+  return [_table(protocol, setting, metric, merged) for metric in protocol.setting(setting).metrics]
+
+
+def _table(protocol: Protocol, setting: str, metric: str, merged: Merged) -> Table:
+  config, measure = protocol.setting(setting), measure_of(metric)
+  selectable = metric in _SELECTABLE and config.protocol == "train"
+  unit = f", {measure.unit}" if measure.unit else ""
+  columns = ["n", f"{measure.label}{unit}, last"]
+  columns += [f"{measure.label}{unit}, selected"] if selectable else []
+  columns += ["paper", "not finished"]
+  rows = []
+  for method, _ in config.methods:
+    runs = [run for key, run in merged.finished.items() if key[:2] == (setting, method)]
+    good = [run for run in runs if run["status"] == "finished"]
+    cells = [Cell(str(len(good))), _ours(good, metric)]
+    cells += [_ours(good, f"selected/{metric}")] if selectable else []
+    # A measure of many methods, as "temperature scaling/ece", is a paper's row of that name.
+    *way, name = metric.split("/")
+    row = way[0] if way else method
+    cells.append(Cell(protocol.paper.find(config.published or setting, row, name).format()))
+    cells.append(Cell(_unfinished(protocol, (setting, method), runs, merged)))
+    rows.append(Row(method, tuple(cells)))
+  name = "method" if "/" not in metric else f"{metric.partition('/')[0]}; head"
+  return Table(tuple(columns), tuple(rows), name_column=name)
+
+
+def _ours(runs: list[dict[str, Any]], metric: str) -> Cell:
+  measure = measure_of(metric)
+  summary = statistics.summarise([observe(run, metric) for run in runs])
+  interval = f"[{measure.format(summary.low)}, {measure.format(summary.high)}]"
+  if summary.n < 2:
+    return Cell(measure.format(summary.mean))
+  return Cell(measure.format(summary.mean), f"± {measure.format(summary.std)}", interval)
+
+
+def _unfinished(protocol, pair, runs, merged) -> str:
+  diverged = sum(run["status"] == "diverged" for run in runs)
+  absent = protocol.config.seeds - len(runs)
+  parts = [f"{diverged} diverged"] if diverged else []
+  parts += [f"{absent} not run"] if absent > 0 else []
+  parts += ["failed"] if pair in merged.failures else []
+  return ", ".join(parts) or measures.MISSING
+
+
+def describe(records: list[dict[str, Any]]) -> str:
+  """Say in a line how a cell's runs ended."""
+  good = [run for run in records if run["status"] == "finished"]
+  accuracy = statistics.summarise([observe(run, "accuracy") for run in good])
+  diverged = f", {len(records) - len(good)} diverged" if len(good) < len(records) else ""
+  seconds = estimate.describe(sum(run["wall_seconds"] for run in records))
+  return f"test accuracy {accuracy.mean:.2f} % (n = {accuracy.n}){diverged}, {seconds}"
+
+
+def _facts(protocol: Protocol, finished: Mapping[Key, dict[str, Any]], command) -> dict[str, Any]:
+  runs = list(finished.values())
+
+  def all_of(key: str) -> str:
+    return "; ".join(sorted({str(run.get(key)) for run in runs})) or "nothing is finished"
+
+  versions = {str(run["versions"]): run["versions"] for run in runs}
+  seconds = sum(run["wall_seconds"] for run in runs)
+  return {
+    "command": f"`{command}`" if command else "not recorded",
+    "runs": f"{len(runs)} of those that the table asks for",
+    "device": all_of("device"),
+    "versions": "; ".join(
+      ", ".join(f"{name} {part}" for name, part in v.items()) for v in versions.values()
+    ),
+    "git revision": all_of("git_revision"),
+    "training time": estimate.describe(seconds),
+    "seeds a method": protocol.config.seeds,
+  }

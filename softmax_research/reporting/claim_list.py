@@ -1,0 +1,306 @@
+"""The list of claims: what the papers say that a comparison of two rows can decide."""
+
+import itertools
+
+from softmax_research.reporting.claims import Claim, Comparison, Trial
+
+_FULL, _CPU = "the paper's protocol", "the paper's protocol, shortened for two cores"
+_MLP = "another net: an MLP of 512-512, 12 epochs"
+_SMALL = "another net: an MLP of 256-256, 5 epochs, one learning rate for all heads"
+_DIGITS = "other data: 8x8 digits, an MLP"
+_TUNING = "All heads have one learning rate; the paper tuned each."
+_EPOCHS = "The cpu variant trains for a few epochs: a loss that is slow at first looks worse there."
+
+
+def _both(name: str, setting: str, *comparisons: Comparison) -> tuple[Trial, Trial]:
+  """Return the tests of a paper's own table, in both variants."""
+  return (
+    Trial(name, _FULL, comparisons, setting),
+    Trial(f"{name}_cpu", _CPU, comparisons, setting),
+  )
+
+
+def _better(row: str, baseline: str = "softmax", **options) -> Comparison:
+  return Comparison(row, baseline, "accuracy", 1, **options)
+
+
+def _margins(setting: str, metric: str) -> tuple[Comparison, ...]:
+  """Compare each m of L-Softmax with the one before."""
+  rows = ("softmax", "m=2", "m=3", "m=4")
+  sign = 1 if metric == "accuracy" else -1
+  return tuple(
+    Comparison(row, before, metric, sign, published=(setting, row, before, metric))
+    for before, row in itertools.pairwise(rows)
+  )
+
+
+def _best_margin(setting: str, metric: str) -> Comparison:
+  sign = 1 if metric == "accuracy" else -1
+  published = (setting, "m=4", "softmax", metric)
+  return Comparison("m=4", "softmax", metric, sign, published=published)
+
+
+_SM_TAYLOR = "SM-Taylor, n=6, m=0.6"  # The release's defaults.
+_ALTERNATIVES = ("Taylor, n=2", "Taylor, n=6", "SM, m=0.6", _SM_TAYLOR)
+
+_BANERJEE = (
+  Claim(
+    "banerjee2020",
+    "SM-Taylor beats softmax on MNIST",
+    (
+      *_both("banerjee2020", "mnist", _better(_SM_TAYLOR)),
+      Trial("mnist_mlp", _MLP, (_better("sm_taylor"),)),
+      Trial("mnist_heads", _SMALL, (_better("sm_taylor"),)),
+      Trial("digits", _DIGITS, (_better("sm_taylor"),)),
+    ),
+    "The order and margin are the release's defaults, 6 and 0.6, and in the other nets 2 and 0.6. "
+    + _EPOCHS,
+  ),
+  Claim(
+    "banerjee2020",
+    "SM-Taylor beats softmax on CIFAR-10",
+    _both("banerjee2020", "cifar10", _better(_SM_TAYLOR)),
+    _EPOCHS,
+  ),
+  Claim(
+    "banerjee2020",
+    "Every alternative beats softmax on MNIST",
+    (
+      *_both("banerjee2020", "mnist", *map(_better, _ALTERNATIVES)),
+      Trial("mnist_mlp", _MLP, tuple(map(_better, ("taylor", "sm", "sm_taylor")))),
+    ),
+    _EPOCHS,
+  ),
+  Claim(
+    "banerjee2020",
+    "SM-Taylor beats softmax on CIFAR-100",
+    untested="its net has 43 million parameters",
+  ),
+)
+
+_LIU = (
+  Claim(
+    "liu2016",
+    "L-Softmax with m = 4 beats softmax on MNIST",
+    _both("liu2016", "mnist", _best_margin("mnist", "accuracy")),
+    _EPOCHS,
+  ),
+  Claim(
+    "liu2016",
+    "L-Softmax improves with each m on MNIST",
+    _both("liu2016", "mnist", *_margins("mnist", "accuracy")),
+    "The paper's steps are of 0.08, 0.01 and 0.00 points. " + _EPOCHS,
+  ),
+  Claim(
+    "liu2016",
+    "L-Softmax with m = 4 beats softmax on CIFAR-10",
+    _both("liu2016", "cifar10", _best_margin("cifar10", "error")),
+    _EPOCHS,
+  ),
+  Claim(
+    "liu2016",
+    "L-Softmax improves with each m on CIFAR-10",
+    _both("liu2016", "cifar10", *_margins("cifar10", "error")),
+    _EPOCHS,
+  ),
+  Claim(
+    "liu2016",
+    "L-Softmax with m = 4 beats softmax on CIFAR-10 with augmentation",
+    (Trial("liu2016", _FULL, (_best_margin("cifar10_plus", "error"),), "cifar10_plus"),),
+  ),
+  Claim("liu2016", "L-Softmax raises LFW verification accuracy", untested="no face data here"),
+)
+
+
+def _spherical(setting: str, row: str, sign: int) -> Comparison:
+  published = (setting, row, "log-softmax", "error")
+  return Comparison(row, "log-softmax", "error", sign, published=published)
+
+
+_DEBREBISSON = (
+  Claim(
+    "debrebisson2015",
+    "Taylor softmax beats softmax on MNIST, which has few classes",
+    (
+      *_both("debrebisson2015", "mnist", _spherical("mnist", "log-Taylor", -1)),
+      Trial("mnist_mlp", _MLP, (_better("taylor"),)),
+      Trial("mnist_heads", _SMALL, (_better("taylor"),)),
+    ),
+    _TUNING,
+  ),
+  Claim(
+    "debrebisson2015",
+    "Taylor softmax beats softmax on CIFAR-10, which has few classes",
+    _both("debrebisson2015", "cifar10", _spherical("cifar10", "log-Taylor", -1)),
+  ),
+  Claim(
+    "debrebisson2015",
+    "Spherical softmax loses to softmax on MNIST",
+    (
+      *_both("debrebisson2015", "mnist", _spherical("mnist", "log-spherical", 1)),
+      Trial("mnist_heads", _SMALL, (Comparison("spherical", "softmax", "accuracy", -1),)),
+    ),
+    _TUNING,
+  ),
+  Claim(
+    "debrebisson2015",
+    "Softmax wins with many classes",
+    untested="CIFAR-100 and Penn Treebank are not at hand",
+  ),
+)
+
+
+def _under(judgement: str, metric: str, row: str, sign: int) -> Comparison:
+  return Comparison(row, "softmax", f"metrics/{judgement}/as_is/{metric}", sign)
+
+
+_MNIST_IMBALANCE = ("imbalance_mnist", "the released code's protocol, at half the width")
+_STEP = "alternating:even=300:odd=3000"
+
+_QIN = (
+  Claim(
+    "qin2019",
+    "PC-softmax wins macro accuracy under imbalance",
+    (Trial(*_MNIST_IMBALANCE, (_under("balanced", "macro_accuracy", "pc_softmax", 1),), _STEP),),
+    "Macro accuracy on the whole test split; `python -m experiments.imbalance` has more claims.",
+  ),
+  Claim(
+    "qin2019",
+    "With balanced classes PC-softmax is softmax",
+    (Trial("mnist_heads", _SMALL, (Comparison("pc_softmax", "softmax", "accuracy", 0),)),),
+  ),
+  Claim(
+    "qin2019",
+    "PC-softmax reaches 87.69 % average accuracy on imbalanced CUB-200-2011",
+    untested="the images and the pretrained net are not at hand",
+  ),
+)
+
+_LI = (
+  Claim(
+    "li2020",
+    "One-against-all logistic loses to softmax with balanced classes",
+    (
+      *_both("li2020", "mnist", Comparison("logistic", "softmax", "accuracy", -1)),
+      Trial("mnist_heads", _SMALL, (Comparison("one_vs_all", "softmax", "accuracy", -1),)),
+    ),
+    "The paper argues this from the many negatives of each class; its numbers are not available.",
+  ),
+  Claim(
+    "li2020",
+    "One-against-all logistic loses to softmax under imbalance",
+    (Trial(*_MNIST_IMBALANCE, (_under("balanced", "macro_accuracy", "one_vs_all", -1),), _STEP),),
+  ),
+  Claim("li2020", "LGL-INR is as good as softmax", untested="its weights were not found"),
+)
+
+
+def _comparable(setting: str, metric: str = "accuracy") -> Comparison:
+  return Comparison("ReLU", "softmax", metric, 0, published=(setting, "ReLU", "softmax", metric))
+
+
+_AGARAP = (
+  Claim(
+    "agarap2018",
+    "ReLU classification is comparable with softmax on MNIST (dense net, test split)",
+    (
+      *_both("agarap2018", "mnist_ffnn", _comparable("mnist_ffnn")),
+      Trial("mnist_heads", _SMALL, (Comparison("relu", "softmax", "accuracy", 0),)),
+    ),
+    "Comparable: within half a point, but no more than a tenth of softmax's errors. " + _EPOCHS,
+  ),
+  Claim(
+    "agarap2018",
+    "The same without the leak between folds",
+    _both(
+      "agarap2018",
+      "mnist_ffnn_clean",
+      Comparison("ReLU", "softmax", "accuracy", 0),
+      Comparison("ReLU", "softmax", "fold1_accuracy", 0),
+    ),
+  ),
+  Claim(
+    "agarap2018",
+    "ReLU classification is comparable with softmax on WDBC (test split)",
+    _both("agarap2018", "wdbc", _comparable("wdbc")),
+    "The test split has 171 cases: one case is 0.6 points.",
+  ),
+)
+
+
+def _scaled(way: str, other: str, sign: int, metric: str = "ece") -> Comparison:
+  return Comparison(
+    "softmax", "softmax", f"{way}/{metric}", sign, baseline_metric=f"{other}/{metric}"
+  )
+
+
+_TEMPERATURE = "temperature scaling"
+_GUO = (
+  Claim(
+    "guo2017",
+    "Temperature scaling lowers ECE on CIFAR-10",
+    _both("guo2017", "cifar10", _scaled(_TEMPERATURE, "uncalibrated", -1)),
+  ),
+  Claim(
+    "guo2017",
+    "Temperature scaling calibrates no worse than vector scaling on CIFAR-10",
+    _both("guo2017", "cifar10", _scaled(_TEMPERATURE, "vector scaling", 0)),
+    "No worse is taken as within a tenth of the ECE, either way.",
+  ),
+  Claim(
+    "guo2017",
+    "Temperature scaling beats histogram binning on CIFAR-10 (NLL)",
+    _both("guo2017", "cifar10", _scaled(_TEMPERATURE, "histogram binning", -1, "nll")),
+  ),
+)
+
+_XUAN = (
+  Claim(
+    "xuan2025",
+    "A temperature above 1 in training raises accuracy",
+    (Trial("mnist_heads", _SMALL, (_better("softmax:temperature=4.0"),)),),
+    "Here the temperature acts in prediction too, which changes no decision. " + _TUNING,
+  ),
+  Claim(
+    "xuan2025",
+    "A higher temperature in training improves robustness to untargeted PGD",
+    untested="no attack is built yet",
+  ),
+)
+
+
+def _sooner(row: str) -> tuple[Trial, ...]:
+  comparison = (Comparison(row, "softmax", "nll", -1),)
+  return tuple(
+    Trial(name, f"equal time on two cores, {classes}", comparison)
+    for name, classes in (("words", "some 4,000 classes"), ("identifiers", "some 100,000 classes"))
+  )
+
+
+_MANY = (
+  Claim(
+    "grave2016",
+    "Adaptive softmax learns more than full softmax in equal time",
+    _sooner("adaptive"),
+    "The paper gives equal epochs and less time on a GPU; the budget here is seconds.",
+  ),
+  Claim(
+    "mikolov2013",
+    "A Huffman tree learns more than full softmax in equal time",
+    _sooner("huffman"),
+    "The paper compares analogies of word vectors, which are not tested here.",
+  ),
+)
+
+#: All claims, paper by paper.
+CLAIMS = (
+  *_BANERJEE,
+  *_LIU,
+  *_DEBREBISSON,
+  *_QIN,
+  *_LI,
+  *_AGARAP,
+  *_GUO,
+  *_XUAN,
+  *_MANY,
+)
