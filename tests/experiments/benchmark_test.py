@@ -52,18 +52,20 @@ def test_every_side_of_the_classes_but_the_adaptive_runs(monkeypatch):
       assert run() == run() == 1, (case.name, name)
 
 
-def test_seeds_train_together_and_one_after_another(monkeypatch):
+def test_seeds_and_heads_train_together_and_one_after_another(monkeypatch):
   monkeypatch.setattr(training, "SEEDS_IMAGES", 256)
   monkeypatch.setattr(
     training, "NETWORKS", {"mlp": ((4, 4, 1), 999, {"name": "mlp", "widths": (3,)})}
   )
-  case = training.cases()[-1]
+  _, of_seeds, of_heads = training.cases()
   # The devices of this process are made already.
   monkeypatch.setattr(training.devices, "prepare", lambda options, num_seeds: None)
-  assert {name: side()() for name, side in case.sides.items()} == {
+  assert {name: side()() for name, side in of_seeds.sides.items()} == {
     OURS: 8 * 2,
     "one seed after another": 2,
   }
+  steps = {name: side()() for name, side in of_heads.sides.items()}
+  assert steps == {OURS: 4 * 4 * 2, "one head after another": 4 * 4 * 2}
 
 
 class _Worker:
