@@ -2,8 +2,8 @@
 
 python -m experiments.imbalance --config=configs/imbalance_mnist.py --workdir=runs/imbalance_mnist
 
-LeNet at half its width and a short validation split, so that two cores need about 10 minutes. The
-paper's widths take twice as long:
+LeNet at half its width and a short validation split, for some 10 minutes on two cores, an estimate
+from a few steps; the paper's widths would take twice as long. No run is recorded yet.
 
     --config.backbone.stages="((20,),(50,))" --config.backbone.dense="(500,)"
 
