@@ -8,9 +8,10 @@
     python -m experiments.mutual_information --study=sweep --workdir=runs/sweep
 
 gaussians: Qin et al.'s five classes, balanced and imbalanced. staircase: correlated Gaussian
-vectors whose information rises step by step; the papers' protocol is --steps=4000 --rate=5e-4
---joint_steps=4000 --joint_transforms=linear,cubic. images: pairs of real images whose classes went
-through a noisy channel. sweep: sample size, dimension, imbalance and class count, one at a time.
+vectors whose information rises step by step, by the papers' protocol for separable critics; for
+joint ones it is --joint_steps=4000 --joint_rate=5e-4 --joint_transforms=linear,cubic. images:
+pairs of real images whose classes went through a noisy channel. sweep: sample size, dimension,
+imbalance and class count, one at a time.
 
 Each study has settings of its own with defaults of its own; a flag that it has no use for is an
 error that lists them. All estimators of a cell get the same samples, and are judged on data that
@@ -53,6 +54,7 @@ _SETTINGS = [
   flags.DEFINE_list("transforms", None, "Transforms of y, as linear,cubic."),
   flags.DEFINE_list("joint_transforms", None, "The same for joint critics."),
   flags.DEFINE_float("rate", None, "Learning rate."),
+  flags.DEFINE_float("joint_rate", None, "The same for joint critics."),
   flags.DEFINE_list("errors", None, "Chances that the channel changes a class, as 0,0.5."),
   flags.DEFINE_string("dataset", None, "Images: mnist, cifar10 and others."),
   flags.DEFINE_list("sizes", None, "Numbers of examples, all splits together."),

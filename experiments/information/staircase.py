@@ -36,19 +36,21 @@ class Settings(NamedTuple):
     critics: which of the two.
     transforms: of y, by component; none changes the information.
     joint_transforms: those for joint critics.
-    rate: Adam's learning rate.
+    rate: Adam's learning rate, for separable critics.
+    joint_rate: the same for joint critics, which have fewer steps.
   """
 
   nats: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0, 10.0)
   dimension: int = 20
-  steps: int = 500
-  joint_steps: int = 100
+  steps: int = 4000
+  joint_steps: int = 200
   batch_size: int = 64
   seeds: int = 6
   critics: tuple[str, ...] = tuple(_CRITICS)
   transforms: tuple[str, ...] = _TRANSFORMS
   joint_transforms: tuple[str, ...] = _TRANSFORMS[:1]
-  rate: float = 2e-3
+  rate: float = 5e-4
+  joint_rate: float = 2e-3
 
 
 def check(settings: Settings) -> None:
@@ -62,7 +64,8 @@ def check(settings: Settings) -> None:
     chosen = getattr(settings, name)
     if not chosen or not set(chosen) <= set(values):
       raise ValueError(f"Got --{name}={','.join(chosen)}; there are {', '.join(values)}.")
-  check_numbers("rate", [settings.rate], 1e-6, 1)
+  for name in ("rate", "joint_rate"):
+    check_numbers(name, [getattr(settings, name)], 1e-6, 1)
   for name in ("steps", "joint_steps"):
     value = getattr(settings, name)
     if value < 2 * _PLACES or value % _PLACES:
@@ -86,7 +89,8 @@ def measure(settings: Settings, cell: dict[str, Any]) -> list[dict[str, Any]]:
   """Train the critics of a cell up the stairs; return a run for each bound, seed and stair."""
   options = {"objective": cell["objective"], "critic": cell["critic"]}
   options |= {"dimension": settings.dimension}
-  steps = settings.joint_steps if cell["critic"] == "joint" else settings.steps
+  joint = cell["critic"] == "joint"
+  steps = settings.joint_steps if joint else settings.steps
   keys = seed_devices.divide(jax.random.split(jax.random.key(0), settings.seeds))
   states = _start(keys, critic=cell["critic"], dimension=settings.dimension)
   runs = []
@@ -96,7 +100,7 @@ def measure(settings: Settings, cell: dict[str, Any]) -> list[dict[str, Any]]:
       jax.vmap(lambda key, stair=stair: jax.random.fold_in(key, 1 + stair))(keys),
       information.gaussian_correlation(nats, settings.dimension),
       cell["transform"] == "cubic",
-      settings.rate,
+      settings.joint_rate if joint else settings.rate,
       steps=steps,
       batch_size=settings.batch_size,
       **options,

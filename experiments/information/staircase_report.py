@@ -20,16 +20,19 @@ def write(
 ) -> pathlib.Path:
   """Write the report of the runs."""
   steps = {"separable": settings.steps, "joint": settings.joint_steps}
+  rates = {"separable": settings.rate, "joint": settings.joint_rate}
   blocks = [
     f"X and Y are normal in {settings.dimension} dimensions, correlated component by component; "
     "cubic means that the components of Y are cubed, which leaves the information as it is. "
-    f"Batches of {settings.batch_size} pairs, {settings.seeds} seeds, Adam at {settings.rate:g}, "
+    f"Batches of {settings.batch_size} pairs, {settings.seeds} seeds, "
     "critics with two layers of 256. "
-    + " ".join(f"Each stair has {steps[c]:,} steps for {c} critics." for c in settings.critics)
-    + " The papers' protocol has 4,000 at a rate of 5e-4 (--steps=4000 --joint_steps=4000 "
-    "--joint_transforms=linear,cubic --rate=5e-4); with fewer, a critic has less time to come near "
-    "the truth, and a joint critic with the default least of all. SMILE and "
-    "JS share a critic trained by the Jensen-Shannon objective; I-alpha has no baseline.",
+    + " ".join(
+      f"Each stair has {steps[c]:,} steps of Adam at {rates[c]:g} for {c} critics."
+      for c in settings.critics
+    )
+    + " The papers' protocol has 4,000 at 5e-4 for both kinds; with fewer, a critic has less time "
+    "to come near the truth. SMILE and JS share a critic trained by the Jensen-Shannon objective; "
+    "I-alpha has no baseline.",
     _METHOD,
     claims(settings, runs),
   ]
@@ -167,7 +170,8 @@ def _table(settings, found, transform) -> tables.Table:
       np.mean([run["estimate"] for run in runs]) - nats,
       *(_mean(runs, name, key) for key in ("variance", "squared_error")),
     ]
-    return tables.Cell(f"{values[0]:+.2f} / {values[1]:.3g} / {values[2]:.3g}")
+    bias = f"{values[0]:+.2f}" if abs(values[0]) < 1000 else f"{values[0]:+.2g}"
+    return tables.Cell(f"{bias} / {values[1]:.3g} / {values[2]:.3g}")
 
   rows = [
     tables.Row(bound.name, tuple(cell(bound.name, nats) for nats in settings.nats))
