@@ -11,7 +11,6 @@ under way are saved at the end of an epoch, at most every ten seconds, and on SI
 (Ctrl-C); the same command goes on from there.
 """
 
-import functools
 import pathlib
 import shlex
 import shutil
@@ -45,11 +44,7 @@ def main() -> None:
     finished = {(r["head"], r["seed"]): r for r in records if r["kind"] == "run"}
     wanted = [(head, seed) for head in heads.split(config.heads) for seed in range(config.seeds)]
     missing = [run for run in wanted if run not in finished]
-    todo = []
-    for group in devices.group(options, missing, functools.partial(assembly.head_shapes, splits)):
-      layout = devices.lay_out(options, config.backbone.name, len(group))
-      programs = assembly.make_parallel_programs(config, splits, runs.heads_of(group), layout)
-      todo.append((group, programs))
+    todo = resumable.plan(config, options, splits, missing)
   with command.storage_errors_explained(workdir), distributed.losses_explained():
     train(config, splits, todo, workdir, finished, len(wanted))
     if processes.is_first():

@@ -11,13 +11,12 @@ head, seed) is appended at once to results.jsonl; the same command goes on after
 and takes more settings, heads or seeds. report.md has the claims, tables and figures.
 """
 
-import functools
 import pathlib
 import shlex
 import shutil
 import sys
 
-from experiments import assembly, command, devices, resumable, runs
+from experiments import command, devices, resumable, runs
 from experiments.imbalanced import judging, report, settings
 from experiments.interruption import interruptible
 from softmax_research import training
@@ -57,13 +56,7 @@ def main() -> None:
       training.check_batch_size(config.batch_size, len(setting.splits.train.labels))
       wanted = [(h, s) for h in settings.heads_of(config, setting) for s in range(config.seeds)]
       missing = [run for run in wanted if (setting.name, *run) not in finished]
-      shapes_of = functools.partial(assembly.head_shapes, setting.splits)
-      for group in devices.group(options, missing, shapes_of):
-        layout = devices.lay_out(options, config.backbone.name, len(group))
-        programs = assembly.make_parallel_programs(
-          config, setting.splits, runs.heads_of(group), layout
-        )
-        todo.append((setting, group, programs))
+      todo += [(setting, *one) for one in resumable.plan(config, options, setting.splits, missing)]
   with command.storage_errors_explained(workdir):
     train(config, workdir, todo, num_wanted)
     line = shlex.join(["python", "-m", "experiments.imbalance", *sys.argv[1:]])

@@ -1,5 +1,6 @@
 """Resumable: train a group of runs with checkpoints, so that a killed one goes on where it was."""
 
+import functools
 import pathlib
 import sys
 import time
@@ -9,12 +10,31 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from experiments import assembly, runs
+from experiments import assembly, devices, runs
 from experiments.interruption import Interruption
 from softmax_research import training
 from softmax_research.training import processes
 
 Outcomes = list[tuple[dict[str, Any], runs.Predictions | None]]
+EpochHook = Callable[[training.TrainState, list[training.Curves]], None]
+#: Runs that train together, with their programs.
+Planned = tuple[list[runs.Run], training.ParallelPrograms]
+
+
+def plan(
+  config: ConfigDict, options: ConfigDict, splits: assembly.Splits, missing: list[runs.Run]
+) -> list[Planned]:
+  """Group runs as the options of devices say, and make the programs of each group.
+
+  Raises:
+    ValueError: what is asked for does not fit the devices or the data.
+  """
+  planned = []
+  for group in devices.group(options, missing, functools.partial(assembly.head_shapes, splits)):
+    layout = devices.lay_out(options, config.backbone.name, len(group))
+    programs = assembly.make_parallel_programs(config, splits, runs.heads_of(group), layout)
+    planned.append((group, programs))
+  return planned
 
 
 def train(
@@ -26,8 +46,7 @@ def train(
   directory: pathlib.Path,
   interruption: Interruption,
   on_progress: Callable[[training.Progress], None],
-  on_epoch: Callable[[list[training.Curves]], None] = lambda curves: None,
-  look: Callable[[training.TrainState, list[training.Curves]], None] = lambda states, curves: None,
+  on_epoch: EpochHook = lambda states, curves: None,
   seconds_between_saves: float = 0.0,
 ) -> Outcomes:
   """Train, going on from the newest checkpoint if there is one.
@@ -42,9 +61,8 @@ def train(
     directory: the checkpoints', which belong to these runs.
     interruption: of `interruptible`, in whose context this is called.
     on_progress: see `training.fit`.
-    on_epoch: called with the curves after each epoch.
-    look: called with the states and the curves after each epoch, before they are saved; it may
-      add to the curves.
+    on_epoch: called with the states and the curves after each epoch, before they are saved; it
+      may add to the curves.
     seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
 
   Returns:
@@ -69,11 +87,10 @@ def train(
     return int(gathered.step.max())
 
   def after_epoch(states, curves):
-    look(states, curves)
+    on_epoch(states, curves)
     passed = time.monotonic() - last_saved
     if processes.from_first(lambda: passed >= seconds_between_saves):
       save(states, curves)
-    on_epoch(curves)
 
   def open_checkpoints():
     nonlocal checkpoints

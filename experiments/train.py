@@ -61,7 +61,7 @@ def train(config, splits, programs, head, seed, workdir) -> dict:
   events = SummaryWriter(str(workdir / "events")) if writes_events else None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
 
-  def on_epoch(curves):
+  def on_epoch(_, curves):
     if events is not None:
       for name in ("train_loss", "validation_nll", "validation_accuracy"):
         events.add_scalar(name, curves[0][name][-1], num_batches * curves[0]["epoch"][-1])

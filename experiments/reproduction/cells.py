@@ -112,7 +112,7 @@ def _train(context, cell, setting, config, splits, programs, group):
     directory=directory,
     interruption=context.interruption,
     on_progress=context.on_progress,
-    look=selection.looker(programs, splits),
+    on_epoch=selection.looker(programs, splits),
     seconds_between_saves=_SECONDS_BETWEEN_SAVES,
   )
   shutil.rmtree(directory)
