@@ -17,7 +17,9 @@ class SeparableCritic(nnx.Module):
 
   .. math:: f(x, y) = g(x)^\top h(y)
 
-  Both embeddings are MLPs with a linear last layer; a batch takes B passes through each.
+  Both embeddings are MLPs with a linear last layer; a batch takes B passes through each. Embeddings
+  start with a length of about a tenth, so scores near zero: bounds take exponentials of them, and
+  from large scores at the start MINE and NWJ do not recover.
 
   Args:
     x_size: the length of an x.
@@ -54,11 +56,14 @@ class SeparableCritic(nnx.Module):
     (embedding,) = check_sizes("embedding", (embedding,))
     initialiser = kernel_initialiser(kernel_init)
 
+    def short(*arguments):
+      return initialiser(*arguments) / (10 * embedding**0.5)
+
     def embed(size):
       hidden = MLP(
         (size,), widths=widths, activation=activation, kernel_init=kernel_init, rngs=rngs
       )
-      return hidden, nnx.Linear(widths[-1], embedding, kernel_init=initialiser, rngs=rngs)
+      return hidden, nnx.Linear(widths[-1], embedding, kernel_init=short, rngs=rngs)
 
     self.x_hidden, self.x_linear = embed(x_size)
     self.y_hidden, self.y_linear = embed(y_size)

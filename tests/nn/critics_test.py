@@ -27,7 +27,14 @@ def test_a_separable_critic_multiplies_two_embeddings():
   g = _dense(_hidden(X, critic.x_hidden), critic.x_linear)
   h = _dense(_hidden(Y, critic.y_hidden), critic.y_linear)
   expected = [[g[i] @ h[j] for j in range(4)] for i in range(4)]
-  np.testing.assert_allclose(critic(jnp.asarray(X), jnp.asarray(Y)), expected, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(critic(jnp.asarray(X), jnp.asarray(Y)), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_embeddings_start_with_a_length_of_about_a_tenth():
+  critic = SeparableCritic(20, 20, rngs=nnx.Rngs(0))
+  x = _RNG.normal(size=(200, 20)).astype(np.float32)
+  lengths = np.linalg.norm(critic.x_linear(critic.x_hidden(x, train=False)), axis=-1)
+  assert 0.05 < np.median(lengths) < 0.3
 
 
 @pytest.mark.parametrize("widths", [(8,), (8, 6)])
