@@ -35,7 +35,9 @@ def network(width: int, num_classes: int, hidden: tuple[int, ...]) -> nn.Backbon
   class Logits(nnx.Module):
     def __init__(self, input_shape, *, rngs):
       self.hidden = nn.MLP(input_shape, widths=hidden, rngs=rngs)
-      self.logits = nnx.Linear(hidden[-1], num_classes, rngs=rngs)
+      # Logits start at zero: from large exponentials at the start MINE and NWJ do not recover.
+      zeros = nnx.initializers.zeros
+      self.logits = nnx.Linear(hidden[-1], num_classes, kernel_init=zeros, rngs=rngs)
 
     def __call__(self, inputs, *, train):
       return self.logits(self.hidden(inputs, train=train))
