@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.reproduction import estimate
+from experiments.reproduction import estimate, figures
 from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Key, Merged
 from softmax_research.reporting import measures, note, statistics
@@ -23,7 +23,7 @@ _SELECTABLE = ("accuracy", "error")
 def write(
   workdir: pathlib.Path, protocol: Protocol, merged: Merged, *, command: str | None = None
 ) -> pathlib.Path:
-  """Write `report.md` of a table.
+  """Write `report.md` and `figures/` of a table.
 
   Args:
     workdir: where to.
@@ -43,6 +43,8 @@ def write(
   for setting in protocol.config.settings:
     blocks += [f"## {setting}", *tables(protocol, setting, merged)]
   blocks.append(_METHOD)
+  if plots := figures.plots(protocol, merged):
+    blocks += ["## Figures", *plots]
   failed = [f"- {' / '.join(pair)}: {record['error']}" for pair, record in merged.failures.items()]
   if failed:
     blocks += ["## Failed cells", "\n".join(failed)]

@@ -29,6 +29,8 @@ def test_a_table_is_run_its_failing_cells_are_reported_and_the_rest_is_kept(tmp_
   assert "Variant: cpu" in report and "- Digits in place of MNIST." in report
   assert "99.68" in report  # The paper's m=2.
   assert "Failed cells" in report and "2 not run, failed" in report
+  for name in ("accuracy", "ece", "cv_accuracy"):
+    assert f"(figures/{name}.svg)" in report and (tmp_path / "figures" / f"{name}.svg").is_file()
   assert not (tmp_path / "checkpoints").exists() or not any((tmp_path / "checkpoints").iterdir())
 
   again = run_script(*arguments, "--dry_run")
