@@ -8,6 +8,9 @@ results.jsonl in the working directory; the same command goes on from wherever i
 A cell that fails is recorded, the others go on, and the exit status is 1. --dry_run lists the
 cells with their estimated time. --only=REGEX takes some of the cells, so that machines can share a
 table: append their results.jsonl to each other, run the command once more, and the report is made.
+
+Where a paper's numbers are those of studies with a script of their own, as in configs/qin2019.py,
+these run, each in its own directory below the working directory; --only chooses among them.
 """
 
 import contextlib
@@ -20,7 +23,7 @@ from absl import flags
 
 from experiments import command, devices
 from experiments.interruption import interruptible
-from experiments.reproduction import cells, inputs, queue, report, work
+from experiments.reproduction import cells, inputs, queue, report, studied, study_runs, work
 from experiments.reproduction.protocol import VARIANTS, make_protocol, seeds_together
 from softmax_research import training
 from softmax_research.training import results
@@ -36,6 +39,8 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the cells with their time; 
 def main() -> None:
   """Run what is missing of the table, and write its report."""
   workdir = pathlib.Path(_WORKDIR.value)
+  if studied.is_studied(_CONFIG.value, _VARIANT.value):
+    return run_studies(workdir)
   with command.errors_explained():
     # Devices are made before anything asks JAX for one.
     devices.prepare(_DEVICES.value, seeds_together(_CONFIG.value, _VARIANT.value))
@@ -64,10 +69,37 @@ def main() -> None:
     stack.enter_context(command.storage_errors_explained(workdir))
     failed = work.run_cells(context, todo, merged.finished, show, len(wanted))
     merged = queue.merge(results.read(workdir / "results.jsonl"), protocol)
-    typed = shlex.join(["python", "-m", "experiments.reproduce", *sys.argv[1:]])
-    print(f"Report: {report.write(workdir, protocol, merged, command=typed)}")
+    print(f"Report: {report.write(workdir, protocol, merged, command=_typed())}")
+  _exit_if_any(failed, "cells")
+
+
+def run_studies(workdir: pathlib.Path) -> None:
+  """Run what is missing of the table's studies, and write its report."""
+  with command.errors_explained():
+    if _DEVICES.value.to_dict() != devices.get_options().to_dict():
+      raise ValueError(
+        "Got --devices, which a table made of studies has no use for. Leave it away, or run the "
+        "studies by their own scripts, which --dry_run lists."
+      )
+    table = studied.make_table(_CONFIG.value, _VARIANT.value)
+    chosen = studied.choose(table, _ONLY.value)
+    if _DRY_RUN.value:
+      return study_runs.list_studies(table, workdir, chosen)
+    command.open_workdir(
+      workdir, table.describe(), may_change=("studies", "settings", "deviations")
+    )
+    study_runs.collect(table, workdir)  # Damaged results are found before hours of work.
+  failed = study_runs.run(table, workdir, chosen, typed=_typed())
+  _exit_if_any(failed, "studies")
+
+
+def _typed() -> str:
+  return shlex.join(["python", "-m", "experiments.reproduce", *sys.argv[1:]])
+
+
+def _exit_if_any(failed: list[str], what: str) -> None:
   if failed:
-    print(f"{len(failed)} cells failed: {'; '.join(failed)}", file=sys.stderr)
+    print(f"{len(failed)} {what} failed: {'; '.join(failed)}", file=sys.stderr)
     sys.exit(1)
 
 

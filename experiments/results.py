@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import command
-from experiments.reproduction import queue, report
+from experiments.reproduction import queue, report, studied, study_runs
 from experiments.reproduction.protocol import Protocol, make_protocol
 from softmax_research import reporting
 from softmax_research.training import results
@@ -30,7 +30,11 @@ def main() -> None:
     for path in sorted(pathlib.Path(_RESULTS.value).glob("*/config.json")):
       directory, config = path.parent, json.loads(path.read_text(encoding="utf-8"))
       typed = command_of(directory / "report.md")
-      if "paper" in config:
+      if "studies" in config:
+        table = studied.make_table(*_of_paper(config))
+        merged = studied.merge(table, results.read(directory / "results.jsonl"))
+        study_runs.write_report(table, directory, merged, typed)
+      elif "paper" in config:
         protocol = protocol_of(config)
         merged = queue.merge(results.read(directory / "results.jsonl"), protocol)
         report.write(directory, protocol, merged, command=typed)
@@ -44,11 +48,15 @@ def main() -> None:
 
 def protocol_of(plain: dict) -> Protocol:
   """Return the protocol of a table from its config.json."""
-  variant = plain.pop("variant")
-  paper = plain.pop("paper")
   for setting in plain["settings"].values():
     setting["train"] |= {"data_dir": "", "cache_dir": ""}
-  return make_protocol(ConfigDict({"paper": paper, variant: plain}), variant)
+  return make_protocol(*_of_paper(plain))
+
+
+def _of_paper(plain: dict) -> tuple[ConfigDict, str]:
+  """Return a paper's configuration with the one variant that its config.json has, and its name."""
+  rest = {key: value for key, value in plain.items() if key not in ("paper", "variant")}
+  return ConfigDict({"paper": plain["paper"], plain["variant"]: rest}), plain["variant"]
 
 
 def command_of(report_path: pathlib.Path) -> str | None:

@@ -31,6 +31,10 @@ class Protocol(NamedTuple):
     """Return a setting."""
     return self.config.settings[name]
 
+  def seeds(self, setting: str) -> int:
+    """Return how many runs of each method a setting has."""
+    return self.config.seeds
+
   def train_config(self, setting: str, head: str, num_seeds: int) -> ConfigDict:
     """Return the configuration, as of `configs/default.py`, that trains one method."""
     config = self.setting(setting).train.copy_and_resolve_references()

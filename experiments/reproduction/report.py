@@ -1,27 +1,36 @@
 """Report: a table's numbers beside the paper's, with what was changed from its protocol."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.reproduction import estimate, figures
 from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Key, Merged
+from experiments.reproduction.studied import StudiedTable
 from softmax_research.reporting import measures, note, statistics
 from softmax_research.reporting.observations import measure_of, observe
 from softmax_research.reporting.tables import Cell, Row, Table
 
 _METHOD = (
   "Ours: mean ± standard deviation over n seeds and, in brackets, the 95% t interval of the mean. "
+  'Paper: "unverified" numbers are recalled and were read in no source, "not available" ones were '
+  "looked for and not found."
+)
+_EPOCHS = (
   "Last: after the last epoch. Selected: at the epoch of the best validation accuracy, the first "
-  'of equals; the test split selects nothing. Paper: "unverified" numbers are recalled and were '
-  'read in no source, "not available" ones were looked for and not found.'
+  "of equals; the test split selects nothing."
 )
 _SELECTABLE = ("accuracy", "error")
 
 
 def write(
-  workdir: pathlib.Path, protocol: Protocol, merged: Merged, *, command: str | None = None
+  workdir: pathlib.Path,
+  protocol: Protocol | StudiedTable,
+  merged: Merged,
+  *,
+  command: str | None = None,
+  more: Sequence[str | Table] = (),
 ) -> pathlib.Path:
   """Write `report.md` and `figures/` of a table.
 
@@ -30,6 +39,7 @@ def write(
     protocol: the table's.
     merged: its results.
     command: that makes them.
+    more: further blocks, below the figures.
 
   Returns:
     The file's path.
@@ -42,9 +52,11 @@ def write(
   ]
   for setting in protocol.config.settings:
     blocks += [f"## {setting}", *tables(protocol, setting, merged)]
-  blocks.append(_METHOD)
+  epochs = any(setting.protocol != "study" for setting in protocol.config.settings.values())
+  blocks.append(f"{_METHOD} {_EPOCHS}" if epochs else _METHOD)
   if plots := figures.plots(protocol, merged):
     blocks += ["## Figures", *plots]
+  blocks += more
   failed = [f"- {' / '.join(pair)}: {record['error']}" for pair, record in merged.failures.items()]
   if failed:
     blocks += ["## Failed cells", "\n".join(failed)]
@@ -62,7 +74,8 @@ def _table(protocol: Protocol, setting: str, metric: str, merged: Merged) -> Tab
   config, measure = protocol.setting(setting), measure_of(metric)
   selectable = metric in _SELECTABLE and config.protocol == "train"
   unit = f", {measure.unit}" if measure.unit else ""
-  columns = ["n", f"{measure.label}{unit}, last"]
+  last = "" if config.protocol == "study" else ", last"
+  columns = ["n", f"{measure.label}{unit}{last}"]
   columns += [f"{measure.label}{unit}, selected"] if selectable else []
   columns += ["paper", "not finished"]
   rows = []
@@ -92,7 +105,7 @@ def _ours(runs: list[dict[str, Any]], metric: str) -> Cell:
 
 def _unfinished(protocol, pair, runs, merged) -> str:
   diverged = sum(run["status"] == "diverged" for run in runs)
-  absent = protocol.config.seeds - len(runs)
+  absent = protocol.seeds(pair[0]) - len(runs)
   parts = [f"{diverged} diverged"] if diverged else []
   parts += [f"{absent} not run"] if absent > 0 else []
   parts += ["failed"] if pair in merged.failures else []
@@ -125,5 +138,7 @@ def _facts(protocol: Protocol, finished: Mapping[Key, dict[str, Any]], command) 
     ),
     "git revision": all_of("git_revision"),
     "training time": estimate.describe(seconds),
-    "seeds a method": protocol.config.seeds,
+    "seeds a method": ", ".join(
+      map(str, sorted({protocol.seeds(name) for name in protocol.config.settings}))
+    ),
   }

@@ -11,7 +11,10 @@ _LABELS = {
   "nll": "NLL",
   "cv_accuracy": "cross-validation accuracy",
   "cv_std": "standard deviation over folds",
+  "step_ms": "milliseconds a step",
 }
+_NATS = ("nll", "information", "bias")
+_DECIMALS = {"perplexity": 1, "minutes": 2, "step_ms": 2}
 
 
 def observe(record: dict[str, Any], metric: str) -> float:
@@ -53,10 +56,11 @@ def measure_of(metric: str) -> Measure:
     ('0.40', 'nats')
   """
   name = metric.rpartition("/")[2]
-  unit = "%" if _is_share(name) else "nats" if name in ("nll", "information") else ""
+  unit = "%" if _is_share(name) else "nats" if name in _NATS else ""
   label = _LABELS.get(name, name.replace("_", " "))
   higher = name.endswith("accuracy") or name == "information"
-  return Measure(metric, label, unit, 1.0, 2 if unit == "%" else 4, higher)
+  decimals = _DECIMALS.get(name, 2 if unit == "%" else 4)
+  return Measure(metric, label, unit, 1.0, decimals, higher)
 
 
 def _is_share(name: str) -> bool:

@@ -1,0 +1,79 @@
+"""Grave, Joulin, Cisse, Grangier, Jegou 2017, "Efficient softmax approximation for GPUs".
+
+python -m experiments.reproduce --config=configs/grave2016.py --variant=cpu \
+    --workdir=runs/grave2016_cpu
+python -m experiments.reproduce --config=configs/grave2016.py --workdir=runs/grave2016
+
+ICML 2017, arXiv 1609.04309. Full, hierarchical, adaptive and sampled output layers of 4,000 and of
+100,000 classes on text, by `experiments.many_classes`. A recorded study is taken over, and only
+missing seeds are trained: cp -r results/words results/identifiers runs/grave2016_cpu.
+
+Run time and hardware: `cpu` about 7 minutes for words and 25 for identifiers on two cores of an AMD
+EPYC, from the recorded runs' time a seed; `full` has not been run.
+
+To expect: on Text8 (44,000 words) the paper has perplexity 144 in 83 minutes for full softmax, 147
+in 30 for adaptive, 166 in 34 for a hierarchical and 166 in 41 for a sampled one, on a GPU.
+The variants' `deviations` list every difference from the paper.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import studies, tables
+
+_METHODS = (
+  ("full", "softmax"),
+  ("sampling", "sampled"),
+  ("HSM (freq)", "two_level"),
+  ("adaptive", "adaptive"),
+  ("Huffman tree", "huffman"),
+  ("balanced tree", "hierarchical"),
+)
+_DEVIATIONS = (
+  "Text8, One Billion Word and Europarl are not at hand: words are those of Python's language "
+  "reference, identifiers those of the standard library's sources. Perplexities of other texts do "
+  "not compare with the paper's.",
+  "An MLP on the four words before, in place of an LSTM; Adam in place of Adagrad.",
+  "All methods train for the same time and are compared by perplexity; in the paper they train for "
+  "the same epochs and are compared by time. The paper's minutes are of its whole training.",
+  "HSM (freq) is a hierarchy of two levels by frequency; D-softmax is not built.",
+)
+
+
+def get_config() -> ConfigDict:
+  """Return the configuration."""
+  return table("grave2016", _METHODS, "text8", _DEVIATIONS)
+
+
+def table(paper: str, methods, published: str, deviations) -> ConfigDict:
+  """Return the table of a paper on layers of many classes: the paper's methods on both texts."""
+  full = _variant(methods, published, deviations, seconds=(120, 300), total=(3700, 9800))
+  cpu = _variant(
+    methods,
+    published,
+    (*deviations, "10 s of training a run for words, 20 s for identifiers."),
+    seconds=(10, 20),
+    total=(420, 1450),
+  )
+  return tables.table(paper, full=full, cpu=cpu)
+
+
+def _variant(methods, published, deviations, *, seconds, total) -> ConfigDict:
+  names = ("words", "identifiers")
+  runs = {
+    name: studies.study(
+      "many_classes",
+      f"--config=configs/many_classes_{name}.py",
+      f"--config.seconds={own}",
+      "--config.seeds={seeds}",
+      seeds=5,
+      seconds=whole,
+    )
+    for name, own, whole in zip(names, seconds, total, strict=True)
+  }
+  settings = {
+    name: studies.setting(
+      name, methods, metrics=("perplexity", "minutes", "step_ms"), published=published
+    )
+    for name in names
+  }
+  return studies.variant(runs, settings, deviations=deviations)
