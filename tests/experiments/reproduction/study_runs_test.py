@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 
 import pytest
 
@@ -94,3 +95,11 @@ def test_studies_can_be_chosen():
     studied.choose(table, "wrods")
   with pytest.raises(ValueError, match="regular expression"):
     studied.choose(table, "(")
+
+
+def test_a_signal_goes_on_to_the_study_and_ends_the_table_after_it(capsys):
+  assert study_runs._call([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+  kill = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(600)"
+  with pytest.raises(SystemExit) as stopped:
+    study_runs._call([sys.executable, "-c", kill])
+  assert stopped.value.code == 143 and "goes on" in capsys.readouterr().out
