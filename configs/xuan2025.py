@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
         _methods(0.5, 1, 4, 16),
         attacks=((26, 5, 10, 300),),
         num_noisy=500,
-        num_epochs=4,
+        num_epochs=3,
         num_train=10_000,
       ),
       "cifar10": _setting(
@@ -80,14 +80,14 @@ def get_config() -> ConfigDict:
         _methods(0.5, 1, 4, 16),
         attacks=((2, 0.5, 10, 300), (8, 2, 10, 200)),
         num_noisy=500,
-        num_epochs=6,
+        num_epochs=5,
         num_train=10_000,
       ),
     },
     deviations=(
       *common,
-      "A convolution a stage in place of two, of 16 to 64 filters; 10,000 training images; MNIST 4 "
-      "epochs, CIFAR-10 6, without augmentation.",
+      "A convolution a stage in place of two, of 16 to 64 filters; 10,000 training images; MNIST 3 "
+      "epochs, CIFAR-10 5, without augmentation.",
       "10 steps of PGD on 300 test images (200 at 8/255); noise on 500.",
     ),
   )
