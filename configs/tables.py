@@ -24,7 +24,8 @@ _SETTING = {
   "num_train": 0,
   # What becomes of the images before training; see experiments/reproduction/inputs.py.
   "transform": "none",
-  # What is measured on a trained model beside its accuracy.
+  # What is measured on a trained model beside its accuracy; see
+  # experiments/reproduction/measures.py.
   "measures": (),
   # The setting's name in the paper's data; by default its own.
   "published": "",

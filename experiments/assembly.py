@@ -111,7 +111,7 @@ def load_splits(config: ConfigDict) -> Splits:
 def make_head(specification: str, *, num_classes: int, class_counts: np.ndarray) -> heads.Head:
   """Build a head from its specification, giving it the class counts if it takes them."""
   name, options = heads.parse(specification)
-  if name in heads.HEADS and "class_counts" in heads.head_options(name):
+  if "class_counts" in heads.head_options(name):
     options = {"class_counts": class_counts} | options
   return heads.make(name, num_classes, **options)
 

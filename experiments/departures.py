@@ -4,7 +4,7 @@
 
 Each departure is worked out in plain float64 NumPy on random logits: the formula on one side, the
 arithmetic of the released code, as `Departure` describes it, on the other. The table is the one in
-the documentation. Nothing else of this project computes the released arithmetic.
+the documentation. `configs/banerjee2020.py` has heads that train with the released arithmetic.
 """
 
 import math
@@ -12,6 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import app, flags
+
+from experiments.released.arithmetic import (
+  batch_margin,
+  formula_probs,
+  keras_probs,
+  series,
+  tiled_denominator,
+)
 
 _BATCH = flags.DEFINE_integer("batch", 100, "Examples in a batch.", lower_bound=2)
 _CLASSES = flags.DEFINE_integer("classes", 10, "Number of classes.", lower_bound=2)
@@ -30,31 +38,9 @@ class Departure(NamedTuple):
   effect: str
 
 
-def series(logits: np.ndarray, order: int) -> np.ndarray:
-  """Return f_n, the truncated series of the exponential."""
-  return sum(logits**k / math.factorial(k) for k in range(order + 1))
-
-
-def formula_probs(values: np.ndarray) -> np.ndarray:
-  """Divide each row by its sum."""
-  return values / values.sum(1, keepdims=True)
-
-
-def tiled_denominator(values: np.ndarray) -> np.ndarray:
-  """Divide by the row sums tiled and reshaped, so that entry (i, j) gets sum (i K + j) mod B."""
-  rows, columns = values.shape
-  return values / np.tile(values.sum(1), columns).reshape(rows, columns)
-
-
-def batch_margin(values: np.ndarray, lowered: np.ndarray) -> np.ndarray:
-  """Lower every class's own term, under a sum over the whole batch."""
-  return lowered / (values.sum() - values + lowered)
-
-
 def keras_loss(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """Clip, renormalise each row and take the label's logarithm, as Keras does."""
-  probs = np.clip(probs, 1e-7, 1 - 1e-7)
-  return -np.log(formula_probs(probs)[np.arange(len(labels)), labels])
+  return -np.log(keras_probs(probs)[np.arange(len(labels)), labels])
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -47,6 +47,7 @@ def train(
   interruption: Interruption,
   on_progress: Callable[[training.Progress], None],
   on_epoch: EpochHook = lambda states, curves: None,
+  measure: Callable[[training.TrainState], list[dict[str, Any]]] | None = None,
   seconds_between_saves: float = 0.0,
 ) -> Outcomes:
   """Train, going on from the newest checkpoint if there is one.
@@ -63,6 +64,7 @@ def train(
     on_progress: see `training.fit`.
     on_epoch: called with the states and the curves after each epoch, before they are saved; it
       may add to the curves.
+    measure: see `runs.train`.
     seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
 
   Returns:
@@ -119,6 +121,7 @@ def train(
     group,
     on_progress=on_progress,
     on_epoch=after_epoch,
+    measure=measure,
     should_stop=interruption,
     resume=resume,
   )

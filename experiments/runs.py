@@ -7,7 +7,7 @@ import io
 import pathlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -147,6 +147,8 @@ def train(
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
   group: Sequence[Run],
+  *,
+  measure: Callable[[training.TrainState], list[dict[str, Any]]] | None = None,
   **hooks: Any,
 ) -> tuple[training.Fit, list[tuple[dict[str, Any], Predictions | None]]]:
   """Train, predict and make the records of runs that train together.
@@ -156,6 +158,8 @@ def train(
     splits: the data.
     programs: made of `heads_of(group)`.
     group: the runs.
+    measure: from trained states to what else was measured, a dictionary a run, which becomes
+      `measured` of the records.
     **hooks: `on_progress`, `on_epoch`, `should_stop` and `resume` of `training.fit`.
 
   Returns:
@@ -177,6 +181,7 @@ def train(
   if fit.interrupted:
     return fit, []
   predictions = predict(programs, fit.states, splits)
+  measured = measure(fit.states) if measure else []
   num_parameters = sum(p.size for p in jax.tree.leaves(fit.states.params))
   circumstances = {
     "num_parameters": num_parameters // fit.states.step.size,
@@ -192,6 +197,7 @@ def train(
     }
     diverged = fit.diverged[i]
     predicted = None if diverged else predictions[i]
+    more = {"measured": measured[i]} if measured and not diverged else {}
     record = run_record(
       config,
       splits,
@@ -202,6 +208,7 @@ def train(
       predictions=predicted,
       devices=programs.layout.describe() | together,
       **circumstances,
+      **more,
     )
     outcomes.append((record, predicted))
   return fit, outcomes

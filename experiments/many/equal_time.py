@@ -38,7 +38,7 @@ def make_output_layer(specification: str, task: Task) -> OutputLayer:
     ValueError: the head or an option is unknown, or does not fit the classes.
   """
   name, options = heads.parse(specification)
-  if name in heads.HEADS and "class_counts" in heads.head_options(name):
+  if "class_counts" in heads.head_options(name):
     options = {"class_counts": task.class_counts} | options
   head = heads.make(name, task.num_classes, **options)
   if name not in heads.TREES:

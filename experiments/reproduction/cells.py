@@ -74,7 +74,7 @@ def finish(protocol, cell, setting, splits, record, predictions) -> dict[str, An
   """Say in a run's record what it is in the table, and what else was measured."""
   measured = record.get("measured", {})
   if predictions is not None:
-    measured = measured | measures.measure(setting.measures, predictions, splits)
+    measured = measured | measures.of_predictions(setting.measures, predictions, splits)
   return record | {
     "paper": protocol.paper.name,
     "variant": protocol.variant,
@@ -113,6 +113,7 @@ def _train(context, cell, setting, config, splits, programs, group):
     interruption=context.interruption,
     on_progress=context.on_progress,
     on_epoch=selection.looker(programs, splits),
+    measure=measures.of_models(setting.measures, config, splits, programs, group),
     seconds_between_saves=_SECONDS_BETWEEN_SAVES,
   )
   shutil.rmtree(directory)

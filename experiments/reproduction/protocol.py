@@ -111,5 +111,12 @@ def _check_setting(protocol: Protocol, name: str, setting: ConfigDict) -> None:
     raise ValueError(f"{name}: got num_train={setting.num_train}; pass 0 for all, or more.")
   inputs.check_transform(setting.transform)
   measures.check_names(setting.measures)
+  whole = setting.protocol == "train" and setting.transform == "none"
+  if measures.have_models(setting.measures) and not whole:
+    raise ValueError(
+      f"{name}: got measures={setting.measures} with protocol={setting.protocol!r} and "
+      f"transform={setting.transform!r}; models are asked of images, under the protocol 'train' "
+      "without a transform."
+    )
   for _, head in setting.methods:
     assembly.check_config(protocol.train_config(name, head, 1))

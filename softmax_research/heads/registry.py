@@ -1,5 +1,9 @@
-"""The heads by name: one function and one line in `HEADS` make a new variant."""
+"""The heads by name: one function and one line in `HEADS` make a new variant.
 
+A head in a file of one's own needs no line here: its path is its name.
+"""
+
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +45,8 @@ def make(name: str, num_classes: int, **options: Any) -> Head:
   """Build a head from its name and options.
 
   Args:
-    name: a key of `HEADS`, or a whole specification as `sm_taylor:order=4:margin=0.6`.
+    name: a key of `HEADS`, or the path of a function of one's own, as `my_package.my_module.mine`;
+      or a whole specification as `sm_taylor:order=4:margin=0.6`.
     num_classes: K.
     **options: the head's own options and those of its layer, as `bias` or `label_smoothing`.
 
@@ -57,8 +62,6 @@ def make(name: str, num_classes: int, **options: Any) -> Head:
     True
   """
   name, written = specification.parse(name)
-  if name not in HEADS:
-    raise ValueError(f"Got the head {name!r}; the heads are {', '.join(sorted(HEADS))}.")
   options = written | options
   defaults = head_options(name)
   for option, value in options.items():
@@ -68,24 +71,62 @@ def make(name: str, num_classes: int, **options: Any) -> Head:
         f"{', '.join(sorted(defaults))}."
       )
     _check_type(name, option, value, defaults[option])
-  return HEADS[name](num_classes, **options)
+  return find(name)(num_classes, **options)
+
+
+def find(name: str) -> Callable[..., Head]:
+  """Return the function that makes a head.
+
+  Args:
+    name: a key of `HEADS`, or the path of a function like those there, which is imported.
+
+  Returns:
+    A function of the number of classes and options that are keyword-only.
+
+  Raises:
+    ValueError: there is no such name, or nothing could be imported.
+
+  Example:
+    >>> find("softmax_research.heads.scores.taylor") is find("taylor")
+    True
+  """
+  if name in HEADS:
+    return HEADS[name]
+  module, _, function = name.rpartition(".")
+  if not module:
+    raise ValueError(
+      f"Got the head {name!r}; the heads are {', '.join(sorted(HEADS))}. A function of your own is "
+      "named by its path, as my_package.my_module.my_head."
+    )
+  try:
+    found = getattr(importlib.import_module(module), function)
+    inspect.signature(found)  # Of what is no function it fails.
+    return found
+  except (ImportError, AttributeError, TypeError) as error:
+    raise ValueError(
+      f"Got the head {name!r}, which cannot be imported as a function: {error}. Name a function by "
+      "its path, as my_package.my_module.my_head, from a directory where Python finds it."
+    ) from None
 
 
 def head_options(name: str) -> dict[str, Any]:
   """List a head's options with their defaults.
 
   Args:
-    name: a key of `HEADS`.
+    name: see `find`.
 
   Returns:
     A dictionary from option to default, those of the layer beneath included.
+
+  Raises:
+    ValueError: see `find`.
 
   Example:
     >>> head_options("sm_taylor")["margin"]
     0.6
   """
   defaults: dict[str, Any] = {}
-  parameters = inspect.signature(HEADS[name]).parameters.values()
+  parameters = inspect.signature(find(name)).parameters.values()
   if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
     # `score` and `margin` are functions: the named heads set them.
     layer = inspect.signature(dense).parameters.values()

@@ -22,6 +22,8 @@ def test_a_table_is_run_its_failing_cells_are_reported_and_the_rest_is_kept(tmp_
   best = max(first["curves"]["validation_accuracy"])
   assert first["selected"]["validation_accuracy"] == best
   assert 0 < first["measured"]["temperature scaling"]["ece"] < 1
+  attacked = first["measured"]["PGD 8"]
+  assert attacked["worst_accuracy"] <= attacked["margin_accuracy"] <= attacked["clean_accuracy"]
   folds = [r for r in records if r.get("setting") == "folds" and r["kind"] == "run"]
   assert {"cv_accuracy", "fold1_accuracy", "fold2_accuracy"} <= set(folds[0]["measured"])
 

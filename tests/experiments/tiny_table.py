@@ -13,7 +13,9 @@ def get_config():
 
   settings = {
     "mnist": setting(
-      100, metrics=("accuracy", "temperature scaling/ece"), measures=("calibration",)
+      100,
+      metrics=("accuracy", "temperature scaling/ece"),
+      measures=("calibration", "pgd:num_steps=2:num_images=50"),
     ),
     "folds": setting(100, protocol="cross_validation", folds=2, metrics=("cv_accuracy",)),
     "too_small": setting(1000),

@@ -52,6 +52,27 @@ def test_an_unknown_head_lists_the_heads():
     make("sofmax", 3)
 
 
+def test_a_head_of_ones_own_is_named_by_its_path():
+  own = "softmax_research.heads.margins.sm_taylor:order=4"  # Not a name of `HEADS`.
+  params = make(own, 3).init(jax.random.key(0), 5)
+  ours, theirs = (
+    make(name, 3).loss(params, FEATURES, LABELS) for name in (own, "sm_taylor:order=4")
+  )
+  np.testing.assert_array_equal(ours, theirs)
+  with pytest.raises(ValueError, match=r"option 'ordr' for the head '.*margins.sm_taylor'"):
+    make("softmax_research.heads.margins.sm_taylor:ordr=4", 3)
+
+
+@pytest.mark.parametrize(
+  "path", ["no_such.mine", "softmax_research.heads.margins.mine", "math.pi", "./mine.py"]
+)
+def test_a_path_that_leads_nowhere_says_how_to_write_one(path):
+  with pytest.raises(
+    ValueError, match=r"cannot be imported as a function: .*as my_package.my_module.my_head"
+  ):
+    make(path, 3)
+
+
 def test_an_unknown_option_lists_the_options():
   with pytest.raises(ValueError, match=r"'ordr' for the head 'taylor'.*label_smoothing.*order"):
     make("taylor:ordr=4", 3)

@@ -11,7 +11,15 @@ from experiments.reproduction.protocol import VARIANTS, make_protocol
 from softmax_research import heads
 from softmax_research.reporting.claim_list import CLAIMS
 
-_PAPERS = ("agarap2018", "banerjee2020", "debrebisson2015", "guo2017", "li2020", "liu2016")
+_PAPERS = (
+  "agarap2018",
+  "banerjee2020",
+  "debrebisson2015",
+  "guo2017",
+  "li2020",
+  "liu2016",
+  "xuan2025",
+)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -48,17 +56,20 @@ def test_a_configuration_made_of_studies_is_valid_and_names_what_they_have(name,
 
 
 def test_claims_name_settings_and_methods_that_the_tables_have():
-  rows = {}
+  rows, metrics = {}, {}
   for name in _PAPERS:
     config = importlib.import_module(f"configs.{name}").get_config()
     for variant, directory in zip(VARIANTS, (name, f"{name}_cpu"), strict=True):
       settings = config[variant].settings
       rows[directory] = {s: {label for label, _ in settings[s].methods} for s in settings}
+      metrics[directory] = {s: settings[s].metrics for s in settings}
   for claim in CLAIMS:
     for trial in claim.tests:
       if trial.results in rows:
         for comparison in trial.comparisons:
           assert {comparison.row, comparison.baseline} <= rows[trial.results][trial.setting], claim
+          if comparison.metric.startswith(("PGD", "noise")):
+            assert comparison.metric in metrics[trial.results][trial.setting], claim
 
 
 @pytest.mark.parametrize(("steps", "dataset"), [(18_060, "mnist"), (18_025, "cifar10")])

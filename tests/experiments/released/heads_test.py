@@ -1,0 +1,115 @@
+"""Heads as released, against a transcription of the release in NumPy and its stated gradients."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research import heads
+
+_PATH = "experiments.released.heads"
+_B, _K, _N, _M = 6, 4, 6, 0.6
+_RNG = np.random.default_rng(0)
+_FEATURES = _RNG.normal(size=(_B, 3))
+_PARAMS = {"kernel": _RNG.normal(size=(3, _K)), "bias": _RNG.normal(size=_K)}
+_LABELS = np.array([0, 3, 1, 2, 2, 0])
+
+
+def _series(z, order=_N):
+  return np.array(
+    [[math.fsum(v**k / math.factorial(k) for k in range(order + 1)) for v in r] for r in z]
+  )
+
+
+def _taylor(z):
+  f = _series(z)
+  return f / np.reshape(np.tile(f.sum(axis=-1), _K), z.shape)
+
+
+def _sm(z, terms=np.exp):
+  e = terms(z)
+  numerator = e / terms(np.full(z.shape, _M))
+  return numerator / (numerator + e.sum() - e)
+
+
+_RELEASED = {
+  "taylor": _taylor,
+  "sm": _sm,
+  "sm_taylor": lambda z: _sm(z, _series),
+}
+
+
+def _keras(p):
+  p = np.clip(p, 1e-7, 1 - 1e-7)
+  return -np.log(p[np.arange(len(p)), _LABELS] / p.sum(1))
+
+
+@pytest.mark.parametrize("name", _RELEASED)
+def test_losses_and_predictions_are_the_releases(name):
+  head = heads.make(f"{_PATH}.{name}", _K)
+  with jax.enable_x64(True):
+    losses = head.loss(_PARAMS, jnp.asarray(_FEATURES), jnp.asarray(_LABELS))
+    many = np.tile(_FEATURES, (6, 1))[:35]
+    log_probs = head.log_prob(_PARAMS, jnp.asarray(many))
+  z = _FEATURES @ _PARAMS["kernel"] + _PARAMS["bias"]
+  np.testing.assert_allclose(losses, _keras(_RELEASED[name](z)), rtol=1e-9)
+  first = _RELEASED[name]((many @ _PARAMS["kernel"] + _PARAMS["bias"])[:32])
+  np.testing.assert_allclose(log_probs[:32], np.log(first / first.sum(1, keepdims=True)), rtol=1e-9)
+  np.testing.assert_allclose(np.exp(log_probs).sum(1), np.ones(35))
+
+
+def _slopes(z, probs_of):
+  """What Keras' mean loss sends back to the probabilities, by central differences."""
+  p, slopes = probs_of(z), np.zeros(z.shape)
+  for place in np.ndindex(z.shape):
+    step = np.zeros(z.shape)
+    step[place] = 1e-6 * p[place]
+    slopes[place] = (_keras(p + step) - _keras(p - step)).mean() / (2 * step[place])
+  return p, slopes
+
+
+@pytest.mark.parametrize(
+  ("specification", "probs_of", "backward"),
+  [
+    ("sm", _sm, lambda z, p, dy: p * dy - p * (p * dy).sum()),
+    ("taylor:gradient=finite", _taylor, lambda z, p, dy: dy * _series(z, _N - 1)),
+    ("taylor:gradient=infinite", _taylor, lambda z, p, dy: dy * p),
+  ],
+)
+def test_gradients_are_those_that_the_release_writes_by_hand(specification, probs_of, backward):
+  head = heads.make(f"{_PATH}.{specification}", _K)
+
+  def mean_loss(bias):
+    # A bias for each example: its gradient is that of the logits.
+    features = jnp.concatenate([jnp.asarray(_FEATURES), jnp.eye(_B)], axis=1)
+    kernel = jnp.concatenate([jnp.asarray(_PARAMS["kernel"]), bias])
+    params = {"kernel": kernel, "bias": jnp.asarray(_PARAMS["bias"])}
+    return head.loss(params, features, jnp.asarray(_LABELS)).mean()
+
+  with jax.enable_x64(True):
+    gradient = jax.grad(mean_loss)(jnp.zeros((_B, _K)))
+  z = _FEATURES @ _PARAMS["kernel"] + _PARAMS["bias"]
+  np.testing.assert_allclose(gradient, backward(z, *_slopes(z, probs_of)), rtol=1e-5, atol=1e-9)
+
+
+def test_without_a_gradient_of_its_own_taylor_is_differentiated():
+  head = heads.make(f"{_PATH}.taylor", _K)
+
+  def mean_loss(bias):
+    params = _PARAMS | {"bias": bias}
+    return head.loss(params, jnp.asarray(_FEATURES), jnp.asarray(_LABELS)).mean()
+
+  with jax.enable_x64(True):
+    gradient = jax.grad(mean_loss)(jnp.asarray(_PARAMS["bias"]))
+  z = _FEATURES @ _PARAMS["kernel"] + _PARAMS["bias"]
+  for k in range(_K):
+    step = 1e-5 * np.eye(_K)[k]
+    slope = (_keras(_taylor(z + step)) - _keras(_taylor(z - step))).mean() / 2e-5
+    np.testing.assert_allclose(gradient[k], slope, rtol=1e-5)
+
+
+def test_a_gradient_that_is_not_the_releases_is_refused():
+  with pytest.raises(ValueError, match="'exact'; it must be one of automatic, finite, infinite"):
+    heads.make(f"{_PATH}.taylor:gradient=exact", _K)
