@@ -20,8 +20,9 @@ from softmax_research import reporting
 from softmax_research.training import results
 
 _RESULTS = flags.DEFINE_string("results", "results", "Directory of the committed results.")
-# What every comparison of heads is configured by, and no other study.
+# What every comparison of heads is configured by, and what only other studies are.
 _COMPARES = {"dataset", "split_seed", "validation_fraction"}
+_OTHERS = {"settings", "scenes"}
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
         protocol = protocol_of(config)
         merged = queue.merge(results.read(directory / "results.jsonl"), protocol)
         report.write(directory, protocol, merged, command=typed)
-      elif set(config) >= _COMPARES and "settings" not in config:
+      elif set(config) >= _COMPARES and not _OTHERS & set(config):
         reporting.write_report(directory / "results.jsonl", directory, command=typed)
       else:
         print(f"{directory}: left as it is")
