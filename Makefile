@@ -21,6 +21,10 @@ PROCESSOR = $(shell { grep -m 1 -E '^(flags|Features)' /proc/cpuinfo || uname -a
 KEEP_COMPILED = JAX_COMPILATION_CACHE_DIR=$(abspath $(VENV))/jax-$(PROCESSOR) \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 
+# Python keeps the bytecode of what it imports, also where a container's settings turn that off:
+# without it every start compiles some thousand modules again, which takes seconds.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help compare results test lint docs environment lock clean
 

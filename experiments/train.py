@@ -13,7 +13,6 @@ import json
 import pathlib
 
 from absl import flags
-from tensorboardX import SummaryWriter
 
 from experiments import assembly, command, devices, distributed, resumable, runs
 from experiments.interruption import interruptible
@@ -57,8 +56,7 @@ def main() -> None:
 
 def train(config, splits, programs, head, seed, workdir) -> dict:
   """Train with checkpoints, keep the results and return the record."""
-  writes_events = _TENSORBOARD.value and processes.is_first()
-  events = SummaryWriter(str(workdir / "events")) if writes_events else None
+  events = open_events(workdir / "events") if _TENSORBOARD.value and processes.is_first() else None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
 
   def on_epoch(_, curves):
@@ -84,6 +82,13 @@ def train(config, splits, programs, head, seed, workdir) -> dict:
   if events is not None:
     events.close()
   return record
+
+
+def open_events(directory: pathlib.Path):
+  """Open a writer of TensorBoard events."""
+  from tensorboardX import SummaryWriter  # noqa: PLC0415  # It loads PyTorch where that is installed.
+
+  return SummaryWriter(str(directory))
 
 
 def print_metrics(record: dict, workdir: pathlib.Path) -> None:

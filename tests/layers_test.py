@@ -33,7 +33,9 @@ def test_the_library_imports_only_what_it_computes_with():
   assert not slow & loaded
 
 
-def test_models_data_and_training_load_no_tensorflow_and_no_plotting():
-  loaded = _loaded("from softmax_research import data, nn, training")
-  assert "flax" in loaded
-  assert not {"tensorflow", "tensorflow_datasets", "torch", "matplotlib", "pandas"} & loaded
+def test_a_script_loads_no_tensorflow_no_plotting_and_nothing_that_few_runs_use():
+  loaded = _loaded("import experiments.train")
+  assert {"flax", "optax", "ml_collections"} <= loaded
+  slow = {"tensorflow", "tensorflow_datasets", "torch", "tensorboardX", "orbax"}
+  slow |= {"matplotlib", "pandas", "sklearn", "scipy", "jinja2"}
+  assert not slow & loaded

@@ -5,7 +5,6 @@ import pathlib
 import warnings
 
 import jax
-import orbax.checkpoint as ocp
 
 from softmax_research.training.loop import Curves
 from softmax_research.training.step import TrainState
@@ -28,6 +27,8 @@ class Checkpoints:
   """
 
   def __init__(self, directory: os.PathLike | str, *, max_to_keep: int = 3):
+    import orbax.checkpoint as ocp  # noqa: PLC0415  # It takes long to import, and few scripts save.
+
     directory = pathlib.Path(directory).absolute()
     directory.mkdir(parents=True, exist_ok=True)
     # Where there are several processes, this one alone saves; Orbax would wait for all of them.
@@ -43,6 +44,7 @@ class Checkpoints:
       create=False,
       multiprocessing_options=alone,
     )
+    self._args = ocp.args
     self._manager = ocp.CheckpointManager(directory, options=options)
 
   def steps(self) -> list[int]:
@@ -58,8 +60,9 @@ class Checkpoints:
     step = int(states.step.max())
     if step in self.steps():
       return
-    args = ocp.args.Composite(
-      states=ocp.args.StandardSave(states._asdict()), curves=ocp.args.JsonSave({"seeds": curves})
+    args = self._args.Composite(
+      states=self._args.StandardSave(states._asdict()),
+      curves=self._args.JsonSave({"seeds": curves}),
     )
     try:
       self._manager.save(step, args=args)
@@ -81,8 +84,8 @@ class Checkpoints:
       The gathered states and their curves; None where there is no usable checkpoint.
     """
     for step in reversed(self.steps()):
-      args = ocp.args.Composite(
-        states=ocp.args.StandardRestore(like._asdict()), curves=ocp.args.JsonRestore()
+      args = self._args.Composite(
+        states=self._args.StandardRestore(like._asdict()), curves=self._args.JsonRestore()
       )
       try:
         restored = self._manager.restore(step, args=args)
