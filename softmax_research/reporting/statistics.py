@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
+
+# Of SciPy the functions alone: its distributions and solvers take long to import.
 
 # Differences whose spread is below this share of the values are rounding, not spread.
 _ROUNDING = 1e-12
@@ -75,7 +77,7 @@ def summarise(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
   std = float(values.std(ddof=1))
   if std <= _ROUNDING * np.abs(values).max():
     std = 0.0
-  half = float(stats.t.isf((1 - confidence) / 2, n - 1)) * std / math.sqrt(n)
+  half = _t_quantile((1 - confidence) / 2, n - 1) * std / math.sqrt(n)
   return Summary(n, mean, std, mean - half, mean + half)
 
 
@@ -120,8 +122,13 @@ def paired_difference(
     return PairedDifference(*summary, math.nan, math.nan)
   effect_size = summary.mean / summary.std
   t = effect_size * math.sqrt(summary.n)
-  p_value = 2 * float(stats.t.sf(abs(t), summary.n - 1))
+  p_value = 2 * float(special.stdtr(summary.n - 1, -abs(t)))
   return PairedDifference(*summary, p_value, effect_size)
+
+
+def _t_quantile(tail: float, freedom: int) -> float:
+  """Return what Student's t exceeds with a probability of `tail`."""
+  return -float(special.stdtrit(freedom, tail))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -172,10 +179,10 @@ def paired_test_power(effect_size: float, n: int, *, level: float = 0.05) -> flo
     0.80
   """
   freedom = n - 1
-  quantiles = stats.chi2.ppf((np.arange(4000) + 0.5) / 4000, freedom)
-  critical = stats.t.isf(level / 2, freedom) * np.sqrt(quantiles / freedom)
+  quantiles = 2 * special.gammaincinv(freedom / 2, (np.arange(4000) + 0.5) / 4000)
+  critical = _t_quantile(level / 2, freedom) * np.sqrt(quantiles / freedom)
   shift = effect_size * math.sqrt(n)
-  return float(np.mean(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift)))
+  return float(np.mean(special.ndtr(shift - critical) + special.ndtr(-critical - shift)))
 
 
 def detectable_difference(std: float, n: int, *, level: float = 0.05, power: float = 0.8) -> float:
@@ -204,5 +211,7 @@ def _detectable_effect(n: int, level: float, power: float) -> float:
   """Return the detectable difference in standard deviations of the differences."""
   # The noncentrality that is needed is about the critical value plus the power's normal quantile,
   # or a few times that for one degree of freedom.
-  upper = 10 * (stats.t.isf(level / 2, n - 1) + 1) / math.sqrt(n)
+  from scipy import optimize  # noqa: PLC0415  # It takes long.
+
+  upper = 10 * (_t_quantile(level / 2, n - 1) + 1) / math.sqrt(n)
   return optimize.brentq(lambda d: paired_test_power(d, n, level=level) - power, 0, upper)

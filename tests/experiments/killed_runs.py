@@ -18,7 +18,6 @@ import time
 import traceback
 
 import orbax.checkpoint  # noqa: F401  # Seconds that each child would take otherwise.
-import sklearn.datasets  # noqa: F401  # Likewise.
 
 from experiments import command, train
 from softmax_research import training
