@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 from absl import flags
@@ -34,21 +34,9 @@ def define_distributed() -> Callable[[], bool]:
 
   def connect() -> bool:
     details = {flag.name: flag.value for flag in (coordinator, num_processes, process_id)}
-    given = [f"--{name}={value}" for name, value in details.items() if value is not None]
+    check_details(on.value, details)
     if not on.value:
-      if given:
-        raise ValueError(f"Got {' '.join(given)} without --distributed. Pass both or neither.")
       return False
-    if given and len(given) < len(details):
-      raise ValueError(
-        f"Got --distributed {' '.join(given)}; --coordinator, --num_processes and --process_id go "
-        "together. Pass all of them, or none under SLURM, Open MPI or Kubernetes."
-      )
-    if given and not 0 <= process_id.value < num_processes.value:
-      raise ValueError(
-        f"Got --process_id={process_id.value} --num_processes={num_processes.value}; the processes "
-        f"are numbered from 0 to {num_processes.value - 1}."
-      )
     try:
       jax.distributed.initialize(
         coordinator.value,
@@ -66,6 +54,31 @@ def define_distributed() -> Callable[[], bool]:
     return True
 
   return connect
+
+
+def check_details(on: bool, details: Mapping[str, str | int | None]) -> None:
+  """Check the flags that say how the processes find each other.
+
+  Args:
+    on: whether there are several processes.
+    details: `coordinator`, `num_processes` and `process_id`, None where not given.
+
+  Raises:
+    ValueError: they do not go together.
+  """
+  given = [f"--{name}={value}" for name, value in details.items() if value is not None]
+  if not on and given:
+    raise ValueError(f"Got {' '.join(given)} without --distributed. Pass both or neither.")
+  if on and given and len(given) < len(details):
+    raise ValueError(
+      f"Got --distributed {' '.join(given)}; --coordinator, --num_processes and --process_id go "
+      "together. Pass all of them, or none under SLURM, Open MPI or Kubernetes."
+    )
+  if on and given and not 0 <= details["process_id"] < details["num_processes"]:
+    raise ValueError(
+      f"Got --process_id={details['process_id']} --num_processes={details['num_processes']}; the "
+      f"processes are numbered from 0 to {details['num_processes'] - 1}."
+    )
 
 
 @contextlib.contextmanager

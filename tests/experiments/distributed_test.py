@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from experiments import distributed
 from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
 
 _RUN = (*TINY, "--config.num_epochs=12", "--config.backbone.batch_norm=true", "--head=taylor")
@@ -79,20 +80,29 @@ def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_p
   np.testing.assert_allclose(*(r["curves"]["train_loss"] for r in (record, alone)), rtol=1e-4)
 
 
+def test_flags_that_lack_a_coordinator_are_refused(tmp_path):
+  message = expect_error("train", f"--workdir={tmp_path / 'run'}", "--distributed")
+  assert "--coordinator=HOST:PORT" in message
+  assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
-  ("flags", "expected"),
+  ("on", "details", "expected"),
   [
-    (["--distributed"], ["--coordinator=HOST:PORT"]),
-    (["--process_id=1"], ["--process_id=1", "without --distributed"]),
-    (["--distributed", "--process_id=1"], ["go together"]),
-    (
-      ["--distributed", "--coordinator=h:1", "--num_processes=2", "--process_id=2"],
-      ["--process_id=2", "from 0 to 1"],
-    ),
+    (False, (None, None, 1), ["--process_id=1", "without --distributed"]),
+    (True, (None, None, 1), ["--process_id=1", "go together"]),
+    (True, ("h:1", 2, 2), ["--process_id=2", "from 0 to 1"]),
+    (True, ("h:1", 2, -1), ["--process_id=-1", "from 0 to 1"]),
   ],
 )
-def test_flags_that_do_not_fit_are_refused(tmp_path, flags, expected):
-  message = expect_error("train", f"--workdir={tmp_path / 'run'}", *flags)
+def test_flags_that_do_not_fit_are_refused(on, details, expected):
+  names = ("coordinator", "num_processes", "process_id")
+  with pytest.raises(ValueError) as error:
+    distributed.check_details(on, dict(zip(names, details, strict=True)))
   for part in expected:
-    assert part in message
-  assert not (tmp_path / "run").exists()
+    assert part in str(error.value)
+
+
+def test_flags_that_fit_are_accepted():
+  distributed.check_details(False, {"coordinator": None, "num_processes": None, "process_id": None})
+  distributed.check_details(True, {"coordinator": "h:1", "num_processes": 2, "process_id": 1})

@@ -1,0 +1,55 @@
+"""Configurations that are no good: refused before any work, with what exists."""
+
+import pytest
+
+from configs import default
+from experiments import assembly
+
+
+def _make_all(config):
+  """Do what a script does before it trains."""
+  assembly.check_config(config)
+  assembly.make_programs(config, assembly.load_splits(config), ["softmax"])
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "expected"),
+  [
+    ("heads", "taylor:degree=4", ["degree", "order"]),
+    ("heads", "taylor:order=3", ["order=3", "even"]),
+    ("heads", "sm:margin=-0.5", ["margin=-0.5"]),
+    ("heads", "sm:margin=wide", ["margin='wide'", "number"]),
+    ("heads", "softmax:temperature=-1", ["temperature=-1"]),
+    ("heads", "softmax,softmax", ["twice"]),
+    ("heads", "adaptive:cutoffs=(3,12)", ["cutoffs=(3, 12)", "10 classes"]),
+    ("heads", "", ["no heads"]),
+    ("dataset", "mnits", ["mnits", "cifar10", "digits", "mnist"]),
+    ("optimizer.name", "adm", ["adm", "adamw", "sgd"]),
+    ("optimizer.schedule", "cosin", ["cosin", "cosine"]),
+    ("optimizer.learning_rate", -1.0, ["learning_rate=-1.0"]),
+    ("backbone.name", "mpl", ["mpl", "mlp"]),
+    ("backbone.activation", "rleu", ["rleu", "relu"]),
+    ("augment", "flop", ["flop", "flip"]),
+    ("seeds", 0, ["seeds=0", "at least 1"]),
+    ("batch_size", 100_000, ["batch_size=100000", "1293"]),
+    ("validation_fraction", 1.5, ["validation_fraction=1.5"]),
+  ],
+)
+def test_a_bad_value_is_refused_with_what_exists(key, value, expected):
+  config = default.get_config()
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(ValueError) as error:
+    _make_all(config)
+  for part in expected:
+    assert part in str(error.value)
+
+
+def test_keys_too_many_or_too_few_are_refused():
+  config = default.get_config()
+  config.sedes = 3
+  with pytest.raises(ValueError, match=r"keys sedes; the keys are .*seeds"):
+    assembly.check_config(config)
+  config = default.get_config()
+  del config.seeds
+  with pytest.raises(ValueError, match="lacks seeds"):
+    assembly.check_config(config)
