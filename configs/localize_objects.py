@@ -2,8 +2,9 @@
 
 python -m experiments.localize --config=configs/localize_objects.py --workdir=runs/localize_objects
 
-The net, the imbalance and the deviations from the paper are those of configs/localize_digits.py; no
-run is recorded yet.
+The net, the imbalance and the deviations from the paper are those of configs/localize_digits.py.
+Run time: 19 minutes for the 12 runs of results/localize_objects, on two cores of an AMD EPYC beside
+other work.
 """
 
 from ml_collections import ConfigDict
