@@ -112,9 +112,9 @@ def _search(protocol, setting, merged) -> list[Any]:
   if not search.trials(config):
     return []
   text = (
-    "Search: validation accuracy after the last epoch, mean over the seeds "
-    f"{', '.join(map(str, search.seeds(config)))}, which no run above has; a method's runs have "
-    "the values of its best trial."
+    "Search: validation accuracy after the last epoch, mean over the seeds from "
+    f"{search.FIRST_SEED} on (n = {config.search_seeds}), which no run above has; a method's runs "
+    "have the values of its best trial."
   )
   return [text, search.table(setting, config, merged.finished)]
 
