@@ -29,6 +29,12 @@ _SETTING = {
   "measures": (),
   # The setting's name in the paper's data; by default its own.
   "published": "",
+  # Keys of `train` with the values to try, as (("optimizer.learning_rate", (1e-3, 1e-2)),): each
+  # method takes those of its best trial on the validation split.
+  "search": (),
+  "search_seeds": 1,
+  # Whether its cells are skipped, not failed, where its data are not there.
+  "optional": False,
 }
 
 

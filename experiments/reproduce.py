@@ -5,6 +5,7 @@
 
 The table is a queue of cells: a method in a setting with its seeds. Finished seeds are appended to
 results.jsonl in the working directory; the same command goes on from wherever it was interrupted.
+Where a table searches hyperparameters, each method's trials are cells before its own.
 A cell that fails is recorded, the others go on, and the exit status is 1. --dry_run lists the
 cells with their estimated time. --only=REGEX takes some of the cells, so that machines can share a
 table: append their results.jsonl to each other, run the command once more, and the report is made.

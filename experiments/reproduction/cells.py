@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import assembly, devices, resumable, runs
 from experiments.interruption import Interruption
-from experiments.reproduction import cross_validation, measures, selection
+from experiments.reproduction import cross_validation, measures, search, selection
 from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Cell
 from softmax_research import training
@@ -44,7 +44,7 @@ def run(context: Context, cell: Cell) -> list[dict[str, Any]]:
 
   Args:
     context: what all cells share.
-    cell: of `queue.make_cells`.
+    cell: of `queue.make_cells`, settled.
 
   Returns:
     The records of its seeds.
@@ -54,7 +54,7 @@ def run(context: Context, cell: Cell) -> list[dict[str, Any]]:
     Whatever the work raises.
   """
   setting = context.protocol.setting(cell.setting)
-  config = context.protocol.train_config(cell.setting, cell.head, len(cell.seeds))
+  config = context.protocol.train_config(cell.setting, cell.head, len(cell.seeds), cell.values)
   splits = context.load_splits(cell.setting)
   group = [(cell.head, seed) for seed in cell.seeds]
   programs = make_programs(context, cell, config, splits)
@@ -72,18 +72,21 @@ def make_programs(context, cell, config, splits) -> training.ParallelPrograms:
 
 def finish(protocol, cell, setting, splits, record, predictions) -> dict[str, Any]:
   """Say in a run's record what it is in the table, and what else was measured."""
-  measured = record.get("measured", {})
-  if predictions is not None:
-    measured = measured | measures.of_predictions(setting.measures, predictions, splits)
-  return record | {
+  found = {
     "paper": protocol.paper.name,
     "variant": protocol.variant,
     "setting": cell.setting,
     "method": cell.method,
-    "fingerprint": protocol.fingerprint(cell.setting, cell.head),
-    "selected": selection.selected(record["curves"]),
-    "measured": measured,
+    "fingerprint": protocol.fingerprint(cell.setting, cell.head, cell.values),
   }
+  found |= {"values": dict(cell.values)} if cell.values else {}
+  if cell.trial:
+    metrics = record["metrics"] and {"validation": record["metrics"]["validation"]}
+    return record | found | {"kind": "trial", "metrics": metrics}
+  measured = record.get("measured", {})
+  if predictions is not None:
+    measured = measured | measures.of_predictions(setting.measures, predictions, splits)
+  return record | found | {"selected": selection.selected(record["curves"]), "measured": measured}
 
 
 def failure(protocol: Protocol, cell: Cell, error: Exception) -> dict[str, Any]:
@@ -97,13 +100,20 @@ def failure(protocol: Protocol, cell: Cell, error: Exception) -> dict[str, Any]:
     "method": cell.method,
     "head": cell.head,
     "seeds": list(cell.seeds),
+    "values": dict(cell.values),
+    "trial": cell.trial,
     "error": message[:_LONGEST_MESSAGE],
   } | runs.provenance()
 
 
 def _train(context, cell, setting, config, splits, programs, group):
-  name = runs.file_name(f"{cell.setting}-{cell.method}-{runs.directory_name(group)}")
+  row = search.row(cell.method, cell.values)
+  name = runs.file_name(f"{cell.setting}-{row}-{runs.directory_name(group)}")
   directory = context.workdir / "checkpoints" / name
+  hooks = {}
+  if not cell.trial:  # In a trial the test split is not even looked at.
+    hooks["on_epoch"] = selection.looker(programs, splits)
+    hooks["measure"] = measures.of_models(setting.measures, config, splits, programs, group)
   outcomes = resumable.train(
     config,
     splits,
@@ -112,9 +122,8 @@ def _train(context, cell, setting, config, splits, programs, group):
     directory=directory,
     interruption=context.interruption,
     on_progress=context.on_progress,
-    on_epoch=selection.looker(programs, splits),
-    measure=measures.of_models(setting.measures, config, splits, programs, group),
     seconds_between_saves=_SECONDS_BETWEEN_SAVES,
+    **hooks,
   )
   shutil.rmtree(directory)
   return outcomes

@@ -29,7 +29,7 @@ def from_finished(cell: Cell, finished: Mapping[Key, Mapping[str, Any]]) -> floa
     6.0
   """
   of_setting = {key: run["wall_seconds"] for key, run in finished.items() if key[0] == cell.setting}
-  of_method = [seconds for key, seconds in of_setting.items() if key[1] == cell.method]
+  of_method = [seconds for key, seconds in of_setting.items() if key[1] == cell.row]
   seconds = of_method or list(of_setting.values())
   return statistics.median(seconds) * len(cell.seeds) if seconds else None
 
@@ -42,7 +42,7 @@ def from_a_step(context: cells.Context, cell: Cell) -> float:
   """
   one = cell._replace(seeds=cell.seeds[:1])
   setting = context.protocol.setting(cell.setting)
-  config = context.protocol.train_config(cell.setting, cell.head, 1)
+  config = context.protocol.train_config(cell.setting, cell.head, 1, cell.values)
   splits = context.load_splits(cell.setting)
   programs = cells.make_programs(context, one, config, splits)
   states = programs.init([one.seeds[0]])

@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments import assembly, runs
-from experiments.reproduction import calibration, robustness
+from experiments.reproduction import calibration, features, robustness
 from softmax_research import heads, training
 
 
@@ -93,7 +93,7 @@ def of_models(
 
   def measure(states):
     found = []
-    for model in robustness.models(config, splits, group[0][0], programs, states, len(group)):
+    for model in robustness.models(config, splits, programs, states, group):
       each = [function(model, splits.test, **options) for function, options in chosen]
       found.append({key: value for of in each for key, value in of.items()})
     return found
@@ -116,4 +116,7 @@ def _options(name: str) -> list[str]:
 OF_PREDICTIONS: dict[str, Callable[..., dict[str, Any]]] = {"calibration": calibration.calibrations}
 
 #: Functions of a model and a split, by name.
-OF_MODELS: dict[str, Callable[..., dict[str, Any]]] = robustness.MEASURES
+OF_MODELS: dict[str, Callable[..., dict[str, Any]]] = {
+  **robustness.MEASURES,
+  "features": features.measure,
+}

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments import assembly, runs
-from experiments.reproduction import inputs, measures
+from experiments.reproduction import inputs, measures, search
 from softmax_research.reporting import papers
 
 VARIANTS = ("full", "cpu")
 _PROTOCOLS = ("train", "cross_validation")
+# Keys of a setting on which a run's results do not depend; what a search chose is in the training.
+_NO_CAUSES = ("train", "methods", "metrics", "published", "search", "search_seeds", "optional")
 
 
 class Protocol(NamedTuple):
@@ -35,18 +37,21 @@ class Protocol(NamedTuple):
     """Return how many runs of each method a setting has."""
     return self.config.seeds
 
-  def train_config(self, setting: str, head: str, num_seeds: int) -> ConfigDict:
+  def train_config(
+    self, setting: str, head: str, num_seeds: int, values: search.Values = ()
+  ) -> ConfigDict:
     """Return the configuration, as of `configs/default.py`, that trains one method."""
     config = self.setting(setting).train.copy_and_resolve_references()
     config.heads, config.seeds = head, num_seeds
+    search.change(config, values)
     return config
 
-  def fingerprint(self, setting: str, head: str) -> str:
+  def fingerprint(self, setting: str, head: str, values: search.Values = ()) -> str:
     """Name what a method's results depend on, in 12 digits."""
-    plain = runs.to_json(self.train_config(setting, head, 1))
+    plain = runs.to_json(self.train_config(setting, head, 1, values))
     rest = self.setting(setting).to_dict()
-    for key in ("train", "methods", "metrics", "published"):
-      del rest[key]
+    for key in _NO_CAUSES:
+      rest.pop(key, None)
     text = json.dumps([plain, rest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -118,5 +123,7 @@ def _check_setting(protocol: Protocol, name: str, setting: ConfigDict) -> None:
       f"transform={setting.transform!r}; models are asked of images, under the protocol 'train' "
       "without a transform."
     )
+  search.check(setting, protocol.config.seeds)
   for _, head in setting.methods:
-    assembly.check_config(protocol.train_config(name, head, 1))
+    for values in search.trials(setting) or [()]:
+      assembly.check_config(protocol.train_config(name, head, 1, values))

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.reproduction import estimate, figures
+from experiments.reproduction import estimate, features, figures, search
 from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Key, Merged
 from experiments.reproduction.studied import StudiedTable
@@ -52,6 +52,8 @@ def write(
   ]
   for setting in protocol.config.settings:
     blocks += [f"## {setting}", *tables(protocol, setting, merged)]
+    blocks += _plane(protocol, setting, merged)
+    blocks += _search(protocol, setting, merged)
   epochs = any(setting.protocol != "study" for setting in protocol.config.settings.values())
   blocks.append(f"{_METHOD} {_EPOCHS}" if epochs else _METHOD)
   if plots := figures.plots(protocol, merged):
@@ -94,6 +96,29 @@ def _table(protocol: Protocol, setting: str, metric: str, merged: Merged) -> Tab
   return Table(tuple(columns), tuple(rows), name_column=name)
 
 
+def _plane(protocol, setting, merged) -> list[Any]:
+  """Return the figure of features in the plane, where they were kept."""
+  firsts = {}
+  for method, _ in protocol.setting(setting).methods:
+    run = merged.finished.get((setting, method, 0))
+    if run and run["status"] == "finished" and "plane" in run.get("measured", {}):
+      firsts[method] = run
+  return [features.plot(setting, firsts)] if firsts else []
+
+
+def _search(protocol, setting, merged) -> list[Any]:
+  """Return the trials' table, where there are trials."""
+  config = protocol.setting(setting)
+  if not search.trials(config):
+    return []
+  text = (
+    "Search: validation accuracy after the last epoch, mean over the seeds from "
+    f"{search.FIRST_SEED} on (n = {config.search_seeds}), which no run above has; a method's runs "
+    "have the values of its best trial."
+  )
+  return [text, search.table(setting, config, merged.finished)]
+
+
 def _ours(runs: list[dict[str, Any]], metric: str) -> Cell:
   measure = measure_of(metric)
   summary = statistics.summarise([observe(run, metric) for run in runs])
@@ -115,23 +140,28 @@ def _unfinished(protocol, pair, runs, merged) -> str:
 def describe(records: list[dict[str, Any]]) -> str:
   """Say in a line how a cell's runs ended."""
   good = [run for run in records if run["status"] == "finished"]
-  accuracy = statistics.summarise([observe(run, "accuracy") for run in good])
+  trial = records[0].get("kind") == "trial"
+  metric, split = ("metrics/validation/accuracy", "validation") if trial else ("accuracy", "test")
+  accuracy = statistics.summarise([observe(run, metric) for run in good])
   diverged = f", {len(records) - len(good)} diverged" if len(good) < len(records) else ""
   seconds = estimate.describe(sum(run["wall_seconds"] for run in records))
-  return f"test accuracy {accuracy.mean:.2f} % (n = {accuracy.n}){diverged}, {seconds}"
+  return f"{split} accuracy {accuracy.mean:.2f} % (n = {accuracy.n}){diverged}, {seconds}"
 
 
 def _facts(protocol: Protocol, finished: Mapping[Key, dict[str, Any]], command) -> dict[str, Any]:
-  runs = list(finished.values())
+  records = list(finished.values())
+  runs = [record for record in records if record.get("kind") != "trial"]
 
   def all_of(key: str) -> str:
-    return "; ".join(sorted({str(run.get(key)) for run in runs})) or "nothing is finished"
+    return "; ".join(sorted({str(record.get(key)) for record in records})) or "nothing is finished"
 
-  versions = {str(run["versions"]): run["versions"] for run in runs}
-  seconds = sum(run["wall_seconds"] for run in runs)
+  versions = {str(record["versions"]): record["versions"] for record in records}
+  seconds = sum(record["wall_seconds"] for record in records)
+  trials = len(records) - len(runs)
   return {
     "command": f"`{command}`" if command else "not recorded",
-    "runs": f"{len(runs)} of those that the table asks for",
+    "runs": f"{len(runs)} of those that the table asks for"
+    + (f", and {trials} trials of the search" if trials else ""),
     "device": all_of("device"),
     "versions": "; ".join(
       ", ".join(f"{name} {part}" for name, part in v.items()) for v in versions.values()

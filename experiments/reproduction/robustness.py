@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly
+from experiments import assembly, runs
 from experiments.reproduction import attacks, corruptions
 from softmax_research import data, heads, training
 
@@ -23,41 +23,46 @@ class Model(NamedTuple):
     log_prob: `(variables, images [N, ...] in [0, 1]) -> [N, K]`; the same for all seeds.
     variables: parameters and the backbone's state.
     temperature: of the softmax that was trained; 1 of any other head.
+    features: `(variables, images) -> [N, D]`, likewise of images as uint8.
+    seed: the run's.
   """
 
   log_prob: Callable[[Any, jax.Array], jax.Array]
   variables: Any
   temperature: float
+  features: Callable[[Any, jax.Array], jax.Array] | None = None
+  seed: int = 0
 
 
 def models(
   config: ConfigDict,
   splits: assembly.Splits,
-  head: str,
   programs: training.ParallelPrograms,
   states: training.TrainState,
-  number: int,
+  group: Sequence[runs.Run],
 ) -> list[Model]:
   """Return the trained models of a cell.
 
   Args:
     config: a checked configuration.
     splits: the data, of uint8 images.
-    head: the specification.
     programs: that trained.
-    states: trained.
-    number: of seeds; further places of the states repeat the last one.
+    states: trained; places beyond those of the group repeat the last one.
+    group: the runs, of one head.
 
   Returns:
     A model a seed.
   """
+  head = group[0][0]
   backbone, layer = assembly.make_backbone(config), assembly.make_head_for(splits, head)
 
-  def log_prob(variables, images):
+  def features(variables, images):
     params, model_state = variables
     inputs = data.standardise(images, splits.mean, splits.std)
-    features, _ = backbone.apply(params["backbone"], model_state, inputs, train=False)
-    return layer.log_prob(params["head"], features)
+    return backbone.apply(params["backbone"], model_state, inputs, train=False)[0]
+
+  def log_prob(variables, images):
+    return layer.log_prob(variables[0]["head"], features(variables, images))
 
   gathered = programs.gather(states)
   temperature = heads.parse(head)[1].get("temperature", 1.0)
@@ -66,8 +71,10 @@ def models(
       log_prob,
       jax.tree.map(lambda leaf, i=i: leaf[i], (gathered.params, gathered.model_state)),
       temperature,
+      features,
+      seed,
     )
-    for i in range(number)
+    for i, (_, seed) in enumerate(group)
   ]
 
 

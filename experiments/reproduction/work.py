@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.reproduction import cells, estimate, report
-from experiments.reproduction.queue import Cell, Key
+from experiments.reproduction.queue import Cell, Key, settle
+from softmax_research import data
 from softmax_research.training import results
 
 
@@ -16,6 +17,8 @@ def run_cells(
   num_wanted: int,
 ) -> list[str]:
   """Run cells; one that fails is recorded, and the others go on.
+
+  An optional setting whose data are not there is skipped, and does not count as failed.
 
   Args:
     context: what all cells share.
@@ -30,24 +33,35 @@ def run_cells(
   Raises:
     OSError: the results cannot be written.
   """
-  path, failed = context.workdir / "results.jsonl", []
+  path, failed, absent = context.workdir / "results.jsonl", [], set()
   for i, cell in enumerate(todo):
+    if cell.setting in absent:
+      continue
     print(estimate.left(todo[i:], finished), flush=True)
     show.start(cell.name, num_wanted - len(todo) + i, num_wanted)
     try:
+      cell = settle(context.protocol, cell, finished)
       records = cells.run(context, cell)
     except OSError:
       raise  # Of storage, where no other cell would do better.
     except Exception as error:  # A cell's own fault must not cost the others.
       results.append(path, cells.failure(context.protocol, cell, error))
-      failed.append(cell.name)
-      show.finish(cell.name, f"failed: {error}")
+      if _may_be_absent(context, cell) and isinstance(error, data.DataUnavailableError):
+        absent.add(cell.setting)
+        show.finish(cell.setting, f"skipped: {error}")
+      else:
+        failed.append(cell.name)
+        show.finish(cell.name, f"failed: {error}")
       continue
     for record in records:
       results.append(path, record)
-      finished[cell.setting, cell.method, record["seed"]] = record
+      finished[cell.setting, cell.row, record["seed"]] = record
     show.finish(cell.name, report.describe(records))
   return failed
+
+
+def _may_be_absent(context, cell) -> bool:
+  return context.protocol.setting(cell.setting).get("optional", False)
 
 
 def list_cells(

@@ -15,6 +15,7 @@ _LABELS = {
 }
 _NATS = ("nll", "information", "bias")
 _DECIMALS = {"perplexity": 1, "minutes": 2, "step_ms": 2}
+_DECIMALS_OF_UNIT = {"%": 2, "degrees": 1}
 
 
 def observe(record: dict[str, Any], metric: str) -> float:
@@ -57,9 +58,10 @@ def measure_of(metric: str) -> Measure:
   """
   name = metric.rpartition("/")[2]
   unit = "%" if _is_share(name) else "nats" if name in _NATS else ""
+  unit = "degrees" if name.startswith("angle") else unit
   label = _LABELS.get(name, name.replace("_", " "))
   higher = name.endswith("accuracy") or name == "information"
-  decimals = _DECIMALS.get(name, 2 if unit == "%" else 4)
+  decimals = _DECIMALS.get(name, _DECIMALS_OF_UNIT.get(unit, 4))
   return Measure(metric, label, unit, 1.0, decimals, higher)
 
 

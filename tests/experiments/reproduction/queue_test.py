@@ -7,12 +7,12 @@ from experiments.reproduction import queue
 from experiments.reproduction.protocol import make_protocol
 
 
-def _protocol(*, seeds=3, together=0, num_epochs=1):
+def _protocol(*, seeds=3, together=0, num_epochs=1, **options):
   train = default.get_config()
   train.num_epochs = num_epochs
   settings = {
     name: tables.setting(
-      train.copy_and_resolve_references(), [("softmax", "softmax"), ("m=2", "sm")]
+      train.copy_and_resolve_references(), [("softmax", "softmax"), ("m=2", "sm")], **options
     )
     for name in ("mnist", "cifar10")
   }
@@ -113,3 +113,55 @@ def test_what_names_a_protocol_is_what_results_depend_on():
   assert protocol.fingerprint("mnist", "sm") != protocol.fingerprint("mnist", "softmax")
   more.config.settings.mnist.num_train = 100
   assert protocol.fingerprint("mnist", "sm") != more.fingerprint("mnist", "sm")
+
+
+_RATE = "optimizer.learning_rate"
+_SEARCH = {"search": ((_RATE, (0.01, 0.1)),), "search_seeds": 2}
+
+
+def _trial(protocol, rate, seed, accuracy):
+  values = ((_RATE, rate),)
+  return _run(protocol, "mnist", "m=2", seed) | {
+    "kind": "trial",
+    "status": "finished",
+    "values": dict(values),
+    "fingerprint": protocol.fingerprint("mnist", "sm", values),
+    "metrics": {"validation": {"accuracy": accuracy}},
+  }
+
+
+def _searched(protocol, rate, seed):
+  values = ((_RATE, rate),)
+  fingerprint = protocol.fingerprint("mnist", "sm", values)
+  return _run(protocol, "mnist", "m=2", seed, values=dict(values), fingerprint=fingerprint)
+
+
+def test_trials_are_cells_before_the_runs_that_take_the_best_ones_values():
+  protocol = _protocol(**_SEARCH)
+  cells = queue.make_cells(protocol, only="mnist / m=2")
+  assert [cell.name for cell in cells] == [
+    "mnist / m=2, learning_rate=0.01 / seeds 1000, 1001",
+    "mnist / m=2, learning_rate=0.1 / seeds 1000, 1001",
+    "mnist / m=2 / seeds 0, 1, 2",
+  ]
+  scores = {(0.01, 1000): 0.9, (0.01, 1001): 0.5, (0.1, 1000): 0.8, (0.1, 1001): 0.8}
+  trials = [_trial(protocol, *key, accuracy) for key, accuracy in scores.items()]
+  finished = queue.merge(trials, protocol).finished
+  assert queue.missing(cells, finished) == cells[-1:]
+  assert queue.settle(protocol, cells[-1], finished).values == ((_RATE, 0.1),)
+  assert queue.settle(protocol, cells[0], {}) == cells[0]
+  with pytest.raises(ValueError, match=r"lacks learning_rate=0\.1\b"):
+    queue.settle(protocol, cells[-1], queue.merge(trials[:2], protocol).finished)
+
+  runs = [_searched(protocol, 0.1, seed) for seed in range(3)]
+  assert not queue.missing(cells, queue.merge(runs + trials, protocol).finished)
+  assert len(queue.merge(runs, protocol).finished) == 3  # Their trials may be in another file.
+  with pytest.raises(ValueError, match="search chooses"):
+    queue.merge([*trials, _searched(protocol, 0.01, 0)], protocol)
+
+
+def test_a_search_changes_no_name_of_what_was_not_searched():
+  head = ("mnist", "sm")
+  assert _protocol().fingerprint(*head) == _protocol(**_SEARCH).fingerprint(*head)
+  searched = _protocol(**_SEARCH).fingerprint(*head, ((_RATE, 0.1),))
+  assert searched != _protocol().fingerprint(*head)

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from ml_collections import ConfigDict
 
 from experiments.reproduction import cells, estimate, work
 from experiments.reproduction.queue import Cell
+from softmax_research import data
 
 
 class _Show:
@@ -24,6 +26,10 @@ class _Protocol:
     name = "liu2016"
 
   variant = "cpu"
+
+  @staticmethod
+  def setting(name):
+    return ConfigDict({"optional": name == "a"})
 
 
 _CELLS = [Cell(setting, "softmax", "softmax", (0, 1)) for setting in ("a", "b", "c")]
@@ -61,6 +67,21 @@ def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path, monkeypatch):
   assert records[2]["error"] == "RuntimeError: out of luck" and records[2]["seeds"] == [0, 1]
   assert show.lines[0] == "a / softmax / seeds 0, 1 2/4"
   assert "test accuracy 50.00 % (n = 2)" in show.lines[1] and "out of luck" in show.lines[3]
+
+
+def test_an_optional_setting_without_its_data_is_skipped_as_a_whole(tmp_path, monkeypatch):
+  asked = []
+
+  def run(context, cell):
+    asked.append(cell.name)
+    raise data.DataUnavailableError("prepare it first")
+
+  monkeypatch.setattr(cells, "run", run)
+  todo = [*_CELLS, _CELLS[0]._replace(method="m=2")]
+  show = _Show()
+  failed = work.run_cells(_context(tmp_path), todo, {}, show, 4)
+  assert failed == [cell.name for cell in _CELLS[1:]]
+  assert len(asked) == 3 and show.lines[1] == "skipped: prepare it first"
 
 
 def test_a_full_disk_and_a_signal_end_the_work(tmp_path, monkeypatch):

@@ -1,0 +1,43 @@
+"""Angles of features, and the figure of those in the plane."""
+
+import numpy as np
+import pytest
+
+from experiments.reproduction import features
+
+
+def _at(*degrees):
+  angles = np.radians(degrees)
+  return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def test_angles_are_those_of_points_placed_by_hand():
+  # Weights at 0, 90 and 180 degrees; lengths must not matter, nor a class's number of images.
+  kernel = (_at(0, 90, 180) * [[1], [5], [0.1]]).T
+  placed = _at(10, 20, 30, 90, 100) * np.array([[1], [9], [0.5], [1], [2]])
+  found = features.angles(placed, kernel, np.array([0, 0, 0, 1, 1]))
+  assert found["angle_to_weight"] == pytest.approx((20 + 5) / 2)
+  # Class 0 has its mean direction at 20 degrees, class 1 at 95.
+  assert found["angle_within_class"] == pytest.approx((20 / 3 + 5) / 2)
+  # To the nearest other weights: 70, 50, 30 in class 0; 90 and 80 - 10 in class 1.
+  assert found["angle_margin"] == pytest.approx((50 + 80) / 2)
+
+
+def test_features_of_no_length_have_right_angles_with_everything():
+  found = features.angles(np.zeros((2, 3)), np.eye(3), np.array([0, 1]))
+  assert found["angle_to_weight"] == pytest.approx(90)
+  assert found["angle_margin"] == pytest.approx(0)
+
+
+def test_the_figure_has_a_panel_a_method_with_its_accuracy():
+  run = {
+    "metrics": {"test": {"accuracy": 0.987}},
+    "measured": {
+      "angle_within_class": 4.25,
+      "plane": {"points": [[1.0, 0.0, 2.0, 0.1], [0.0, 1.0]], "weights": [[1.0, 0.0], [0.0, 0.0]]},
+    },
+    "dataset": {"class_names": ["zero", "one"]},
+  }
+  svg = features.plot("features", {"softmax": run, "m=2": run, "m=4": run}).svg
+  assert svg.count("98.70 %") == 3 and "4.2°" in svg and "m=4" in svg
+  assert "zero" in svg and "one<" not in svg  # Weights of no length have no direction.
