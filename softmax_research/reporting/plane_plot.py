@@ -45,10 +45,10 @@ def plane_plot(panels: Sequence[Panel], class_names: Sequence[str]) -> Figure:
     figure = Figure(
       figsize=(side * columns, (side + 0.25) * rows), dpi=_DOTS_PER_INCH, layout="constrained"
     )
-    places = figure.subplots(rows, columns, squeeze=False).flat
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, panel in zip(places, panels, strict=False):
       _draw(place, panel, class_names)
-    for unused in list(places):
+    for unused in places[len(panels) :]:
       unused.set_visible(False)
   return figure
 

@@ -1,5 +1,7 @@
 """Angles of features, and the figure of those in the plane."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -40,4 +42,5 @@ def test_the_figure_has_a_panel_a_method_with_its_accuracy():
   }
   svg = features.plot("features", {"softmax": run, "m=2": run, "m=4": run}).svg
   assert svg.count("98.70 %") == 3 and "4.2°" in svg and "m=4" in svg
+  assert "0.2" not in re.findall(r">([^<>]+)</text>", svg)  # The fourth place has no axes.
   assert "zero" in svg and "one<" not in svg  # Weights of no length have no direction.
