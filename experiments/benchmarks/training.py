@@ -82,6 +82,7 @@ def _of_seeds() -> list[Case]:
     sides = {
       OURS: functools.partial(_together, *network, [[("softmax", i) for i in range(SEEDS)]]),
       _APART: functools.partial(_ours, *network),
+      _PRODUCT: functools.partial(_matrix_product, step_operations(*network)),
     }
     made.append(Case(f"{SEEDS} seeds, {name}", sides))
   return made
