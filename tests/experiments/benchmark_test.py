@@ -60,10 +60,10 @@ def test_seeds_and_heads_train_together_and_one_after_another(monkeypatch):
   _, of_seeds, of_heads = training.cases()
   # The devices of this process are made already.
   monkeypatch.setattr(training.devices, "prepare", lambda options, num_seeds: None)
-  assert {name: side()() for name, side in of_seeds.sides.items()} == {
-    OURS: 8 * 2,
-    "one seed after another": 2,
-  }
+  steps = {name: side()() for name, side in of_seeds.sides.items()}
+  # A product of so small a step's operations stands for very many of it.
+  assert steps.pop("matrix product") > 1e4
+  assert steps == {OURS: 8 * 2, "one seed after another": 2}
   steps = {name: side()() for name, side in of_heads.sides.items()}
   assert steps == {OURS: 4 * 4 * 2, "one head after another": 4 * 4 * 2}
 
