@@ -4,7 +4,7 @@
     python -m experiments.mutual_information --study=staircase --workdir=runs/staircase
     python -m experiments.mutual_information --study=images --workdir=runs/mnist_pairs
     python -m experiments.mutual_information --study=images --dataset=cifar10 \\
-        --workdir=runs/cifar_pairs
+        --workdir=runs/cifar10_pairs
     python -m experiments.mutual_information --study=sweep --workdir=runs/sweep
 
 gaussians: Qin et al.'s five classes, balanced and imbalanced. staircase: correlated Gaussian
