@@ -64,4 +64,4 @@ def _entry(protocol, setting, merged, row, method, metric) -> table_plot.Entry:
   published = protocol.setting(setting).published or setting
   number = protocol.paper.find(published, row, metric.rpartition("/")[2])
   finite = [value for value in values if math.isfinite(value)]
-  return table_plot.Entry(row, finite, number.value, number.mark != "RECALLED")
+  return table_plot.Entry(row, finite, number.value, number.verified)

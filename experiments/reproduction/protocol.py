@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from experiments import assembly, runs
 from experiments.reproduction import inputs, measures, search
+from experiments.reproduction.variant import Variant, check_methods
 from softmax_research.reporting import papers
 
 VARIANTS = ("full", "cpu")
@@ -16,22 +17,8 @@ _PROTOCOLS = ("train", "cross_validation")
 _NO_CAUSES = ("train", "methods", "metrics", "published", "search", "search_seeds", "optional")
 
 
-class Protocol(NamedTuple):
-  """Hold a checked variant of a table.
-
-  Attributes:
-    paper: the paper's numbers.
-    variant: the variant's name.
-    config: the variant; see `configs/tables.py`.
-  """
-
-  paper: papers.Paper
-  variant: str
-  config: ConfigDict
-
-  def setting(self, name: str) -> ConfigDict:
-    """Return a setting."""
-    return self.config.settings[name]
+class Protocol(Variant):
+  """Hold a checked variant of a table that this package trains; see `configs/tables.py`."""
 
   def seeds(self, setting: str) -> int:
     """Return how many runs of each method a setting has."""
@@ -57,10 +44,10 @@ class Protocol(NamedTuple):
 
   def describe(self) -> dict[str, Any]:
     """Return the protocol as JSON holds it; where data lie is not part of it."""
-    plain = self.config.to_dict()
+    plain = super().describe()
     for setting in plain["settings"].values():
       del setting["train"]["data_dir"], setting["train"]["cache_dir"]
-    return {"paper": self.paper.name, "variant": self.variant} | plain
+    return plain
 
 
 def seeds_together(config: ConfigDict, variant: str) -> int:
@@ -105,9 +92,7 @@ def make_protocol(config: ConfigDict, variant: str) -> Protocol:
 
 
 def _check_setting(protocol: Protocol, name: str, setting: ConfigDict) -> None:
-  labels = [label for label, _ in setting.methods]
-  if not labels or len(set(labels)) < len(labels):
-    raise ValueError(f"{name}: got the methods {labels}; give at least one, and each name once.")
+  check_methods(name, setting)
   if setting.protocol not in _PROTOCOLS:
     raise ValueError(
       f"{name}: got protocol={setting.protocol!r}; it must be one of {', '.join(_PROTOCOLS)}."

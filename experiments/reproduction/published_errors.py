@@ -50,5 +50,5 @@ def _published(paper: papers.Paper, setting: str, method: str) -> tuple[float, b
     number = paper.find(setting, method, metric)
     if number.value is not None:
       value = number.value if metric == "error" else 100 - number.value
-      return value, number.mark == "READ"
+      return value, number.verified
   return None

@@ -6,12 +6,12 @@ files of several machines are merged by concatenation, in any order and with rep
 records of one seed the first that is no failure counts.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.reproduction import search
 from experiments.reproduction.protocol import Protocol
+from experiments.reproduction.variant import compile_only
 
 #: Setting, row, seed; a row is a method, or one of its trials.
 Key = tuple[str, str, int]
@@ -84,10 +84,7 @@ def make_cells(protocol: Protocol, *, only: str = "") -> list[Cell]:
   Raises:
     ValueError: the expression is bad, or leaves nothing.
   """
-  try:
-    pattern = re.compile(only)
-  except re.error as error:
-    raise ValueError(f"Got --only={only!r}, no regular expression ({error}).") from None
+  pattern = compile_only(only)
   cells = []
   for name, setting in protocol.config.settings.items():
     plan = [(values, True, search.seeds(setting)) for values in search.trials(setting)]

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.reproduction import estimate, features, figures, search
-from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Key, Merged
-from experiments.reproduction.studied import StudiedTable
+from experiments.reproduction.variant import Variant
 from softmax_research.reporting import measures, note, statistics
 from softmax_research.reporting.observations import measure_of, observe
 from softmax_research.reporting.tables import Cell, Row, Table
@@ -26,7 +25,7 @@ _SELECTABLE = ("accuracy", "error")
 
 def write(
   workdir: pathlib.Path,
-  protocol: Protocol | StudiedTable,
+  protocol: Variant,
   merged: Merged,
   *,
   command: str | None = None,
@@ -67,12 +66,12 @@ def write(
   return note.write_note(workdir, title=title, blocks=blocks, facts=facts)
 
 
-def tables(protocol: Protocol, setting: str, merged: Merged) -> list[Table]:
+def tables(protocol: Variant, setting: str, merged: Merged) -> list[Table]:
   """Return the tables of a setting, one a metric."""
   return [_table(protocol, setting, metric, merged) for metric in protocol.setting(setting).metrics]
 
 
-def _table(protocol: Protocol, setting: str, metric: str, merged: Merged) -> Table:
+def _table(protocol: Variant, setting: str, metric: str, merged: Merged) -> Table:
   config, measure = protocol.setting(setting), measure_of(metric)
   selectable = metric in _SELECTABLE and config.protocol == "train"
   unit = f", {measure.unit}" if measure.unit else ""
@@ -148,7 +147,7 @@ def describe(records: list[dict[str, Any]]) -> str:
   return f"{split} accuracy {accuracy.mean:.2f} % (n = {accuracy.n}){diverged}, {seconds}"
 
 
-def _facts(protocol: Protocol, finished: Mapping[Key, dict[str, Any]], command) -> dict[str, Any]:
+def _facts(protocol: Variant, finished: Mapping[Key, dict[str, Any]], command) -> dict[str, Any]:
   records = list(finished.values())
   runs = [record for record in records if record.get("kind") != "trial"]
 

@@ -1,40 +1,22 @@
 """Studied tables: a paper's table whose numbers are those of studies that other scripts run."""
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from experiments.reproduction.queue import Merged
 from experiments.reproduction.study_records import READERS
+from experiments.reproduction.variant import Variant, check_methods, compile_only
 from softmax_research.reporting import papers, tables
 
 
-class StudiedTable(NamedTuple):
-  """Hold a checked variant of such a table; to reports it is a `Protocol`.
-
-  Attributes:
-    paper: the paper's numbers.
-    variant: the variant's name.
-    config: the variant; see `configs/studies.py`.
-  """
-
-  paper: papers.Paper
-  variant: str
-  config: ConfigDict
-
-  def setting(self, name: str) -> ConfigDict:
-    """Return a setting."""
-    return self.config.settings[name]
+class StudiedTable(Variant):
+  """Hold a checked variant of such a table; see `configs/studies.py`."""
 
   def seeds(self, setting: str) -> int:
     """Return how many runs of each method a setting has."""
     return self.config.studies[self.setting(setting).study].seeds
-
-  def describe(self) -> dict[str, Any]:
-    """Return the table as JSON holds it."""
-    return {"paper": self.paper.name, "variant": self.variant} | self.config.to_dict()
 
   def command(self, study: str, workdir: str) -> list[str]:
     """Return the command that runs a study, without the interpreter."""
@@ -63,9 +45,7 @@ def make_table(config: ConfigDict, variant: str) -> StudiedTable:
     if isinstance(study.seeds, bool) or not isinstance(study.seeds, int) or study.seeds < 2:
       raise ValueError(f"{name}: got seeds={study.seeds!r}; give an integer of at least 2.")
   for name, setting in table.config.settings.items():
-    labels = [label for label, _ in setting.methods]
-    if not labels or len(set(labels)) < len(labels):
-      raise ValueError(f"{name}: got the methods {labels}; give at least one, and each name once.")
+    check_methods(name, setting)
     if setting.study not in table.config.studies:
       known = ", ".join(table.config.studies)
       raise ValueError(f"{name}: got the study {setting.study!r}; the studies are {known}.")
@@ -78,10 +58,8 @@ def choose(table: StudiedTable, only: str) -> list[str]:
   Raises:
     ValueError: the expression is bad, or leaves nothing.
   """
-  try:
-    chosen = [name for name in table.config.studies if re.search(only, name)]
-  except re.error as error:
-    raise ValueError(f"Got --only={only!r}, no regular expression ({error}).") from None
+  pattern = compile_only(only)
+  chosen = [name for name in table.config.studies if pattern.search(name)]
   if not chosen:
     names = ", ".join(table.config.studies)
     raise ValueError(f"Got --only={only!r}, which no study's name holds; they are {names}.")

@@ -213,5 +213,5 @@ def published_difference(paper: papers.Paper, comparison: Comparison) -> str:
   one, other = (paper.find(setting, method, metric) for method in (row, baseline))
   if one.value is None or other.value is None:
     return "not available"
-  unread = "RECALLED" in (one.mark, other.mark)
+  unread = not (one.verified and other.verified)
   return f"{one.value - other.value:+.2f}".replace("-", "−") + " (unverified)" * unread

@@ -81,8 +81,8 @@ def insert(text: str, block: str) -> str:
 
   Example:
     >>> text = insert("a <!-- headline: begin, by make results -->b<!-- headline: end --> c", "new")
-    >>> text.splitlines()[1:3]
-    ['new', '']
+    >>> text.splitlines()[2]
+    'new'
   """
   before, begin, rest = text.partition(_BEGIN)
   _, end, after = rest.partition(_END)

@@ -39,6 +39,11 @@ class Number(NamedTuple):
   mark: str
   source: str = ""
 
+  @property
+  def verified(self) -> bool:
+    """Say whether somebody read the number where it was published."""
+    return self.mark == "READ"
+
   def format(self) -> str:
     """Return the number as a report prints it: what nobody read says so.
 
@@ -52,7 +57,7 @@ class Number(NamedTuple):
     if self.value is None:
       return "not available"
     text = format_number(self.value, _DECIMALS.get(self.metric, 2))
-    return f"{text} (unverified)" if self.mark == "RECALLED" else text
+    return text if self.verified else f"{text} (unverified)"
 
 
 class Paper(NamedTuple):
