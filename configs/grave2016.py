@@ -8,8 +8,8 @@ ICML 2017, arXiv 1609.04309. Full, hierarchical, adaptive and sampled output lay
 100,000 classes on text, by `experiments.many_classes`. A recorded study is taken over, and only
 missing seeds are trained: cp -r results/words results/identifiers runs/grave2016_cpu.
 
-Run time and hardware: `cpu` about 7 minutes for words and 25 for identifiers on two cores of an AMD
-EPYC, from the recorded runs' time a seed; `full` has not been run.
+Run time and hardware: `cpu` 6 minutes for words and 18 for identifiers on two quiet cores of an AMD
+EPYC; `full` has not been run.
 
 To expect: on Text8 (44,000 words) the paper has perplexity 144 in 83 minutes for full softmax, 147
 in 30 for adaptive, 166 in 34 for a hierarchical and 166 in 41 for a sampled one, on a GPU.
@@ -52,7 +52,7 @@ def table(paper: str, methods, published: str, deviations) -> ConfigDict:
     published,
     (*deviations, "10 s of training a run for words, 20 s for identifiers."),
     seconds=(10, 20),
-    total=(420, 1450),
+    total=(360, 1080),
   )
   return tables.table(paper, full=full, cpu=cpu)
 
