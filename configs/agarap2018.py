@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
         "fashion_mnist_ffnn", lambda: _dense("fashion_mnist", num_epochs=32), transform="pca"
       ),
       **_pair("fashion_mnist_cnn", lambda: _cnn("fashion_mnist", num_epochs=32), transform="pca"),
-      **_pair("wdbc", lambda: _wdbc(32)),
+      **_pair("wdbc", lambda: _wdbc(32), seeds=10),
     },
     deviations=common,
   )
@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
   cpu = tables.variant(
     {
       **_pair("mnist_ffnn", lambda: _dense("mnist", num_epochs=4), **small),
-      **_pair("wdbc", lambda: _wdbc(32)),
+      **_pair("wdbc", lambda: _wdbc(32), seeds=10),
     },
     deviations=(
       *common,

@@ -33,6 +33,8 @@ _SETTING = {
   # method takes those of its best trial on the validation split.
   "search": (),
   "search_seeds": 1,
+  # Runs of each method; 0 for as many as the variant says.
+  "seeds": 0,
   # Whether its cells are skipped, not failed, where its data are not there.
   "optional": False,
 }

@@ -14,7 +14,16 @@ from softmax_research.reporting import papers
 VARIANTS = ("full", "cpu")
 _PROTOCOLS = ("train", "cross_validation")
 # Keys of a setting on which a run's results do not depend; what a search chose is in the training.
-_NO_CAUSES = ("train", "methods", "metrics", "published", "search", "search_seeds", "optional")
+_NO_CAUSES = (
+  "train",
+  "methods",
+  "metrics",
+  "published",
+  "search",
+  "search_seeds",
+  "seeds",
+  "optional",
+)
 
 
 class Protocol(Variant):
@@ -22,7 +31,8 @@ class Protocol(Variant):
 
   def seeds(self, setting: str) -> int:
     """Return how many runs of each method a setting has."""
-    return self.config.seeds
+    # Of a table recorded earlier a setting has no number of its own.
+    return self.setting(setting).get("seeds", 0) or self.config.seeds
 
   def train_config(
     self, setting: str, head: str, num_seeds: int, values: search.Values = ()
@@ -99,6 +109,10 @@ def _check_setting(protocol: Protocol, name: str, setting: ConfigDict) -> None:
     )
   if setting.num_train < 0:
     raise ValueError(f"{name}: got num_train={setting.num_train}; pass 0 for all, or more.")
+  if setting.get("seeds", 0) < 0:
+    raise ValueError(
+      f"{name}: got seeds={setting.seeds}; pass 0 for as many as the variant has, or more."
+    )
   inputs.check_transform(setting.transform)
   measures.check_names(setting.measures)
   whole = setting.protocol == "train" and setting.transform == "none"
@@ -108,7 +122,7 @@ def _check_setting(protocol: Protocol, name: str, setting: ConfigDict) -> None:
       f"transform={setting.transform!r}; models are asked of images, under the protocol 'train' "
       "without a transform."
     )
-  search.check(setting, protocol.config.seeds)
+  search.check(setting, protocol.seeds(name))
   for _, head in setting.methods:
     for values in search.trials(setting) or [()]:
       assembly.check_config(protocol.train_config(name, head, 1, values))

@@ -88,7 +88,7 @@ def make_cells(protocol: Protocol, *, only: str = "") -> list[Cell]:
   cells = []
   for name, setting in protocol.config.settings.items():
     plan = [(values, True, search.seeds(setting)) for values in search.trials(setting)]
-    plan.append(((), False, range(protocol.config.seeds)))
+    plan.append(((), False, range(protocol.seeds(name))))
     for method, head in setting.methods:
       for values, trial, seeds in plan:
         size = protocol.config.seeds_together or len(seeds)

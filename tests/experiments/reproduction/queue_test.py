@@ -7,12 +7,15 @@ from experiments.reproduction import queue
 from experiments.reproduction.protocol import make_protocol
 
 
-def _protocol(*, seeds=3, together=0, num_epochs=1, **options):
+def _protocol(*, seeds=3, together=0, num_epochs=1, seeds_of_setting=0, **options):
   train = default.get_config()
   train.num_epochs = num_epochs
   settings = {
     name: tables.setting(
-      train.copy_and_resolve_references(), [("softmax", "softmax"), ("m=2", "sm")], **options
+      train.copy_and_resolve_references(),
+      [("softmax", "softmax"), ("m=2", "sm")],
+      seeds=seeds_of_setting,
+      **options,
     )
     for name in ("mnist", "cifar10")
   }
@@ -40,6 +43,16 @@ def test_cells_are_settings_by_methods_by_groups_of_seeds():
   assert [cell.seeds for cell in cells[:2]] == [(0, 1), (2,)]
   assert cells[0].name == "cifar10 / softmax / seeds 0, 1"  # Settings by the alphabet.
   assert [cell.seeds for cell in queue.make_cells(_protocol())] == [(0, 1, 2)] * 4
+
+
+def test_a_setting_can_have_another_number_of_seeds():
+  protocol, common = _protocol(), _protocol()
+  protocol.config.settings.mnist.seeds = 2
+  seeds = {cell.setting: cell.seeds for cell in queue.make_cells(protocol)}
+  assert seeds == {"mnist": (0, 1), "cifar10": (0, 1, 2)}
+  assert protocol.fingerprint("mnist", "sm") == common.fingerprint("mnist", "sm")
+  with pytest.raises(ValueError, match="cifar10: got seeds=-1"):
+    _protocol(seeds_of_setting=-1)
 
 
 def test_some_cells_can_be_chosen():
