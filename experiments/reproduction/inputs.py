@@ -68,13 +68,12 @@ def principal_components(splits: assembly.Splits) -> assembly.Splits:
     for part, split in zip(scaled, _parts(splits), strict=True)
   ]
   train, validation, test = parts
-  return splits._replace(
-    train=train,
-    validation=validation,
-    test=test,
-    mean=np.zeros(1, np.float32),
-    std=np.ones(1, np.float32),
-  )
+  return as_measured(splits._replace(train=train, validation=validation, test=test))
+
+
+def as_measured(splits: assembly.Splits) -> assembly.Splits:
+  """Leave the inputs as they are: nothing is standardised."""
+  return splits._replace(mean=np.zeros(1, np.float32), std=np.ones(1, np.float32))
 
 
 def _parts(splits: assembly.Splits) -> tuple[data.Split, data.Split, data.Split]:
@@ -82,4 +81,8 @@ def _parts(splits: assembly.Splits) -> tuple[data.Split, data.Split, data.Split]
 
 
 #: What becomes of images before training, by name.
-TRANSFORMS = {"none": lambda splits: splits, "pca": principal_components}
+TRANSFORMS = {
+  "none": lambda splits: splits,
+  "pca": principal_components,
+  "as_measured": as_measured,
+}

@@ -1,4 +1,4 @@
-"""Calibration after training, and inputs as principal components."""
+"""Calibration after training, and the transforms of inputs."""
 
 import types
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from configs import agarap2018
 from experiments import assembly, runs
 from experiments.reproduction import calibration, inputs
 from softmax_research import data
@@ -55,3 +56,13 @@ def test_principal_components_are_uncorrelated_and_fitted_to_training_alone():
   other = splits._replace(test=data.Split(255 - parts[2].images, parts[2].labels))
   again = inputs.principal_components(other)
   np.testing.assert_array_equal(again.train.images, changed.train.images)
+
+
+def test_inputs_can_be_left_as_they_are_measured():
+  config = agarap2018.get_config().cpu.settings
+  standardised = inputs.load_splits(config.wdbc_standardised)
+  measured = inputs.load_splits(config.wdbc)
+  np.testing.assert_array_equal(measured.train.images, standardised.train.images)
+  images, mean, std = measured.train.images, measured.mean, measured.std
+  np.testing.assert_array_equal((images - mean) / std, images)
+  assert images.max() > 1000 and standardised.mean.max() > 100  # Areas in pixels.
