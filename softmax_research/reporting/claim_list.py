@@ -247,6 +247,12 @@ _AGARAP = (
         (Comparison("ReLU", "softmax", "accuracy", 0),),
         "wdbc_standardised",
       ),
+      Trial(
+        "agarap2018_cpu",
+        "standardised, no leak, and biases that start at 1, where no ReLU is dead",
+        (Comparison("ReLU, bias from 1", "softmax", "accuracy", 0),),
+        "wdbc_standardised",
+      ),
     ),
     "The test split has 171 cases: one case is 0.6 points.",
   ),
