@@ -6,7 +6,8 @@ python -m experiments.reproduce --config=configs/grave2016.py --workdir=runs/gra
 
 ICML 2017, arXiv 1609.04309. Full, hierarchical, adaptive and sampled output layers of 4,000 and of
 100,000 classes on text, by `experiments.many_classes`. A recorded study is taken over, and only
-missing seeds are trained: cp -r results/words results/identifiers runs/grave2016_cpu.
+missing seeds are trained: mkdir -p runs/grave2016_cpu; cp -r results/words results/identifiers
+runs/grave2016_cpu.
 
 Run time and hardware: `cpu` 6 minutes for words and 18 for identifiers on two quiet cores of an AMD
 EPYC; `full` has not been run.

@@ -1,4 +1,4 @@
-"""Next-word prediction on Python's language reference, five output layers at equal time.
+"""Next-word prediction on Python's language reference, six output layers at equal time.
 
 python -m experiments.many_classes --config=configs/many_classes_words.py --workdir=runs/words
 

@@ -7,7 +7,8 @@ python -m experiments.reproduce --config=configs/mikolov2013.py --workdir=runs/m
 
 NIPS 2013, arXiv 1310.4546. The Huffman tree beside full and sampled softmax of 4,000 and of 100,000
 classes on text, by the studies of configs/grave2016.py, which are taken over where they are
-finished: cp -r runs/grave2016_cpu/words runs/grave2016_cpu/identifiers runs/mikolov2013_cpu.
+finished: mkdir -p runs/mikolov2013_cpu; cp -r results/words results/identifiers
+runs/mikolov2013_cpu.
 
 Run time and hardware: those of configs/grave2016.py.
 
@@ -33,7 +34,8 @@ _DEVIATIONS = (
   "The next word is predicted by an MLP on the four before, in place of skip-gram, and judged by "
   "perplexity, not by analogies of word vectors.",
   "All methods train for the same time; the paper's minutes are of its whole training.",
-  "Sampled softmax in place of negative sampling and NCE, which do not estimate probabilities.",
+  "Sampled softmax in place of negative sampling, which does not estimate probabilities, and of "
+  "NCE, which is not built.",
 )
 
 

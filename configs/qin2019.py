@@ -7,7 +7,7 @@ python -m experiments.reproduce --config=configs/qin2019.py --workdir=runs/qin20
 
 arXiv 1911.10688. Mutual information of five Gaussian classes, by `experiments.mutual_information`,
 and imbalanced MNIST, by `experiments.imbalance`. A recorded study is taken over without training:
-cp -r results/gaussians runs/qin2019_cpu/gaussians.
+mkdir -p runs/qin2019_cpu; cp -r results/gaussians results/imbalance_mnist runs/qin2019_cpu.
 
 Run time and hardware: the Gaussians of `cpu` 248 s on two cores of an AMD EPYC, MNIST 25 minutes,
 both partly beside other work. `full` has not been run.

@@ -196,12 +196,19 @@ _QIN = (
 _LI = (
   Claim(
     "li2020",
-    "One-against-all logistic loses to softmax with balanced classes",
+    "One-against-all logistic loses to softmax with balanced classes, MNIST",
     (
       *_both("li2020", "mnist", Comparison("logistic", "softmax", "accuracy", -1)),
       Trial("mnist_heads", _SMALL, (Comparison("one_vs_all", "softmax", "accuracy", -1),)),
     ),
-    "The paper argues this from the many negatives of each class; its numbers are not available.",
+    "The paper argues this from the many negatives of each class; its numbers are not available. "
+    + _SEARCHED,
+  ),
+  Claim(
+    "li2020",
+    "One-against-all logistic loses to softmax with balanced classes, CIFAR-10",
+    _both("li2020", "cifar10", Comparison("logistic", "softmax", "accuracy", -1)),
+    "As for MNIST.",
   ),
   Claim(
     "li2020",
@@ -249,7 +256,7 @@ _AGARAP = (
       ),
       Trial(
         "agarap2018_cpu",
-        "standardised, no leak, and biases that start at 1, where no ReLU is dead",
+        "standardised, no leak, biases that start at 1 and outputs raised to 0.01",
         (Comparison("ReLU, bias from 1", "softmax", "accuracy", 0),),
         "wdbc_standardised",
       ),
