@@ -86,6 +86,19 @@ def group(
   return [members for _, members in groups]
 
 
+def check_one_head(options: ConfigDict) -> None:
+  """Raise a ValueError for options of `group`, in a script that groups its runs itself.
+
+  Example:
+    >>> check_one_head(get_options())
+  """
+  if options.heads != "apart" or options.seeds_by == "apart":
+    raise ValueError(
+      f"Got --devices.heads={options.heads}, --devices.seeds_by={options.seeds_by}; this script "
+      "trains seeds of one head together. Leave away --devices.heads, and --devices.seeds_by=apart."
+    )
+
+
 def lay_out(options: ConfigDict, network: str, num_seeds: int) -> training.Layout:
   """Lay a group of seeds on the devices at hand.
 

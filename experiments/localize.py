@@ -33,6 +33,7 @@ def main() -> None:
   config, options = _CONFIG.value, _DEVICES.value
   workdir = pathlib.Path(_WORKDIR.value)
   with command.errors_explained():
+    devices.check_one_head(options)
     devices.prepare(options, config.seeds)
     material.check_config(config)
     records = command.open_workdir(workdir, runs.to_json(config), may_change=("heads", "seeds"))

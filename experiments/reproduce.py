@@ -43,19 +43,19 @@ def main() -> None:
   if studied.is_studied(_CONFIG.value, _VARIANT.value):
     return run_studies(workdir)
   with command.errors_explained():
+    devices.check_one_head(_DEVICES.value)
     # Devices are made before anything asks JAX for one.
     devices.prepare(_DEVICES.value, seeds_together(_CONFIG.value, _VARIANT.value))
     protocol = make_protocol(_CONFIG.value, _VARIANT.value)
     wanted = queue.make_cells(protocol, only=_ONLY.value)
-    if _DRY_RUN.value:
-      records = results.read(workdir / "results.jsonl")
-    else:
-      records = command.open_workdir(
+    # First, so that a table whose results are refused leaves config.json as it is.
+    merged = queue.merge(results.read(workdir / "results.jsonl"), protocol)
+    if not _DRY_RUN.value:
+      command.open_workdir(
         workdir,
         protocol.describe(),
         may_change=("seeds", "seeds_together", "settings", "deviations"),
       )
-    merged = queue.merge(records, protocol)
   if merged.duplicates:
     print(f"{merged.duplicates} runs stand twice in the results; the first of each is taken.")
   todo = queue.missing(wanted, merged.finished)
@@ -86,6 +86,7 @@ def run_studies(workdir: pathlib.Path) -> None:
     chosen = studied.choose(table, _ONLY.value)
     if _DRY_RUN.value:
       return study_runs.list_studies(table, workdir, chosen)
+    studied.check_unchanged(table, workdir)
     command.open_workdir(
       workdir, table.describe(), may_change=("studies", "settings", "deviations")
     )

@@ -20,6 +20,7 @@ from softmax_research import training
 from softmax_research.training import environment, results
 
 _NUM_WORST = 16
+_LONGEST_NAME = 100
 
 #: A run's head and seed.
 Run = tuple[str, int]
@@ -251,9 +252,17 @@ def name(group: Sequence[Run]) -> str:
 
 
 def directory_name(group: Sequence[Run]) -> str:
-  """Name a directory that belongs to these runs alone."""
-  if len(heads_of(group)) == 1:
-    return f"{file_name(group[0][0])}-seeds{'-'.join(str(seed) for _, seed in group)}"
+  """Name a directory that belongs to these runs alone.
+
+  Example:
+    >>> directory_name([("sm", 0), ("sm", 1)])
+    'sm-seeds0-1'
+    >>> len(directory_name([("sm", seed) for seed in range(100)]))
+    25
+  """
+  name = f"{file_name(group[0][0])}-seeds{'-'.join(str(seed) for _, seed in group)}"
+  if len(heads_of(group)) == 1 and len(name) <= _LONGEST_NAME:
+    return name
   # A name of all of them could be longer than file systems allow.
   return f"together-{hashlib.sha256(repr(list(group)).encode()).hexdigest()[:16]}"
 

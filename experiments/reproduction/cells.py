@@ -1,7 +1,6 @@
 """Cells: train what a cell of a table asks for, and make the records of its seeds."""
 
 import pathlib
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -89,6 +88,16 @@ def finish(protocol, cell, setting, splits, record, predictions) -> dict[str, An
   return record | found | {"selected": selection.selected(record["curves"]), "measured": measured}
 
 
+def checkpoint_directory(context: Context, cell: Cell) -> pathlib.Path:
+  """Return where a cell's checkpoints lie: with other settings it does not go on from them."""
+  row = search.row(cell.method, cell.values)
+  made_with = context.protocol.fingerprint(cell.setting, cell.head, cell.values)
+  group = runs.directory_name([(cell.head, seed) for seed in cell.seeds])
+  return (
+    context.workdir / "checkpoints" / runs.file_name(f"{cell.setting}-{row}-{made_with}-{group}")
+  )
+
+
 def failure(protocol: Protocol, cell: Cell, error: Exception) -> dict[str, Any]:
   """Make the record of a cell that failed."""
   message = f"{type(error).__name__}: {error}"
@@ -107,26 +116,21 @@ def failure(protocol: Protocol, cell: Cell, error: Exception) -> dict[str, Any]:
 
 
 def _train(context, cell, setting, config, splits, programs, group):
-  row = search.row(cell.method, cell.values)
-  name = runs.file_name(f"{cell.setting}-{row}-{runs.directory_name(group)}")
-  directory = context.workdir / "checkpoints" / name
   hooks = {}
   if not cell.trial:  # In a trial the test split is not even looked at.
     hooks["on_epoch"] = selection.looker(programs, splits)
     hooks["measure"] = measures.of_models(setting.measures, config, splits, programs, group)
-  outcomes = resumable.train(
+  return resumable.train(
     config,
     splits,
     programs,
     group,
-    directory=directory,
+    directory=checkpoint_directory(context, cell),
     interruption=context.interruption,
     on_progress=context.on_progress,
     seconds_between_saves=_SECONDS_BETWEEN_SAVES,
     **hooks,
   )
-  shutil.rmtree(directory)
-  return outcomes
 
 
 def _cross_validate(context, cell, setting, config, splits, programs, group):

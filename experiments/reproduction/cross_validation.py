@@ -48,7 +48,7 @@ def train(
   """
   began = time.perf_counter()
   labels = splits.train.labels
-  fold_curves, resume, judged = [], None, None
+  fold_curves, resume, judged, diverged = [], None, None, [None] * len(group)
   for index, held in enumerate(stratified_folds(labels, folds)):
     rest = np.ones(len(labels), bool)
     rest[held] = False
@@ -66,14 +66,14 @@ def train(
     if fit.interrupted:
       return None
     fold_curves.append(fit.curves)
+    diverged = [before or now for before, now in zip(diverged, fit.diverged, strict=True)]
     if carry_over:
       # The curves start anew: they are of this fold's examples.
       resume = fit.states, [{name: [] for name in of} for of in fit.curves]
     if carry_over or index == 0:
       # A copy: the next fold's first step uses the states up.
       judged = runs.predict(programs, fit.states, splits)
-    if index == 0 or carry_over:
-      diverged, parameters = fit.diverged, _num_parameters(fit.states)
+    parameters = _num_parameters(fit.states)
   seconds = (time.perf_counter() - began) / len(group)
   outcomes = []
   for i, (head, seed) in enumerate(group):

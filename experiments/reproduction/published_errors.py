@@ -35,11 +35,15 @@ def _points(directory: pathlib.Path, config: dict) -> list[Point]:
   ]
   for name, setting in config["settings"].items():
     for method, _ in setting["methods"]:
-      errors = [
-        observe(run, "error") for run in runs if (run["setting"], run["method"]) == (name, method)
-      ]
+      # Of one seed the first counts, as in the table's report.
+      by_seed = {
+        run["seed"]: observe(run, "error")
+        for run in reversed(runs)
+        if (run["setting"], run["method"]) == (name, method)
+      }
       number = _published(paper, setting["published"] or name, method)
-      if errors and number is not None:
+      if by_seed and number is not None:
+        errors = [by_seed[seed] for seed in sorted(by_seed)]
         found.append(Point(directory.name, number[0], errors, number[1]))
   return found
 

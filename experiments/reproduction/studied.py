@@ -1,5 +1,7 @@
 """Studied tables: a paper's table whose numbers are those of studies that other scripts run."""
 
+import json
+import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -50,6 +52,25 @@ def make_table(config: ConfigDict, variant: str) -> StudiedTable:
       known = ", ".join(table.config.studies)
       raise ValueError(f"{name}: got the study {setting.study!r}; the studies are {known}.")
   return table
+
+
+def check_unchanged(table: StudiedTable, workdir: pathlib.Path) -> None:
+  """Check that finished studies were made with the arguments that the table has now.
+
+  Raises:
+    ValueError: one was made with others.
+  """
+  path = workdir / "config.json"
+  before = json.loads(path.read_text(encoding="utf-8")).get("studies", {}) if path.exists() else {}
+  for name, study in table.config.studies.items():
+    old = before.get(name)
+    if old is None or not (workdir / name).exists():
+      continue
+    if (old["script"], tuple(old["arguments"])) != (study.script, tuple(study.arguments)):
+      raise ValueError(
+        f"{workdir / name} was made by {old['script']} with {' '.join(old['arguments'])}, and the "
+        "table has other arguments now. Give another --workdir, or the former ones."
+      )
 
 
 def choose(table: StudiedTable, only: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Work: run the cells of a queue one after the other, or list them with their time."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,8 @@ def run_cells(
     for record in records:
       results.append(path, record)
       finished[cell.setting, cell.row, record["seed"]] = record
+    # Not before the results are there: what is measured after training may fail too.
+    shutil.rmtree(cells.checkpoint_directory(context, cell), ignore_errors=True)
     show.finish(cell.name, report.describe(records))
   return failed
 

@@ -151,7 +151,7 @@ def _pair(test: Trial, comparison: Comparison, results: Results):
   def numbers(row, metric):
     return {
       record["seed"]: observe(record, metric)
-      for record in records
+      for record in reversed(records)  # Of one seed the first counts, as in a table's report.
       if row in (record.get("method"), record.get("head"))
     }
 

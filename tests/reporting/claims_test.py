@@ -66,6 +66,13 @@ def test_the_verdict_is_the_known_one(row, sign, verdict):
   assert _rule(Comparison(row, "softmax", "accuracy", sign)).verdict == verdict
 
 
+def test_of_a_seed_that_stands_twice_the_first_counts():
+  twice = {"made_up": [*_RESULTS["made_up"], *_records("better", _BASE - 0.5)]}
+  test = Trial("made_up", "in words", (Comparison("better", "softmax", "accuracy", 1),), "mnist")
+  [ruling] = claims.rule([Claim("liu2016", "A claim", (test,))], twice)
+  assert ruling.verdict == "holds" and ruling.findings[0].paired.n == 5
+
+
 def test_a_lower_error_is_a_claim_of_its_own():
   assert _rule(Comparison("better", "softmax", "error", -1)).verdict == "holds"
 

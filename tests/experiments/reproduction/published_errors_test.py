@@ -16,9 +16,10 @@ def _table(directory, paper, settings, runs):
       "status": "finished",
       "setting": setting,
       "method": method,
+      "seed": seed,
       "metrics": {"test": {"error": error}},
     }
-    for setting, method, error in runs
+    for seed, (setting, method, error) in [*enumerate(runs), (0, (*runs[0][:2], 0.9))]
   ]
   lines.append({"kind": "failure", "setting": "mnist"})
   (directory / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

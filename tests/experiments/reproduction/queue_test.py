@@ -4,6 +4,7 @@ import pytest
 
 from configs import default, tables
 from experiments.reproduction import queue
+from experiments.reproduction.cells import Context, checkpoint_directory
 from experiments.reproduction.protocol import make_protocol
 
 
@@ -126,6 +127,15 @@ def test_what_names_a_protocol_is_what_results_depend_on():
   assert protocol.fingerprint("mnist", "sm") != protocol.fingerprint("mnist", "softmax")
   more.config.settings.mnist.num_train = 100
   assert protocol.fingerprint("mnist", "sm") != more.fingerprint("mnist", "sm")
+
+
+def test_checkpoints_of_other_settings_are_not_gone_on_from(tmp_path):
+  names = set()
+  for options in ({}, {"num_epochs": 2}, {"seeds": 2}):
+    protocol = _protocol(**options)
+    cell = queue.make_cells(protocol, only="mnist / m=2")[0]
+    names.add(checkpoint_directory(Context(protocol, *[tmp_path] * 5), cell).name)
+  assert len(names) == 3
 
 
 _RATE = "optimizer.learning_rate"

@@ -88,6 +88,20 @@ def test_a_bad_table_is_refused(change, message):
     studied.make_table(config, "cpu")
 
 
+def test_a_study_that_was_made_with_other_arguments_is_not_taken_for_this_one(tmp_path):
+  table = studied.make_table(_config(), "cpu")
+  (tmp_path / "config.json").write_text(json.dumps(table.describe()))
+  (tmp_path / "words").mkdir()
+  studied.check_unchanged(table, tmp_path)
+  config = _config(seeds=9).copy_and_resolve_references()
+  studied.check_unchanged(studied.make_table(config, "cpu"), tmp_path)
+  config.cpu.studies.words.arguments = ("--config.seconds=99",)
+  changed = studied.make_table(config, "cpu")
+  with pytest.raises(ValueError, match="other arguments now"):
+    studied.check_unchanged(changed, tmp_path)
+  studied.check_unchanged(changed, tmp_path / "new")
+
+
 def test_studies_can_be_chosen():
   table = studied.make_table(_config(), "cpu")
   assert studied.choose(table, "") == studied.choose(table, "^w") == ["words"]

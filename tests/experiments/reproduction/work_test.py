@@ -31,6 +31,10 @@ class _Protocol:
   def setting(name):
     return ConfigDict({"optional": name == "a"})
 
+  @staticmethod
+  def fingerprint(setting, head, values):
+    return "0123456789ab"
+
 
 _CELLS = [Cell(setting, "softmax", "softmax", (0, 1)) for setting in ("a", "b", "c")]
 
@@ -67,6 +71,21 @@ def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path, monkeypatch):
   assert records[2]["error"] == "RuntimeError: out of luck" and records[2]["seeds"] == [0, 1]
   assert show.lines[0] == "a / softmax / seeds 0, 1 2/4"
   assert "test accuracy 50.00 % (n = 2)" in show.lines[1] and "out of luck" in show.lines[3]
+
+
+def test_checkpoints_go_when_the_results_are_there_and_not_before(tmp_path, monkeypatch):
+  context = _context(tmp_path)
+  directories = [cells.checkpoint_directory(context, cell) for cell in _CELLS]
+
+  def run(context, cell):
+    cells.checkpoint_directory(context, cell).mkdir(parents=True)
+    if cell.setting == "b":
+      raise RuntimeError("in what is measured after training")
+    return [_record(cell, seed) for seed in cell.seeds]
+
+  monkeypatch.setattr(cells, "run", run)
+  work.run_cells(context, _CELLS, {}, _Show(), 3)
+  assert [directory.exists() for directory in directories] == [False, True, False]
 
 
 def test_an_optional_setting_without_its_data_is_skipped_as_a_whole(tmp_path, monkeypatch):
