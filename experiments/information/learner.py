@@ -58,7 +58,7 @@ def cosine(peak: float, steps: int) -> np.ndarray:
   """Return learning rates that fall from the peak to zero along a cosine.
 
   Example:
-    >>> cosine(1.0, 4).round(3).tolist()
+    >>> [round(rate, 3) for rate in cosine(1.0, 4).tolist()]
     [1.0, 0.854, 0.5, 0.146]
   """
   return peak * (1 + np.cos(np.pi * np.arange(steps) / steps)).astype(np.float32) / 2

@@ -45,7 +45,7 @@ def group(runs: list[dict[str, Any]], keys: Sequence[str]) -> dict[tuple, list[d
   """Group runs by some of their values; those whose estimate is not finite are left out.
 
   Example:
-    >>> group([{"a": 1, "estimate": 0.5}, {"a": 1, "estimate": None}], ["a"])
+    >>> dict(group([{"a": 1, "estimate": 0.5}, {"a": 1, "estimate": None}], ["a"]))
     {(1,): [{'a': 1, 'estimate': 0.5}]}
   """
   cells = collections.defaultdict(list)
