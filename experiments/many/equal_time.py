@@ -26,7 +26,7 @@ class OutputLayer(NamedTuple):
 class Outcome(NamedTuple):
   """Hold what came out of a run: `curves` has `seconds`, `steps` and the metrics at each look."""
 
-  curves: dict[str, list[float]]
+  curves: dict[str, list[float | None]]
   diverged: int | None
   num_parameters: int
 
@@ -78,7 +78,7 @@ def train(
   key = jax.random.key(seed)
   program = run.lower(params, opt_state, examples, key, 0, 1).compile()
 
-  curves: dict[str, list[float]] = {"seconds": [], "steps": []}
+  curves: dict[str, list[float | None]] = {"seconds": [], "steps": []}
   spent, steps, looks = 0.0, 0, np.linspace(0, seconds, num_looks + 1)
   for until in looks:
     while spent < until:

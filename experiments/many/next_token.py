@@ -22,7 +22,8 @@ def make(config: ConfigDict) -> Task:
       `num_test`.
 
   Returns:
-    The task. It is judged by the perplexity of test tokens that training has seen.
+    The task. It is judged by the perplexity of test tokens that training has seen; it and the NLL
+    are None where they are infinite, as a sparse head can make them by a probability of 0.
 
   Raises:
     ValueError: an option is out of range, or the text cannot be had.
@@ -73,14 +74,20 @@ def make(config: ConfigDict) -> Task:
     of_label = jnp.take_along_axis(log_probs, labels[:, None], axis=1)[:, 0]
     return of_label, jnp.argmax(log_probs, axis=1) == labels
 
-  def evaluate(params, head, head_params) -> dict[str, float]:
+  def evaluate(params, head, head_params) -> dict[str, float | None]:
     of_label, right = in_batches(
       lambda *batch: judge(params, head.log_prob, head_params, *batch),
       test_inputs[chosen],
       test_labels[chosen],
     )
-    nll = -float(np.mean(of_label, dtype=np.float64))
-    return {"nll": nll, "perplexity": float(np.exp(nll)), "accuracy": float(np.mean(right))}
+    nll = -np.mean(of_label, dtype=np.float64)
+    with np.errstate(over="ignore"):
+      perplexity = np.exp(nll)
+    return {
+      "nll": _finite(nll),
+      "perplexity": _finite(perplexity),
+      "accuracy": float(np.mean(right)),
+    }
 
   share = 1 - float(np.mean(known))
   return Task(
@@ -101,6 +108,10 @@ def make(config: ConfigDict) -> Task:
     measure="nll",
     num_test=len(chosen),
   )
+
+
+def _finite(value: float) -> float | None:
+  return float(value) if np.isfinite(value) else None  # JSON has no infinity.
 
 
 def _windows(tokens: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,11 @@ _MEASURES = {
   "perplexity": measures.Measure("perplexity", "perplexity", "", 1.0, 1, False),
 }
 
+_INFINITE = (
+  "Where a test label had probability 0, the NLL and the perplexity are infinite: their means show "
+  "as ∞ or –, differences as –, and lines have gaps."
+)
+
 
 def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
   """Write the report of the results in a working directory."""
@@ -36,6 +41,8 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
       f"Test {compared.label}: difference from {heads[0].name}, paired over seeds.",
       tables.comparison_table(pairs, compared),
     ]
+  if any(None in run["curves"].get("nll", ()) for run in runs):
+    blocks.append(_INFINITE)
   blocks.append(_curves(heads, shown))
   return note.write_note(
     workdir,
@@ -89,7 +96,8 @@ def _curves(heads, shown):
       curves = [run["curves"] for run in head.finished.values()]
       if not curves:
         continue
-      values = measure.scale * np.array([curve[measure.key] for curve in curves])
+      # An infinite number is None in the records, and NaN is a gap.
+      values = measure.scale * np.array([curve[measure.key] for curve in curves], float)
       seconds = np.mean([curve["seconds"] for curve in curves], axis=0)
       ranges = (values.min(0), values.max(0)) if len(curves) > 1 else None
       lines.append(line_plot.Line(head.name, seconds, values.mean(0), ranges))

@@ -25,7 +25,7 @@ class Task(NamedTuple):
     num_features: D.
     rows: `inputs -> rows` of the parameters that a batch needs, as `training.update_rows` takes.
     features: `(params, rows, inputs, key) -> [B, D]`, in training; `params` hold those rows only.
-    evaluate: `(params, head, head_params) -> metrics`.
+    evaluate: `(params, head, head_params) -> metrics`, None where one is infinite.
     measure: the metric to compare by, a key of the metrics.
     num_test: how many examples the metrics are of.
   """
@@ -39,7 +39,7 @@ class Task(NamedTuple):
   num_features: int
   rows: Callable[[jax.Array], Any]
   features: Callable[..., jax.Array]
-  evaluate: Callable[[Any, Head, Any], dict[str, float]]
+  evaluate: Callable[[Any, Head, Any], dict[str, float | None]]
   measure: str
   num_test: int
 
