@@ -96,11 +96,13 @@ def _curves(heads, shown):
       curves = [run["curves"] for run in head.finished.values()]
       if not curves:
         continue
-      # An infinite number is None in the records, and NaN is a gap.
-      values = measure.scale * np.array([curve[measure.key] for curve in curves], float)
-      seconds = np.mean([curve["seconds"] for curve in curves], axis=0)
-      ranges = (values.min(0), values.max(0)) if len(curves) > 1 else None
-      lines.append(line_plot.Line(head.name, seconds, values.mean(0), ranges))
+      values = measure.scale * _align([curve[measure.key] for curve in curves])
+      seconds = np.nanmean(_align([curve["seconds"] for curve in curves]), axis=0)
+      mean, low, high = (
+        _gaps(over_seeds(values, axis=0)) for over_seeds in (np.nanmean, np.nanmin, np.nanmax)
+      )
+      ranges = (low, high) if len(curves) > 1 else None
+      lines.append(line_plot.Line(head.name, seconds, mean, ranges))
     title = f"{measure.label}, {measure.unit}" if measure.unit else measure.label
     scale = "linear" if measure.higher_is_better else "log"
     panels.append(line_plot.Panel(f"Test {title}", "seconds of training", lines, ("linear", scale)))
@@ -110,3 +112,22 @@ def _curves(heads, shown):
     "Lines are means over the seeds, bands their range.",
     line_plot.line_plot(panels),
   )
+
+
+def _align(curves: list[list[float | None]]) -> np.ndarray:
+  """Return curves `[seeds, looks]` by their ends, infinity for None, NaN before the first look.
+
+  Records of an earlier version lack the look before training. The longest curve has no NaN, so
+  that each look has a number.
+  """
+  looks = max(map(len, curves))
+  return np.array(
+    [
+      [np.nan] * (looks - len(curve)) + [np.inf if value is None else value for value in curve]
+      for curve in curves
+    ]
+  )
+
+
+def _gaps(values: np.ndarray) -> np.ndarray:
+  return np.where(np.isfinite(values), values, np.nan)

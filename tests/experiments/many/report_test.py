@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from matplotlib.figure import Figure
 
 from experiments.many import report
 
@@ -59,3 +60,12 @@ def test_labels_without_probability_are_shown_as_such(tmp_path, lost):
   assert paired[:4] == ["2", "–", "–", "–"]
   assert "probability 0" in text
   assert "probability 0" not in write(tmp_path, records[:2])
+
+
+def test_curves_that_lack_the_first_look_are_aligned_by_their_ends(monkeypatch, tmp_path):
+  seen = []
+  monkeypatch.setattr(report.line_plot, "line_plot", lambda panels: seen.extend(panels) or Figure())
+  write(tmp_path, [make_run("softmax", 0, [9.0, 6.0, 4.0]), make_run("softmax", 1, [8.0, 5.0])])
+  line = seen[-1].lines[0]
+  assert line.name == "softmax" and list(line.values) == [9.0, 7.0, 4.5]
+  assert [list(edge) for edge in line.ranges] == [[9.0, 6.0, 4.0], [9.0, 8.0, 5.0]]
