@@ -13,6 +13,7 @@ from softmax_research.reporting import (
   line_plot,
   measures,
   note,
+  provenance,
   statistics,
   tables,
 )
@@ -99,7 +100,7 @@ def write(workdir: pathlib.Path, config: dict[str, Any], *, command: str) -> pat
     workdir,
     title=f"{len(names)} heads on imbalanced {config['dataset']}",
     blocks=blocks,
-    facts=facts | {key: last[key] for key in ("versions", "device", "git_revision", "finished_at")},
+    facts=facts | provenance.made_with([run for runs in settings.values() for run in runs]),
   )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from experiments.localization import claims, evaluation, example_plot, scores
 from experiments.localization.maps import KINDS, SMOOTHINGS
 from softmax_research import reporting
-from softmax_research.reporting import line_plot, measures, note, statistics, tables
+from softmax_research.reporting import line_plot, measures, note, provenance, statistics, tables
 from softmax_research.training.results import flatten
 
 _RULES = {"chosen": "of validation", "paper": "0.2"}
@@ -17,7 +17,8 @@ _SHARE = measures.Measure("share", "share", "%", 100.0, 1, True)
 
 def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
   """Write the report of the results in a working directory."""
-  heads = reporting.group_by_head(reporting.read_records(workdir / "results.jsonl"))
+  records = reporting.read_records(workdir / "results.jsonl")
+  heads = reporting.group_by_head(records)
   heads = [head for head in heads if head.finished]
   if not heads:
     raise ValueError(f"All runs in {workdir} diverged; lower optimizer.learning_rate.")
@@ -63,7 +64,7 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
       "seeds": ", ".join(map(str, sorted({seed for head in heads for seed in head.finished}))),
       "configuration": flatten(last["config"]),
     }
-    | {key: last[key] for key in ("versions", "device", "git_revision", "finished_at")},
+    | provenance.made_with(records),
   )
 
 

@@ -7,7 +7,15 @@ import numpy as np
 
 from experiments.many.task import Task
 from softmax_research import reporting
-from softmax_research.reporting import comparisons, line_plot, measures, note, statistics, tables
+from softmax_research.reporting import (
+  comparisons,
+  line_plot,
+  measures,
+  note,
+  provenance,
+  statistics,
+  tables,
+)
 from softmax_research.training.results import flatten
 
 _MEASURES = {
@@ -24,7 +32,8 @@ _INFINITE = (
 
 def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
   """Write the report of the results in a working directory."""
-  heads = reporting.group_by_head(reporting.read_records(workdir / "results.jsonl"))
+  records = reporting.read_records(workdir / "results.jsonl")
+  heads = reporting.group_by_head(records)
   runs = [run for head in heads for run in head.finished.values()]
   last = runs[-1]
   dataset, config = last["dataset"], last["config"]
@@ -53,7 +62,7 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
       "test": f"{dataset['num_test']:,} examples",
       "configuration": flatten(config),
     }
-    | {key: last[key] for key in ("versions", "device", "git_revision", "finished_at")},
+    | provenance.made_with(records),
   )
 
 

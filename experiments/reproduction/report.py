@@ -7,7 +7,7 @@ from typing import Any
 from experiments.reproduction import estimate, features, figures, search
 from experiments.reproduction.queue import Key, Merged
 from experiments.reproduction.variant import Variant
-from softmax_research.reporting import measures, note, statistics
+from softmax_research.reporting import measures, note, provenance, statistics
 from softmax_research.reporting.observations import measure_of, observe
 from softmax_research.reporting.tables import Cell, Row, Table
 
@@ -150,22 +150,16 @@ def describe(records: list[dict[str, Any]]) -> str:
 def _facts(protocol: Variant, finished: Mapping[Key, dict[str, Any]], command) -> dict[str, Any]:
   records = list(finished.values())
   runs = [record for record in records if record.get("kind") != "trial"]
-
-  def all_of(key: str) -> str:
-    return "; ".join(sorted({str(record.get(key)) for record in records})) or "nothing is finished"
-
-  versions = {str(record["versions"]): record["versions"] for record in records}
+  made = provenance.made_with(records)
   seconds = sum(record["wall_seconds"] for record in records)
   trials = len(records) - len(runs)
   return {
     "command": f"`{command}`" if command else "not recorded",
     "runs": f"{len(runs)} of those that the table asks for"
     + (f", and {trials} trials of the search" if trials else ""),
-    "device": all_of("device"),
-    "versions": "; ".join(
-      ", ".join(f"{name} {part}" for name, part in v.items()) for v in versions.values()
-    ),
-    "git revision": all_of("git_revision"),
+    "device": made["device"],
+    "versions": made["versions"],
+    "git revision": made["git_revision"],
     "training time": estimate.describe(seconds),
     "seeds a method": ", ".join(
       map(str, sorted({protocol.seeds(name) for name in protocol.config.settings}))

@@ -1,7 +1,8 @@
 """Provenance of a report: how, where, when and with what its runs were made."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from softmax_research.reporting.records import HeadRecords, as_float
 
@@ -32,17 +33,42 @@ def provenance(heads: list[HeadRecords], *, command: str | None = None) -> Prove
   runs.sort(key=lambda run: str(run.get("finished_at") or ""))
   seeds = sorted({seed for head in heads for seed in (*head.finished, *head.diverged)})
   command = command or runs[-1].get("command")
+  made = made_with(runs)
   facts = [
     ("command", command or "not recorded"),
     ("dataset", _dataset(runs[-1].get("dataset") or {})),
     ("runs", f"{len(runs)}: {_count(len(heads), 'head')}, seeds {', '.join(map(str, seeds))}"),
-    ("device", _distinct([run.get("device") for run in runs])),
-    ("versions", _distinct([_versions(run.get("versions")) for run in runs])),
-    ("git revision", _distinct([run.get("git_revision") for run in runs])),
+    ("device", made["device"]),
+    ("versions", made["versions"]),
+    ("git revision", made["git_revision"]),
     ("training time", _duration(sum(as_float(run.get("wall_seconds", 0)) for run in runs))),
-    ("finished", str(runs[-1].get("finished_at") or "not recorded")),
+    ("finished", made["finished_at"]),
   ]
   return Provenance(facts, _flatten(runs[-1].get("config") or {}))
+
+
+def made_with(records: Sequence[dict[str, Any]]) -> dict[str, str]:
+  """Say with what, on what, from which revision and until when records were made.
+
+  Args:
+    records: Records of runs, in any order.
+
+  Returns:
+    `versions`, `device` and `git_revision`, each with every value that the records have, and
+    `finished_at`, the latest.
+
+  Example:
+    >>> found = made_with([{"device": "cpu x 1"}, {"device": "cpu x 2"}, {"device": "cpu x 1"}])
+    >>> found["device"], found["versions"]
+    ('cpu x 1; cpu x 2', 'not recorded')
+  """
+  return {
+    "versions": _distinct([_versions(record.get("versions")) for record in records]),
+    "device": _distinct([record.get("device") for record in records]),
+    "git_revision": _distinct([record.get("git_revision") for record in records]),
+    "finished_at": max((record.get("finished_at") or "" for record in records), default="")
+    or "not recorded",
+  }
 
 
 def _dataset(dataset: dict) -> str:
@@ -64,8 +90,8 @@ def _versions(versions: dict | None) -> str | None:
 
 
 def _distinct(values: list[str | None]) -> str:
-  """Return the distinct values, or say that there is none."""
-  return "; ".join(dict.fromkeys(value for value in values if value)) or "not recorded"
+  """Return the distinct values in their alphabetical order, or say that there is none."""
+  return "; ".join(sorted({value for value in values if value})) or "not recorded"
 
 
 def _flatten(config: dict, prefix: str = "") -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from softmax_research.reporting import group_by_head
-from softmax_research.reporting.provenance import provenance
+from softmax_research.reporting.provenance import made_with, provenance
 from tests.reporting.fake_results import make_run
 
 
@@ -59,3 +59,16 @@ def test_training_time(seconds, text):
 def test_the_configuration_is_flat():
   config = provenance(group_by_head([make_run("a", 0)])).config
   assert ("model.widths", "[256, 256]") in config and ("seeds", "5") in config
+
+
+def test_records_name_all_that_they_were_made_with():
+  one, other = make_run("a", 0), make_run("a", 1) | {"device": "a gpu"}
+  other["versions"] = other["versions"] | {"jax": "0.13.0"}
+  found = made_with([other, one, one | {"git_revision": None}])
+  assert found == {
+    "versions": "python 3.12.1, jax 0.12.0, flax 0.13.0; python 3.12.1, jax 0.13.0, flax 0.13.0",
+    "device": "a gpu; cpu x 1 (Example CPU, 2 cores)",
+    "git_revision": "0123abc",
+    "finished_at": max(one["finished_at"], other["finished_at"]),
+  }
+  assert set(made_with([]).values()) == {"not recorded"}

@@ -69,3 +69,17 @@ def test_curves_that_lack_the_first_look_are_aligned_by_their_ends(monkeypatch, 
   line = seen[-1].lines[0]
   assert line.name == "softmax" and list(line.values) == [9.0, 7.0, 4.5]
   assert [list(edge) for edge in line.ranges] == [[9.0, 6.0, 4.0], [9.0, 8.0, 5.0]]
+
+
+def test_what_the_runs_were_made_with_is_told_of_all(tmp_path):
+  other = {"device": "gpu x 1", "git_revision": "fff", "versions": {"jax": "2", "numpy": "2"}}
+  text = write(
+    tmp_path, [make_run("softmax", 0, [8.0, 5.0]) | other, make_run("softmax", 1, [8.0, 5.0])]
+  )
+  for line in (
+    "- versions: jax 1, numpy 2; jax 2, numpy 2",
+    "- device: cpu x 1; gpu x 1",
+    "- git_revision: 0123abc; fff",
+    "- finished_at: 2026-01-02T00:00:00+00:00",
+  ):
+    assert line in text
