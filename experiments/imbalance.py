@@ -60,7 +60,10 @@ def main() -> None:
   with command.storage_errors_explained(workdir):
     train(config, workdir, todo, num_wanted)
     line = shlex.join(["python", "-m", "experiments.imbalance", *sys.argv[1:]])
-    print(f"Report: {report.write(workdir, runs.to_json(config), command=line)}")
+    try:
+      print(f"Report: {report.write(workdir, runs.to_json(config), command=line)}")
+    except ValueError as error:
+      command.fail(str(error))
 
 
 def train(config, workdir, todo, num_wanted) -> None:

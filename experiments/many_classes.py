@@ -88,7 +88,10 @@ def main() -> None:
       results.append(path, record)
       print(f"{name}, seed {seed}: {record['metrics'] or 'diverged'}")
   line = shlex.join(["python", "-m", "experiments.many_classes", *sys.argv[1:]])
-  print(f"Report: {report.write(workdir, command=line)}")
+  try:
+    print(f"Report: {report.write(workdir, command=line)}")
+  except ValueError as error:
+    command.fail(str(error))
 
 
 def _record(name, seed, outcome, config, task) -> dict:

@@ -52,15 +52,24 @@ def write(workdir: pathlib.Path, config: dict[str, Any], *, command: str) -> pat
 
   Returns:
     The path of the Markdown file.
+
+  Raises:
+    ValueError: no run is finished.
   """
   names = heads.split(config["heads"])
   records = results.read(workdir / "results.jsonl")
-  settings = {
+  everything = {
     name: [r for r in records if r["setting"] == name and r["head"] in names]
     for name in heads.split(config["settings"], kind="setting")
   }
-  settings = {name: runs for name, runs in settings.items() if runs}
-  last = records[-1]
+  settings = {
+    name: runs
+    for name, runs in everything.items()
+    if any(run["status"] == "finished" for run in runs)
+  }
+  if not settings:
+    raise ValueError(f"All runs in {workdir} diverged; lower optimizer.learning_rate.")
+  told = [run for runs in everything.values() for run in runs]
   blocks: list[Any] = [
     f"Each head trained for {config['num_epochs']} epochs with batches of {config['batch_size']}, "
     "with one set of hyperparameters for all; nothing was chosen on a test set, and the last "
@@ -82,17 +91,16 @@ def write(workdir: pathlib.Path, config: dict[str, Any], *, command: str) -> pat
           _table(rows.heads_of(runs, names, judgement), judgement),
         ]
   diverged = [
-    f"{run['head']}, seed {run['seed']}, in {name}"
-    for name, runs in settings.items()
-    for run in runs
+    f"{run['head']}, seed {run['seed']}, in {run['setting']}"
+    for run in told
     if run["status"] == "diverged"
   ]
   if diverged:
     blocks.append(f"Diverged, and in no mean and no test: {'; '.join(diverged)}.")
-  seconds = sum(run["wall_seconds"] for runs in settings.values() for run in runs)
+  seconds = sum(run["wall_seconds"] for run in told)
   facts = {
     "command": f"`{command}`",
-    "validation": f"{last['dataset']['num_validation']:,} examples",
+    "validation": f"{told[-1]['dataset']['num_validation']:,} examples",
     "training time": f"{seconds:,.0f} s",
     "configuration": results.flatten(config),
   }
@@ -100,7 +108,7 @@ def write(workdir: pathlib.Path, config: dict[str, Any], *, command: str) -> pat
     workdir,
     title=f"{len(names)} heads on imbalanced {config['dataset']}",
     blocks=blocks,
-    facts=facts | provenance.made_with([run for runs in settings.values() for run in runs]),
+    facts=facts | provenance.made_with(told),
   )
 
 

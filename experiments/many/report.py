@@ -31,10 +31,16 @@ _INFINITE = (
 
 
 def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
-  """Write the report of the results in a working directory."""
+  """Write the report of the results in a working directory.
+
+  Raises:
+    ValueError: no run is finished.
+  """
   records = reporting.read_records(workdir / "results.jsonl")
   heads = reporting.group_by_head(records)
   runs = [run for head in heads for run in head.finished.values()]
+  if not runs:
+    raise ValueError(f"All runs in {workdir} diverged; lower optimizer.learning_rate.")
   last = runs[-1]
   dataset, config = last["dataset"], last["config"]
   shown = [_MEASURES[name] for name in _MEASURES if name in last["metrics"]["test"]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import imbalance_cifar10, imbalance_mnist
-from experiments.imbalanced import claims, judging, rows, settings
+from experiments.imbalanced import claims, judging, report, rows, settings
 from softmax_research import reporting
 from softmax_research.training import metrics
 from tests.experiments.scripts import expect_error, run_script
@@ -129,6 +129,29 @@ def _runs(counts, accuracies):
     for head, values in accuracies.items()
     for seed, value in enumerate(values)
   ]
+
+
+def test_settings_without_a_finished_run_are_left_out_of_the_report(tmp_path):
+  config = {"heads": "softmax", "settings": "natural:size=110,natural:size=120"}
+  config |= {"num_epochs": 1, "batch_size": 8, "dataset": "digits"}
+  dataset = {"class_counts": [10, 100], "num_test": 9, "num_capped": 0, "num_validation": 9}
+  (lost,) = (run | {"wall_seconds": 1.0} for run in _runs([10, 100], {"softmax": [0.8]}))
+  lost |= {"setting": "natural:size=110", "dataset": dataset}
+  good = json.loads(json.dumps(lost | {"setting": "natural:size=120"}))
+  for judged in good["metrics"].values():
+    for metrics_of_variant in judged.values():
+      metrics_of_variant["per_class_accuracy"] = [0.5, 0.9]
+  lost |= {"status": "diverged", "metrics": None}
+
+  def write(*records):
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    return report.write(tmp_path, config, command="run it").read_text()
+
+  text = write(good, lost)
+  assert "| natural:size=120 |" in text and "| natural:size=110 |" not in text
+  assert "softmax, seed 0, in natural:size=110" in text and "- training time: 2 s" in text
+  with pytest.raises(ValueError, match=r"All runs in .* diverged; lower optimizer.learning_rate"):
+    write(lost)
 
 
 def test_claims_are_ruled_where_they_are_about_something():

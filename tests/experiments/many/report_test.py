@@ -83,3 +83,11 @@ def test_what_the_runs_were_made_with_is_told_of_all(tmp_path):
     "- finished_at: 2026-01-02T00:00:00+00:00",
   ):
     assert line in text
+
+
+def test_where_every_run_diverged_the_report_says_so(tmp_path):
+  lost = make_run("softmax", 0, [8.0]) | {"status": "diverged", "metrics": None}
+  with pytest.raises(ValueError, match=r"All runs in .* diverged; lower optimizer.learning_rate"):
+    write(tmp_path, [lost])
+  text = write(tmp_path, [lost | {"head": "sparsemax"}, make_run("softmax", 0, [8.0, 5.0])])
+  assert row(text, "sparsemax")[0] == "0" and row(text, "softmax")[0] == "1"
