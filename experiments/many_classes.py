@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from configs import many_classes_images, many_classes_words
 from experiments import command, runs
-from experiments.many import equal_time, instances, next_token, report
+from experiments.many import equal_time, instances, next_token, report, task
 from softmax_research import heads, training
 from softmax_research.training import results
 
@@ -66,17 +66,19 @@ def main() -> None:
     for place in ("data_dir", "cache_dir"):  # Where data lie is not part of a result.
       plain.pop(place, None)
     results.check_config(workdir, plain, may_change=("heads", "seeds"))
-    finished = {(record["head"], record["seed"]) for record in results.read(path)}
-    task = _TASKS[config.task][0](config)
-    layers = {name: equal_time.make_output_layer(name, task) for name in heads.split(config.heads)}
-  print(f"{task.name}: {task.num_classes:,} classes")
+    records = results.read(path)
+    finished = {(record["head"], record["seed"]) for record in records}
+    made = _TASKS[config.task][0](config)
+    task.check_same(workdir, records, made)
+    layers = {name: equal_time.make_output_layer(name, made) for name in heads.split(config.heads)}
+  print(f"{made.name}: {made.num_classes:,} classes")
   # Seed by seed, so that whatever else slows the machine slows all heads.
   for seed in range(config.seeds):
     for name, layer in layers.items():
       if (name, seed) in finished:
         continue
       outcome = equal_time.train(
-        task,
+        made,
         layer,
         optimizer,
         seed=seed,
@@ -84,7 +86,7 @@ def main() -> None:
         batch_size=config.batch_size,
         num_looks=config.looks,
       )
-      record = _record(name, seed, outcome, plain, task)
+      record = _record(name, seed, outcome, plain, made)
       results.append(path, record)
       print(f"{name}, seed {seed}: {record['metrics'] or 'diverged'}")
   line = shlex.join(["python", "-m", "experiments.many_classes", *sys.argv[1:]])
@@ -94,7 +96,7 @@ def main() -> None:
     command.fail(str(error))
 
 
-def _record(name, seed, outcome, config, task) -> dict:
+def _record(name, seed, outcome, config, made) -> dict:
   test = {k: v[-1] for k, v in outcome.curves.items() if k not in ("seconds", "steps")}
   diverged = outcome.diverged is not None
   record = {
@@ -105,7 +107,7 @@ def _record(name, seed, outcome, config, task) -> dict:
     "metrics": None if diverged else {"test": test},
     "curves": outcome.curves,
     "config": config,
-    "dataset": report.describe(task),
+    "dataset": task.describe(made),
     "num_parameters": outcome.num_parameters,
   }
   return record | ({"diverged": {"step": outcome.diverged}} if diverged else {}) | runs.provenance()

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.many.task import Task
 from softmax_research import reporting
 from softmax_research.reporting import (
   comparisons,
@@ -70,17 +69,6 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
     }
     | provenance.made_with(records),
   )
-
-
-def describe(task: Task) -> dict[str, Any]:
-  """Return the record of the task that stands beside a result."""
-  return {
-    "name": task.name,
-    "num_classes": task.num_classes,
-    "num_train": len(task.labels),
-    "num_test": task.num_test,
-    "measure": task.measure,
-  }
 
 
 def _summary(heads, shown) -> tables.Table:

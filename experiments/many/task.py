@@ -1,6 +1,7 @@
 """Task: examples, a network without its output layer, and how a trained model is judged."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +29,7 @@ class Task(NamedTuple):
     evaluate: `(params, head, head_params) -> metrics`, None where one is infinite.
     measure: the metric to compare by, a key of the metrics.
     num_test: how many examples the metrics are of.
+    fingerprint: of the data, where its name and sizes leave open which they are.
   """
 
   name: str
@@ -42,6 +44,48 @@ class Task(NamedTuple):
   evaluate: Callable[[Any, Head, Any], dict[str, float | None]]
   measure: str
   num_test: int
+  fingerprint: str | None = None
+
+
+def describe(task: Task) -> dict[str, Any]:
+  """Return the record of the task that stands beside a result."""
+  described = {
+    "name": task.name,
+    "num_classes": task.num_classes,
+    "num_train": len(task.labels),
+    "num_test": task.num_test,
+    "measure": task.measure,
+  }
+  return described | ({"fingerprint": task.fingerprint} if task.fingerprint else {})
+
+
+def check_same(workdir: os.PathLike | str, records: Sequence[dict[str, Any]], task: Task) -> None:
+  """See that the results so far are of this task, as a text can have changed under its name.
+
+  Args:
+    workdir: where the results are, for the message.
+    records: the results so far.
+    task: the task to go on with.
+
+  Raises:
+    ValueError: a result is of another task. Records of an earlier version have no fingerprint, and
+      are compared by the rest.
+  """
+  now = describe(task)
+  for record in records:
+    before = record["dataset"]
+    changes = [
+      f"  {key}: {before[key]!r} -> {now[key]!r}"
+      for key in now
+      if key in before and before[key] != now[key]
+    ]
+    if changes:
+      raise ValueError(
+        f"The results in {workdir} are of {before['name']!r}, and this run is of {now['name']!r}:\n"
+        + "\n".join(changes)
+        + "\nGive another --workdir, or the former data; pydoc and stdlib are those of the Python "
+        "that runs."
+      )
 
 
 def in_batches(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.ndarray]:

@@ -46,6 +46,10 @@ def test_next_token_prediction_on_a_file(tmp_path):
   # What is finished is not made again.
   run_script("many_classes", *_WORDS, *arguments, "--config.seeds=2")
   assert len(_records(tmp_path)) == 6
+  # Nor gone on with on another text, before any training.
+  text.write_text("the cat and the dog saw a cat . " * 1500)
+  message = expect_error("many_classes", *_WORDS, *arguments, "--config.seeds=3")
+  assert "fingerprint" in message and "another --workdir" in message
 
 
 def test_instance_discrimination(tmp_path):

@@ -1,12 +1,13 @@
 """Next-token prediction: labels without probability are judged, with numbers that JSON can hold."""
 
 import json
+import pathlib
 
 import jax
 import pytest
 
 from configs import many_classes_words
-from experiments.many import next_token
+from experiments.many import next_token, task
 from softmax_research import heads
 
 
@@ -20,14 +21,33 @@ def config(tmp_path_factory):
 
 
 def test_labels_without_probability(config):
-  task = next_token.make(config)
-  head = heads.make("sparsemax", task.num_classes)
+  made = next_token.make(config)
+  head = heads.make("sparsemax", made.num_classes)
   key = jax.random.key(0)
   # With large weights the projection on the simplex leaves one class.
   params = jax.tree.map(
-    lambda leaf: 1000 * jax.random.normal(key, leaf.shape), head.init(key, task.num_features)
+    lambda leaf: 1000 * jax.random.normal(key, leaf.shape), head.init(key, made.num_features)
   )
-  metrics = task.evaluate(task.init(key), head, params)
+  metrics = made.evaluate(made.init(key), head, params)
   assert metrics["nll"] is None and metrics["perplexity"] is None
   assert 0 <= metrics["accuracy"] < 1
   json.dumps(metrics, allow_nan=False)
+
+
+def test_results_of_another_text_are_not_gone_on_with(config, tmp_path):
+  made = next_token.make(config)
+  records = [{"dataset": task.describe(made)}]
+  task.check_same("runs/mine", records, next_token.make(config))
+  # As many words, each as often, in another order: the sizes do not tell the texts apart.
+  edited = config.copy_and_resolve_references()
+  edited.text = str(tmp_path / "text")
+  text = pathlib.Path(config.text).read_text().replace("saw a bird", "a bird saw", 1)
+  pathlib.Path(edited.text).write_text(text)
+  other = next_token.make(edited)._replace(name=made.name)
+  with pytest.raises(ValueError, match=r"runs/mine are of .*\n  fingerprint: .*\n.*--workdir"):
+    task.check_same("runs/mine", records, other)
+  # Records of an earlier version have none, and are compared by the rest.
+  del records[0]["dataset"]["fingerprint"]
+  task.check_same("runs/mine", records, other)
+  with pytest.raises(ValueError, match=r"'other'.*\n  name: .* -> 'other'\n  num_classes: 8 -> 10"):
+    task.check_same("runs/mine", records, made._replace(name="other", num_classes=10))
