@@ -11,7 +11,9 @@ from softmax_research.reporting import line_plot, note, summarise, tables
 _METHOD = (
   "Each estimate is of one batch that its critic had not seen. Over the second half of each stair: "
   "bias is the mean error, variance that of the estimates about their seed's mean, MSE the mean "
-  "squared error, all averaged over the seeds. – stands for what is not finite."
+  "squared error, all averaged over the seeds. Where some seeds' estimates are not finite, the "
+  "figures have no point, and the table averages over the other seeds and says how many they are "
+  "(n); – stands where there are none."
 )
 
 
@@ -148,11 +150,15 @@ def _climb_panel(settings, runs, critic, transform, steps) -> line_plot.Panel:
 
 def _bias_panel(settings, found, transform) -> line_plot.Panel:
   lines = []
+
+  def bias_at(name, nats):
+    runs = found[transform, name, nats]
+    if len(runs) < settings.seeds:  # Those that stay finite are no sample of all seeds.
+      return summarise([])
+    return summarise([run["estimate"] - nats for run in runs])
+
   for bound in bounds.BOUNDS:
-    biases = [
-      summarise([run["estimate"] - nats for run in found[transform, bound.name, nats]])
-      for nats in settings.nats
-    ]
+    biases = [bias_at(bound.name, nats) for nats in settings.nats]
     ranges = [bias.low for bias in biases], [bias.high for bias in biases]
     lines.append(line_plot.Line(bound.name, settings.nats, [b.mean for b in biases], ranges))
   limits = (-max(settings.nats), 0.5 * max(settings.nats))
@@ -171,7 +177,8 @@ def _table(settings, found, transform) -> tables.Table:
       *(_mean(runs, name, key) for key in ("variance", "squared_error")),
     ]
     bias = f"{values[0]:+.2f}" if abs(values[0]) < 1000 else f"{values[0]:+.2g}"
-    return tables.Cell(f"{bias} / {values[1]:.3g} / {values[2]:.3g}")
+    count = f" (n = {len(runs)} of {settings.seeds})" if len(runs) < settings.seeds else ""
+    return tables.Cell(f"{bias} / {values[1]:.3g} / {values[2]:.3g}{count}")
 
   rows = [
     tables.Row(bound.name, tuple(cell(bound.name, nats) for nats in settings.nats))

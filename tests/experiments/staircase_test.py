@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.information import bounds, staircase, staircase_report
+from experiments.information import bounds, staircase, staircase_report, summary
 
 SMALL = staircase.Settings(
   nats=(1.0, 6.0), dimension=2, steps=20, joint_steps=20, batch_size=16, seeds=2
@@ -53,6 +53,22 @@ def test_the_claims_say_what_the_runs_say():
   assert "InfoNCE saturates within 1 nat below log B at 6 nats (separable, linear) holds" in text
   assert "SMILE's variance falls with its clip at 6 nats (separable) does not hold" in text
   assert "NWJ and MINE vary more than InfoNCE at 6 nats (separable) holds" in text
+
+
+def test_cells_say_how_many_seeds_are_finite_and_the_figure_leaves_them_out():
+  estimates = {1.0: (0.5, 0.7), 6.0: (None, 4.0)}  # two seeds
+  runs = [
+    _run("NWJ", "separable", nats, estimate=value, variance=value, squared_error=value)
+    for nats, values in estimates.items()
+    for value in values
+  ]
+  found = summary.group(runs, ("transform", "estimator", "truth"))
+  rows = {row.name: row.cells for row in staircase_report._table(SMALL, found, "linear").rows}
+  texts = [cell.value for cell in rows["NWJ"]]
+  assert texts == ["-0.40 / 0.6 / 0.6", "-2.00 / 4 / 4 (n = 1 of 2)"]
+  assert [cell.value for cell in rows["InfoNCE"]] == ["–", "–"]
+  lines = {line.name: line for line in staircase_report._bias_panel(SMALL, found, "linear").lines}
+  np.testing.assert_allclose(lines["NWJ"].values, [-0.4, np.nan])
 
 
 @pytest.mark.parametrize(
