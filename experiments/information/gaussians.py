@@ -118,13 +118,15 @@ def claims(cells: dict[tuple, list[dict[str, Any]]]) -> str:
 
   def worst(estimator, prior, expected):
     biases = [
-      np.mean([r["estimate"] - r["truth"] - expected(r) for r in runs])
+      np.mean([r["estimate"] - r["truth"] - expected(r) for r in runs] or np.inf)
       for (of_prior, _, name), runs in cells.items()
       if name == estimator and of_prior == prior
     ]
     return max(biases, key=abs, default=np.nan)
 
   def verdict(value):
+    if not np.isfinite(value):
+      return "does not hold: a cell has no finite estimate"
     return f"{'holds' if abs(value) <= 0.01 else 'does not hold'}: {value:+.4f} at worst"
 
   lines = []
@@ -148,6 +150,7 @@ def report(
   """Write the report of the runs."""
   cells = summary.group(runs, ("prior", "dimension", "estimator"))
   names = [estimator.name for estimator in ESTIMATORS]
+  truths = {(run["prior"], run["dimension"]): run["truth"] for run in runs}
   dimensions = sorted(settings.dimensions)
   panels = [
     summary.bias_panel(
@@ -173,7 +176,7 @@ def report(
   for prior in COUNTS:
     for dimension in dimensions:
       of_cell = {name: cells[prior, dimension, name] for name in names}
-      truth = of_cell[names[0]][0]["truth"]
+      truth = truths[prior, dimension]
       blocks.append(f"**{prior} classes, d = {dimension}**: the truth is {truth:.6f} nats.")
       blocks.append(summary.table(of_cell))
   title = "Mutual information of five Gaussian classes"

@@ -76,24 +76,32 @@ def describe(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(cells: dict[str, list[dict[str, Any]]]) -> tables.Table:
-  """Tabulate the runs of each estimator; accuracies are of those that are classifiers."""
-  accuracies = [name for name in ("micro", "macro") if all(name in r[0] for r in cells.values())]
+  """Tabulate the runs of each estimator; – stands for what no run, or a single one, does not say.
+
+  Accuracies are shown where all estimators that have runs are classifiers.
+  """
+  known = [set(runs[0]) for runs in cells.values() if runs]
+  accuracies = [n for n in ("micro", "macro") if known and all(n in keys for keys in known)]
   rows = []
-  for name, runs in cells.items():
+  for estimator, runs in cells.items():
     found = describe(runs)
     bias = found["bias"]
     values = (
       tables.Cell(str(bias.n)),
-      tables.Cell(f"{bias.mean:+.4f}", "", f"[{bias.low:+.4f}, {bias.high:+.4f}]"),
-      tables.Cell(f"{bias.std:.4f}"),
-      tables.Cell(f"{found['rmse']:.4f}"),
-      tables.Cell(f"{found['coverage']:.0%}"),
-      *(tables.Cell(f"{np.mean([r[accuracy] for r in runs]):.2%}") for accuracy in accuracies),
+      _cell("+.4f", bias.mean, f"[{bias.low:+.4f}, {bias.high:+.4f}]" if bias.n > 1 else ""),
+      _cell(".4f", bias.std),
+      _cell(".4f", found["rmse"]),
+      _cell(".0%", found["coverage"]),
+      *(_cell(".2%", np.mean([r[name] for r in runs] or np.nan)) for name in accuracies),
     )
-    rows.append(tables.Row(name, values))
+    rows.append(tables.Row(estimator, values))
   columns = ("n", "bias", "std", "RMSE", "coverage")
   columns += tuple({"micro": "accuracy", "macro": "macro accuracy"}[name] for name in accuracies)
   return tables.Table(columns, tuple(rows), name_column="estimator")
+
+
+def _cell(form: str, value: float, detail: str = "") -> tables.Cell:
+  return tables.Cell(f"{value:{form}}" if np.isfinite(value) else "–", "", detail)
 
 
 def bias_panel(

@@ -162,6 +162,7 @@ def report(
   """Write the report of the runs."""
   names = [estimator.name for estimator in ESTIMATORS]
   found = summary.group(runs, ("estimator", *BASE))
+  truths = {tuple(run[factor] for factor in BASE): run["truth"] for run in runs}
 
   def at(factor, name, value):
     return found[name, *(BASE | {factor: value}).values()]
@@ -186,7 +187,7 @@ def report(
   ]
   for problem in problems(settings):
     of_cell = {name: found[name, *problem.values()] for name in names}
-    truth = next(run["truth"] for of in of_cell.values() for run in of)
+    truth = truths[tuple(problem.values())]
     blocks.append(f"**{_describe(problem)}**: the truth is {truth:.6f} nats.")
     blocks.append(summary.table(of_cell))
   title = "Mutual information by sample size, dimension, imbalance and class count"

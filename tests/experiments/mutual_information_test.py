@@ -122,6 +122,37 @@ def test_the_claims_say_what_the_runs_say():
   assert "softmax + log K, balanced: within 0.01 nats of the truth does not hold: +0.0200" in text
 
 
+def test_an_estimator_that_is_never_finite_has_dashes(tmp_path, monkeypatch):
+  monkeypatch.setattr(summary, "plot", lambda *_: "the figure")  # as a paragraph
+  names = [estimator.name for estimator in class_scores.ESTIMATORS]
+  common = {"truth": 1.0, "half_width": 0.1, "micro": 0.5, "macro": 0.5, "entropy_gap": 0.0}
+  values = {name: {"estimate": 1.5} | common for name in names}
+  values[names[0]] = common | {"estimate": None, "half_width": None}
+
+  def made(cells):
+    return [
+      cell | {"estimator": n, "seed": s} | values[n]
+      for cell in cells
+      for n in names
+      for s in (0, 1)
+    ]
+
+  few = gaussians.Settings(dimensions=(1,), seeds=2)
+  texts = [gaussians.report(tmp_path, few, made(gaussians.cells(few)[:2]), {}).read_text()]
+  assert "log K, balanced: within 0.01 nats of the truth does not hold: a cell has no" in texts[0]
+  few = sweep.Settings((16_000,), (2,), (1.0,), (5,), seeds=2)
+  texts.append(sweep.report(tmp_path, few, made(sweep.problems(few)), {}).read_text())
+  for text in texts:
+    assert "the truth is 1.000000 nats" in text
+    rows = {row[1].strip(): [part.strip() for part in row[2:-1]] for row in _rows(text)}
+    assert rows[names[0]] == ["0", *"––––––"]
+    assert rows[names[1]][1] == "+0.5000 [+0.5000, +0.5000]" and rows[names[1]][-1] == "50.00%"
+
+
+def _rows(text):
+  return [line.split("|") for line in text.splitlines() if line.startswith("|")]
+
+
 def test_the_script_goes_on_where_it_was(tmp_path):
   arguments = (
     "--study=gaussians",
