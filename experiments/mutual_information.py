@@ -29,7 +29,7 @@ from absl import flags
 from experiments import command, runs
 from experiments.information import gaussians, images, seed_devices, staircase, sweep
 from experiments.information.study import make_settings
-from softmax_research.training import results
+from softmax_research.training import environment, results
 
 _STUDIES = {
   "gaussians": gaussians.STUDY,
@@ -77,7 +77,8 @@ def main() -> None:
     path = workdir / "results.jsonl"
     done = {_key(record["cell"]) for record in results.read(path)}
   seed_devices.use_all_cores()
-  made_with = runs.provenance()
+  # The program is what it was at the start, whatever becomes of the source tree.
+  made_with = {"git_revision": environment.git_revision()}
   for cell in study.cells(settings):
     if _key(cell) in done:
       continue
@@ -87,7 +88,7 @@ def main() -> None:
       found = study.measure(settings, cell)
     record = {"cell": cell, "runs": found, "seconds": round(time.perf_counter() - began, 2)}
     with command.storage_errors_explained(workdir):
-      results.append(path, record | made_with)
+      results.append(path, record | runs.provenance() | made_with)
   records = results.read(path)
   facts = {
     "command": f"`{shlex.join(['python', '-m', 'experiments.mutual_information', *sys.argv[1:]])}`",

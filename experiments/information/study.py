@@ -32,7 +32,7 @@ def make_settings(name: str, settings: type, given: dict[str, Any]) -> Any:
   """Make settings from what was given; all else is the study's own.
 
   Raises:
-    ValueError: the study has no such setting.
+    ValueError: the study has no such setting, or a value stands twice in a list.
 
   Example:
     >>> class Settings(NamedTuple):
@@ -45,7 +45,18 @@ def make_settings(name: str, settings: type, given: dict[str, Any]) -> Any:
       f"Got --{unknown[0]}, which the study {name!r} has no use for; it takes "
       f"{', '.join('--' + field for field in settings._fields)}."
     )
+  for field, values in given.items():
+    if isinstance(values, tuple) and len(set(values)) < len(values):
+      once = dict.fromkeys(values)
+      raise ValueError(
+        f"Got --{field}={_listed(values)}; each value may stand there once, or its seeds would be "
+        f"run and counted again. Pass --{field}={_listed(once)}."
+      )
   return settings(**given)
+
+
+def _listed(values: Iterable[Any]) -> str:
+  return ",".join(map(str, values))
 
 
 def check_numbers(name: str, values: Iterable[float], low: float, high: float = np.inf) -> None:

@@ -55,7 +55,14 @@ def check(settings: Settings) -> None:
       f"Got --steps={settings.steps}; it must be a multiple of {_LOOK_EVERY}, after which the "
       "validation split is looked at."
     )
-  # A fifth of the examples is the test split, and a critic's spread needs two batches of it.
+  # A fifth of the examples is the test split, and a critic's spread needs two batches of it. Where
+  # another factor than the size moves, there are the base's examples.
+  if 10 * settings.batch_size > BASE["size"]:
+    raise ValueError(
+      f"Got --batch_size={settings.batch_size}, but some problems have {BASE['size']:,} examples "
+      "whatever --sizes is; a fifth of them is the test split, and critics are evaluated on two "
+      f"batches of it or more. Pass --batch_size={BASE['size'] // 10} or less."
+    )
   check_numbers("sizes", settings.sizes, 10 * settings.batch_size)
   check_numbers("dimensions", settings.dimensions, 1)
   check_numbers("ratios", settings.ratios, 1)

@@ -1,11 +1,23 @@
 """The studies of classes and the script: terms by their formulas, fits near the truth, errors."""
 
+import datetime
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.information import class_scores, fitting, gaussians, mixture, summary, sweep
-from experiments.information.study import estimate
+from experiments.information import (
+  class_scores,
+  fitting,
+  gaussians,
+  images,
+  mixture,
+  staircase,
+  summary,
+  sweep,
+)
+from experiments.information.study import estimate, make_settings
 from tests.experiments.scripts import expect_error, run_script
 
 _PAIRS = 50
@@ -167,6 +179,10 @@ def test_the_script_goes_on_where_it_was(tmp_path):
   path = tmp_path / "results.jsonl"
   lines = path.read_text().splitlines()
   assert len(lines) == 12  # six objectives, two priors
+  records = [json.loads(line) for line in lines]
+  ends = [datetime.datetime.fromisoformat(record["finished_at"]) for record in records]
+  between = sum(record["seconds"] for record in records[1:])
+  assert (ends[-1] - ends[0]).total_seconds() > between - 1.5  # in whole seconds
   path.write_text("\n".join(lines[:-1]) + "\n")
   again = run_script("mutual_information", *arguments)
   assert again.stdout.count("objective") == 1
@@ -194,8 +210,24 @@ def test_settings_that_are_none_are_refused():
     (gaussians, {"seeds": 1}, "seeds=1; it must be at least 2"),
     (gaussians, {"dimensions": ()}, "Got no --dimensions"),
     (sweep, {"sizes": (500,)}, "sizes=500; it must be at least 1000"),
+    (sweep, {"sizes": (100_000,), "batch_size": 1601}, "Pass --batch_size=1600 or less"),
     (sweep, {"ratios": (0.5,)}, "ratios=0.5; it must be at least 1"),
     (sweep, {"steps": 120}, "multiple of 50"),
   ):
     with pytest.raises(ValueError, match=message):
       study.check(study.Settings(**changes))
+
+
+@pytest.mark.parametrize(
+  ("study", "field", "values", "listed", "once"),
+  [
+    (gaussians, "dimensions", (2, 1, 2), "2,1,2", "2,1"),
+    (images, "errors", (0.0, -0.0), "0.0,-0.0", "0.0"),
+    (staircase, "critics", ("joint", "joint"), "joint,joint", "joint"),
+  ],
+)
+def test_repeated_values_are_refused(study, field, values, listed, once):
+  with pytest.raises(
+    ValueError, match=f"Got --{field}={listed}; each value.* Pass --{field}={once}\\.$"
+  ):
+    make_settings("mine", study.Settings, {field: values})
