@@ -11,7 +11,7 @@ the paper's does; `as_trained` that at the temperature of training; `margin` the
 other class, whose gradient no temperature can hide. An image is robust, under `worst`, where all
 three fail.
 
-Run time and hardware: `cpu` 44 minutes on one core of an AMD EPYC; `full` has not been run.
+Run time and hardware: `cpu` 43 minutes on one core of an AMD EPYC; `full` has not been run.
 
 To expect: the paper's numbers are not available. It claims that a moderate temperature is best, and
 that a higher one makes nets more robust to corruptions and to untargeted PGD.
