@@ -20,11 +20,11 @@ from ml_collections import ConfigDict
 
 from configs import default, tables
 
-# "ReLU" is the notebooks' loss, whose dead logits have no gradient; the other one is this
-# library's default, made to keep them alive.
+# "ReLU" is the notebooks' loss, under which an example whose label has no output has no gradient;
+# the other one is this library's default, made to keep outputs alive.
 _METHODS = (
   ("softmax", "softmax"),
-  ("ReLU", "relu:epsilon=1e-7:bias_start=0.0"),
+  ("ReLU", "experiments.released.heads.relu"),
   ("ReLU, bias from 1", "relu"),
 )
 
@@ -32,8 +32,7 @@ _METHODS = (
 def get_config() -> ConfigDict:
   """Return the configuration."""
   common = (
-    "Keras divides by the sum of ReLU outputs and clips at 1e-7; here each output is raised to "
-    "1e-7 before the division.",
+    "ReLU: a row whose outputs are all zero is 0 / 0 in Keras; here it has no gradient.",
     "The last batch of an epoch is left out where it is not whole; WDBC has batches of 178, two "
     "an epoch, in place of 256 and the rest.",
     "ReLU, bias from 1 is not in the notebooks: it is this library's default head, whose biases "

@@ -1,11 +1,12 @@
-"""Arithmetic of Banerjee et al.'s release, on NumPy's arrays as on JAX's.
+"""Arithmetic of Banerjee et al.'s release and of Keras' losses, on NumPy's arrays as on JAX's.
 
 The operations stand here once: `experiments.departures` measures them on random logits, and
 `experiments.released.heads` trains with them.
 
 Reference:
   github.com/kunalbanerjee/softmax_alternatives at commit 77fe462, layer_definitions.py; and the
-  loss of Keras on probabilities.
+  losses of Keras on probabilities, `sparse_categorical_crossentropy` and
+  `categorical_crossentropy`.
 """
 
 import math
@@ -72,10 +73,23 @@ def batch_margin(values, lowered):
 
 
 def keras_probs(probs):
-  """Clip and divide each row by its sum, as Keras' loss does before its logarithm.
+  """Clip and divide each row by its sum, as Keras' loss of integer labels does.
 
   Example:
     >>> keras_probs(np.array([[0.1, 0.3]]))
     array([[0.25, 0.75]])
   """
   return formula_probs(probs.clip(LEAST, 1 - LEAST))
+
+
+def keras_one_hot_probs(values):
+  """Divide each row by its sum and clip, as Keras' loss of one-hot labels does.
+
+  A clipped entry has no gradient. A row of zeros, which is 0 / 0 in Keras, gives the least
+  probability to every class here, and has no gradient either.
+
+  Example:
+    >>> keras_one_hot_probs(np.array([[0.0, 3.0, 1.0]]))
+    array([[1.0e-07, 7.5e-01, 2.5e-01]])
+  """
+  return (values / values.sum(1, keepdims=True).clip(LEAST)).clip(LEAST, 1 - LEAST)

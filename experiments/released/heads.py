@@ -1,13 +1,14 @@
-"""Heads as released: Banerjee et al.'s operators, as their code computes them.
+"""Heads as released: Banerjee et al.'s operators and Agarap's ReLU, as their code computes them.
 
-A configuration names them by their path, as `experiments.released.heads.taylor:order=6`. They
-couple the examples of a batch: a loss is that of its batch (of a device's share of it, where there
-are several), and a prediction that of the thirty-two examples that Keras evaluates together.
-Softmax is missing: the release has Keras' own.
+A configuration names them by their path, as `experiments.released.heads.taylor:order=6`. `taylor`,
+`sm` and `sm_taylor` couple the examples of a batch: a loss is that of its batch (of a device's
+share of it, where there are several), and a prediction that of the thirty-two examples that Keras
+evaluates together. Softmax is missing: the releases have Keras' own.
 
 Reference:
-  github.com/kunalbanerjee/softmax_alternatives at commit 77fe462. The formulas are Banerjee et
-  al. 2020 (arXiv 2011.11538); the heads `taylor`, `sm` and `sm_taylor` follow them.
+  github.com/kunalbanerjee/softmax_alternatives at commit 77fe462, for Banerjee et al. 2020 (arXiv
+  2011.11538), whose formulas this library's heads of the same names follow; the notebooks of
+  github.com/AFAgarap/dl-relu at commit da9d8b6, for Agarap 2018 (arXiv 1803.08375).
 """
 
 from collections.abc import Callable
@@ -110,6 +111,35 @@ def sm_taylor(num_classes: int, *, order: int = 6, margin: float = 0.6) -> heads
     return arithmetic.batch_margin(values, values / arithmetic.series(margin, order))
 
   return _head(num_classes, _with_gradient(forward, _softmax_of_the_batch))
+
+
+def relu(num_classes: int) -> heads.Head:
+  """Build Agarap's output: ReLU, under Keras' cross-entropy with one-hot labels.
+
+  An example whose label has no output, or nearly all of it, has no gradient. A prediction is the
+  largest output, the first class where there is none.
+
+  Args:
+    num_classes: K.
+
+  Returns:
+    The head.
+
+  Example:
+    >>> head = relu(10)
+  """
+
+  def probs(logits):
+    return arithmetic.keras_one_hot_probs(jax.nn.relu(logits))
+
+  def loss(logits, labels, geometry):
+    del geometry
+    return -jnp.log(jnp.take_along_axis(probs(logits), labels[:, None], axis=1)[:, 0])
+
+  def log_prob(logits):
+    return jnp.log(arithmetic.formula_probs(probs(logits)))
+
+  return heads.linear(num_classes, loss=loss, log_prob=log_prob)
 
 
 def _softmax_of_the_batch(logits, probs, incoming):

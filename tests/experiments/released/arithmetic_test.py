@@ -29,6 +29,10 @@ def test_a_sum_over_the_batch_makes_rows_sum_to_little():
 
 def test_jax_computes_the_same():
   values = _values()
-  for function in (arithmetic.tiled_denominator, arithmetic.keras_probs):
+  for function in (
+    arithmetic.tiled_denominator,
+    arithmetic.keras_probs,
+    arithmetic.keras_one_hot_probs,
+  ):
     computed = function(jnp.asarray(values, jnp.float32))
     np.testing.assert_allclose(computed, function(values), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Heads as released, against a transcription of the release in NumPy and its stated gradients."""
+"""Heads as released, against transcriptions of the releases in NumPy and their gradients."""
 
 import math
 
@@ -108,6 +108,43 @@ def test_without_a_gradient_of_its_own_taylor_is_differentiated():
     step = 1e-5 * np.eye(_K)[k]
     slope = (_keras(_taylor(z + step)) - _keras(_taylor(z - step))).mean() / 2e-5
     np.testing.assert_allclose(gradient[k], slope, rtol=1e-5)
+
+
+def _agarap(z):
+  """The notebooks' losses and the slopes in z of their sum, example by example."""
+  losses, slopes = np.zeros(len(z)), np.zeros(z.shape)
+  for i, label in enumerate(_LABELS):
+    outputs = np.where(z[i] > 0, z[i], 0)
+    share = outputs[label] / outputs.sum() if outputs.any() else 0.0
+    losses[i] = -np.log(min(max(share, 1e-7), 1 - 1e-7))
+    if 1e-7 < share < 1 - 1e-7:
+      slopes[i] = (z[i] > 0) * (1 / outputs.sum() - (np.arange(_K) == label) / outputs[label])
+  return losses, slopes
+
+
+def test_relu_is_keras_loss_of_rectified_outputs():
+  head = heads.make(f"{_PATH}.relu", _K)
+  z = np.random.default_rng(1).normal(size=(_B, _K))
+  z[1] = -1.0  # No output at all.
+  z[2] = [-1.0, -1.0, 2.0, 0.5]  # None for the label, which is 1.
+  z[3] = [-1.0, -1.0, 2.0, -1.0]  # All of it for the label, which is 2.
+  z[4] = [1.0, 2.0, 3.0, -4.0]
+  params = {"kernel": jnp.eye(_K), "bias": jnp.zeros(_K)}
+
+  def losses(z):
+    return head.loss(params, z, jnp.asarray(_LABELS))
+
+  with jax.enable_x64(True):
+    computed = losses(jnp.asarray(z))
+    gradient = np.asarray(jax.grad(lambda z: losses(z).sum())(jnp.asarray(z)))
+    predicted = np.asarray(head.log_prob(params, jnp.asarray(z)))
+  expected, slopes = _agarap(z)
+  np.testing.assert_allclose(computed, expected, rtol=1e-9)
+  np.testing.assert_allclose(gradient, slopes, rtol=1e-9, atol=1e-12)
+  assert not gradient[1:4].any() and gradient[4].any()
+  np.testing.assert_array_equal(predicted.argmax(1), np.maximum(z, 0).argmax(1))
+  np.testing.assert_allclose(np.exp(predicted).sum(1), np.ones(_B))
+  np.testing.assert_allclose(np.exp(predicted[4]), [1 / 6, 1 / 3, 1 / 2, 0], atol=1e-6)
 
 
 def test_a_gradient_that_is_not_the_releases_is_refused():
