@@ -20,11 +20,14 @@ from ml_collections import ConfigDict
 from configs import default, tables
 
 # The paper's 18,000 steps of the authors' MNIST example, whose lambda falls below 0.01 at step
-# 15,600. In a short run it does so at 60 % of the steps, so that most of the margin's force acts
-# while the learning rate is still high.
+# 15,600, 87 % of them. In a short run it does so at 60 %, so that most of the margin's force acts
+# while the learning rate is still high; CIFAR-10 has both, since it decides what comes out.
 _POWER = 35.0
 _GAMMA_TIMES_STEPS = 2.5e-5 * 18_000
 _GAMMA_TIMES_STEPS_IN_FORCE = 10 ** (5 / _POWER) - 1
+_LATE = 15_600 / 18_000
+# The authors' advice for data that are hard to fit: lambda stays above 5 to 10.
+_FLOOR = 5.0
 
 
 def get_config() -> ConfigDict:
@@ -56,6 +59,15 @@ def get_config() -> ConfigDict:
     {
       "mnist": _setting("mnist", _SMALL_MNIST, num_epochs=6, num_train=20_000),
       "cifar10": _setting("cifar10", _SMALL_CIFAR10, num_epochs=8, num_train=15_000),
+      "cifar10_late": _setting(
+        "cifar10",
+        _SMALL_CIFAR10,
+        num_epochs=8,
+        num_train=15_000,
+        in_force=_LATE,
+        floors=(0.0, _FLOOR),
+        published="cifar10",
+      ),
       "features": _features(_SMALL_PLANE, num_epochs=6, learning_rate=0.01, num_train=20_000),
     },
     deviations=(
@@ -70,7 +82,8 @@ def get_config() -> ConfigDict:
       "at a rate of 0.01, without weight decay. The paper gives no schedule for it.",
       "The steps of the learning rate, which starts at 0.05, are shortened in proportion.",
       "Lambda falls faster: below 0.01 after 60 % of the steps (two features: 75 %), in the "
-      "paper's 18,000 after 87 %.",
+      "paper's 18,000 after 87 %. In cifar10_late it falls as in the paper, and there are losses "
+      "whose lambda stays at 5 or more, which the authors advise for data that are hard to fit.",
     ),
   )
   return tables.table("liu2016", full=full, cpu=cpu)
@@ -104,7 +117,16 @@ def _features(net, *, num_epochs, learning_rate, num_train=0) -> ConfigDict:
 
 
 def _setting(
-  dataset, net, *, num_epochs, num_train=0, batch_size=0, augment="none", in_force=0.6
+  dataset,
+  net,
+  *,
+  num_epochs,
+  num_train=0,
+  batch_size=0,
+  augment="none",
+  in_force=0.6,
+  floors=(0.0,),
+  published="",
 ) -> ConfigDict:
   train = default.get_config()
   train.dataset, train.augment = dataset, augment
@@ -133,8 +155,11 @@ def _setting(
   short = _GAMMA_TIMES_STEPS_IN_FORCE / in_force
   gamma = (short if num_train else _GAMMA_TIMES_STEPS) / num_steps
   methods = [("softmax", "softmax:bias=False")]
-  methods += [
-    (f"m={m}", f"l_softmax:margin={m}:gamma={gamma:.3g}:power={_POWER}") for m in (2, 3, 4)
-  ]
+  for floor in floors:
+    name, minimum = (f", lambda >= {floor:g}", f":minimum={floor}") if floor else ("", "")
+    methods += [
+      (f"m={m}{name}", f"l_softmax:margin={m}:gamma={gamma:.3g}:power={_POWER}{minimum}")
+      for m in (2, 3, 4)
+    ]
   metrics = ("accuracy", "error") if dataset == "mnist" else ("error",)
-  return tables.setting(train, methods, metrics=metrics, num_train=num_train)
+  return tables.setting(train, methods, metrics=metrics, num_train=num_train, published=published)

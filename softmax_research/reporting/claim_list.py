@@ -81,6 +81,20 @@ _BANERJEE = (
   ),
 )
 
+
+def _late(setting: str, *comparisons: Comparison) -> tuple[Trial, ...]:
+  """Return the tests of a table of L-Softmax whose short runs have the margin early and late."""
+  return (
+    Trial("liu2016", _FULL, comparisons, setting),
+    Trial("liu2016_cpu", _CPU, comparisons, f"{setting}_late"),
+    Trial("liu2016_cpu", "the same, the margin in force from 60 % on", comparisons, setting),
+  )
+
+
+_ANNEALING = (
+  "Lambda falls below 0.01 after 87 % of the steps, as in the authors' MNIST example, unless the "
+  "test says otherwise. "
+)
 _LIU = (
   Claim(
     "liu2016",
@@ -103,14 +117,22 @@ _LIU = (
   Claim(
     "liu2016",
     "L-Softmax with m = 4 beats softmax on CIFAR-10",
-    _both("liu2016", "cifar10", _best_margin("cifar10", "error")),
-    _EPOCHS,
+    (
+      *_late("cifar10", _best_margin("cifar10", "error")),
+      Trial(
+        "liu2016_cpu",
+        "the same, lambda of at least 5",
+        (Comparison("m=4, lambda >= 5", "softmax", "error", -1),),
+        "cifar10_late",
+      ),
+    ),
+    _ANNEALING + _EPOCHS,
   ),
   Claim(
     "liu2016",
     "L-Softmax improves with each m on CIFAR-10",
-    _both("liu2016", "cifar10", *_margins("cifar10", "error")),
-    _EPOCHS,
+    _late("cifar10", *_margins("cifar10", "error")),
+    _ANNEALING + _EPOCHS,
   ),
   Claim(
     "liu2016",
