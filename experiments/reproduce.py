@@ -69,7 +69,8 @@ def main() -> None:
       return
     stack.enter_context(command.storage_errors_explained(workdir))
     failed = work.run_cells(context, todo, merged.finished, show, len(wanted))
-    merged = queue.merge(results.read(workdir / "results.jsonl"), protocol)
+    with command.errors_explained():  # New trials may choose other values than a finished run's.
+      merged = queue.merge(results.read(workdir / "results.jsonl"), protocol)
     print(f"Report: {report.write(workdir, protocol, merged, command=_typed())}")
   _exit_if_any(failed, "cells")
 

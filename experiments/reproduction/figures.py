@@ -9,7 +9,7 @@ from softmax_research.reporting.figures import Plot
 from softmax_research.reporting.observations import measure_of, observe
 
 _CAPTION = (
-  "On the test split. Dots are seeds, diamonds their means with 95% t intervals; squares are the "
+  "{where}. Dots are seeds, diamonds their means with 95% t intervals; squares are the "
   "paper's numbers, open where unverified. A number with an arrow lies beyond the axis."
 )
 
@@ -34,7 +34,9 @@ def plots(protocol: Protocol, merged: Merged) -> list[Plot]:
     measure = measure_of(name)
     figure = table_plot.table_plot(some, measure)
     heading = f"{measure.label[0].upper()}{measure.label[1:]} beside the paper's"
-    found.append(note.make_plot(name, heading, _CAPTION, figure))
+    of_folds = name.startswith(("cv_", "fold"))
+    where = "On the examples left out of the folds" if of_folds else "On the test split"
+    found.append(note.make_plot(name, heading, _CAPTION.format(where=where), figure))
   return found
 
 

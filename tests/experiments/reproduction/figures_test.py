@@ -36,5 +36,21 @@ def test_measures_have_figures_and_settings_have_panels():
     assert f">{text}<" in ece.svg
 
 
+def test_a_caption_says_which_examples_judge():
+  methods = (("softmax", "softmax"),)
+  metrics = ("accuracy", "cv_accuracy")
+  settings = {"mnist": tables.setting(default.get_config(), methods, metrics=metrics)}
+  variant = tables.variant(settings, deviations=())
+  protocol = make_protocol(tables.table("agarap2018", full=variant, cpu=variant), "full")
+  run = {
+    "status": "finished",
+    "metrics": {"test": {"accuracy": 0.9}},
+    "measured": {"cv_accuracy": 0.8},
+  }
+  test, folds = figures.plots(protocol, Merged({("mnist", "softmax", 0): run}, {}, 0))
+  assert test.caption.startswith("On the test split.")
+  assert folds.caption.startswith("On the examples left out of the folds.")
+
+
 def test_a_table_without_runs_has_no_figures():
   assert figures.plots(_protocol(), Merged({}, {}, 0)) == []
