@@ -53,7 +53,7 @@ def get_config() -> ConfigDict:
   )
   cpu = tables.variant(
     {
-      "mnist": _setting("mnist", ((8,), (16,)), num_epochs=5, num_train=10_000),
+      "mnist": _setting("mnist", ((8,), (16,)), num_epochs=5, num_train=10_000, seeds=10),
       "cifar10": _setting("cifar10", ((12,), (24,), (48,)), num_epochs=8, num_train=10_000),
     },
     deviations=(
@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
   return tables.table("guo2017", full=full, cpu=cpu)
 
 
-def _setting(dataset, stages, *, num_epochs, num_train=0) -> ConfigDict:
+def _setting(dataset, stages, *, num_epochs, num_train=0, seeds=0) -> ConfigDict:
   train = default.get_config()
   train.dataset = dataset
   train.augment = "flip" if dataset == "cifar10" else "none"
@@ -81,5 +81,6 @@ def _setting(dataset, stages, *, num_epochs, num_train=0) -> ConfigDict:
     metrics=("error", *(f"{way}/ece" for way in _WAYS)),
     measures=("calibration",),
     num_train=num_train,
+    seeds=seeds,
     published="CIFAR-10, LeNet 5" if dataset == "cifar10" else "MNIST",
   )

@@ -6,7 +6,7 @@ python -m experiments.reproduce --config=configs/li2020.py --workdir=runs/li2020
 AAAI 2020, arXiv 2003.02309. One-against-all logistic loss against softmax with balanced classes;
 `python -m experiments.imbalance` has both under imbalance.
 
-Run time and hardware: `cpu` 28 minutes on one core of an AMD EPYC; `full` has not been run.
+Run time and hardware: `cpu` 37 minutes on one core of an AMD EPYC; `full` has not been run.
 
 To expect: the paper's numbers, nets and data are not available.
 The variants' `deviations` list every difference from the paper.
