@@ -22,8 +22,8 @@ def get_config() -> ConfigDict:
   config.num_reference = 10_000
 
   config.heads = "softmax:implementation=streaming,hierarchical,two_level,sampled"
-  config.seeds = 2
-  config.seconds = 45.0
+  config.seeds = 5
+  config.seconds = 30.0
   config.looks = 6
   config.batch_size = 256
   config.optimizer = ConfigDict({"name": "adam", "learning_rate": 1e-3})
