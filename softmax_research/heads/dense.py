@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise
 from softmax_research.functional.arguments import check_at_least, check_fraction
@@ -51,7 +52,8 @@ def check_num_classes(num_classes: int) -> None:
   Example:
     >>> check_num_classes(10)
   """
-  if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+  integer = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
+  if not integer or num_classes < 1:
     raise ValueError(f"Got num_classes={num_classes!r}; it must be an integer of at least 1.")
 
 

@@ -1,11 +1,16 @@
 """Heads by name."""
 
+import pathlib
+import re
+
 import jax
 import numpy as np
 import pytest
 
-from softmax_research.heads import HEADS, dense, head_options, make
+from configs import mnist_heads
+from softmax_research.heads import HEADS, dense, head_options, make, parse, split
 
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
 LABELS = np.array([0, 2, 1, 1])
 FEATURES = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
 
@@ -19,6 +24,20 @@ def test_every_head_is_made_from_its_defaults(name):
   assert losses.shape == (4,)
   assert np.all(np.isfinite(losses))
   np.testing.assert_allclose(np.exp(head.log_prob(params, FEATURES)).sum(-1), 1, rtol=1e-5)
+
+
+def test_every_head_is_compared_on_mnist_and_recommended_for_something():
+  compared = {parse(head)[0] for head in split(mnist_heads.get_config().heads)}
+  assert compared == set(HEADS)
+  report, page = (_ROOT / path for path in ("results/mnist_heads/report.md", "docs/which.rst"))
+  named = set(re.findall(r"``(\w+)", page.read_text(encoding="utf-8")))
+  reported = set(re.findall(r"^\| (\w+)", report.read_text(encoding="utf-8"), re.MULTILINE))
+  assert not set(HEADS) - named
+  assert not set(HEADS) - reported
+
+
+def test_the_number_of_classes_may_be_numpys():
+  assert make("softmax", np.max(LABELS) + 1).init(jax.random.key(0), 5)["bias"].shape == (3,)
 
 
 def test_options_in_the_specification_and_beside_it():
