@@ -1,10 +1,15 @@
 """The departures of released code: the formulas' side against this library."""
 
+import pathlib
+import re
+
 import jax
 import numpy as np
 
 from experiments import departures
 from softmax_research import functional
+
+_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 
 
 def _problem():
@@ -20,6 +25,13 @@ def test_the_formulas_side_is_the_librarys():
   np.testing.assert_allclose(departures.formula_probs(departures.series(logits, 6)), taylor)
   lowered = np.exp(logits - 0.6 * np.eye(5)[labels])
   np.testing.assert_allclose(departures.keras_loss(departures.formula_probs(lowered), labels), loss)
+
+
+def test_the_documentation_has_the_numbers_of_the_defaults():
+  page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "differences.rst"
+  shown = set(_NUMBER.findall(page.read_text(encoding="utf-8")))
+  for departure in departures.measure(100, 10, 2.0, 0):
+    assert set(_NUMBER.findall(departure.effect)) <= shown, departure
 
 
 def test_the_table_has_a_line_for_each_departure():
