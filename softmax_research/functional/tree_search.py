@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_parameters import check_tree_inputs, row_logits
@@ -127,9 +128,9 @@ def tree_greedy(
 def _search(features, params, tree: Tree, search: Callable) -> TreeSearch:
   """Run a search for each example; it is given `expand(node, log_prob, width) -> _Children`."""
   features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
-  first_child, classes = jnp.asarray(tree.first_child), jnp.asarray(tree.classes)
 
-  def expand(feature, node, log_prob, width):
+  def expand(params, feature, node, log_prob, width):
+    first_child, classes = jnp.asarray(tree.first_child), jnp.asarray(tree.classes)
     first, end = first_child[node], first_child[node + 1]
     if tree.is_binary:
       nodes, start, size = first + jnp.arange(2, dtype=jnp.int32), (first - 1) // 2, 1
@@ -147,9 +148,17 @@ def _search(features, params, tree: Tree, search: Callable) -> TreeSearch:
     log_probs = jnp.where(exist, log_prob + choices, -jnp.inf)
     return _Children(nodes, jnp.where(exist, classes[nodes], -1), log_probs, exist)
 
-  one = jax.vmap(lambda feature: search(functools.partial(expand, feature), features.dtype))
-  found = one(features.reshape(-1, features.shape[-1]))
-  found = jax.tree.map(lambda x: x.reshape(*features.shape[:-1], *x.shape[1:]), found)
+  def every(features, params):
+    one = jax.vmap(lambda x: search(functools.partial(expand, params, x), features.dtype))
+    found = one(features.reshape(-1, features.shape[-1]))
+    return jax.tree.map(lambda x: x.reshape(*features.shape[:-1], *x.shape[1:]), found)
+
+  if has_explicit_mesh(features):
+    # Each step gathers rows by number, which Explicit axes leave to the compiler only in here.
+    given = jax.typeof(features).sharding
+    batch = jax.sharding.NamedSharding(given.mesh, jax.sharding.PartitionSpec(*given.spec[:-1]))
+    every = jax.sharding.auto_axes(every, out_sharding=batch)
+  found = every(features, params)
   return found._replace(log_probs=found.log_probs.astype(result_type))
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from softmax_research.functional import (
   balanced_tree,
@@ -114,6 +115,21 @@ def test_no_exact_search_expands_fewer_nodes():
     bound = np.sort(probabilities)[-4]
     needed = tree.arities[(tree.arities > 0) & (below > bound)].sum()
     assert found.num_visited[example] == needed
+
+
+def test_examples_sharded_over_explicit_axes():
+  tree = TREES["uneven"]
+  features, params = _example(tree, scale=2.0)
+  log_probs, classes = jax.lax.top_k(tree_log_probs(features, params, tree), 2)
+  mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Explicit,))
+  with jax.set_mesh(mesh):
+    features = jax.device_put(features, NamedSharding(mesh, PartitionSpec("batch")))
+    found = jax.jit(lambda x, p: tree_top_k(x, p, tree, 2))(features, params)
+    greedy = tree_greedy(features, params, tree)
+  assert found.classes.sharding.spec[0] == "batch"
+  np.testing.assert_array_equal(found.classes, classes)
+  np.testing.assert_allclose(found.log_probs, log_probs, rtol=1e-5)
+  assert np.all(np.asarray(greedy.log_probs) <= np.asarray(log_probs)[:, 0] + 1e-5)
 
 
 def test_shapes_and_types():
