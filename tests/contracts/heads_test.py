@@ -87,8 +87,14 @@ def test_eager_jit_and_vmap_agree(name):
   np.testing.assert_allclose(both[0], losses, rtol=1e-5, atol=1e-5)
 
 
-@_ALL
-def test_on_a_mesh_sharded_over_batch_and_classes(name):
+# Explicit axes reach a head through few paths: plain logits, norms, unit vectors and trees.
+@pytest.mark.parametrize(
+  ("name", "kind"),
+  [(name, AxisType.Auto) for name in sorted(heads.HEADS)]
+  + [(name, AxisType.Explicit) for name in ("softmax", "l_softmax", "arcface", "huffman")]
+  + [("two_level", AxisType.Explicit)],
+)
+def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
   head, params, features, labels = _problem(name)
 
   def loss(params, features, labels):
@@ -96,7 +102,7 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name):
 
   expected = jax.value_and_grad(loss)(params, features, labels)
   log_probs = np.asarray(head.log_prob(params, features))
-  mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(AxisType.Auto,) * 2)
+  mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(kind,) * 2)
 
   # The class axis comes last in a dense layer's parameters, and they are sharded over it. Trees,
   # clusters and samples pick rows by number: their parameters stand on every device.
@@ -109,9 +115,10 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name):
   params = jax.tree.map(place, params)
   batch = NamedSharding(mesh, PartitionSpec("batch"))
   features, labels = jax.device_put((features, labels), batch)
-  ours = jax.jit(jax.value_and_grad(loss))(params, features, labels)
+  with jax.set_mesh(mesh):
+    ours = jax.jit(jax.value_and_grad(loss))(params, features, labels)
+    sharded = jax.jit(head.log_prob)(params, features)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6), ours, expected)
-  sharded = jax.jit(head.log_prob)(params, features)
   np.testing.assert_allclose(sharded, log_probs, rtol=1e-5, atol=1e-5)
 
 

@@ -52,14 +52,10 @@ def test_eager_jit_vmap_and_meshes_agree(name):
   apply = LOSSES[name].apply
   logits = np.tile(_LOGITS[:, :4], (2, 1)).astype(np.float32)
   labels = np.array([2, 3, 0, 1])
-  if name == "PC-softmax":  # Its prior has five classes.
-    logits = np.tile(_LOGITS, (2, 1)).astype(np.float32)
   eager = np.asarray(apply(logits, labels))
   assert eager.shape == (4,) and eager.dtype == np.float32
   np.testing.assert_allclose(jax.jit(apply)(logits, labels), eager, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(jax.vmap(apply)(logits, labels), eager, rtol=1e-5, atol=1e-6)
-  if name == "PC-softmax":
-    return
 
   def total(z, y):
     return jnp.sum(apply(z, y))
@@ -116,6 +112,27 @@ def test_one_hot_distributions_equal_integer_labels(name):
 
 
 @_PAIRED
+def test_impossible_classes(name):
+  apply = LOSSES[name].apply
+  value_and_gradient = jax.value_and_grad(lambda z, y: jnp.sum(apply(z, y)))
+  logits = jnp.asarray(_LOGITS, jnp.float32)
+  impossible = logits.at[:, 4].set(-jnp.inf)
+  if name == "smoothed cross-entropy":  # The impossible class has a share of the label.
+    assert np.isposinf(apply(impossible, _LABELS)).all()
+  else:
+    value, gradient = value_and_gradient(impossible, _LABELS)
+    expected, expected_gradient = value_and_gradient(logits[:, :4], _LABELS)
+    if name == "PC-softmax":  # Without the class the prior of the others is larger.
+      expected += 2 * np.log(0.95)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient[:, :4], expected_gradient, atol=1e-5)
+    np.testing.assert_array_equal(gradient[:, 4], 0)
+  for lost in (impossible, jnp.full_like(logits, -jnp.inf)):
+    assert np.isposinf(apply(lost, jnp.array([4, 4]))).all()
+    assert np.isfinite(value_and_gradient(lost, jnp.array([4, 4]))[1]).all()
+
+
+@_PAIRED
 def test_an_empty_batch_has_no_loss(name):
   values = LOSSES[name].apply(jnp.zeros((0, 5)), jnp.zeros(0, int))
   assert values.shape == (0,)
@@ -123,8 +140,6 @@ def test_an_empty_batch_has_no_loss(name):
 
 @_PAIRED
 def test_one_class_alone(name):
-  if name in ("PC-softmax",):
-    pytest.skip("its prior here has five classes")
   values = LOSSES[name].apply(jnp.array([[0.5]]), jnp.array([0]))
   if "cross-entropy with z-loss" == name:
     assert values[0] == pytest.approx(0.01 * 0.25)

@@ -50,8 +50,11 @@ class Normaliser(NamedTuple):
 
 
 def _relu(logits, *, axis=-1, where=None):
-  scores = functional.relu_score(logits, epsilon=1e-3)
-  return jnp.exp(functional.log_normalise(scores.astype(jnp.float32), axis=axis, where=where))
+  logits = jnp.asarray(logits)
+  wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+  scores = functional.relu_score(wide, epsilon=1e-3)
+  probs = jnp.exp(functional.log_normalise(scores, axis=axis, where=where))
+  return probs.astype(logits.dtype)
 
 
 def _of(function, **options):
@@ -72,6 +75,7 @@ NORMALISERS = {
   "spherical": Normaliser(
     _of(functional.spherical_softmax, epsilon=0.1), lambda z: _normalised(z**2 + 0.1), False
   ),
+  "relu": Normaliser(_relu, lambda z: _normalised(np.maximum(z, 1e-3)), False),
   "sparsemax": Normaliser(functional.sparsemax, lambda z: _entmax(z, 2.0), True),
   "entmax": Normaliser(functional.entmax, lambda z: _entmax(z, 1.5), True),
   "entmax at 1.2": Normaliser(_of(functional.entmax, alpha=1.2), lambda z: _entmax(z, 1.2), True),
@@ -203,7 +207,9 @@ def _hinge(logits, labels):
   return np.maximum(0, 1 + others.max(-1) - _at(logits, labels))
 
 
-_PRIOR = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
+def _prior(logits):
+  return _normalised(np.array([0.5, 0.2, 0.15, 0.1, 0.05])[: logits.shape[-1]])
+
 
 LOSSES = {
   "smoothed cross-entropy": Loss(
@@ -215,8 +221,8 @@ LOSSES = {
     lambda z, y: _cross_entropy(z, y) + 0.01 * np.log(np.exp(z).sum(-1)) ** 2,
   ),
   "PC-softmax": Loss(
-    lambda z, y: functional.pc_cross_entropy(z, y, np.log(_PRIOR)),
-    lambda z, y: -_at(z, y) + np.log((_PRIOR * np.exp(z)).sum(-1)),
+    lambda z, y: functional.pc_cross_entropy(z, y, np.log(_prior(z))),
+    lambda z, y: -_at(z, y) + np.log((_prior(z) * np.exp(z)).sum(-1)),
   ),
   "one against all": Loss(functional.one_vs_all_cross_entropy, _one_vs_all),
   "hinge": Loss(functional.multiclass_hinge, _hinge),
