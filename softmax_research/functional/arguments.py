@@ -1,4 +1,4 @@
-"""Checks of hyperparameters: they name the value, the rule and the remedy."""
+"""Checks of arguments: they name the value, the rule and the remedy."""
 
 from typing import Any
 
@@ -42,8 +42,30 @@ def check_fraction(name: str, value: Any):
   """
   if isinstance(value, jax.core.Tracer):
     return
-  if not 0 <= value < 1:
+  number = np.asarray(value, dtype=np.float64)
+  if not np.all((number >= 0) & (number < 1)):
     raise ValueError(f"Got {name}={value}; it must lie in [0, 1). Pass 0 to switch it off.")
+
+
+def check_has_classes(values: jax.Array):
+  """Raise a ValueError if the values are a scalar, which has no class axis.
+
+  Example:
+    >>> check_has_classes(np.zeros(3))
+  """
+  if values.ndim == 0:
+    raise ValueError("Got a scalar where classes are expected; pass an array of shape [..., K].")
+
+
+def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+  """Tell whether an array of one shape broadcasts to another without enlarging it.
+
+  Example:
+    >>> broadcasts_to((3,), (2, 3)), broadcasts_to((2, 3), (3,))
+    (True, False)
+  """
+  sizes = zip(shape[::-1], target[::-1], strict=False)
+  return len(shape) <= len(target) and all(size in (1, full) for size, full in sizes)
 
 
 def check_epsilon(epsilon: Any, *, typical: float):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.arguments import broadcasts_to, check_at_least, check_has_classes
 from softmax_research.functional.entmax_solver import solve
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
@@ -88,8 +88,7 @@ def prepare_alpha(
     >>> prepare_alpha(1.5, jnp.zeros((2, 3)), -1)
     (Array([[0.5]], dtype=float32), 'square')
   """
-  if logits.ndim == 0:
-    raise ValueError("Got a scalar where classes are expected; pass an array of shape [..., K].")
+  check_has_classes(logits)
   if _is_number(alpha):
     # The difference is taken before it is rounded to the type of the logits.
     beta = jnp.asarray(alpha - 1, logits.dtype)
@@ -97,10 +96,7 @@ def prepare_alpha(
   else:
     beta, form = jnp.asarray(alpha).astype(logits.dtype) - 1, "free"
   shape = (1,) * (logits.ndim - beta.ndim) + beta.shape
-  fits = len(shape) == logits.ndim and all(
-    size in (1, full) for size, full in zip(shape, logits.shape, strict=True)
-  )
-  if not fits or shape[axis] != 1:
+  if not broadcasts_to(shape, logits.shape) or shape[axis] != 1:
     raise ValueError(
       f"Got alpha of shape {beta.shape} for logits of shape {logits.shape}; it must broadcast to "
       f"the logits, with size 1 along the class axis {axis}. Add that axis with jnp.expand_dims."

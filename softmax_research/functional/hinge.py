@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from softmax_research.functional.arguments import check_at_least
 from softmax_research.functional.labels import check_labels, is_known, is_label, select_label
+from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
 
 
@@ -58,8 +59,7 @@ def multiclass_hinge(
   check_at_least("margin", margin, 0, "Pass 1.0 for the published loss.")
   logits, result_type = widen(logits)
   labels = check_labels(labels, logits, axis=axis)
-  if where is not None:
-    logits = jnp.where(jnp.asarray(where, bool), logits, -jnp.inf)
+  logits = exclude(logits, where)
   logits = jnp.moveaxis(logits, axis, -1)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     return _hinge(logits, labels, margin, sum_rivals).astype(result_type)

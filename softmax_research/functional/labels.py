@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from softmax_research.functional.arguments import check_has_classes
 from softmax_research.functional.mesh import has_explicit_mesh
 
 
@@ -31,8 +32,7 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
     (2,)
   """
   labels = jnp.asarray(labels)
-  if values.ndim == 0:
-    raise ValueError("Got a scalar where classes are expected; pass an array of shape [..., K].")
+  check_has_classes(values)
   batch_shape = values.shape[: axis % values.ndim] + values.shape[axis % values.ndim + 1 :]
   if jnp.issubdtype(labels.dtype, jnp.integer):
     if labels.shape != batch_shape:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.arguments import broadcasts_to, check_at_least
 from softmax_research.functional.labels import check_labels, map_label
 from softmax_research.functional.precision import widen
 
@@ -96,10 +96,7 @@ def _sizes(logits: jax.Array, feature_norms: jax.Array, kernel_norms: jax.Array)
       f"Got feature_norms of shape {feature_norms.shape} for logits of shape {logits.shape}; "
       f"they must have shape {logits.shape[:-1]}, one norm for each example."
     )
-  if kernel_norms.ndim > logits.ndim or any(
-    size not in (1, wanted)
-    for size, wanted in zip(kernel_norms.shape[::-1], logits.shape[::-1], strict=False)
-  ):
+  if not broadcasts_to(kernel_norms.shape, logits.shape):
     raise ValueError(
       f"Got kernel_norms of shape {kernel_norms.shape} for logits of shape {logits.shape}; they "
       f"must have shape {logits.shape[-1:]}, one norm for each class, or that of the logits."

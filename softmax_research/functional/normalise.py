@@ -3,18 +3,31 @@
 import jax
 import jax.numpy as jnp
 
+from softmax_research.functional.arguments import broadcasts_to, check_has_classes
 from softmax_research.functional.precision import widen
 
 
 def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
   """Return the scores with -inf where the mask is false.
 
+  Raises:
+    ValueError: the scores are a scalar, or the mask does not broadcast to them.
+
   Example:
     >>> import jax.numpy as jnp
     >>> exclude(jnp.array([1.0, 2.0]), jnp.array([True, False])).tolist()
     [1.0, -inf]
   """
-  return scores if where is None else jnp.where(jnp.asarray(where, bool), scores, -jnp.inf)
+  check_has_classes(scores)
+  if where is None:
+    return scores
+  where = jnp.asarray(where, bool)
+  if not broadcasts_to(where.shape, scores.shape):
+    raise ValueError(
+      f"Got where of shape {where.shape} for values of shape {scores.shape}; it must broadcast to "
+      "them. For one mask an example add the class axis, as with where[:, None]."
+    )
+  return jnp.where(where, scores, -jnp.inf)
 
 
 def sum_exponentials(scores: jax.Array, *, axis: int = -1) -> tuple[jax.Array, jax.Array]:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.labels import check_labels, is_known, is_label
+from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
 
 
@@ -49,8 +50,7 @@ def one_vs_all_cross_entropy(
   """
   logits, result_type = widen(logits)
   labels = check_labels(labels, logits, axis=axis)
-  if where is not None:
-    logits = jnp.where(jnp.asarray(where, bool), logits, -jnp.inf)
+  logits = exclude(logits, where)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     # -log(1 - sigma(z)) = softplus(z) and -log sigma(z) = softplus(-z): no subtraction anywhere.
     signed = jnp.where(is_label(labels, logits, axis=axis), -logits, logits)

@@ -123,8 +123,8 @@ def log_pc_softmax(
     Information Estimator" (arXiv 1911.10688).
   """
   logits, result_type = widen(logits)
-  _check_prior("log_prior", log_prior, logits.shape[axis])
   logits = exclude(logits, where)
+  _check_prior("log_prior", log_prior, logits.shape[axis])
   top, total = sum_exponentials(logits + _along(axis, log_prior, logits.ndim), axis=axis)
   logits = exclude(logits, total != 0)
   return lower(logits - top, log_or_zero(total)).astype(result_type)
@@ -173,9 +173,9 @@ def pc_cross_entropy(
     Qin et al. 2019 (arXiv 1911.10688).
   """
   logits, result_type = widen(logits)
-  _check_prior("log_prior", log_prior, logits.shape[axis])
   labels = check_labels(labels, logits, axis=axis)
   logits = exclude(logits, where)
+  _check_prior("log_prior", log_prior, logits.shape[axis])
   top, total = sum_exponentials(logits + _along(axis, log_prior, logits.ndim), axis=axis)
   log_total = jnp.squeeze(log_or_zero(total), axis)
   if jnp.issubdtype(labels.dtype, jnp.integer):
@@ -230,6 +230,7 @@ def shift_prior(
     Probabilities", eq. 2.4 (doi 10.1162/089976602753284446).
   """
   log_probs, result_type = widen(log_probs)
+  log_probs = exclude(log_probs, where)
   _check_prior("log_prior_from", log_prior_from, log_probs.shape[axis])
   _check_prior("log_prior_to", log_prior_to, log_probs.shape[axis])
   _check_none_revived(log_prior_from, log_prior_to)
@@ -237,4 +238,4 @@ def shift_prior(
   after = _along(axis, log_prior_to, log_probs.ndim)
   absent = before == -jnp.inf
   scores = log_probs + jnp.where(absent, -jnp.inf, after - jnp.where(absent, 0, before))
-  return log_normalise(scores, axis=axis, where=where).astype(result_type)
+  return log_normalise(scores, axis=axis).astype(result_type)

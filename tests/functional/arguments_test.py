@@ -1,4 +1,4 @@
-"""Checks of hyperparameters."""
+"""Checks of arguments."""
 
 import jax
 import numpy as np
@@ -23,10 +23,14 @@ def test_strict_bound_is_excluded():
     check_at_least("temperature", 0.0, 0, "Remedy.", strict=True)
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.0, np.nan])
+@pytest.mark.parametrize("value", [-0.1, 1.0, np.nan, np.array([0.1, 1.0])])
 def test_fraction_refuses(value):
   with pytest.raises(ValueError, match=r"label_smoothing=.*\[0, 1\)"):
     check_fraction("label_smoothing", value)
+
+
+def test_fractions_of_several_examples():
+  check_fraction("label_smoothing", np.array([0.0, 0.1]))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e-60, np.inf])

@@ -1,5 +1,7 @@
 """Normalisation against mpmath and numpy in float64, with its defined edge cases."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
+from softmax_research import functional
 from softmax_research.functional import log_normalise, log_normaliser
 from softmax_research.functional.normalise import sum_exponentials
 
@@ -112,3 +115,24 @@ def test_impossible_classes_add_nothing_to_the_sum():
   top, total = sum_exponentials(scores)
   np.testing.assert_array_equal(top, [[4], [np.finfo(np.float32).min]])
   np.testing.assert_allclose(total, [[1 + np.exp(-3)], [0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "function",
+  [
+    log_normalise,
+    log_normaliser,
+    functional.softmax,
+    functional.entmax,
+    functools.partial(functional.cross_entropy, labels=np.array([0, 2])),
+    functools.partial(functional.one_vs_all_cross_entropy, labels=np.array([0, 2])),
+    functools.partial(functional.multiclass_hinge, labels=np.array([0, 2])),
+    functools.partial(functional.log_pc_softmax, log_prior=np.log(np.ones(3) / 3)),
+  ],
+)
+def test_a_mask_must_fit_and_a_scalar_has_no_classes(function):
+  for where in (np.ones(2, bool), np.ones((4, 2, 3), bool)):
+    with pytest.raises(ValueError, match=r"Got where of shape .* values of shape \(2, 3\)"):
+      function(jnp.zeros((2, 3)), where=where)
+  with pytest.raises(ValueError, match="Got a scalar where classes are expected"):
+    function(1.0)
