@@ -41,6 +41,11 @@ _RULES = (
   "p is corrected by Holm's method over this table; intervals are not."
 )
 
+_EACH_CLASS = (
+  "On the test split: mean ± standard deviation over the seeds, whose numbers are in the tables "
+  "below; behind each class are its training examples."
+)
+
 
 def write(workdir: pathlib.Path, config: dict[str, Any], *, command: str) -> pathlib.Path:
   """Write the report of the results in a working directory.
@@ -82,6 +87,9 @@ def write(workdir: pathlib.Path, config: dict[str, Any], *, command: str) -> pat
   uneven = {name: runs for name, runs in settings.items() if not rows.is_control(runs)}
   if uneven:
     blocks += ["## Accuracy by class frequency", _plot(uneven, names)]
+    blocks += ["## Accuracy of each class", _EACH_CLASS]
+    for name, runs in uneven.items():
+      blocks += [f"**{name}**: accuracy, %.", _each_class(runs, names)]
   blocks += ["## Tables", _METHOD.format(baseline=names[0])]
   for name, runs in settings.items():
     for judgement, meaning in JUDGEMENTS.items():
@@ -173,6 +181,21 @@ def _cell(head, measure, comparison) -> tables.Cell:
     detail,
     strong=comparison is not None and comparison.significant,
   )
+
+
+def _each_class(runs, names) -> tables.Table:
+  """Tabulate the accuracy of every class, a head a row."""
+  dataset, shown = runs[0]["dataset"], measures.ACCURACY
+  classes = zip(dataset["class_names"], dataset["class_counts"], strict=True)
+  lines = []
+  for head in rows.heads_of(runs, names, "balanced"):
+    found = [run["metrics"]["test"]["per_class_accuracy"] for run in head.finished.values()]
+    if not found:
+      continue
+    of_class = [statistics.summarise(values) for values in zip(*found, strict=True)]
+    cells = [tables.Cell(shown.format(one.mean), f"± {shown.format(one.std)}") for one in of_class]
+    lines.append(tables.Row(head.name, tuple(cells)))
+  return tables.Table(tuple(f"{name} ({count})" for name, count in classes), tuple(lines))
 
 
 def _plot(settings, names):

@@ -135,6 +135,7 @@ def test_settings_without_a_finished_run_are_left_out_of_the_report(tmp_path):
   config = {"heads": "softmax", "settings": "natural:size=110,natural:size=120"}
   config |= {"num_epochs": 1, "batch_size": 8, "dataset": "digits"}
   dataset = {"class_counts": [10, 100], "num_test": 9, "num_capped": 0, "num_validation": 9}
+  dataset["class_names"] = ["zero", "one"]
   (lost,) = (run | {"wall_seconds": 1.0} for run in _runs([10, 100], {"softmax": [0.8]}))
   lost |= {"setting": "natural:size=110", "dataset": dataset}
   good = json.loads(json.dumps(lost | {"setting": "natural:size=120"}))
@@ -150,6 +151,9 @@ def test_settings_without_a_finished_run_are_left_out_of_the_report(tmp_path):
   text = write(good, lost)
   assert "| natural:size=120 |" in text and "| natural:size=110 |" not in text
   assert "softmax, seed 0, in natural:size=110" in text and "- training time: 2 s" in text
+  assert text.count("zero (10)") == 1  # the table of each class, with its training examples
+  each = text.split("## Accuracy of each class")[1].split("## Tables")[0]
+  assert "50.00 ± " in each and "90.00 ± " in each and "softmax, moved" in each
   with pytest.raises(ValueError, match=r"All runs in .* diverged; lower optimizer.learning_rate"):
     write(lost)
 
