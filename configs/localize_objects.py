@@ -3,7 +3,7 @@
 python -m experiments.localize --config=configs/localize_objects.py --workdir=runs/localize_objects
 
 The net, the imbalance and the deviations from the paper are those of configs/localize_digits.py.
-Run time: 19 minutes for the 12 runs of results/localize_objects, on two cores of an AMD EPYC beside
+Run time: 20 minutes for the 12 runs of results/localize_objects, on two cores of an AMD EPYC beside
 other work.
 """
 

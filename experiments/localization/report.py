@@ -62,6 +62,7 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
         for split, word in (("train", "training"), ("validation", "validation"), ("test", "test"))
       ),
       "seeds": ", ".join(map(str, sorted({seed for head in heads for seed in head.finished}))),
+      "training time": f"{sum(record['wall_seconds'] for record in records):,.0f} s",
       "configuration": flatten(last["config"]),
     }
     | provenance.made_with(records),
@@ -82,7 +83,7 @@ def _accuracy(heads) -> tables.Table:
       tables.Cell(f"{seconds:.0f}"),
     )
     rows.append(tables.Row(head.name, cells))
-  columns = ("n", "accuracy, %", "mean kernel", "seconds a run")
+  columns = ("n", "accuracy, %", "mean kernel", "seconds a run, median")
   return tables.Table(columns, tuple(rows))
 
 
