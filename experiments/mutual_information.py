@@ -29,6 +29,7 @@ from absl import flags
 from experiments import command, runs
 from experiments.information import gaussians, images, seed_devices, staircase, sweep
 from experiments.information.study import make_settings
+from softmax_research.reporting import provenance
 from softmax_research.training import environment, results
 
 _STUDIES = {
@@ -95,8 +96,8 @@ def main() -> None:
     "time of the cells, compilation included": f"{sum(r['seconds'] for r in records):.0f} s",
   }
   made = [record["cell"] | run for record in records for run in record["runs"]]
-  last = {key: records[-1][key] for key in ("versions", "device", "git_revision", "finished_at")}
-  print(f"Report: {study.report(workdir, settings, made, facts | last)}")
+  facts |= provenance.made_with(records)
+  print(f"Report: {study.report(workdir, settings, made, facts)}")
 
 
 def _key(cell: dict) -> str:
