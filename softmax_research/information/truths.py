@@ -80,7 +80,8 @@ def correlated_gaussian_information(correlation: float, dimension: int) -> float
 
   .. math:: I(X; Y) = -\frac{d}{2} \log (1 - \rho^2)
 
-  It stays the same under an invertible map of either vector, as the cube of each component.
+  It stays the same under an invertible map of either vector, as the cube, the hyperbolic sine or
+  the exponential of each component.
 
   Args:
     correlation: rho, between each component of X and its partner in Y.

@@ -51,17 +51,37 @@ def test_a_study_goes_on_and_reports(tmp_path):
     assert (tmp_path / "figures" / f"{name}.svg").stat().st_size > 5000
 
 
-def test_a_box_outside_its_image_is_refused(tmp_path):
-  folder = tmp_path / "birds"
+def _write_folder(folder, classes, in_train, boxes):
+  """Write a tree as CUB-200-2011's, whose images are all the same."""
   (folder / "images").mkdir(parents=True)
   PIL.Image.new("RGB", (8, 8)).save(folder / "images" / "a.png")
   for name, rest in (
-    ("images.txt", ["a.png", "a.png", "a.png"]),
-    ("image_class_labels.txt", ["1", "2", "1"]),
-    ("train_test_split.txt", ["1", "1", "0"]),
-    ("bounding_boxes.txt", ["1 1 4 4", "1 1 4 4", "5 1 6 4"]),
+    ("images.txt", ["a.png"] * len(boxes)),
+    ("image_class_labels.txt", classes),
+    ("train_test_split.txt", in_train),
+    ("bounding_boxes.txt", boxes),
   ):
     (folder / name).write_text("".join(f"{i} {text}\n" for i, text in enumerate(rest)))
+
+
+def test_a_folder_is_split_for_training_validation_and_test(tmp_path):
+  boxes = [f"{i % 4} 1 4 4" for i in range(24)]
+  _write_folder(tmp_path / "birds", [1, 2] * 12, [1] * 20 + [0] * 4, boxes)
+  config = localize_objects.get_config()
+  config.folder, config.scenes.canvas = str(tmp_path / "birds"), 16
+  material.check_config(config)
+  made = material.make(config)
+  assert [len(part.labels) for part in made[1:4]] == [18, 2, 4]
+  assert sorted(made.validation.labels) == [0, 1]
+  lefts = sorted(box[1] for part in made[1:4] for box in part.boxes.tolist())
+  assert lefts == sorted(2.0 * (i % 4) for i in range(24))  # each image once, at twice the size
+  splits = material.splits(made)
+  assert splits.num_classes == 2 and splits.train.images.shape == (18, 16, 16, 3)
+
+
+def test_a_box_outside_its_image_is_refused(tmp_path):
+  folder = tmp_path / "birds"
+  _write_folder(folder, [1, 2, 1], [1, 1, 0], ["1 1 4 4", "1 1 4 4", "5 1 6 4"])
   message = expect_error(
     "localize", f"--workdir={tmp_path / 'run'}", *_TINY, f"--config.folder={folder}"
   )

@@ -75,6 +75,26 @@ def test_correlated_gaussians_against_the_determinant():
 
 
 @pytest.mark.parametrize(
+  ("transform", "slope"),
+  [
+    (lambda y: y, np.ones_like),
+    (np.sinh, np.cosh),
+    (np.exp, np.exp),
+    (lambda y: y**3 + y, lambda y: 3 * y**2 + 1),
+  ],
+)
+def test_invertible_maps_leave_the_information_of_correlated_gaussians(transform, slope):
+  x, y = np.linspace(-7, 7, 401), np.linspace(-7, 7, 2001)
+  residual = (y[None] - 0.6 * x[:, None]) / 0.8
+  joint = np.exp(-0.5 * (x[:, None] ** 2 + residual**2)) / (2 * np.pi * 0.8) / slope(y)
+  u = transform(y)
+  of_x, of_u = np.trapezoid(joint, u, axis=1), np.trapezoid(joint, x, axis=0)
+  terms = joint * np.log(joint / (of_x[:, None] * of_u))
+  found = np.trapezoid(np.trapezoid(terms, u, axis=1), x)
+  assert found == pytest.approx(correlated_gaussian_information(0.6, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize(
   ("information", "expected"),
   [(2, 0.425757), (4, 0.574178), (6, 0.671706), (8, 0.742072), (10, 0.795060)],
 )
