@@ -38,9 +38,11 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
     _claims_table(claims.of_maps(heads)),
   ]
   if len(heads) > 1:
+    here = "the training scenes are as imbalanced as the configuration says, the test scenes not"
+    if last["config"]["folder"]:
+      here = "the classes are as frequent as in the folder"
     blocks += [
-      "With equal classes PC-softmax's loss is softmax's less a constant; here the training scenes "
-      "are as imbalanced as the configuration says, the test scenes are not.",
+      f"With equal classes PC-softmax's loss is softmax's less a constant; here {here}.",
       _claims_table(claims.of_heads(heads, KINDS)),
     ]
   blocks += ["## Boxes found", "Means over seeds ± standard deviation, in percent."]
