@@ -9,7 +9,7 @@
 
 gaussians: Qin et al.'s five classes, balanced and imbalanced. staircase: correlated Gaussian
 vectors whose information rises step by step, by the papers' protocol for separable critics; for
-joint ones it is --joint_steps=4000 --joint_rate=5e-4 --joint_transforms=linear,cubic. images:
+joint ones it is --joint_steps=4000 --joint_rate=5e-4. images:
 pairs of real images whose classes went through a noisy channel. sweep: sample size, dimension,
 imbalance and class count, one at a time.
 

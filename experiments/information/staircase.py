@@ -48,7 +48,7 @@ class Settings(NamedTuple):
   seeds: int = 6
   critics: tuple[str, ...] = tuple(_CRITICS)
   transforms: tuple[str, ...] = _TRANSFORMS
-  joint_transforms: tuple[str, ...] = _TRANSFORMS[:1]
+  joint_transforms: tuple[str, ...] = _TRANSFORMS
   rate: float = 5e-4
   joint_rate: float = 2e-3
 
