@@ -7,8 +7,9 @@ ICML 2016, arXiv 1612.02295. L-Softmax with m = 1 (softmax without bias) to 4 on
 CIFAR-10+ (flips and crops); and the paper's Figure 2, MNIST with two features, whose report draws
 them in the plane and has their angles.
 
-Run time and hardware: `cpu` about 55 minutes on one core of an AMD EPYC; the report's 84 have half
-an hour in them in which it was stopped. `full` has not been run.
+Run time and hardware: `cpu` about 95 minutes on one core of an AMD EPYC; the report's 2.2 hours
+have half an hour in them in which it was stopped, and other work beside it. `full` has not been
+run.
 
 To expect under `full`: MNIST accuracies of 99.60, 99.68, 99.69 and 99.69 % (paper); a public
 reproduction's last epochs have 99.32 to 99.57 %. CIFAR-10 at m = 2: an error of 7.73 %.
