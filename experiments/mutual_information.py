@@ -27,18 +27,12 @@ import time
 from absl import flags
 
 from experiments import command, runs
-from experiments.information import gaussians, images, seed_devices, staircase, sweep
+from experiments.information import seed_devices
+from experiments.information.studies import STUDIES, write_report
 from experiments.information.study import make_settings
-from softmax_research.reporting import provenance
 from softmax_research.training import environment, results
 
-_STUDIES = {
-  "gaussians": gaussians.STUDY,
-  "staircase": staircase.STUDY,
-  "images": images.STUDY,
-  "sweep": sweep.STUDY,
-}
-_STUDY = flags.DEFINE_enum("study", "gaussians", list(_STUDIES), "What to look into.")
+_STUDY = flags.DEFINE_enum("study", "gaussians", list(STUDIES), "What to look into.")
 _WORKDIR = command.define_workdir()
 #: Settings of the studies by name; each study takes some of them.
 _SETTINGS = [
@@ -68,7 +62,7 @@ _NUMBERS = ("nats", "errors", "ratios")
 
 def main() -> None:
   """Estimate what is missing and report."""
-  name, study = _STUDY.value, _STUDIES[_STUDY.value]
+  name, study = _STUDY.value, STUDIES[_STUDY.value]
   with command.errors_explained():
     given = {flag.name: _parse(flag) for flag in _SETTINGS if flag.value is not None}
     settings = make_settings(name, study.settings, given)
@@ -90,14 +84,8 @@ def main() -> None:
     record = {"cell": cell, "runs": found, "seconds": round(time.perf_counter() - began, 2)}
     with command.storage_errors_explained(workdir):
       results.append(path, record | runs.provenance() | made_with)
-  records = results.read(path)
-  facts = {
-    "command": f"`{shlex.join(['python', '-m', 'experiments.mutual_information', *sys.argv[1:]])}`",
-    "time of the cells, compilation included": f"{sum(r['seconds'] for r in records):.0f} s",
-  }
-  made = [record["cell"] | run for record in records for run in record["runs"]]
-  facts |= provenance.made_with(records)
-  print(f"Report: {study.report(workdir, settings, made, facts)}")
+  line = shlex.join(["python", "-m", "experiments.mutual_information", *sys.argv[1:]])
+  print(f"Report: {write_report(name, settings, workdir, command=line)}")
 
 
 def _key(cell: dict) -> str:

@@ -33,6 +33,7 @@ _METHOD = (
   "predictions under that prior, macro accuracy the mean over classes."
 )
 _RULES = (
+  "That PC-softmax raises macro accuracy is Qin et al.'s claim (2019); the others are asked here. "
   "A claimed difference **holds** if it is significant in that direction (corrected p below 0.05); "
   "it **does not hold** if it is significant in the other direction, or its 95% interval lies "
   "within ± the margin. A claim of no difference **holds** if the interval lies within ± the "
