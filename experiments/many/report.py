@@ -28,6 +28,12 @@ _INFINITE = (
   "as ∞ or –, differences as –, and lines have gaps."
 )
 
+_UNTRAINED = (
+  "What training changed: the same nets at second 0, with the weights that they began with, and "
+  "the difference, paired over seeds with its 95% interval. A head that does not gain here has "
+  "taught the features nothing that this measure sees."
+)
+
 
 def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
   """Write the report of the results in a working directory.
@@ -55,6 +61,8 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
       f"Test {compared.label}: difference from {heads[0].name}, paired over seeds.",
       tables.comparison_table(pairs, compared),
     ]
+  if compared.key == "accuracy":  # Of features, which random weights make too.
+    blocks += [_UNTRAINED, _gains(heads, compared)]
   if any(None in run["curves"].get("nll", ()) for run in runs):
     blocks.append(_INFINITE)
   blocks.append(_curves(heads, shown))
@@ -87,6 +95,31 @@ def _summary(heads, shown) -> tables.Table:
     rows.append(tables.Row(head.name, tuple(cells)))
   columns = ("n", *(f"{m.label}, {m.unit}" if m.unit else m.label for m in shown))
   return tables.Table((*columns, "steps/s", "parameters"), tuple(rows))
+
+
+def _gains(heads, measure) -> tables.Table:
+  """Tabulate each head's measure before training, and what training added."""
+  found = []
+  for head in heads:
+    curves = [run["curves"] for run in head.finished.values()]
+    values = [curve[measure.key] for curve in curves if curve["seconds"][0] == 0]
+    if values:
+      before, after = [value[0] for value in values], [value[-1] for value in values]
+      paired = reporting.paired_difference(after, before)
+      found.append((head.name, statistics.summarise(before), paired))
+  corrected = reporting.holm([paired.p_value for _, _, paired in found])
+  rows = []
+  for (name, before, paired), p in zip(found, corrected, strict=True):
+    low, high = (measure.format(end, signed=True) for end in (paired.low, paired.high))
+    cells = (
+      tables.Cell(str(paired.n)),
+      tables.Cell(measure.format(before.mean), f"± {measure.format(before.std)}"),
+      tables.Cell(measure.format(paired.mean, signed=True), f"[{low}, {high}]"),
+      tables.Cell(measures.format_p_value(float(p))),
+    )
+    rows.append(tables.Row(name, cells))
+  columns = ("n", f"before training, {measure.unit}", "training adds, points", "p (Holm)")
+  return tables.Table(columns, tuple(rows))
 
 
 def _curves(heads, shown):

@@ -71,6 +71,19 @@ def test_curves_that_lack_the_first_look_are_aligned_by_their_ends(monkeypatch, 
   assert [list(edge) for edge in line.ranges] == [[9.0, 6.0, 4.0], [9.0, 8.0, 5.0]]
 
 
+def test_features_are_compared_with_those_before_training(tmp_path):
+  records = []
+  for seed, (before, after) in enumerate([(0.5, 0.4), (0.6, 0.54), (0.7, 0.65)]):
+    run = make_run("softmax", seed, [8.0, 4.0])
+    run["curves"]["accuracy"] = [before, after]
+    records.append(run | {"dataset": run["dataset"] | {"measure": "accuracy"}})
+  text = write(tmp_path, records)
+  gains = row(text.partition("What training changed")[2], "softmax")
+  # Differences of -10, -6 and -5 points: a standard error of 1.5275, and t = 4.3027.
+  assert gains[:3] == ["3", "60.00 ± 10.00", "−7.00 [−13.57, −0.43]"]
+  assert "What training changed" not in write(tmp_path, [make_run("softmax", 0, [8.0, 5.0])])
+
+
 def test_what_the_runs_were_made_with_is_told_of_all(tmp_path):
   other = {"device": "gpu x 1", "git_revision": "fff", "versions": {"jax": "2", "numpy": "2"}}
   text = write(
