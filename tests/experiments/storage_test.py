@@ -12,10 +12,22 @@ def _small_files():
   resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
 
 
+def _environment(tmp_path):
+  """Keep elsewhere, or not at all, what a full disk may cut short and other tests would read.
+
+  These are the compiled programs, and Python's bytecode, of which it does not see that a write was
+  short.
+  """
+  return {
+    "JAX_COMPILATION_CACHE_DIR": "",
+    "SOFTMAX_RESEARCH_CACHE": str(tmp_path / "cache"),
+    "PYTHONDONTWRITEBYTECODE": "1",
+  }
+
+
 def test_a_full_disk_keeps_what_is_finished(tmp_path):
   workdir = f"--workdir={tmp_path / 'run'}"
-  # The compiled programs are kept elsewhere than those of other tests: some will be cut short.
-  env = {"JAX_COMPILATION_CACHE_DIR": "", "SOFTMAX_RESEARCH_CACHE": str(tmp_path / "cache")}
+  env = _environment(tmp_path)
   run_script(*_SEEDS, workdir, "--config.seeds=1", env=env)
   before = (tmp_path / "run" / "results.jsonl").read_bytes()
   message = expect_error(*_SEEDS, workdir, "--config.seeds=2", env=env, before=_small_files)
@@ -27,7 +39,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path):
 
 
 def test_a_checkpoint_that_cannot_be_saved_is_named(tmp_path):
-  env = {"JAX_COMPILATION_CACHE_DIR": "", "SOFTMAX_RESEARCH_CACHE": str(tmp_path / "cache")}
+  env = _environment(tmp_path)
   arguments = (f"--workdir={tmp_path / 'run'}", *TINY, "--config.backbone.widths=(64,)")
   done = run_script("train", *arguments, env=env, before=_small_files, check=False)
   assert done.returncode == 2, done.stderr
