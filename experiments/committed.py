@@ -13,7 +13,7 @@ from experiments.reproduction.protocol import Protocol, make_protocol
 from softmax_research import reporting
 from softmax_research.training import results
 
-# What every comparison of heads is configured by.
+# What a comparison of heads is configured by, and localisation too, which has scenes as well.
 _COMPARES = {"dataset", "split_seed", "validation_fraction"}
 
 
@@ -31,13 +31,13 @@ def remake(directory: pathlib.Path) -> bool:
     ValueError: the results do not fit the configuration, or nothing is finished.
   """
   config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-  typed = command_of(directory / "report.md") or ""
+  typed = command_of(directory / "report.md")
   if "studies" in config:
     table = studied.make_table(*_of_paper(config))
     merged = studied.merge(table, results.read(directory / "results.jsonl"))
     study_runs.write_report(table, directory, merged, typed)
   elif "paper" in config:
-    protocol = protocol_of(config)
+    protocol = _protocol_of(config)
     merged = queue.merge(results.read(directory / "results.jsonl"), protocol)
     report.write(directory, protocol, merged, command=typed)
   elif "study" in config:
@@ -45,18 +45,16 @@ def remake(directory: pathlib.Path) -> bool:
     studies.write_report(name, settings, directory, command=typed)
   elif "task" in config:
     many_report.write(directory, command=typed)
-  elif "scenes" in config:
-    return False
   elif "settings" in config:
     imbalance_report.write(directory, config, command=typed)
-  elif set(config) >= _COMPARES:
-    reporting.write_report(directory / "results.jsonl", directory, command=typed or None)
+  elif "scenes" not in config and set(config) >= _COMPARES:
+    reporting.write_report(directory / "results.jsonl", directory, command=typed)
   else:
     return False
   return True
 
 
-def protocol_of(plain: dict) -> Protocol:
+def _protocol_of(plain: dict) -> Protocol:
   """Return the protocol of a table from its config.json."""
   for setting in plain["settings"].values():
     setting["train"] |= {"data_dir": "", "cache_dir": ""}

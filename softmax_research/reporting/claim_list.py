@@ -82,12 +82,12 @@ _BANERJEE = (
 )
 
 
-def _late(setting: str, *comparisons: Comparison) -> tuple[Trial, ...]:
-  """Return the tests of a table of L-Softmax whose short runs have the margin early and late."""
+def _on_cifar10(*comparisons: Comparison) -> tuple[Trial, ...]:
+  """Return the tests of L-Softmax on CIFAR-10, whose short runs have the margin early and late."""
   return (
-    Trial("liu2016", _FULL, comparisons, setting),
-    Trial("liu2016_cpu", _CPU, comparisons, f"{setting}_late"),
-    Trial("liu2016_cpu", "the same, the margin in force from 60 % on", comparisons, setting),
+    Trial("liu2016", _FULL, comparisons, "cifar10"),
+    Trial("liu2016_cpu", _CPU, comparisons, "cifar10_late"),
+    Trial("liu2016_cpu", "the same, the margin in force from 60 % on", comparisons, "cifar10"),
   )
 
 
@@ -118,7 +118,7 @@ _LIU = (
     "liu2016",
     "L-Softmax with m = 4 beats softmax on CIFAR-10",
     (
-      *_late("cifar10", _best_margin("cifar10", "error")),
+      *_on_cifar10(_best_margin("cifar10", "error")),
       Trial(
         "liu2016_cpu",
         "the same, lambda of at least 5",
@@ -131,7 +131,7 @@ _LIU = (
   Claim(
     "liu2016",
     "L-Softmax improves with each m on CIFAR-10",
-    _late("cifar10", *_margins("cifar10", "error")),
+    _on_cifar10(*_margins("cifar10", "error")),
     _ANNEALING + _EPOCHS,
   ),
   Claim(
