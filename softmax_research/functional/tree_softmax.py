@@ -8,6 +8,7 @@ import numpy as np
 
 from softmax_research.functional.labels import is_known, select_label
 from softmax_research.functional.layer import check_class_labels
+from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_parameters import (
@@ -17,6 +18,7 @@ from softmax_research.functional.tree_parameters import (
   take_runs,
 )
 from softmax_research.functional.tree_path import LABELS_REMEDY, path_siblings, path_units, walk
+from softmax_research.functional.tree_path_blocks import path_log_prob_in_blocks
 
 
 def tree_log_probs(
@@ -100,6 +102,9 @@ def tree_label_log_prob(
     params = {n: v.at[rows].add(-rate * gradient[n], mode="drop") for n, v in params.items()}
 
   `training.update_rows` does the same with any elementwise optax transformation and its state.
+  Given rows, a binary tree's choices are computed in blocks, as many as the labels' paths fill: a
+  path costs its own length and not the tree's depth. Derivatives are then in reverse mode, and a
+  second one in forward mode; without rows, all orders in both modes.
 
   Args:
     features: `[..., D]`.
@@ -133,7 +138,9 @@ def tree_label_log_prob(
   labels = check_class_labels(labels, features, tree.num_classes, LABELS_REMEDY)
   in_range = is_known(labels, tree.num_classes)
   path = walk(tree, jnp.where(in_range, labels, 0))
-  if tree.is_binary:
+  if tree.is_binary and rows is not None and not has_explicit_mesh(features):
+    log_prob = path_log_prob_in_blocks(features, params, rows, path)
+  elif tree.is_binary:
     log_prob = _sum_logistic(features, params, path, rows)
   else:
     log_prob = _sum_softmax(features, params, tree, path, rows)
@@ -144,8 +151,7 @@ def _sum_logistic(features, params, path, rows) -> jax.Array:
   """Sum the log-probabilities of logistic units along paths."""
   places = path_units(path)
   if rows is not None:
-    # Unrolled, the search is one loop over the places instead of one for each of its steps.
-    places = jnp.searchsorted(rows, places, method="scan_unrolled")
+    places = jnp.searchsorted(rows, places)
   return jnp.sum(_choices(row_logits(features, take_rows(params, places)), path), axis=-1)
 
 
