@@ -88,7 +88,8 @@ def train(config, workdir, todo, num_wanted) -> None:
         record |= {"setting": setting.name, "dataset": setting.describe()}
         if predictions is not None:
           record["metrics"] = judging.judge(setting, record["head"], *predictions)
-        results.append(workdir / "results.jsonl", record)
+      results.append(workdir / "results.jsonl", *(record for record, _ in outcomes))
+      for record, _ in outcomes:
         num_finished += 1
         run = record["head"], record["seed"]
         show.finish(f"{setting.name}, {runs.name([run])}", summarise(record))

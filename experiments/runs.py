@@ -53,11 +53,11 @@ def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
 
 
 def keep(workdir: pathlib.Path, outcomes: Sequence[tuple[dict[str, Any], Any]]) -> None:
-  """Write the predictions of finished runs and append their records to the results."""
+  """Write the predictions of finished runs, then append all their records to the results."""
   for record, predictions in outcomes:
     if predictions is not None:
       save_predictions(prediction_path(workdir, record["head"], record["seed"]), predictions)
-    results.append(workdir / "results.jsonl", record)
+  results.append(workdir / "results.jsonl", *(record for record, _ in outcomes))
 
 
 def load_predictions(path: pathlib.Path) -> Predictions:

@@ -54,8 +54,8 @@ def run_cells(
         failed.append(cell.name)
         show.finish(cell.name, f"failed: {error}")
       continue
+    results.append(path, *records)
     for record in records:
-      results.append(path, record)
       finished[cell.setting, cell.row, record["seed"]] = record
     # Not before the results are there: what is measured after training may fail too.
     shutil.rmtree(cells.checkpoint_directory(context, cell), ignore_errors=True)

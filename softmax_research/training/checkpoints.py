@@ -1,5 +1,7 @@
 """Checkpoints of a run under way, by orbax: written whole or not at all, the newest few kept."""
 
+import hashlib
+import json
 import os
 import pathlib
 import warnings
@@ -62,7 +64,7 @@ class Checkpoints:
       return
     args = self._args.Composite(
       states=self._args.StandardSave(states._asdict()),
-      curves=self._args.JsonSave({"seeds": curves}),
+      curves=self._args.JsonSave({"seeds": curves, "digest": _digest(curves)}),
     )
     try:
       self._manager.save(step, args=args)
@@ -89,6 +91,9 @@ class Checkpoints:
       )
       try:
         restored = self._manager.restore(step, args=args)
+        # The states' files have checksums of their own.
+        if restored.curves["digest"] != _digest(restored.curves["seeds"]):
+          raise ValueError("the curves are not those that were saved")
       except Exception as error:  # Orbax and its storage raise many types for damaged files.
         warnings.warn(
           f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {error}); "
@@ -99,3 +104,7 @@ class Checkpoints:
         continue
       return TrainState(**restored.states), restored.curves["seeds"]
     return None
+
+
+def _digest(curves: list[Curves]) -> str:
+  return hashlib.sha256(json.dumps(curves, sort_keys=True).encode()).hexdigest()

@@ -7,25 +7,27 @@ import warnings
 from typing import Any
 
 
-def append(path: os.PathLike | str, record: dict[str, Any]) -> None:
-  """Append one record as a line of JSON, and wait until it is on the disk.
+def append(path: os.PathLike | str, *records: dict[str, Any]) -> None:
+  """Append records as lines of JSON in one write, and wait until they are on the disk.
 
-  A last line that a kill cut short is removed first, so that it cannot spoil the new record.
+  One write, because runs that trained together are repeated together: of seeds that are fewer the
+  numbers could differ in their last digits. A last line that a kill cut short is removed first, so
+  that it cannot spoil the new record.
 
   Args:
     path: the JSON-lines file; made if missing.
-    record: a dictionary that JSON can hold; NaN and infinities are refused.
+    *records: dictionaries that JSON can hold; NaN and infinities are refused.
 
   Raises:
-    ValueError: the record holds a number that JSON cannot.
+    ValueError: a record holds a number that JSON cannot.
     OSError: the file cannot be written.
   """
-  line = json.dumps(record, allow_nan=False) + "\n"
+  lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
   path = pathlib.Path(path)
   with path.open("ab+") as file:
     file.seek(0)
     file.truncate(file.read().rfind(b"\n") + 1)
-    file.write(line.encode())
+    file.write(lines.encode())
     file.flush()
     os.fsync(file.fileno())
 

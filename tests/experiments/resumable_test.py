@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import assembly, resumable
+from experiments import assembly, resumable, runs
 from experiments.interruption import Interruption
 from softmax_research import training
+from softmax_research.training import results
 
 
 @pytest.fixture(name="config", scope="module")
@@ -59,6 +60,36 @@ def test_a_group_killed_goes_on_with_another_number_of_devices(train, tmp_path, 
       predictions,
       our_predictions,
     )
+
+
+def test_a_seed_that_diverged_is_recorded_so_and_the_others_are_finished(
+  train, tmp_path, monkeypatch
+):
+  fit = training.fit
+  diverged = [None, training.Divergence(step=4, last_finite_loss=2.5), None]
+  monkeypatch.setattr(training, "fit", lambda *a, **k: fit(*a, **k)._replace(diverged=diverged))
+  outcomes = train(tmp_path)
+  assert [record["status"] for record, _ in outcomes] == ["finished", "diverged", "finished"]
+  assert [predictions is None for _, predictions in outcomes] == [False, True, False]
+  lost, _ = outcomes[1]
+  assert (lost["head"], lost["seed"], lost["metrics"]) == ("sm_taylor", 1, None)
+  assert lost["diverged"] == {"step": 4, "last_finite_loss": 2.5}
+
+
+def test_runs_that_trained_together_are_recorded_together(tmp_path, monkeypatch):
+  """Were some left out by a kill, the rest would train without them, to other last digits."""
+  predictions = runs.Predictions(np.zeros((2, 3)), np.zeros((4, 3)))
+  outcomes = [({"head": "softmax", "seed": seed}, predictions) for seed in (0, 1)]
+  save = runs.save_predictions
+  with monkeypatch.context() as patched:
+    patched.setattr(
+      runs, "save_predictions", lambda path, p: save(path, p) if "seed0" in path.name else 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+      runs.keep(tmp_path, outcomes)
+  assert not (tmp_path / "results.jsonl").exists()
+  runs.keep(tmp_path, outcomes)
+  assert results.read(tmp_path / "results.jsonl") == [record for record, _ in outcomes]
 
 
 def test_a_signal_saves_and_exits_with_its_status(train, tmp_path, capsys):

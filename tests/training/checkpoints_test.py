@@ -36,14 +36,29 @@ def test_the_newest_checkpoint_holds_everything(saved):
   assert curves == fit.curves
 
 
-def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(saved):
-  directory, programs, _ = saved
-  for path in (directory / "18" / "states").rglob("*"):
+def _cut(checkpoint):
+  for path in (checkpoint / "states").rglob("*"):
     if path.is_file():
       path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _change_a_number(checkpoint):
+  path = checkpoint / "curves" / "metadata"
+  assert path.read_bytes().count(b"[1, 2, 3]") == 2
+  path.write_bytes(path.read_bytes().replace(b"[1, 2, 3]", b"[1, 2, 7]", 1))
+
+
+@pytest.mark.parametrize("damage", [_cut, _change_a_number])
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(saved, damage):
+  directory, programs, fit = saved
+  damage(directory / "18")
+  checkpoints = training.Checkpoints(directory)
   with pytest.warns(UserWarning, match="at step 18 cannot be read"):
-    states, curves = training.Checkpoints(directory).restore(_like(programs))
+    states, curves = checkpoints.restore(_like(programs))
   assert states.step.tolist() == [12, 12] and curves[0]["epoch"] == [1, 2]
+  # It gives way: what is saved at its step now is what the next start finds.
+  checkpoints.save(programs.gather(fit.states), fit.curves)
+  assert training.Checkpoints(directory).restore(_like(programs))[0].step.tolist() == [18, 18]
 
 
 def test_only_the_newest_few_are_kept(saved):
