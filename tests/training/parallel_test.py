@@ -143,8 +143,9 @@ def test_a_dense_heads_classes_lie_on_the_devices_in_parts(alone):
   head = heads.make("sm_taylor", 8)
   programs = training.parallelise(tiny_programs(head=head), layout)
   states = programs.init([0])
-  kernel = states.params["head"]["kernel"]
-  assert {shard.data.shape for shard in kernel.addressable_shards} == {(1, 6, 2)}
+  for tree in (states.params, states.opt_state[0].mu, states.opt_state[0].nu):
+    shards = tree["head"]["kernel"].addressable_shards
+    assert {shard.data.shape for shard in shards} == {(1, 6, 2)}
   sharded, _ = train(layout, head=head)
   expect_equal(sharded, train(training.make_layout(), head=head)[0])
 

@@ -100,9 +100,31 @@ def test_a_shuffle_visits_each_example_at_most_once(examples):
 
 def test_seeds_differ_and_repeat(examples):
   programs = tiny_programs(_BACKBONES["nnx"]())
-  same, again, other = (jax.tree.leaves(programs.init(seed).params) for seed in (0, 0, 1))
+  states = [programs.init(seed) for seed in (0, 0, 1)]
+  orders = [np.asarray(programs.shuffle(state, 0, 5, 16, 96)) for state in states]
+  same, again, other = (
+    [*jax.tree.leaves(state.params), order] for state, order in zip(states, orders, strict=True)
+  )
   jax.tree.map(np.testing.assert_array_equal, same, again)
-  assert any(np.any(a != b) for a, b in zip(same, other, strict=True))
+  for of_one, of_other in ((same[:-1], other[:-1]), (same[-1:], other[-1:])):
+    assert any(np.any(a != b) for a, b in zip(of_one, of_other, strict=True))
+
+
+def test_every_step_has_random_numbers_of_its_own(examples):
+  def draw(key, images):
+    return jax.numpy.full(images.shape, jax.random.uniform(key))
+
+  def apply(params, state, images, *, train, key=None):
+    dropped = jax.random.uniform(key) if train else state["dropped"]
+    return images[:, :2, 0, 0], {"augmented": images.mean(), "dropped": dropped}
+
+  init = lambda key, shape: ({}, {"augmented": jax.numpy.zeros(()), "dropped": 0.0})  # noqa: E731
+  programs = tiny_programs(nn.Backbone(init, apply), augment=draw)
+  state, order, seen = programs.init(0), np.arange(96).reshape(6, 16), []
+  for step in range(3):
+    state = programs.run_steps(state, *examples, order, step, step + 1)
+    seen.append([float(state.model_state[name]) for name in ("augmented", "dropped")])
+  assert all(len(set(draws)) == 3 for draws in zip(*seen, strict=True))
 
 
 def test_at_a_bad_loss_the_parameters_and_counts_freeze(examples):

@@ -1,0 +1,73 @@
+"""The rules that stand where `--devices` says nothing: on CPU, and on eight devices elsewhere."""
+
+import jax
+import pytest
+
+from experiments import devices
+
+
+def _lay_out(network="mlp", num_seeds=5, **given):
+  options = devices.get_options()
+  options.update(given)
+  layout = devices.lay_out(options, network, num_seeds)
+  return tuple(layout.mesh.shape.values()), layout.seeds_by
+
+
+@pytest.mark.parametrize(
+  ("backend", "num_seeds", "given", "shape"),
+  [
+    ("cpu", 5, {}, (5, 1)),
+    ("cpu", 9, {}, (8, 1)),
+    ("cpu", 5, {"data": 4}, (2, 4)),
+    ("gpu", 5, {}, (4, 2)),  # Five would leave three devices idle.
+    ("gpu", 8, {}, (8, 1)),
+    ("gpu", 1, {}, (1, 8)),
+    ("gpu", 5, {"seed": 2}, (2, 4)),
+    ("gpu", 5, {"seed": 2, "data": 2}, (2, 2)),
+  ],
+)
+def test_devices_go_to_seeds_first_and_elsewhere_than_on_cpu_none_is_idle(
+  monkeypatch, backend, num_seeds, given, shape
+):
+  assert jax.device_count() == 8
+  monkeypatch.setattr(jax, "default_backend", lambda: backend)
+  assert _lay_out(num_seeds=num_seeds, **given)[0] == shape
+
+
+@pytest.mark.parametrize(
+  ("network", "asked", "expected"),
+  [
+    ("cnn", "auto", "map"),
+    ("mlp", "auto", "vmap"),
+    ("cnn", "apart", "map"),
+    ("cnn", "vmap", "vmap"),
+    ("mlp", "map", "map"),
+  ],
+)
+def test_seeds_of_one_device_train_as_is_fastest_for_the_network(network, asked, expected):
+  assert _lay_out(network, seeds_by=asked)[1] == expected
+
+
+def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
+  made = []
+  monkeypatch.setattr(jax.config, "update", lambda name, value: made.append(value))
+  monkeypatch.setattr(devices, "_num_cores", lambda: 4)
+  for num_seeds, given in (
+    (3, {}),
+    (9, {}),
+    (9, {"seeds_by": "apart"}),
+    (9, {"seed": 2, "data": 3}),
+  ):
+    options = devices.get_options()
+    options.update(given)
+    devices.prepare(options, num_seeds)
+  assert made == [3, 4, 1, 6]
+
+
+def test_heads_of_equal_shapes_train_together_if_asked():
+  options = devices.get_options()
+  options.heads = "together"
+  one, other, third, fourth = runs = [("sm", 0), ("tree", 0), ("sm", 1), ("pc", 0)]
+  assert devices.group(options, runs, len) == [[one, third, fourth], [other]]
+  options.seeds_by = "apart"
+  assert devices.group(options, runs, len) == [[run] for run in runs]
