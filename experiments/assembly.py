@@ -129,11 +129,18 @@ def head_shapes(splits: Splits, specification: str) -> Any:
 
 
 def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Backbone:
-  """Build the backbone that the configuration names, averaging over the mapped axis if any."""
+  """Build the backbone that the configuration names, averaging over the mapped axis if any.
+
+  Beside the network's options, `dtype="bfloat16"` computes it in bfloat16; see `nn.in_bfloat16`.
+  """
   options = config.backbone.to_dict()
+  dtype = options.pop("dtype", "float32")
+  if dtype not in ("float32", "bfloat16"):
+    raise ValueError(f"Got backbone.dtype={dtype!r}; it must be one of float32, bfloat16.")
   if axis_name is not None and "axis_name" in nn.network_options(options["name"]):
     options["axis_name"] = axis_name
-  return nn.make(**options)
+  backbone = nn.make(**options)
+  return nn.in_bfloat16(backbone) if dtype == "bfloat16" else backbone
 
 
 def make_optimizer(config: ConfigDict, *, num_steps: int):

@@ -4,6 +4,7 @@
     python -m experiments.benchmark training
     python -m experiments.benchmark classes --case=linear
     python -m experiments.benchmark training --case=mlp --repeats=9 --json
+    python -m experiments.benchmark seeds --case=bfloat16
 
 Prints a table, or with --json one JSON object a row. Every side runs in a process of its own on
 --threads cores, and the sides take turns; times are medians of the repeats, `speedup` is the peer's
@@ -23,7 +24,8 @@ from experiments import command
 from experiments.benchmarks.row import Options
 
 #: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
-BENCHMARKS = ("classes", "losses", "training")
+BENCHMARKS = ("classes", "losses", "seeds", "training")
+_WITHOUT_PYTORCH = ("seeds",)
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a row instead of a table.")
 _CASE = flags.DEFINE_string("case", "", "Only cases whose name contains this.")
@@ -54,7 +56,7 @@ def load(name: str):
   """
   if name not in BENCHMARKS:
     raise ValueError(f"Got the benchmark {name!r}; the benchmarks are {', '.join(BENCHMARKS)}.")
-  if importlib.util.find_spec("torch") is None:
+  if name not in _WITHOUT_PYTORCH and importlib.util.find_spec("torch") is None:
     raise ValueError(
       f"The benchmark {name} compares with PyTorch, which is not installed. Install the extra "
       '`peers`: pip install -e ".[peers]".'
@@ -67,7 +69,9 @@ def show(rows: list[dict[str, Any]]) -> None:
   table = rich.table.Table()
   for column in ("case", "peer"):
     table.add_column(column, no_wrap=True)
-  for column in ("ours ms", "peer ms", "speedup", "ours MB", "peer MB"):
+  with_rates = any("ours_tflops" in row for row in rows)
+  rates = ("ours TFLOP/s", "peer TFLOP/s") if with_rates else ()
+  for column in ("ours ms", "peer ms", "speedup", "ours MB", "peer MB", *rates):
     table.add_column(column, justify="right")
   for row in rows:
     table.add_row(
@@ -78,6 +82,7 @@ def show(rows: list[dict[str, Any]]) -> None:
       f"{row['speedup']:.2f}",
       f"{row['ours_peak_mb']:.0f}",
       f"{row['peer_peak_mb']:.0f}",
+      *(f"{row[f'{side}_tflops']:.3g}" for side in ("ours", "peer") if with_rates),
     )
   # Wide enough for every row, whatever the terminal: a wrapped table cannot be read.
   console = rich.console.Console(width=max(160, rich.console.Console().width))

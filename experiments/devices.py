@@ -9,8 +9,8 @@ from ml_collections import ConfigDict, config_flags
 
 from softmax_research import training
 
-# How the seeds of one device take their turns. A vmapped convolution is a grouped one, which is
-# slow; small matrix products gain from being many. Measured: see docs/devices.rst.
+# How the seeds of one device take their turns, as measured on CPU: maps of all seeds at once leave
+# the caches, small matrix products gain from being many. `benchmark seeds` times both elsewhere.
 _SEEDS_BY = {"cnn": "map"}
 
 

@@ -68,9 +68,9 @@ def _of_networks() -> list[Case]:
   made = []
   for name, network in NETWORKS.items():
     peers = {peer: functools.partial(side, *network, BATCH) for peer, side in _PEERS.items()}
-    product = functools.partial(_matrix_product, step_operations(*network, BATCH))
+    product = functools.partial(matrix_product, step_operations(*network, BATCH))
     made.append(
-      Case(name, {OURS: functools.partial(_ours, *network, BATCH)} | peers | {_PRODUCT: product})
+      Case(name, {OURS: functools.partial(one_run, *network, BATCH)} | peers | {_PRODUCT: product})
     )
   return made
 
@@ -80,9 +80,9 @@ def _of_seeds() -> list[Case]:
   for name, (shape, count, backbone) in NETWORKS.items():
     network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
     sides = {
-      OURS: functools.partial(_together, *network, [[("softmax", i) for i in range(SEEDS)]]),
-      _APART: functools.partial(_ours, *network),
-      _PRODUCT: functools.partial(_matrix_product, step_operations(*network)),
+      OURS: functools.partial(together, *network, [[("softmax", i) for i in range(SEEDS)]]),
+      _APART: functools.partial(one_run, *network),
+      _PRODUCT: functools.partial(matrix_product, step_operations(*network)),
     }
     made.append(Case(f"{SEEDS} seeds, {name}", sides))
   return made
@@ -94,8 +94,8 @@ def _of_heads() -> list[Case]:
     network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
     groups = [[(head, seed) for seed in range(HEADS_SEEDS)] for head in HEADS]
     sides = {
-      OURS: functools.partial(_together, *network, [[run for group in groups for run in group]]),
-      _HEADS_APART: functools.partial(_together, *network, groups),
+      OURS: functools.partial(together, *network, [[run for group in groups for run in group]]),
+      _HEADS_APART: functools.partial(together, *network, groups),
     }
     made.append(Case(f"{len(HEADS)} heads x {HEADS_SEEDS} seeds, {name}", sides))
   return made
@@ -151,7 +151,8 @@ def step_operations(shape, count, backbone, batch) -> int:
   return 2 * batch * (3 * sum(layers) - layers[0])
 
 
-def _ours(shape, count, backbone, batch) -> Run:
+def one_run(shape, count, backbone, batch) -> Run:
+  """Train one run, an epoch at a time."""
   config, splits = make_experiment(shape, count, backbone, batch)
   programs, train = assembly.make_programs(config, splits, ["softmax"]), splits.train
   images, labels = jax.device_put((train.images, train.labels))
@@ -168,9 +169,10 @@ def _ours(shape, count, backbone, batch) -> Run:
   return run
 
 
-def _together(shape, count, backbone, batch, groups: list[list[runs.Run]]) -> Run:
+def together(shape, count, backbone, batch, groups: list[list[runs.Run]], seeds_by="auto") -> Run:
   """Train groups of runs one after another, each as `experiments.compare` does."""
   options = devices.get_options()
+  options.seeds_by = seeds_by
   devices.prepare(options, len(groups[0]))
   config, splits = make_experiment(shape, count, backbone, batch)
   layout = devices.lay_out(options, backbone["name"], len(groups[0]))
@@ -194,13 +196,13 @@ def _together(shape, count, backbone, batch, groups: list[list[runs.Run]]) -> Ru
   return run
 
 
-def _matrix_product(operations: int) -> Run:
-  size = 2048
-  left, right = jax.random.normal(jax.random.key(0), (2, size, size))
+def matrix_product(operations: int, size: int = 2048, count: int = 1, dtype="float32") -> Run:
+  """Multiply matrices of this size so many times; the unit of work is so many operations."""
+  left, right = jax.random.normal(jax.random.key(0), (2, size, size)).astype(dtype)
   product = jax.jit(jnp.matmul)
 
   def run():
-    product(left, right).block_until_ready()
-    return 2 * math.pow(size, 3) / operations
+    jax.block_until_ready([product(left, right) for _ in range(count)])
+    return 2 * count * math.pow(size, 3) / operations
 
   return run

@@ -7,6 +7,7 @@ from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
 from softmax_research.nn.critics import JointCritic, SeparableCritic
 from softmax_research.nn.layer import KERNEL_INITIALISERS, Layer
+from softmax_research.nn.mixed_precision import in_bfloat16
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.pooling import max_pool
 from softmax_research.nn.registry import NETWORKS, Identity, make, network_options
@@ -26,6 +27,7 @@ __all__ = [
   "conv",
   "from_linen",
   "from_nnx",
+  "in_bfloat16",
   "make",
   "make_activation",
   "max_pool",

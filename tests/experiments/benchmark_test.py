@@ -1,8 +1,9 @@
 """The benchmarks: their sides run, their rows compare medians, and bad names are explained."""
 
+import jax
 import pytest
 
-from experiments.benchmarks import classes, losses, pairs, training
+from experiments.benchmarks import classes, losses, pairs, seeds, training
 from experiments.benchmarks.row import OURS, Options
 from tests.experiments.scripts import expect_error
 
@@ -68,6 +69,36 @@ def test_seeds_and_heads_train_together_and_one_after_another(monkeypatch):
   assert steps == {OURS: 4 * 4 * 2, "one head after another": 4 * 4 * 2}
 
 
+def test_seeds_train_in_one_program_in_each_way_and_one_after_another(monkeypatch):
+  network = (4, 4, 1), 16, {"name": "mlp", "widths": (3,)}, 8
+  for name, value in (("NETWORK", network), ("SEEDS", 2), ("PRODUCT", {"size": 8, "count": 1})):
+    monkeypatch.setattr(seeds, name, value)
+  monkeypatch.setattr(training.devices, "prepare", lambda options, num_seeds: None)
+  made = {case.name: case.sides for case in seeds.cases()}
+  assert list(made) == [f"2 seeds, mnist cnn, {name}" for name in ("float32", "tf32", "bfloat16")]
+  before = jax.config.jax_default_matmul_precision
+  try:
+    steps = {name: side()() for name, side in made["2 seeds, mnist cnn, bfloat16"].items()}
+  finally:
+    jax.config.update("jax_default_matmul_precision", before)
+  assert steps.pop("matrix product") > 0 and steps.pop("one seed after another") == 2
+  assert steps == {OURS: 4, "all in each operation": 4, "one after another in one program": 4}
+
+
+def test_rates_are_operations_by_time(monkeypatch):
+  monkeypatch.setattr(pairs, "Worker", _Worker)
+  rows = list(seeds.rows(Options(case="bfloat16", peer="matrix", repeats=3)))
+  operations = training.step_operations(*seeds.NETWORK)
+  (row,) = rows
+  assert row["ours_tflops"] == pytest.approx(operations / 2e-3 / 1e12)
+  assert row["peer_tflops"] == pytest.approx(operations / 6e-3 / 1e12)
+
+
+def test_tf32_is_refused_where_there_is_none():
+  with pytest.raises(ValueError, match=r"TF32 is a format of NVIDIA's GPUs, .* cpu"):
+    seeds.rows(Options(case="tf32"))
+
+
 class _Worker:
   """Answers with times that are known."""
 
@@ -99,4 +130,4 @@ def test_a_row_compares_the_medians_of_sides_that_took_turns(monkeypatch):
 
 def test_an_unknown_benchmark_is_refused_with_those_that_exist():
   message = expect_error("benchmark", "lossess")
-  assert "Got the benchmark 'lossess'; the benchmarks are classes, losses, training." in message
+  assert "'lossess'; the benchmarks are classes, losses, seeds, training." in message

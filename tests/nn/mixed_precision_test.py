@@ -1,0 +1,39 @@
+"""Mixed precision: bfloat16 within, float32 without, near what float32 gives."""
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research import nn
+
+# Smooth: at a kink of ReLU, a rounding changes a gradient as a whole.
+_NETWORKS = {
+  "mlp": {"widths": (16, 8), "batch_norm": True, "activation": "tanh"},
+  "cnn": {"stages": ((4,),), "dense": (8,), "dropout": (0.2,), "activation": "tanh"},
+}
+
+
+@pytest.mark.parametrize("name", _NETWORKS)
+def test_products_are_in_bfloat16_and_what_is_kept_in_float32(name):
+  plain = nn.make(name, **_NETWORKS[name])
+  narrow, shape, key = nn.in_bfloat16(plain), (6, 6, 1), jax.random.key(0)
+  images, weights = jax.random.normal(key, (32, *shape)), jax.random.normal(key, (32, 8))
+  params, state = narrow.init(key, shape)
+
+  def loss(params, backbone):
+    features, new_state = backbone.apply(params, state, images, train=True, key=key)
+    return jnp.sum(weights * features), (features, new_state)
+
+  gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
+  (ours, (features, new_state)), (exact, (wide, _)) = (
+    gradient(params, backbone) for backbone in (narrow, plain)
+  )
+  assert {x.dtype.name for x in jax.tree.leaves((ours, features, new_state))} == {"float32"}
+  np.testing.assert_allclose(features, wide, atol=0.1)
+  ours, exact = (jax.flatten_util.ravel_pytree(grads)[0] for grads in (ours, exact))
+  assert 1e-4 < jnp.linalg.norm(ours - exact) / jnp.linalg.norm(exact) < 0.05
+  text = gradient.lower(params, narrow).as_text()
+  products = [line for line in text.splitlines() if "dot_general" in line]
+  assert products and all(line.count("xbf16>") >= 2 for line in products)
