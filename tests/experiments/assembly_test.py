@@ -1,5 +1,6 @@
-"""Configurations that are no good: refused before any work, with what exists."""
+"""Configurations: what programs are made of them, and bad ones, refused before any work."""
 
+import jax
 import pytest
 
 from configs import default
@@ -29,6 +30,7 @@ def _make_all(config):
     ("optimizer.learning_rate", -1.0, ["learning_rate=-1.0"]),
     ("backbone.name", "mpl", ["mpl", "mlp"]),
     ("backbone.activation", "rleu", ["rleu", "relu"]),
+    ("backbone.dtype", "float16", ["float16", "bfloat16"]),
     ("augment", "flop", ["flop", "flip"]),
     ("seeds", 0, ["seeds=0", "at least 1"]),
     ("batch_size", 100_000, ["batch_size=100000", "1293"]),
@@ -53,3 +55,26 @@ def test_keys_too_many_or_too_few_are_refused():
   del config.seeds
   with pytest.raises(ValueError, match="lacks seeds"):
     assembly.check_config(config)
+
+
+def test_the_schedule_ends_with_the_last_step(monkeypatch):
+  config, make, asked = default.get_config(), assembly.make_optimizer, []
+  config.batch_size, config.num_epochs = 100, 3
+
+  def noticed(config, *, num_steps):
+    asked.append(num_steps)
+    return make(config, num_steps=num_steps)
+
+  monkeypatch.setattr(assembly, "make_optimizer", noticed)
+  assembly.make_programs(config, assembly.load_splits(config), ["softmax"])
+  assert asked == [3 * 12]  # Of 1293 examples.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_network_computes_in_the_type_asked_for(dtype):
+  config = default.get_config()
+  config.backbone.dtype = dtype
+  splits = assembly.load_splits(config)
+  programs = assembly.make_programs(config, splits, ["softmax"])
+  shapes = jax.eval_shape(programs.init, 0), splits.test.images[:2]
+  assert ("bf16[2,256]" in str(jax.make_jaxpr(programs.predict)(*shapes))) == (dtype == "bfloat16")
