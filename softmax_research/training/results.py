@@ -8,9 +8,9 @@ from typing import Any
 
 
 def append(path: os.PathLike | str, *records: dict[str, Any]) -> None:
-  """Append records as lines of JSON in one write, and wait until they are on the disk.
+  """Append records as lines of JSON, all or none, and wait until they are on the disk.
 
-  One write, because runs that trained together are repeated together: of seeds that are fewer the
+  All or none, because runs that trained together are repeated together: of seeds that are fewer the
   numbers could differ in their last digits. A last line that a kill cut short is removed first, so
   that it cannot spoil the new record.
 
@@ -24,12 +24,18 @@ def append(path: os.PathLike | str, *records: dict[str, Any]) -> None:
   """
   lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
   path = pathlib.Path(path)
-  with path.open("ab+") as file:
+  with path.open("ab+", buffering=0) as file:
     file.seek(0)
-    file.truncate(file.read().rfind(b"\n") + 1)
-    file.write(lines.encode())
-    file.flush()
-    os.fsync(file.fileno())
+    end = file.read().rfind(b"\n") + 1
+    file.truncate(end)
+    rest = memoryview(lines.encode())
+    try:
+      while rest:
+        rest = rest[file.write(rest) :]
+      os.fsync(file.fileno())
+    except OSError:
+      file.truncate(end)  # A full disk may have taken some of the records.
+      raise
 
 
 def read(path: os.PathLike | str) -> list[dict[str, Any]]:

@@ -27,6 +27,23 @@ def test_a_cut_last_line_is_left_out_and_replaced(tmp_path, cut):
   assert [json.loads(line) for line in path.read_text().splitlines()] == [{"seed": 0}, {"seed": 1}]
 
 
+def test_records_are_kept_all_or_none(tmp_path, monkeypatch):
+  path = tmp_path / "results.jsonl"
+  results.append(path, {"seed": 0})
+  before = path.read_bytes()
+
+  def fail(_):
+    raise OSError("No space left on device")
+
+  with monkeypatch.context() as patched:
+    patched.setattr(results.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+      results.append(path, {"seed": 1}, {"seed": 2})
+  assert path.read_bytes() == before
+  results.append(path, {"seed": 1}, {"seed": 2})
+  assert [record["seed"] for record in results.read(path)] == [0, 1, 2]
+
+
 def test_a_damaged_middle_line_is_an_error_with_its_number(tmp_path):
   path = tmp_path / "results.jsonl"
   path.write_text('{"seed": 0}\n{"seed": \n{"seed": 2}\n')
