@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
   config.num_images = 0
   config.rotations = 4
   config.augment = "crop"
+  config.imprint = 4.0
   config.backbone = ConfigDict({"name": "mlp", "widths": (512, 64)})
   config.num_reference = 10_000
 
@@ -28,4 +29,5 @@ def get_config() -> ConfigDict:
   config.batch_size = 256
   config.optimizer = ConfigDict({"name": "adam", "learning_rate": 1e-3})
   config.num_test = 2000
+  config.split = "test"
   return config

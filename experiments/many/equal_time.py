@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.many import imprint
 from experiments.many.task import Task
 from softmax_research import functional, heads, training
 
@@ -35,13 +36,16 @@ def make_output_layer(specification: str, task: Task) -> OutputLayer:
   """Build the head of a specification, such as `sampled:num_samples=1024`.
 
   Raises:
-    ValueError: the head or an option is unknown, or does not fit the classes.
+    ValueError: the head or an option is unknown, or does not fit the classes; or the task has
+      vectors for the classes, and the head no kernel to hold them.
   """
   name, options = heads.parse(specification)
   if "class_counts" in heads.head_options(name):
     options = {"class_counts": task.class_counts} | options
   head = heads.make(name, task.num_classes, **options)
   if name not in heads.TREES:
+    if task.class_vectors is not None:
+      _check_one_column_each(specification, head, task)
     return OutputLayer(head, None)
   tree = heads.TREES[name](task.num_classes, **options)
   return OutputLayer(heads.hierarchical(tree), tree)
@@ -72,6 +76,10 @@ def train(
     The outcome.
   """
   params = jax.jit(functools.partial(_init, task, layer))(seed)
+  if task.class_vectors is not None:
+    params["head"]["kernel"] = jnp.asarray(
+      imprint.kernel(task.class_vectors(params["net"]), layer.tree)
+    )
   opt_state = jax.jit(optimizer.init)(params)
   examples = jax.device_put((task.inputs, task.labels))
   run = jax.jit(_make_run(task, layer, optimizer, batch_size), donate_argnums=(0, 1))
@@ -102,6 +110,16 @@ def train(
 def _init(task: Task, layer: OutputLayer, seed: jax.Array) -> dict[str, Any]:
   net_key, head_key = jax.random.split(jax.random.key(seed))
   return {"net": task.init(net_key), "head": layer.head.init(head_key, task.num_features)}
+
+
+def _check_one_column_each(specification: str, head: heads.Head, task: Task) -> None:
+  params = jax.eval_shape(lambda key: head.init(key, task.num_features), jax.random.key(0))
+  shape = getattr(params.get("kernel"), "shape", None)
+  if shape != (task.num_features, task.num_classes):
+    raise ValueError(
+      f"Got the head {specification}, which has no kernel with a column for each class to start "
+      "from the features of the class. Pass --config.imprint=0 to start all heads at random."
+    )
 
 
 def _make_run(task: Task, layer: OutputLayer, optimizer, batch_size: int):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.many import similar
 from experiments.many.task import Task, in_batches
 from softmax_research import data, nn, training
 
@@ -21,23 +22,37 @@ def make(config: ConfigDict) -> Task:
 
   Args:
     config: with `dataset`, `data_dir`, `cache_dir`, `num_images` (0 for all), `rotations` (1 to
-      4 quarter turns), `augment`, `backbone`, `num_reference` and `num_test`.
+      4 quarter turns), `augment`, `backbone`, `imprint` (the length of the class vectors, which
+      start as the untrained net's features; 0 to start at random), `num_reference`, `num_test` and
+      `split`: judge on `test`, or on so many training images left out, as `validation`.
 
   Returns:
     The task. It is judged by nearest neighbours: how often the image whose features have the
-    largest cosine with a test image's, among reference images, is of the same true class.
+    largest cosine with a test image's, among reference images, is of the same true class. Classes
+    are ordered by the look of their images, so that parts of a tree are clusters.
 
   Raises:
     ValueError: an option is out of range.
     Errors of `data.load`.
+
+  Reference:
+    Wu, Xiong, Yu & Lin 2018, "Unsupervised Feature Learning via Non-Parametric Instance
+    Discrimination" (arXiv 1805.01978).
   """
   if config.rotations not in (1, 2, 3, 4):
     raise ValueError(f"Got rotations={config.rotations!r}; there are 1 to 4 quarter turns.")
+  if config.split not in ("test", "validation"):
+    raise ValueError(f"Got split={config.split!r}; judge on 'test' or 'validation'.")
+  if not config.imprint >= 0:
+    raise ValueError(f"Got imprint={config.imprint!r}; a length is at least 0.")
   dataset = data.load(
     config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
   )
-  images = np.asarray(dataset.train.images[: config.num_images or None])
-  true_labels = np.asarray(dataset.train.labels[: len(images)])
+  train, judged = dataset.train, dataset.test
+  if config.split == "validation":
+    train, judged = data.split_train_validation(train, num_validation=config.num_test, seed=0)
+  images = np.asarray(train.images[: config.num_images or None])
+  true_labels = np.asarray(train.labels[: len(images)])
   augment = data.augment.make(config.augment)
   backbone = nn.make(**config.backbone.to_dict())
   params, state = jax.eval_shape(
@@ -64,8 +79,8 @@ def make(config: ConfigDict) -> Task:
     return (direction(backbone.apply(params, state, standardise(inputs), train=False)[0]),)
 
   reference = images[: config.num_reference]
-  test = np.asarray(dataset.test.images[: config.num_test])
-  test_labels = np.asarray(dataset.test.labels[: config.num_test])
+  test = np.asarray(judged.images[: config.num_test])
+  test_labels = np.asarray(judged.labels[: config.num_test])
 
   def evaluate(params, head, head_params) -> dict[str, float]:
     del head, head_params
@@ -82,6 +97,11 @@ def make(config: ConfigDict) -> Task:
   turned = np.concatenate(
     [np.rot90(images, turns, axes=(1, 2)) for turns in range(config.rotations)]
   )
+  turned = turned[similar.order(turned)]
+
+  def class_vectors(params):
+    return config.imprint * in_batches(functools.partial(directions, params), turned)[0]
+
   return Task(
     name=f"{config.dataset}, {len(images):,} images in {config.rotations} rotations",
     num_classes=len(turned),
@@ -95,6 +115,7 @@ def make(config: ConfigDict) -> Task:
     evaluate=evaluate,
     measure="accuracy",
     num_test=len(test),
+    class_vectors=class_vectors if config.imprint else None,
   )
 
 

@@ -50,29 +50,30 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
   dataset, config = last["dataset"], last["config"]
   shown = [_MEASURES[name] for name in _MEASURES if name in last["metrics"]["test"]]
   compared = _MEASURES[dataset["measure"]]
+  split = config.get("split", "test")
   blocks: list[Any] = [
     f"{dataset['num_classes']:,} classes; each run trained for {config['seconds']:g} s, compiling "
-    "and judging left out. Mean ± standard deviation over n seeds on the test split.",
+    f"and judging left out. Mean ± standard deviation over n seeds on the {split} split.",
     _summary(heads, shown),
   ]
   if len(heads) > 1:
     pairs = comparisons.compare_heads(heads, compared.key)
     blocks += [
-      f"Test {compared.label}: difference from {heads[0].name}, paired over seeds.",
+      f"{split.capitalize()} {compared.label}: difference from {heads[0].name}, paired over seeds.",
       tables.comparison_table(pairs, compared),
     ]
   if compared.key == "accuracy":  # Of features, which random weights make too.
     blocks += [_UNTRAINED, _gains(heads, compared)]
   if any(None in run["curves"].get("nll", ()) for run in runs):
     blocks.append(_INFINITE)
-  blocks.append(_curves(heads, shown))
+  blocks.append(_curves(heads, shown, split))
   return note.write_note(
     workdir,
     title=f"{len(heads)} heads at equal time on {dataset['name']}",
     blocks=blocks,
     facts={
       "command": f"`{command}`",
-      "test": f"{dataset['num_test']:,} examples",
+      split: f"{dataset['num_test']:,} examples",
       "configuration": flatten(config),
     }
     | provenance.made_with(records),
@@ -122,7 +123,7 @@ def _gains(heads, measure) -> tables.Table:
   return tables.Table(columns, tuple(rows))
 
 
-def _curves(heads, shown):
+def _curves(heads, shown, split):
   panels = []
   for measure in shown:
     if measure.key == "nll":
@@ -141,10 +142,14 @@ def _curves(heads, shown):
       lines.append(line_plot.Line(head.name, seconds, mean, ranges))
     title = f"{measure.label}, {measure.unit}" if measure.unit else measure.label
     scale = "linear" if measure.higher_is_better else "log"
-    panels.append(line_plot.Panel(f"Test {title}", "seconds of training", lines, ("linear", scale)))
+    panels.append(
+      line_plot.Panel(
+        f"{split.capitalize()} {title}", "seconds of training", lines, ("linear", scale)
+      )
+    )
   return note.make_plot(
     "by_time",
-    "Test metrics over time",
+    f"{split.capitalize()} metrics over time",
     "Lines are means over the seeds, bands their range.",
     line_plot.line_plot(panels),
   )

@@ -29,6 +29,7 @@ class Task(NamedTuple):
     evaluate: `(params, head, head_params) -> metrics`, None where one is infinite.
     measure: the metric to compare by, a key of the metrics.
     num_test: how many examples the metrics are of.
+    class_vectors: `params -> [K, D]`, where the output layer starts; None to draw it at random.
     fingerprint: of the data, where its name and sizes leave open which they are.
   """
 
@@ -44,6 +45,7 @@ class Task(NamedTuple):
   evaluate: Callable[[Any, Head, Any], dict[str, float | None]]
   measure: str
   num_test: int
+  class_vectors: Callable[[Any], np.ndarray] | None = None
   fingerprint: str | None = None
 
 
