@@ -65,12 +65,13 @@ def main() -> None:
     path, plain = workdir / "results.jsonl", config.to_dict()
     for place in ("data_dir", "cache_dir"):  # Where data lie is not part of a result.
       plain.pop(place, None)
+    made = _TASKS[config.task][0](config)
+    layers = {name: equal_time.make_output_layer(name, made) for name in heads.split(config.heads)}
+    # Kept only now: what was refused above can be mended and run in the same directory.
     results.check_config(workdir, plain, may_change=("heads", "seeds"))
     records = results.read(path)
     finished = {(record["head"], record["seed"]) for record in records}
-    made = _TASKS[config.task][0](config)
     task.check_same(workdir, records, made)
-    layers = {name: equal_time.make_output_layer(name, made) for name in heads.split(config.heads)}
   print(f"{made.name}: {made.num_classes:,} classes")
   # Seed by seed, so that whatever else slows the machine slows all heads.
   for seed in range(config.seeds):

@@ -62,9 +62,19 @@ def make(config: ConfigDict) -> Task:
     embedded = params["table"].at[inputs].get(mode="clip").reshape(len(inputs), -1)
     return backbone.apply(params["net"], state, embedded, train=key is not None, key=key)[0]
 
+  if config.context >= len(text.test):
+    raise ValueError(
+      f"Got context={config.context} for a test part of {len(text.test)} tokens; it must be "
+      "smaller. Give a smaller one, or a longer text."
+    )
   inputs, labels = _windows(text.train, config.context)
   test_inputs, test_labels = _windows(text.test, config.context)
   known = test_labels != unknown
+  if not np.any(known):
+    raise ValueError(
+      f"Got text={config.text!r}, of whose test part training has seen no token; give a text "
+      "whose tokens occur more than once."
+    )
   # Spread over the whole test part.
   chosen = np.flatnonzero(known)
   chosen = chosen[:: max(1, len(chosen) // config.num_test)][: config.num_test]

@@ -41,15 +41,16 @@ def read_text(source: str, *, unit: str = "words") -> list[str]:
   """Read a text and cut it into tokens.
 
   Args:
-    source: a key of `BUILT_IN_TEXTS`, or the path of a UTF-8 file.
-    unit: of a file `"words"` (with punctuation marks as words) or `"bytes"`. The built-in texts
-      have units of their own.
+    source: a key of `BUILT_IN_TEXTS`, or the path of a file.
+    unit: of a file `"words"` (with punctuation marks as words; it must be UTF-8) or `"bytes"`. The
+      built-in texts have units of their own.
 
   Returns:
     The tokens in their order.
 
   Raises:
-    ValueError: the unit is unknown, or there is neither such a text nor such a file.
+    ValueError: the unit is unknown, there is neither such a text nor such a file, or words are
+      asked for of a file that is not UTF-8.
 
   Example:
     >>> len(set(read_text("pydoc"))) > 1000
@@ -69,7 +70,14 @@ def read_text(source: str, *, unit: str = "words") -> list[str]:
     )
   if unit == "bytes":
     return [chr(byte) for byte in path.read_bytes()]
-  return _WORDS.findall(path.read_text("utf-8", errors="replace"))
+  try:
+    # Some editors put a mark of the encoding first, which is no word.
+    return _WORDS.findall(path.read_text("utf-8-sig"))
+  except UnicodeDecodeError as error:
+    raise ValueError(
+      f"Got text={source!r}, which is not UTF-8 (at byte {error.start}: {error.reason}); convert "
+      "it, or give unit='bytes'."
+    ) from None
 
 
 def encode_text(tokens: Sequence[str], *, passage: int = 1000, test_every: int = 10) -> Text:

@@ -9,8 +9,11 @@ from softmax_research.data import encode_text, read_text
 def test_units_of_a_file(tmp_path):
   path = tmp_path / "text"
   path.write_bytes("A naïve word, or_two.\n".encode())
-  assert read_text(str(path)) == ["A", "naïve", "word", ",", "or_two", "."]
+  words = ["A", "naïve", "word", ",", "or_two", "."]
+  assert read_text(str(path)) == words
   assert [ord(byte) for byte in read_text(str(path), unit="bytes")] == list(path.read_bytes())
+  path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+  assert read_text(str(path)) == words
 
 
 def test_texts_that_python_carries():
@@ -45,5 +48,10 @@ def test_bad_arguments(tmp_path):
     read_text("nowhere")
   with pytest.raises(ValueError, match=r"unit='letters'; the units are words and bytes"):
     read_text(str(tmp_path), unit="letters")
+  latin = tmp_path / "latin"
+  latin.write_bytes("na\xefve".encode("latin-1"))
+  with pytest.raises(ValueError, match=r"latin', which is not UTF-8 \(at byte 2: .*unit='bytes'"):
+    read_text(str(latin))
+  assert len(read_text(str(latin), unit="bytes")) == 5
   with pytest.raises(ValueError, match=r"9999 tokens; it needs 10000"):
     encode_text(["a"] * 9999)

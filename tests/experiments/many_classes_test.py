@@ -78,6 +78,8 @@ def test_instance_discrimination(tmp_path):
 )
 def test_bad_configurations(tmp_path, arguments, message):
   assert message in expect_error("many_classes", f"--workdir={tmp_path}", *arguments)
+  # The command put right can be run in the same directory.
+  assert not (tmp_path / "config.json").exists()
 
 
 def test_bad_options_of_the_tasks():

@@ -34,6 +34,17 @@ def test_labels_without_probability(config):
   json.dumps(metrics, allow_nan=False)
 
 
+def test_texts_that_cannot_be_judged_are_refused(config, tmp_path):
+  config = config.copy_and_resolve_references()
+  config.context = 1000
+  with pytest.raises(ValueError, match=r"context=1000 for a test part of 1000 tokens"):
+    next_token.make(config)
+  config.context, config.text = 4, str(tmp_path / "text")
+  pathlib.Path(config.text).write_text(" ".join(map(str, range(10_000))))
+  with pytest.raises(ValueError, match=r"training has seen no token.*more than once"):
+    next_token.make(config)
+
+
 def test_results_of_another_text_are_not_gone_on_with(config, tmp_path):
   made = next_token.make(config)
   records = [{"dataset": task.describe(made)}]
