@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.arguments import check_at_least, check_num_classes
 from softmax_research.functional.labels import is_known, select_label
 from softmax_research.functional.layer import check_class_labels, check_features, product
 from softmax_research.functional.member_rows import member_label_log_prob
@@ -68,7 +68,8 @@ def adaptive_softmax_init(
     `torch.nn.AdaptiveLogSoftmaxWithLoss`, whose `div_value` is the factor.
 
   Raises:
-    ValueError: the cutoffs do not increase within the classes, or the factor is below 1.
+    ValueError: the cutoffs do not increase within the classes, the factor is below 1, or there
+      are 2^31 classes or more.
 
   Example:
     >>> import jax
@@ -79,6 +80,7 @@ def adaptive_softmax_init(
   Reference:
     Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
   """
+  check_num_classes(num_classes)
   cutoffs = check_cutoffs(cutoffs, num_classes)
   check_at_least("factor", factor, 1, "Pass 4 for clusters of D / 4, D / 16, ... dimensions.")
   kernel_init = kernel_init or jax.nn.initializers.lecun_normal()
@@ -234,6 +236,7 @@ def _check_inputs(features, params):
     )
   sizes = [head_size - len(tails), *(tail["kernel"].shape[1] for tail in tails)]
   *cutoffs, num_classes = itertools.accumulate(sizes)
+  check_num_classes(num_classes)
   return features, cutoffs, num_classes, jnp.result_type(features, *jax.tree.leaves(params))
 
 

@@ -47,6 +47,19 @@ def check_fraction(name: str, value: Any):
     raise ValueError(f"Got {name}={value}; it must lie in [0, 1). Pass 0 to switch it off.")
 
 
+def check_num_classes(num_classes: Any):
+  """Raise a ValueError unless the number of classes is a positive integer that int32 can hold.
+
+  Example:
+    >>> check_num_classes(10)
+  """
+  integer = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
+  if not integer or not 1 <= num_classes < 2**31:
+    raise ValueError(
+      f"Got num_classes={num_classes!r}; it must be an integer of at least 1, below 2^31."
+    )
+
+
 def check_has_classes(values: jax.Array):
   """Raise a ValueError if the values are a scalar, which has no class axis.
 

@@ -194,7 +194,7 @@ def _backward(plan, residuals, cotangent):
     return _visit(plan, shared, block, sums, factors)[2]
 
   # No turn of a loop rather than a branch not taken: under vmap both branches are computed.
-  num_turns = jnp.where(uniform, 0, len(blocks[0]))
+  num_turns = jnp.where(uniform, 0, _num_visited(plan, blocks[2]))
   sums = unit.layer, unit.options
   axes = varying_axes(sums, num_turns)
   sums = vary(jax.tree.map(lambda leaf: jnp.where(uniform, factor * leaf, 0), sums), axes)
@@ -378,5 +378,9 @@ def _over_blocks(plan: Plan, visit: Callable, sums, blocks):
   _, shapes = jax.eval_shape(visit, sums, jax.tree.map(lambda leaf: leaf[0], blocks))
   by_row = jax.tree.map(lambda s: jnp.zeros((len(facts.known), *s.shape), s.dtype), shapes)
   by_row = vary(by_row, varying_axes(sums, blocks))
-  num_blocks = jnp.sum(jnp.any(facts.known, axis=1))
-  return jax.lax.fori_loop(0, num_blocks, body, (sums, by_row))
+  return jax.lax.fori_loop(0, _num_visited(plan, facts), body, (sums, by_row))
+
+
+def _num_visited(plan: Plan, blocks: Facts) -> jax.typing.ArrayLike:
+  """Return how many blocks there are, without those at the end that can be skipped."""
+  return jnp.sum(jnp.any(blocks.known, axis=1)) if plan.known_first else len(blocks.known)

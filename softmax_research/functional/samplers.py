@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from softmax_research.functional.arguments import check_num_classes
 from softmax_research.functional.layer import look_up
 
 _UNITS = 2**32  # random bits are 32-bit integers
@@ -58,7 +59,7 @@ def uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampler:
     >>> sorted(classes.tolist())
     [0, 1, 2, 3]
   """
-  _check_num_classes(num_classes)
+  check_num_classes(num_classes)
 
   def sample(key: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
     _check_num_samples(num_samples, num_classes, replacement)
@@ -96,7 +97,7 @@ def log_uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampl
     >>> jax.numpy.exp(sampler.log_expected_count(jax.numpy.arange(3), effort)).round(2)
     Array([0.5 , 0.29, 0.21], dtype=float32)
   """
-  _check_num_classes(num_classes)
+  check_num_classes(num_classes)
   return weighted_sampler(log_uniform_weights(num_classes), replacement=replacement)
 
 
@@ -157,7 +158,7 @@ def weighted_sampler(weights: npt.ArrayLike, *, replacement: bool = False) -> Sa
       f"Got weights of shape {weights.shape} that are not all finite and positive; pass one "
       "number a class. Raise counts of zero to one."
     )
-  _check_num_classes(len(weights))
+  check_num_classes(len(weights))
   make = _with_replacement if replacement else _without_replacement
   return make(weights)
 
@@ -215,14 +216,6 @@ def _first_arrivals(
   # barrier around both aborts XLA (jaxlib 0.10) when the program is partitioned over devices.
   top, classes = jax.lax.optimization_barrier(top), jax.lax.optimization_barrier(classes)
   return classes[:num_samples], -top[num_samples]
-
-
-def _check_num_classes(num_classes: int) -> None:
-  integer = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
-  if not integer or not 1 <= num_classes < 2**31:
-    raise ValueError(
-      f"Got num_classes={num_classes!r}; it must be an integer of at least 1, below 2^31."
-    )
 
 
 def _check_num_samples(num_samples: int, num_classes: int, replacement: bool) -> None:

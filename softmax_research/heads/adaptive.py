@@ -8,10 +8,9 @@ import numpy as np
 
 from softmax_research import functional
 from softmax_research.functional.adaptive_softmax import check_cutoffs, check_tile
-from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.arguments import check_at_least, check_num_classes
 from softmax_research.functional.labels import is_known
 from softmax_research.functional.layer import look_up
-from softmax_research.heads.dense import check_num_classes
 from softmax_research.heads.head import Head
 
 

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise
-from softmax_research.functional.arguments import check_at_least, check_fraction
+from softmax_research.functional.arguments import check_at_least, check_fraction, check_num_classes
 from softmax_research.functional.layer import norms, product
 from softmax_research.heads.head import Head
 
@@ -46,17 +45,6 @@ def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
   )
 
 
-def check_num_classes(num_classes: int) -> None:
-  """Raise a ValueError unless the number of classes is a positive integer.
-
-  Example:
-    >>> check_num_classes(10)
-  """
-  integer = isinstance(num_classes, int | np.integer) and not isinstance(num_classes, bool)
-  if not integer or num_classes < 1:
-    raise ValueError(f"Got num_classes={num_classes!r}; it must be an integer of at least 1.")
-
-
 def linear(
   num_classes: int,
   *,
@@ -85,7 +73,7 @@ def linear(
     A head with parameters `{"kernel": [D, K], "bias": [K]}`.
 
   Raises:
-    ValueError: the number of classes is below 1, or a bias is asked for beside cosines.
+    ValueError: the number of classes is not in [1, 2^31), or a bias is asked for beside cosines.
 
   Example:
     >>> import jax

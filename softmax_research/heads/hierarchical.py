@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from softmax_research import functional
+from softmax_research.functional.arguments import check_num_classes
+from softmax_research.functional.tree import check_tree_classes
 from softmax_research.heads.adaptive import check_counts
-from softmax_research.heads.dense import check_num_classes
 from softmax_research.heads.head import Head
 
 
@@ -131,6 +132,7 @@ def _huffman_tree(
 
 def _two_level_tree(num_classes: int, *, num_groups: int | None = None) -> functional.Tree:
   check_num_classes(num_classes)
+  check_tree_classes(num_classes)
   if num_groups is None:
     num_groups = math.isqrt(num_classes)
   if isinstance(num_groups, bool) or not isinstance(num_groups, int):

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from softmax_research import functional
-from softmax_research.functional.arguments import check_at_least
-from softmax_research.heads.dense import check_num_classes, dense, linear
+from softmax_research.functional.arguments import check_at_least, check_num_classes
+from softmax_research.heads.dense import dense, linear
 from softmax_research.heads.head import Head
 from softmax_research.heads.scores import taylor_score
 

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from softmax_research import functional
+from softmax_research.functional.arguments import check_num_classes
 from softmax_research.functional.samplers import Sampler, log_uniform_weights
 from softmax_research.heads.adaptive import check_counts
-from softmax_research.heads.dense import check_num_classes, dense
+from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
 from softmax_research.heads.scores import taylor_score
 

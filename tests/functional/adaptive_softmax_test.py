@@ -256,6 +256,17 @@ def test_bad_cutoffs(cutoffs, message):
     adaptive_softmax_init(jax.random.key(0), 8, K, cutoffs=cutoffs)
 
 
+def test_more_classes_than_int32_can_number_are_refused():
+  with pytest.raises(ValueError, match=r"num_classes=2147483648.*below 2\^31"):
+    adaptive_softmax_init(jax.random.key(0), 8, 2**31, cutoffs=CUTOFFS)
+  tail = {"projection": jnp.ones((8, 1)), "kernel": jax.ShapeDtypeStruct((1, 2**31 - 5), "float32")}
+  with pytest.raises(ValueError, match=r"num_classes=2147483648.*below 2\^31"):
+    jax.eval_shape(
+      lambda tail: adaptive_softmax_label_log_prob(FEATURES, PARAMS | {"tails": [tail]}, LABELS),
+      tail,
+    )
+
+
 def test_bad_factor():
   with pytest.raises(ValueError, match=r"factor=0\.5.*>= 1"):
     adaptive_softmax_init(jax.random.key(0), 8, K, cutoffs=CUTOFFS, factor=0.5)

@@ -68,13 +68,17 @@ def test_blocks_without_a_member_are_never_computed():
   # gradient, whatever is masked later.
   features = jnp.where(SOME[:, None], FEATURES, jnp.nan)
 
-  def loss(kernel):
-    return member_label_log_prob(features, kernel, LABELS, SOME, tile=(3, 4)).sum()
+  @jax.jit
+  def ours(kernel, weights):
+    log_prob = member_label_log_prob(features, kernel, LABELS, SOME, tile=(3, 4))
+    return weights @ log_prob
 
-  expected = jax.grad(lambda kernel: _plain(FEATURES, kernel, SOME).sum())(jnp.asarray(KERNEL))
-  np.testing.assert_allclose(
-    jax.jit(jax.grad(loss))(jnp.asarray(KERNEL)), expected, rtol=1e-4, atol=1e-6
-  )
+  # A sum's gradient comes from the forward pass, that of other weights from one more.
+  for weights in (np.ones(7, np.float32), np.arange(7, dtype=np.float32)):
+    expected = jax.grad(lambda kernel, w=weights: w @ _plain(FEATURES, kernel, SOME))
+    np.testing.assert_allclose(
+      jax.grad(ours)(KERNEL, weights), expected(KERNEL), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_large_logits_and_half_precision():

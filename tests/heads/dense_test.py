@@ -171,7 +171,7 @@ def test_many_logits_are_streamed_unless_labels_are_distributions():
   assert makes_all_logits(num_examples + 1, labels=soft)
 
 
-@pytest.mark.parametrize("num_classes", [0, -1, 2.0, "3", True])
+@pytest.mark.parametrize("num_classes", [0, -1, 2.0, "3", True, 2**31])
 def test_bad_numbers_of_classes(num_classes):
   with pytest.raises(ValueError, match=r"num_classes=.*integer of at least 1"):
     dense(num_classes)

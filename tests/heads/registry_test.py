@@ -40,6 +40,13 @@ def test_the_number_of_classes_may_be_numpys():
   assert make("softmax", np.max(LABELS) + 1).init(jax.random.key(0), 5)["bias"].shape == (3,)
 
 
+@pytest.mark.parametrize("name", [*sorted(HEADS), "sampled:sampler=log_uniform"])
+def test_more_classes_than_can_be_numbered_are_refused_before_memory_is_asked_for(name):
+  name, options = parse(name)
+  with pytest.raises(ValueError, match=r"num_classes=4611686018427387904.*below 2\^31"):
+    make(name, 2**62, **options)
+
+
 def test_options_in_the_specification_and_beside_it():
   head = make("sm:margin=0.5", 3, label_smoothing=0.1)
   params = head.init(jax.random.key(0), 5)
