@@ -75,6 +75,17 @@ def test_label_log_prob(tile):
     np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
+def test_clusters_that_one_tile_does_not_hold_are_visited_in_tiles():
+  def program(tile):
+    def ours(features):
+      return adaptive_softmax_label_log_prob(features, PARAMS, LABELS, tile=tile)
+
+    return str(jax.make_jaxpr(ours)(FEATURES))
+
+  assert "[11,13]" in program((11, 13))
+  assert "[11,13]" not in program((11, 12)) and "[11,6]" in program((11, 12))
+
+
 def test_second_order_and_both_modes():
   # The tiles' own derivatives are tested where the tiles are.
   def ours(features, tail):

@@ -310,11 +310,13 @@ def test_memory_does_not_grow_with_the_number_of_examples():
 def test_on_a_mesh_without_a_word(kind):
   mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(kind,) * 2)
   features, kernel, labels = FEATURES[:4], KERNEL[:, :8], np.array([0, 7, 3, 4])
+  options = {"bias": BIAS[:8], "score": taylor_score, "margin": _soft, "log_prior": LOG_PRIOR[:8]}
+  options |= {"label_smoothing": 0.1, "z_loss": 0.1, "where": np.arange(8) != 2}
 
   def derivatives(features, kernel, labels):
     def loss(features, kernel):
       # All classes in a block: otherwise blocks of the kernel go from device to device.
-      return linear_cross_entropy(features, kernel, labels, block_size=(2, 8)).mean()
+      return linear_cross_entropy(features, kernel, labels, block_size=(2, 8), **options).mean()
 
     return jax.value_and_grad(loss, (0, 1))(features, kernel)
 
@@ -342,11 +344,15 @@ def test_classes_and_examples_sharded_by_shard_map(name):
   mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(AxisType.Auto,) * 2)
   features, kernel, labels = FEATURES[:6], RNG.normal(size=(D, 12)), np.array([0, 11, 3, 4, -1, 8])
   bias, log_prior = RNG.normal(size=(2, 12))
-  arguments = features, kernel, bias, log_prior, labels
-  specs = P("batch"), P(None, "classes"), P("classes"), P("classes"), P("batch")
+  # Between the labels some classes are left out; the first example has its label alone.
+  where = (np.arange(12) != (labels + 1)[:, None]) & (np.arange(12) % 5 != 2)
+  where[0] = np.arange(12) == 0
+  arguments = features, kernel, bias, log_prior, labels, where
+  specs = [P("batch"), P(None, "classes"), P("classes"), P("classes"), P("batch")]
+  specs.append(P("batch", "classes"))
 
-  def total(features, kernel, bias, log_prior, labels, factors, **options):
-    extra = {} if name == "plain" else {"bias": bias, "log_prior": log_prior}
+  def total(features, kernel, bias, log_prior, labels, where, factors, **options):
+    extra = {} if name == "plain" else {"bias": bias, "log_prior": log_prior, "where": where}
     loss = linear_cross_entropy(
       features, kernel, labels, block_size=(2, 2), **extra, **_OPTIONS[name], **options
     )

@@ -4,6 +4,8 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import many_classes_words
@@ -32,6 +34,20 @@ def test_labels_without_probability(config):
   assert metrics["nll"] is None and metrics["perplexity"] is None
   assert 0 <= metrics["accuracy"] < 1
   json.dumps(metrics, allow_nan=False)
+
+
+def test_it_is_judged_by_the_test_part(config, tmp_path):
+  config = config.copy_and_resolve_references()
+  config.text, config.num_test = str(tmp_path / "text"), 2000
+  pathlib.Path(config.text).write_text("a a a b " * 2250 + "b b a b " * 250)
+  made = next_token.make(config)
+  log_probs = np.log([0.9, 0.1])  # of a and b, whatever stands before them
+  head = heads.make("softmax", 2)._replace(
+    log_prob=lambda params, features: jnp.broadcast_to(log_probs, (len(features), 2))
+  )
+  metrics = made.evaluate(made.init(jax.random.key(0)), head, None)
+  nll = -np.dot([0.25, 0.75], log_probs)
+  assert metrics == pytest.approx({"nll": nll, "perplexity": np.exp(nll), "accuracy": 0.25})
 
 
 def test_texts_that_cannot_be_judged_are_refused(config, tmp_path):
