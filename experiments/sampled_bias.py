@@ -199,9 +199,11 @@ def write_report(workdir: pathlib.Path, records: list[dict[str, Any]], facts: di
 def main() -> None:
   """Measure and report."""
   with command.errors_explained():
+    if not _SAMPLES.value or not all(s.isdecimal() and int(s) for s in _SAMPLES.value):
+      raise ValueError(
+        f"Got --samples={','.join(_SAMPLES.value)}; they must be integers of at least 1."
+      )
     sizes = [int(size) for size in _SAMPLES.value]
-    if min(sizes) < 1:
-      raise ValueError(f"Got --samples={','.join(_SAMPLES.value)}; they must be at least 1.")
     workdir = command.prepare_workdir(_WORKDIR.value)
     path = workdir / "results.jsonl"
     if path.exists():

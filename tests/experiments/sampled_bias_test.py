@@ -30,7 +30,7 @@ def test_the_bias_vanishes_with_all_classes_and_falls_with_the_samples(tmp_path)
 
 @pytest.mark.parametrize(
   ("arguments", "message"),
-  [((), "There are results in"), (("--samples=0",), "must be at least 1")],
+  [((), "There are results in"), (("--samples=4,a",), "must be integers of at least 1")],
 )
 def test_bad_arguments(tmp_path, arguments, message):
   (tmp_path / "results.jsonl").touch()
