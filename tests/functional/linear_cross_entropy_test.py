@@ -28,6 +28,7 @@ LOG_PRIOR = np.log(RNG.dirichlet(np.ones(K)))
 LABELS = np.array([0, 10, 8, 3, 7, 4, 9])  # The first and last of all blocks of four.
 MASK = np.arange(K) % 5 != 1
 MASKS = np.arange(K) != (LABELS + 1 + np.arange(N) % 3)[:, None]
+MASKS[0, 4:7] = False  # So that the examples differ in how many classes are left.
 BLOCK = (3, 4)  # Divides neither.
 
 

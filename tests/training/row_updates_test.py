@@ -71,8 +71,22 @@ def test_adam_moves_the_rows_of_the_batch_and_no_others():
 
 @pytest.mark.parametrize(
   "rows",
-  [[9, 1, 4], [0, 1, 2, 3, 4, 5, 6, 7], [3, 10, 10, 10, 10, 10, 10, 8, 10], [10] * 6, []],
-  ids=["part of a block", "full blocks", "filler between", "all filler", "none"],
+  [
+    [9, 1, 4],
+    [9, 1, 4, 0, 3, 7],
+    [0, 1, 2, 3, 4, 5, 6, 7],
+    [3, 10, 10, 10, 10, 10, 10, 8, 10],
+    [10] * 6,
+    [],
+  ],
+  ids=[
+    "part of a block",
+    "a block and a part",
+    "full blocks",
+    "filler between",
+    "all filler",
+    "none",
+  ],
 )
 def test_blocks_of_rows_are_updated_once_each(rows, monkeypatch):
   monkeypatch.setattr(row_updates, "_BLOCK", 4)
