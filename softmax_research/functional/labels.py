@@ -76,9 +76,12 @@ def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Arr
     Array([[False,  True, False]], dtype=bool)
   """
   labels = _as_index(labels)
-  classes = jax.lax.broadcasted_iota(labels.dtype, values.shape, axis % values.ndim)
-  # On a mesh with Explicit axes an iota is not sharded; the mask has to be, as the values are.
-  return (classes == jnp.expand_dims(labels, axis)) & jnp.ones_like(values, dtype=bool)
+  # On a mesh with Explicit axes the mask has to be sharded as the values are.
+  sharding = jax.typeof(values).sharding if has_explicit_mesh(values) else None
+  classes = jax.lax.broadcasted_iota(
+    labels.dtype, values.shape, axis % values.ndim, out_sharding=sharding
+  )
+  return classes == jnp.expand_dims(labels, axis)
 
 
 def is_known(labels: jax.Array, num_classes: int) -> jax.Array:
