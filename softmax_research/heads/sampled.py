@@ -38,7 +38,7 @@ def sampled(
       least 1 and at most 1024.
     sampler: `"uniform"`; `"log_uniform"`, Zipf's law over the classes in the order of
       `class_counts`, or without them in their own; or `"frequency"`, by `class_counts`, where a
-      class without any counts as one with one.
+      class without any counts as one with one, or, of frequencies below one, with the lowest.
     replacement: draw the same class more than once, which is faster for very many classes.
     class_counts: numbers of training examples of each class, `[K]`.
     order: Taylor's score of this order in place of softmax's.
@@ -119,4 +119,7 @@ def _make_sampler(
       "Got no class_counts for sampler='frequency', which draws classes as often as they occur. "
       "Pass class_counts=[...], the number of training examples of each class."
     )
-  return functional.weighted_sampler(np.maximum(class_counts, 1), replacement=replacement)
+  counts = np.asarray(class_counts, np.float64)
+  rarest = np.min(counts, where=counts > 0, initial=1)
+  weights = np.where(counts > 0, counts, rarest)
+  return functional.weighted_sampler(weights, replacement=replacement)

@@ -80,7 +80,8 @@ def check_config(
 ) -> None:
   """Keep one configuration to a working directory.
 
-  The first call writes `config.json`; later calls compare with it.
+  The first call writes `config.json`; later calls compare with it, unless it lies there alone: then
+  what it described never began.
 
   Args:
     workdir: an existing directory.
@@ -94,7 +95,7 @@ def check_config(
   """
   path = pathlib.Path(workdir) / "config.json"
   config = json.loads(json.dumps(config))
-  if path.exists():
+  if path.exists() and any(other != path for other in path.parent.iterdir()):
     before = json.loads(path.read_text())
     old, new = flatten(before), flatten(config)
     changes = [

@@ -54,6 +54,16 @@ def test_samplers(name, expected):
   np.testing.assert_allclose(head.loss(params, FEATURES, LABELS, key=KEY), loss, rtol=1e-4)
 
 
+def test_frequencies_below_one_are_proportions():
+  losses = []
+  for counts in (COUNTS, COUNTS / 1000):
+    options = {"num_samples": 5, "replacement": True, "class_counts": counts}
+    head = heads.sampled(12, sampler="frequency", **options)
+    params = head.init(jax.random.key(0), 8)
+    losses.append(head.loss(params, FEATURES, LABELS, key=KEY))
+  np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_log_uniform_without_counts_takes_the_classes_as_they_are():
   head = heads.sampled(12, num_samples=5, sampler="log_uniform")
   params = head.init(jax.random.key(0), 8)
