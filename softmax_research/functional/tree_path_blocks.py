@@ -4,13 +4,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_path import path_units
 from softmax_research.functional.varying import match_gradient, vary, varying_axes
 
 # How many choices make a block: on CPU so few that their rows of the kernel stay in the cache; on
 # a GPU so many that they keep it busy.
 _CPU_BLOCK, _GPU_BLOCK = 2**10, 2**17
+
+# All paths at once are as fast or faster where they are nearly as long as the tree is deep and
+# their rows of the kernel are no more numbers than this. Of twice as many, or of a Huffman tree's,
+# whose frequent classes have short paths, blocks take about half the time.
+_FEW_NUMBERS, _NEARLY = 2**21, 0.8
 
 
 class _Choices(NamedTuple):
@@ -25,6 +32,20 @@ class _Choices(NamedTuple):
   example: jax.Array
   node: jax.Array
   num_blocks: int | jax.Array
+
+
+def pays(tree: Tree, path: jax.Array, num_features: int) -> bool:
+  """Tell whether blocks are faster than all paths of a binary tree at once.
+
+  Example:
+    >>> from softmax_research.functional import balanced_tree, huffman_tree
+    >>> path = jnp.zeros((512, 17), jnp.int32)
+    >>> [pays(tree, path, 64) for tree in (balanced_tree(2**17), huffman_tree([8, 4, 2, 1, 1]))]
+    [False, True]
+  """
+  lengths = tree.path_lengths
+  mean_length = np.sum(lengths * 2.0**-lengths)  # Of paths whose choices are all even.
+  return bool(mean_length < _NEARLY * tree.depth or path.size * num_features > _FEW_NUMBERS)
 
 
 def path_log_prob_in_blocks(

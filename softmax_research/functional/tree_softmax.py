@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softmax_research.functional import tree_path_blocks
 from softmax_research.functional.labels import is_known, select_label
 from softmax_research.functional.layer import check_class_labels
 from softmax_research.functional.mesh import has_explicit_mesh
@@ -18,7 +19,6 @@ from softmax_research.functional.tree_parameters import (
   take_runs,
 )
 from softmax_research.functional.tree_path import LABELS_REMEDY, path_siblings, path_units, walk
-from softmax_research.functional.tree_path_blocks import path_log_prob_in_blocks
 
 
 def tree_log_probs(
@@ -102,9 +102,10 @@ def tree_label_log_prob(
     params = {n: v.at[rows].add(-rate * gradient[n], mode="drop") for n, v in params.items()}
 
   `training.update_rows` does the same with any elementwise optax transformation and its state.
-  Given rows, a binary tree's choices are computed in blocks, as many as the labels' paths fill: a
-  path costs its own length and not the tree's depth. Derivatives are then in reverse mode, and a
-  second one in forward mode; without rows, all orders in both modes.
+  Given rows, the choices of a large batch, or of a binary tree with short and long paths, are
+  computed in blocks, as many as the labels' paths fill: a path costs its own length and not the
+  tree's depth. Count on derivatives in reverse mode alone then; without rows there are all orders
+  in both modes.
 
   Args:
     features: `[..., D]`.
@@ -138,20 +139,22 @@ def tree_label_log_prob(
   labels = check_class_labels(labels, features, tree.num_classes, LABELS_REMEDY)
   in_range = is_known(labels, tree.num_classes)
   path = walk(tree, jnp.where(in_range, labels, 0))
-  if tree.is_binary and rows is not None and not has_explicit_mesh(features):
-    log_prob = path_log_prob_in_blocks(features, params, rows, path)
-  elif tree.is_binary:
-    log_prob = _sum_logistic(features, params, path, rows)
+  if tree.is_binary:
+    log_prob = _sum_logistic(features, params, tree, path, rows)
   else:
     log_prob = _sum_softmax(features, params, tree, path, rows)
   return jnp.where(in_range, log_prob, jnp.nan).astype(result_type)
 
 
-def _sum_logistic(features, params, path, rows) -> jax.Array:
+def _sum_logistic(features, params, tree, path, rows) -> jax.Array:
   """Sum the log-probabilities of logistic units along paths."""
   places = path_units(path)
   if rows is not None:
-    places = jnp.searchsorted(rows, places)
+    in_blocks = tree_path_blocks.pays(tree, path, features.shape[-1])
+    if in_blocks and not has_explicit_mesh(features):
+      return tree_path_blocks.path_log_prob_in_blocks(features, params, rows, path)
+    # Unrolled, the search is one loop over the places instead of one for each of its steps.
+    places = jnp.searchsorted(rows, places, method="scan_unrolled")
   return jnp.sum(_choices(row_logits(features, take_rows(params, places)), path), axis=-1)
 
 

@@ -26,6 +26,7 @@ WEIGHTS = np.array([0.5, -1.25, 2.0, 0.75, -0.25, 1.5, -1.0])  # Exact in bfloat
 @pytest.fixture(autouse=True, params=[4, 1000], ids=["many blocks", "one block"])
 def _block(request, monkeypatch):
   monkeypatch.setattr(tree_path_blocks, "_CPU_BLOCK", request.param)
+  monkeypatch.setattr(tree_path_blocks, "_FEW_NUMBERS", 0)
 
 
 def _example(tree, dtype=np.float64):
