@@ -2,9 +2,10 @@
 
 `linear` is one loss and its gradients. `memory` is the same at a size whose logits would take
 8.6 GB, beside a process that holds inputs and gradients alone: the difference of the peaks is what
-the loss takes. `tree` is a step of training, loss, gradients and Adam's update of the rows that the
-batch touches; its peer is a step of a dense layer. The Huffman tree's peers are balanced trees, one
-of classes numbered by frequency, which so has the frequent ones side by side, one at random.
+the loss takes. `tree` is a step of training: loss, gradients, and Adam's update of the rows that
+the batch touches and of the features, which stand for the network below. Its peer is a step of a
+dense layer. The Huffman tree's peers are balanced trees, one of classes numbered by frequency,
+which so has the frequent ones side by side, one at random.
 """
 
 import functools
@@ -139,18 +140,20 @@ def _inputs_and_gradients(sizes: tuple[int, int, int]) -> Run:
 
 def _tree_step(make_tree: Callable[[], functional.Tree], make_labels: Callable[[], Any]) -> Run:
   tree, (examples, size), optimizer = make_tree(), TREE, optax.adam(1e-3)
-  features, labels = jnp.asarray(batches.features(examples, size)), jnp.asarray(make_labels())
+  labels = jnp.asarray(make_labels())
 
   def step(params, moments, labels):
     rows = functional.tree_label_rows(tree, labels)
 
     def loss(some):
-      log_prob = functional.tree_label_log_prob(features, some, tree, labels, rows=rows)
+      log_prob = functional.tree_label_log_prob(some["features"], some, tree, labels, rows=rows)
       return -jnp.mean(log_prob)
 
-    return training.update_rows(optimizer, loss, params, moments, rows)[1:]
+    which = {"kernel": rows, "bias": rows, "features": training.ALL_ROWS}
+    return training.update_rows(optimizer, loss, params, moments, which)[1:]
 
   params = functional.tree_init(jax.random.key(0), size, tree)
+  params["features"] = jnp.asarray(batches.features(examples, size))
   return _repeat_step(step, params, optimizer.init(params), labels)
 
 
@@ -158,14 +161,15 @@ def _dense_step(num_classes: int) -> Run:
   (examples, size), optimizer = TREE, optax.adam(1e-3)
   features, kernel, labels = _dense_inputs((examples, num_classes, size))
 
-  def step(kernel, moments, labels):
-    def loss(kernel):
-      return jnp.mean(functional.linear_cross_entropy(features, kernel, labels))
+  def step(params, moments, labels):
+    def loss(params):
+      return jnp.mean(functional.linear_cross_entropy(*params, labels))
 
-    updates, moments = optimizer.update(jax.grad(loss)(kernel), moments)
-    return optax.apply_updates(kernel, updates), moments
+    updates, moments = optimizer.update(jax.grad(loss)(params), moments)
+    return optax.apply_updates(params, updates), moments
 
-  return _repeat_step(step, kernel, optimizer.init(kernel), labels)
+  params = features, kernel
+  return _repeat_step(step, params, optimizer.init(params), labels)
 
 
 def _repeat_step(step: Callable[..., Any], params: Any, moments: Any, labels: jax.Array) -> Run:
