@@ -51,9 +51,12 @@ def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
   shown = [_MEASURES[name] for name in _MEASURES if name in last["metrics"]["test"]]
   compared = _MEASURES[dataset["measure"]]
   split = config.get("split", "test")
+  left_out = "compiling and judging"
+  if config.get("imprint"):
+    left_out = "ordering the classes, their first vectors, compiling and judging"
   blocks: list[Any] = [
-    f"{dataset['num_classes']:,} classes; each run trained for {config['seconds']:g} s, compiling "
-    f"and judging left out. Mean ± standard deviation over n seeds on the {split} split.",
+    f"{dataset['num_classes']:,} classes; each run trained for {config['seconds']:g} s, {left_out} "
+    f"left out. Mean ± standard deviation over n seeds on the {split} split.",
     _summary(heads, shown),
   ]
   if len(heads) > 1:
