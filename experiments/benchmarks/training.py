@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 
 from configs import default
@@ -57,6 +58,7 @@ HEADS, HEADS_SEEDS = tuple(f"sm:margin={0.1 * i:.1f}" for i in range(4)), 4
 _HEADS_APART = "one head after another"
 #: The time that a large matrix product takes for as many operations: `speedup` is our share of it.
 _PRODUCT = "matrix product"
+_UPDATE = "Adam's update alone"
 
 
 def cases() -> list[Case]:
@@ -83,6 +85,7 @@ def _of_seeds() -> list[Case]:
       OURS: functools.partial(together, *network, [[("softmax", i) for i in range(SEEDS)]]),
       _APART: functools.partial(one_run, *network),
       _PRODUCT: functools.partial(matrix_product, step_operations(*network)),
+      _UPDATE: functools.partial(_updates, *network),
     }
     made.append(Case(f"{SEEDS} seeds, {name}", sides))
   return made
@@ -192,6 +195,27 @@ def together(shape, count, backbone, batch, groups: list[list[runs.Run]], seeds_
       jax.block_until_ready(group[1].step)
     epoch += 1
     return sum(map(len, groups)) * steps
+
+  return run
+
+
+def _updates(shape, count, backbone, batch) -> Run:
+  """Update all seeds by gradients that are given; the unit of work is the update of one."""
+  config, splits = make_experiment(shape, count, backbone, batch)
+  optimizer = assembly.make_optimizer(config, num_steps=1)
+  programs = assembly.make_programs(config, splits, ["softmax"])
+  params = jax.vmap(programs.init)(jnp.arange(SEEDS)).params
+  gradient, opt_state = jax.tree.map(jnp.ones_like, params), jax.vmap(optimizer.init)(params)
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def update(params, opt_state, gradient):
+    updates, opt_state = jax.vmap(optimizer.update)(gradient, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+  def run():
+    nonlocal params, opt_state
+    params, opt_state = jax.block_until_ready(update(params, opt_state, gradient))
+    return SEEDS
 
   return run
 
