@@ -10,9 +10,6 @@ from softmax_research import functional
 def kernel(vectors: np.ndarray, tree: functional.Tree | None) -> np.ndarray:
   r"""Return the kernel with which each class, or part of a tree, is at its own vector.
 
-  Drawn at random, hundreds of thousands of class vectors, each trained on a handful of examples,
-  stay where they were drawn, and the network learns to send its features there.
-
   Args:
     vectors: of one length, as features of the classes' examples, `[K, D]`.
     tree: of the classes; None for a dense layer.
@@ -37,5 +34,5 @@ def kernel(vectors: np.ndarray, tree: functional.Tree | None) -> np.ndarray:
   for start, stop in reversed(list(itertools.pairwise(tree.level_starts[1:]))):
     np.add.at(nodes, tree.parents[start:stop], nodes[start:stop])
   lengths = np.linalg.norm(nodes, axis=1, keepdims=True)
-  nodes *= np.linalg.norm(vectors[:1], axis=1) / np.maximum(lengths, 1e-12)
+  nodes *= np.linalg.norm(vectors, axis=1).max() / np.maximum(lengths, 1e-12)
   return nodes[1::2] - nodes[2::2] if tree.is_binary else nodes[1:]

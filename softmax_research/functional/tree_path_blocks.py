@@ -10,13 +10,12 @@ from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_path import path_units
 from softmax_research.functional.varying import match_gradient, vary, varying_axes
 
-# How many choices make a block: on CPU so few that their rows of the kernel stay in the cache; on
-# a GPU so many that they keep it busy.
+# How many choices make a block: on CPU so few that their rows of the kernel stay in the cache. On a
+# GPU, where this was not measured, so many that a batch is one block or few.
 _CPU_BLOCK, _GPU_BLOCK = 2**10, 2**17
 
-# All paths at once are as fast or faster where they are nearly as long as the tree is deep and
-# their rows of the kernel are no more numbers than this. Of twice as many, or of a Huffman tree's,
-# whose frequent classes have short paths, blocks take about half the time.
+# On two cores of a CPU all paths at once are as fast or faster where they are nearly as long as the
+# tree is deep and their rows of the kernel are no more numbers than this.
 _FEW_NUMBERS, _NEARLY = 2**21, 0.8
 
 

@@ -102,10 +102,9 @@ def tree_label_log_prob(
     params = {n: v.at[rows].add(-rate * gradient[n], mode="drop") for n, v in params.items()}
 
   `training.update_rows` does the same with any elementwise optax transformation and its state.
-  Given rows, the choices of a large batch, or of a binary tree with short and long paths, are
-  computed in blocks, as many as the labels' paths fill: a path costs its own length and not the
-  tree's depth. Count on derivatives in reverse mode alone then; without rows there are all orders
-  in both modes.
+  Given rows, the choices in a binary tree are computed in blocks, as many as the labels' paths
+  fill, if the batch is large or many paths are shorter than the tree is deep. Count on derivatives
+  in reverse mode alone then; without rows there are all orders in both modes.
 
   Args:
     features: `[..., D]`.

@@ -11,8 +11,8 @@ from softmax_research.nn.backbone import Backbone
 def in_bfloat16(backbone: Backbone) -> Backbone:
   """Compute a backbone in bfloat16; its parameters, its state and its features stay in float32.
 
-  So does whatever comes after: the head, its loss, and the optimiser. Products in bfloat16 are
-  several times as fast where the hardware has them, and are summed in float32.
+  So does whatever comes after: the head, its loss, and the optimiser. Products of bfloat16 are
+  summed in float32.
 
   Args:
     backbone: any backbone.
@@ -33,8 +33,13 @@ def in_bfloat16(backbone: Backbone) -> Backbone:
   """
 
   def apply(params: Any, state: Any, images: jax.Array, **options: Any):
-    params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-    features, state = backbone.apply(params, state, images.astype(jnp.bfloat16), **options)
-    return features.astype(jnp.float32), state
+    narrow = jax.tree.map(_in_bfloat16, params)
+    features, new_state = backbone.apply(narrow, state, _in_bfloat16(images), **options)
+    new_state = jax.tree.map(lambda new, old: new.astype(old.dtype), new_state, state)
+    return features.astype(jnp.float32), new_state
 
   return Backbone(backbone.init, apply)
+
+
+def _in_bfloat16(values: jax.Array) -> jax.Array:
+  return values.astype(jnp.bfloat16) if jnp.issubdtype(values.dtype, jnp.floating) else values

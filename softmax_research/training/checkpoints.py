@@ -91,8 +91,9 @@ class Checkpoints:
       )
       try:
         restored = self._manager.restore(step, args=args)
-        # The states' files have checksums of their own.
-        if restored.curves["digest"] != _digest(restored.curves["seeds"]):
+        # JSON can be damaged and still be read; checkpoints before this check have no digest.
+        curves = restored.curves["seeds"]
+        if restored.curves.get("digest", _digest(curves)) != _digest(curves):
           raise ValueError("the curves are not those that were saved")
       except Exception as error:  # Orbax and its storage raise many types for damaged files.
         warnings.warn(
@@ -102,7 +103,7 @@ class Checkpoints:
         )
         self._manager.delete(step)
         continue
-      return TrainState(**restored.states), restored.curves["seeds"]
+      return TrainState(**restored.states), curves
     return None
 
 

@@ -33,7 +33,7 @@ def append(path: os.PathLike | str, *records: dict[str, Any]) -> None:
       while rest:
         rest = rest[file.write(rest) :]
       os.fsync(file.fileno())
-    except OSError:
+    except BaseException:
       file.truncate(end)  # A full disk may have taken some of the records.
       raise
 
@@ -60,7 +60,7 @@ def read(path: os.PathLike | str) -> list[dict[str, Any]]:
   if last:
     warnings.warn(
       f"The last line of {path} is incomplete: a run was interrupted while it was written. "
-      "That run alone is repeated.",
+      "What it stood for is repeated.",
       stacklevel=2,
     )
   records = []
@@ -80,8 +80,7 @@ def check_config(
 ) -> None:
   """Keep one configuration to a working directory.
 
-  The first call writes `config.json`; later calls compare with it, unless it lies there alone: then
-  what it described never began.
+  The first call writes `config.json`; later calls compare with it.
 
   Args:
     workdir: an existing directory.
@@ -95,7 +94,7 @@ def check_config(
   """
   path = pathlib.Path(workdir) / "config.json"
   config = json.loads(json.dumps(config))
-  if path.exists() and any(other != path for other in path.parent.iterdir()):
+  if path.exists():
     before = json.loads(path.read_text())
     old, new = flatten(before), flatten(config)
     changes = [

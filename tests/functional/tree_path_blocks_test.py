@@ -88,6 +88,38 @@ def test_value_and_gradient(name):
   )
 
 
+def _by_rows(tree, params):
+  """Returns `features -> values`, from the rows of the labels alone."""
+  rows = tree_label_rows(tree, LABELS)
+  some = {name: jnp.asarray(value).at[rows].get(mode="clip") for name, value in params.items()}
+  return lambda features: tree_label_log_prob(features, some, tree, LABELS, rows=rows)
+
+
+def test_given_rows_the_choices_are_taken_in_blocks():
+  features, params = _example(TREES["uneven"], np.float32)
+  function = _by_rows(TREES["uneven"], params)
+  assert "custom_vjp_call" in str(jax.make_jaxpr(function)(features))
+
+
+def test_second_derivatives_in_forward_mode():
+  tree = TREES["uneven"]
+  features, params = _example(tree)
+  with jax.enable_x64(True):
+
+    @jax.jit
+    def second(features):
+      functions = (
+        _by_rows(tree, params),
+        lambda features: tree_label_log_prob(features, params, tree, LABELS),
+      )
+      gradients = [jax.grad(lambda x, f=f: WEIGHTS @ f(x)) for f in functions]
+      return [jax.jvp(gradient, (features,), (features,))[1] for gradient in gradients]
+
+    found, expected = second(jnp.asarray(features))
+  np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+  assert np.linalg.norm(expected) > 0.1
+
+
 def test_what_is_past_the_leaves_makes_no_blocks():
   tree = TREES["uneven"]
   path = walk(tree, jnp.asarray(LABELS))

@@ -37,3 +37,13 @@ def test_products_are_in_bfloat16_and_what_is_kept_in_float32(name):
   text = gradient.lower(params, narrow).as_text()
   products = [line for line in text.splitlines() if "dot_general" in line]
   assert products and all(line.count("xbf16>") >= 2 for line in products)
+
+
+def test_state_keeps_its_type():
+  mean = nn.Backbone(
+    lambda key, shape: ({}, jnp.zeros(())),
+    lambda params, state, images, **options: (images, images.mean()),
+  )
+  params, state = mean.init(jax.random.key(0), (3,))
+  _, new_state = nn.in_bfloat16(mean).apply(params, state, jnp.ones((2, 3)), train=True)
+  assert new_state.dtype == state.dtype == jnp.float32
