@@ -17,7 +17,7 @@ import shutil
 import sys
 
 from experiments import assembly, command, devices, distributed, resumable, runs
-from experiments.interruption import interruptible
+from softmax_research.study.interruption import interruptible
 from softmax_research import heads, reporting, training
 from softmax_research.training import processes, results
 

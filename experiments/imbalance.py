@@ -18,7 +18,7 @@ import sys
 
 from experiments import command, devices, resumable, runs
 from experiments.imbalanced import judging, report, settings
-from experiments.interruption import interruptible
+from softmax_research.study.interruption import interruptible
 from softmax_research import training
 from softmax_research.training import results
 

@@ -18,7 +18,7 @@ import sys
 import jax
 
 from experiments import assembly, command, devices, runs
-from experiments.interruption import interruptible
+from softmax_research.study.interruption import interruptible
 from experiments.localization import evaluation, maps, material, report
 from softmax_research import heads, training
 from softmax_research.training import results

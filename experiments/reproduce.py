@@ -23,7 +23,7 @@ import sys
 from absl import flags
 
 from experiments import command, devices
-from experiments.interruption import interruptible
+from softmax_research.study.interruption import interruptible
 from experiments.reproduction import cells, inputs, queue, report, studied, study_runs, work
 from experiments.reproduction.protocol import VARIANTS, make_protocol, seeds_together
 from softmax_research import training

@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments import assembly, devices, runs
-from experiments.interruption import Interruption
+from softmax_research.study.interruption import Interruption
 from softmax_research import training
 from softmax_research.training import processes
 

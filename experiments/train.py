@@ -15,7 +15,7 @@ import pathlib
 from absl import flags
 
 from experiments import assembly, command, devices, distributed, resumable, runs
-from experiments.interruption import interruptible
+from softmax_research.study.interruption import interruptible
 from softmax_research import heads, training
 from softmax_research.training import processes
 

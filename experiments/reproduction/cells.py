@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments import assembly, devices, resumable, runs
-from experiments.interruption import Interruption
+from softmax_research.study.interruption import Interruption
 from experiments.reproduction import cross_validation, measures, search, selection
 from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Cell

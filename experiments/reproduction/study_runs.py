@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from experiments import command
-from experiments.interruption import interruptible
+from softmax_research.study.interruption import interruptible
 from experiments.reproduction import estimate, report, studied
 from experiments.reproduction.queue import Merged
 from experiments.reproduction.studied import StudiedTable

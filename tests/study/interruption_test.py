@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from experiments.interruption import interruptible
+from softmax_research.study.interruption import interruptible
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

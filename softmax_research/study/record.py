@@ -1,0 +1,272 @@
+"""Records: one JSON line for each seed of a cell, of one shape whatever the study.
+
+    {"study": "compare", "cell": {"head": "sm"}, "seed": 0, "status": "finished",
+     "metrics": {"test": {"accuracy": 0.97}}, "curves": {"epoch": [1]}, "measured": {},
+     "config": {...}, "command": "...", "versions": {...}, "device": "...", "revision": "...",
+     "time": {"finished_at": "...", "seconds": 1.5}}
+
+`metrics` stand by split, `measured` has all else that was measured or noted, and `config` the settings
+that the result depends on. Study, cell and seed name a record.
+"""
+
+import hashlib
+import json
+import math
+import os
+import pathlib
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: The keys of a record, each with the types of its value.
+FIELDS: dict[str, tuple[type, ...]] = {
+  "study": (str,),
+  "cell": (dict,),
+  "seed": (int, type(None)),
+  "status": (str,),
+  "metrics": (dict,),
+  "curves": (dict,),
+  "measured": (dict,),
+  "config": (dict,),
+  "command": (str,),
+  "versions": (dict,),
+  "device": (str,),
+  "revision": (str,),
+  "time": (dict,),
+}
+STATUSES = ("finished", "diverged", "failed")
+_LONGEST_NAME = 60
+
+
+def check(record: Any, where: str) -> None:
+  """Check the shape of a record.
+
+  Args:
+    record: what a line of a results file holds.
+    where: what an error names, as a file and a line.
+
+  Raises:
+    ValueError: it is no record; the message says what is missing or of a wrong type.
+  """
+  if not isinstance(record, dict):
+    raise ValueError(f"{where} is no record: it must be a JSON object with {', '.join(FIELDS)}.")
+  wrong = [f"lacks {key!r}" for key in FIELDS if key not in record]
+  wrong += [f"has the unknown key {key!r}" for key in record if key not in FIELDS]
+  wrong += [
+    f"has {key}={record[key]!r:.60}, which is no {' or '.join(kind.__name__ for kind in kinds)}"
+    for key, kinds in FIELDS.items()
+    if key in record and (not isinstance(record[key], kinds) or isinstance(record[key], bool))
+  ]
+  if not wrong and record["status"] not in STATUSES:
+    wrong.append(f"has status={record['status']!r}, which is none of {', '.join(STATUSES)}")
+  if not wrong and not isinstance(record["time"].get("seconds"), int | float):
+    wrong.append("has a time without 'seconds', a number")
+  if not wrong:
+    wrong += [
+      f"has text where a number belongs: {path}={text!r:.40}"
+      for key in ("metrics", "curves")
+      for path, text in _texts(record[key], key)
+    ]
+  if wrong:
+    raise ValueError(
+      f"{where} is no record: it {'; '.join(wrong)}. Remove the line, and what it stood for is made "
+      "again."
+    )
+
+
+def read(path: os.PathLike | str) -> list[dict[str, Any]]:
+  """Read the records of a JSON-lines file; a missing file has none.
+
+  A last line without an end was cut short by a kill: it is left out with a warning, and what it
+  stood for is made again. Blank lines are passed over.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The records, in the order of the file.
+
+  Raises:
+    ValueError: a line is no record; the message names file, line and what is wrong.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    return []
+  *lines, last = path.read_bytes().split(b"\n")
+  if last.strip():
+    warnings.warn(
+      f"The last line of {path} is incomplete: a run was interrupted while it was written. "
+      "What it stood for is made again.",
+      stacklevel=2,
+    )
+  records = []
+  for number, line in enumerate(lines, 1):
+    if not line.strip():
+      continue
+    where = f"Line {number} of {path}"
+    try:
+      record = json.loads(line)
+    except ValueError as error:
+      raise ValueError(
+        f"{where} is not JSON ({error}); the file was damaged. Remove the line, and what it stood "
+        "for is made again."
+      ) from None
+    check(record, where)
+    records.append(record)
+  return records
+
+
+def append(path: os.PathLike | str, *records: dict[str, Any]) -> None:
+  """Append records as lines of JSON, all or none, and wait until they are on the disk.
+
+  All or none, because seeds that trained together are repeated together: of fewer seeds the numbers
+  could differ in their last digits. A last line that a kill cut short is removed first, so that it
+  cannot spoil the new record.
+
+  Args:
+    path: the JSON-lines file; made if missing.
+    *records: records; NaN and infinities are refused, since JSON has none.
+
+  Raises:
+    ValueError: one is no record, or holds a number that JSON cannot.
+    OSError: the file cannot be written.
+  """
+  for record in records:
+    check(record, f"What was to be written to {path}")
+  lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+  path = pathlib.Path(path)
+  with path.open("ab+", buffering=0) as file:
+    file.seek(0)
+    end = file.read().rfind(b"\n") + 1
+    file.truncate(end)
+    rest = memoryview(lines.encode())
+    try:
+      while rest:
+        rest = rest[file.write(rest) :]
+      os.fsync(file.fileno())
+    except BaseException:
+      file.truncate(end)  # A full disk may have taken some of the records.
+      raise
+
+
+def key(record: Mapping[str, Any]) -> tuple[str, str, int | None]:
+  """Return what names a record: its study, its cell as text, and its seed.
+
+  Example:
+    >>> key({"study": "compare", "cell": {"head": "sm"}, "seed": 0})
+    ('compare', '{"head": "sm"}', 0)
+  """
+  return record["study"], json.dumps(record["cell"], sort_keys=True), record["seed"]
+
+
+def unique(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Return of each name one record: the first that is no failure, or else the last failure.
+
+  So files of several machines are merged by concatenation, in any order and with repetitions, and a
+  failure goes away once its cell is finished.
+
+  Example:
+    >>> failed = {"study": "s", "cell": {"a": 1}, "seed": 0, "status": "failed"}
+    >>> unique([failed, failed | {"status": "finished"}])[0]["status"]
+    'finished'
+  """
+  chosen: dict[tuple, dict[str, Any]] = {}
+  done = set()
+  for record in records:
+    name = key(record)
+    if record["status"] != "failed":
+      if name not in chosen or chosen[name]["status"] == "failed":
+        chosen[name] = record
+      done.add(name[:2])
+    elif name not in chosen or chosen[name]["status"] == "failed":
+      chosen[name] = record
+  # A failure is of a whole cell and has no seed; any seed that came later takes its place.
+  return [
+    record
+    for name, record in chosen.items()
+    if record["status"] != "failed" or name[:2] not in done
+  ]
+
+
+def look_up(record: Mapping[str, Any], path: str) -> float:
+  """Return a number of a record, as it stands there.
+
+  Args:
+    record: a record.
+    path: `accuracy` is of the test split, or else below `measured`; with slashes it leads there from
+      the record, as `metrics/validation/nll`, or else from `measured`, as `noise/accuracy`.
+
+  Returns:
+    The number; NaN where there is none. JSON has no infinity: the null of an NLL stands for it, since
+    a label had probability zero.
+
+  Example:
+    >>> record = {"metrics": {"test": {"nll": None}}, "measured": {"noise": {"accuracy": 0.5}}}
+    >>> look_up(record, "nll"), look_up(record, "noise/accuracy"), look_up(record, "ece")
+    (inf, 0.5, nan)
+  """
+  parts = path.split("/")
+  starts = [record, record["measured"]]
+  if len(parts) == 1:
+    starts = [record["metrics"].get("test", {}), record["measured"]]
+  for node in starts:
+    for part in parts:
+      node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
+    if node is None:
+      return math.inf if parts[-1] == "nll" else math.nan
+    if isinstance(node, int | float):
+      return float(node)
+  return math.nan
+
+
+def describe(cell: Mapping[str, Any]) -> str:
+  """Name a cell for a person.
+
+  Example:
+    >>> describe({"setting": "mnist", "method": "m=2", "trial": {"batch_size": 32}})
+    'mnist / m=2 / batch_size=32'
+  """
+  parts = []
+  for name, value in cell.items():
+    if isinstance(value, Mapping):
+      parts.append(", ".join(f"{k.rpartition('.')[2]}={v}" for k, v in value.items()))
+    elif isinstance(value, str):
+      parts.append(value)
+    else:
+      parts.append(f"{name}={value}")
+  return " / ".join(parts)
+
+
+def file_name(cell: Mapping[str, Any], *more: Any) -> str:
+  """Name a file or a directory that belongs to a cell alone.
+
+  Names that a person can read collide where they are cut or where signs are replaced, so a digest of
+  the whole stands behind.
+
+  Args:
+    cell: the cell.
+    *more: what else tells it from others, as its seeds.
+
+  Example:
+    >>> file_name({"head": "mine.head:kind=a/b"}) == file_name({"head": "mine.head:kind=a_b"})
+    False
+  """
+  readable = re.sub(r"[^A-Za-z0-9=._-]+", "_", describe(cell))[:_LONGEST_NAME].strip("._")
+  whole = json.dumps([cell, *more], sort_keys=True)
+  return f"{readable}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+
+
+_ABSENT = object()
+
+
+def _texts(node: Any, path: str) -> Iterable[tuple[str, str]]:
+  """Yield the texts below a node, each with its path."""
+  if isinstance(node, str):
+    yield path, node
+  elif isinstance(node, dict):
+    for name, part in node.items():
+      yield from _texts(part, f"{path}/{name}")
+  elif isinstance(node, list):
+    for part in node:
+      yield from _texts(part, path)

@@ -1,0 +1,376 @@
+"""The runner of every study: finds what is missing, runs it, writes it at once, survives kills."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import pathlib
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from softmax_research.study import record, study, workdir
+from softmax_research.study.interruption import interruptible
+from softmax_research.training import environment, processes, progress
+
+_LONGEST_MESSAGE = 500
+
+
+class Options(NamedTuple):
+  """Hold what a command line says beside a study's settings.
+
+  Attributes:
+    workdir: the working directory.
+    command: the command line, for records and reports.
+    only: a regular expression; other cells are left out.
+    shard: `(i, n)`: every n-th cell from the i-th on, counted from 1; or None.
+    dry_run: list what is left with its time, and run nothing.
+    formats: of the report; see `page.write_report`.
+    devices: of `--devices`, or None.
+  """
+
+  workdir: pathlib.Path
+  command: str = ""
+  only: str = ""
+  shard: tuple[int, int] | None = None
+  dry_run: bool = False
+  formats: tuple[str, ...] = ("md", "html")
+  devices: ConfigDict | None = None
+
+
+class Plan(NamedTuple):
+  """Hold what a run is to do: the tasks, those that are left, records so far, what is prepared."""
+
+  wanted: list[study.Task]
+  left: list[study.Task]
+  records: list[study.Record]
+  prepared: Any
+
+
+def run(of: study.Study, settings: Any, options: Options) -> list[str]:
+  """Run what is missing of a study, and write its report.
+
+  Args:
+    of: the study.
+    settings: its settings.
+    options: see `Options`.
+
+  Returns:
+    The names of the cells that failed.
+
+  Raises:
+    ValueError, OSError: settings, data or the working directory do not fit; nothing was run.
+    StorageError: the working directory cannot be written; what is finished is kept.
+    SystemExit: interrupted; the same command goes on.
+  """
+  _check_processes_agree(of, settings, options)
+  of.check(settings)
+  if options.dry_run:
+    list_cells(of, settings, _plan(of, settings, options), options)
+    return []
+  with contextlib.ExitStack() as stack:
+    processes.from_first(lambda: _open(stack, options))
+    plan = _plan(of, settings, options)
+    plain = study.to_json(settings)
+    processes.from_first(lambda: workdir.write_config(options.workdir, study.name_of(of), plain))
+    failed = run_tasks(of, settings, plan, options)
+    if processes.is_first():
+      finish(of, settings, options)
+  return failed
+
+
+def run_tasks(of: study.Study, settings: Any, plan: Plan, options: Options) -> list[str]:
+  """Run tasks one after the other; one that fails is recorded, and the others go on.
+
+  Returns:
+    The names of those that failed.
+  """
+  path = workdir.results_path(options.workdir, options.shard)
+  records, failed, skipped = list(plan.records), [], set()
+  total = sum(len(task.seeds) for task in plan.wanted)
+  done = total - sum(len(task.seeds) for task in plan.left)
+  with progress.display() as show, interruptible() as interruption:
+    for number, task in enumerate(plan.left):
+      name = describe(task)
+      context = _context(of, settings, task, plan, options, records)
+      context.interruption, context.progress = interruption, show.update
+      show.start(name, done, total)
+      try:
+        for some in study.iterate(of.run(task.cell, context)):
+          processes.from_first(functools.partial(workdir.append, path, some))
+          records += some
+          done += len(some)
+          for made in some:
+            show.finish(describe(study.Task(task.cell, (made["seed"],))), of.summarise(made))
+      except study.SkippedError as reason:
+        if record.describe(task.cell) not in skipped:
+          show.finish(name, f"skipped: {reason}")
+        skipped.add(record.describe(task.cell))
+        continue
+      except OSError as error:
+        if workdir.is_full_or_read_only(error):
+          raise
+        failed.append(_fail(path, context, error, name, show))
+        continue
+      except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() > 1:  # Another process was lost.
+          raise
+        failed.append(_fail(path, context, error, name, show))
+        continue
+      except Exception as error:  # A cell's own fault must not cost the others.
+        failed.append(_fail(path, context, error, name, show))
+        continue
+      # Not before the records are there, and of this cell alone: others may be under way.
+      if processes.is_first():
+        workdir.remove(context.directory)
+      if left := time_left(plan.left[number + 1 :], records):
+        print(left, flush=True)
+      if interruption() and number + 1 < len(plan.left):
+        context.interrupt()
+  return failed
+
+
+def finish(of: study.Study, settings: Any, options: Options) -> None:
+  """Append what follows from finished records, and write the report; shards leave both to the last."""
+  records = workdir.read(options.workdir)
+  left = study.missing(of, study.tasks(of, settings), records)
+  if options.shard is not None and left:
+    print(f"{sum(len(task.seeds) for task in left)} runs of other shards are left; no report yet.")
+    return
+  known = {record.key(r) for r in records}
+  for made in of.derive(settings, records, options.workdir):
+    if record.key(made) not in known:
+      workdir.append(workdir.results_path(options.workdir), [made])
+      records.append(made)
+  paths = write_report(of, settings, records, options.workdir, formats=options.formats)
+  print(f"Report: {paths[0]}" if paths else "There is nothing to report yet.")
+
+
+def write_report(
+  of: study.Study,
+  settings: Any,
+  records: Sequence[study.Record],
+  out: pathlib.Path,
+  *,
+  formats: Sequence[str] = ("md", "html"),
+) -> list[pathlib.Path]:
+  """Write the report of a study's records; see `page.write_report`.
+
+  Returns:
+    The paths of the pages.
+  """
+  if not records:
+    return []
+  from softmax_research.study import page  # noqa: PLC0415  # Matplotlib takes long to import.
+
+  blocks = list(of.report(records, settings))
+  return page.write_report(
+    out, blocks, records, settings=study.to_json(settings), formats=tuple(formats)
+  )
+
+
+def list_cells(of: study.Study, settings: Any, plan: Plan, options: Options) -> float:
+  """Print what is left with its estimated time, and return the seconds of all.
+
+  Raises:
+    ValueError: the time of a cell cannot be estimated, because it would fail.
+  """
+  total = 0.0
+  for task in plan.left:
+    seconds, source = by_records(task, plan.records), "by finished runs"
+    if seconds is None and of.estimate is not None:
+      context = _context(of, settings, task, plan, options, plan.records)
+      try:
+        seconds, source = of.estimate(task.cell, context), "by measured steps"
+      except study.SkippedError as reason:
+        print(f"{describe(task)}: is skipped: {reason}", flush=True)
+        continue
+      except Exception as error:
+        raise ValueError(f"{describe(task)} would fail: {error}") from error
+    total += seconds or 0.0
+    said = "not known" if seconds is None else f"about {duration(seconds)}, {source}"
+    print(f"{describe(task)}: {said}", flush=True)
+  runs = sum(len(task.seeds) for task in plan.left)
+  print(f"{len(plan.left)} cells, {runs} runs, about {duration(total)}")
+  return total
+
+
+def describe(task: study.Task) -> str:
+  """Name a task for a person.
+
+  Example:
+    >>> describe(study.Task({"head": "sm"}, (0, 1)))
+    'sm, seeds 0, 1'
+  """
+  name, seeds = record.describe(task.cell), [seed for seed in task.seeds if seed is not None]
+  if not seeds:
+    return name
+  return f"{name}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def by_records(task: study.Task, records: Sequence[study.Record]) -> float | None:
+  """Estimate a task's seconds by other seeds of its cell; None where there are none.
+
+  Example:
+    >>> made = {"cell": {"head": "sm"}, "status": "finished", "time": {"seconds": 3.0}}
+    >>> by_records(study.Task({"head": "sm"}, (1, 2)), [made])
+    6.0
+  """
+  seconds = [
+    made["time"]["seconds"]
+    for made in records
+    if made["cell"] == task.cell and made["status"] != "failed"
+  ]
+  return statistics.median(seconds) * len(task.seeds) if seconds else None
+
+
+def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> str:
+  """Say how long what is left will take, by the records of this study so far.
+
+  Of cells without a record the median of all seeds is taken.
+
+  Example:
+    >>> time_left([], [])
+    ''
+  """
+  seconds = [r["time"]["seconds"] for r in records if r["status"] != "failed"]
+  if not left or not seconds:
+    return ""
+  usual = statistics.median(seconds)
+  total = sum(by_records(task, records) or usual * len(task.seeds) for task in left)
+  return f"time left: about {duration(total)}"
+
+
+def duration(seconds: float) -> str:
+  """Say a duration in words.
+
+  Example:
+    >>> duration(4.2), duration(500), duration(9000)
+    ('4 s', '8 min', '2.5 h')
+  """
+  if seconds < 100:
+    return f"{seconds:.0f} s"
+  return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def check_shard(text: str) -> tuple[int, int] | None:
+  """Read `--shard`.
+
+  Raises:
+    ValueError: it is no part of a whole.
+
+  Example:
+    >>> check_shard("3/16"), check_shard("")
+    ((3, 16), None)
+  """
+  if not text:
+    return None
+  number, slash, count = text.partition("/")
+  if slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+    return int(number), int(count)
+  raise ValueError(
+    f"Got --shard={text!r}; write I/N, as 3/16: every N-th cell from the I-th on, I from 1 to N."
+  )
+
+
+def _open(stack: contextlib.ExitStack, options: Options) -> None:
+  workdir.prepare(options.workdir)
+  stack.enter_context(workdir.locked(options.workdir, options.shard))
+
+
+def _plan(of: study.Study, settings: Any, options: Options) -> Plan:
+  """Find what is missing, and prepare it; everything is checked here, before any work."""
+  wanted = study.tasks(of, settings, only=options.only)
+  if options.shard is not None:
+    number, count = options.shard
+    wanted = wanted[number - 1 :: count]
+  records = processes.from_first(lambda: workdir.read(options.workdir))
+  study.check_configs(of, settings, study.tasks(of, settings), records)
+  left = study.missing(of, wanted, records)
+  prepared = of.prepare(settings, [task.cell for task in left]) if left else None
+  return Plan(wanted, left, records, prepared)
+
+
+def _context(of, settings, task, plan, options, records) -> study.Context:
+  return study.Context(
+    of,
+    settings,
+    task.cell,
+    task.seeds,
+    prepared=plan.prepared,
+    workdir=options.workdir,
+    devices=options.devices,
+    finished=records,
+    command=options.command,
+  )
+
+
+def _fail(path, context, error: Exception, name: str, show) -> str:
+  """Record a cell's failure, and return its name."""
+  message = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+  made = context.record(
+    None, seconds=0.0, status="failed", measured={"error": message, "seeds": list(context.seeds)}
+  )
+  processes.from_first(lambda: workdir.append(path, [made]))
+  show.finish(name, f"failed: {message}")
+  return name
+
+
+def _check_processes_agree(of, settings, options: Options) -> None:
+  """See that all processes are to do the same, before any of them begins.
+
+  Raises:
+    ValueError: in every process, if one has other settings or another revision.
+  """
+  if jax.process_count() == 1:
+    return
+  told = [
+    study.name_of(of),
+    study.to_json(settings),
+    options.only,
+    options.shard,
+    options.devices and options.devices.to_dict(),
+    environment.git_revision(),
+    environment.versions(),
+  ]
+  digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
+  digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
+  other = np.flatnonzero((digests != digests[0]).any(axis=1))
+  if len(other):
+    raise ValueError(
+      f"Processes {', '.join(map(str, other))} have other settings, versions or another revision "
+      "than process 0. Start all of them with the same command, from the same checkout."
+    )
+
+
+@contextlib.contextmanager
+def losses_explained(fail) -> Iterator[None]:
+  """Turn the errors that the loss of another process causes into one message.
+
+  Args:
+    fail: called with the message.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    first_line = str(error).strip().partition("\n")[0]
+    fail(
+      f"process {jax.process_index()} of {jax.process_count()} has lost another one, which was "
+      f"ended or cannot be reached ({first_line}). Start all of them again: the same commands go "
+      "on from the last checkpoint."
+    )
+
+
+def exit_if_any(failed: Sequence[str]) -> None:
+  """Leave with status 1 if cells failed, naming them."""
+  if failed:
+    print(f"{len(failed)} cells failed: {'; '.join(failed)}", file=sys.stderr)
+    sys.exit(1)

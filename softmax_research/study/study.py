@@ -1,0 +1,437 @@
+"""Studies: an experiment as settings, cells, a run and a report; the runner does all the rest."""
+
+import datetime
+import functools
+import json
+import pathlib
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from softmax_research.study import record
+from softmax_research.study.interruption import Interruption
+from softmax_research.training import environment
+
+#: A cell of a study: what is compared, a dictionary that JSON can hold.
+Cell = dict[str, Any]
+#: A record; see `record`.
+Record = dict[str, Any]
+
+# Where data lie is not part of a result.
+_PLACES = ("data_dir", "cache_dir")
+
+
+class SkippedError(Exception):
+  """Raised by a study's `run` where a cell cannot be run and that is no fault, as without its data."""
+
+
+class Context:
+  """Hold what a study's `run` is given beside its cell.
+
+  Attributes:
+    settings: the study's.
+    cell: the cell.
+    seeds: those that are missing.
+    prepared: what the study's `prepare` returned.
+    workdir: the working directory.
+    directory: for checkpoints of this cell with these seeds; removed once their records are written.
+    interruption: says whether a signal asked to stop.
+    progress: to be called with a `training.Progress` now and then.
+    devices: the options of `--devices`, or None.
+    finished: the records so far, of all cells.
+    command: the command line.
+  """
+
+  def __init__(
+    self,
+    study: "Study",
+    settings: Any,
+    cell: Cell,
+    seeds: Sequence[int],
+    *,
+    prepared: Any = None,
+    workdir: pathlib.Path = pathlib.Path(),
+    interruption: Interruption | None = None,
+    progress: Callable[[Any], None] = lambda progress: None,
+    devices: ConfigDict | None = None,
+    finished: Sequence[Record] = (),
+    command: str = "",
+  ):
+    self.settings, self.cell, self.seeds = settings, cell, tuple(seeds)
+    self.prepared, self.workdir, self.devices = prepared, workdir, devices
+    self.interruption = interruption or Interruption()
+    self.progress, self.finished, self.command = progress, finished, command
+    self.directory = workdir / "checkpoints" / record.file_name(cell, list(seeds))
+    self._study = study
+
+  def record(
+    self,
+    seed: int | None,
+    *,
+    seconds: float,
+    status: str = "finished",
+    metrics: Mapping[str, Any] | None = None,
+    curves: Mapping[str, Any] | None = None,
+    measured: Mapping[str, Any] | None = None,
+  ) -> Record:
+    """Make the record of a seed of this cell; see `record`.
+
+    Args:
+      seed: the seed, or None where there is none.
+      seconds: that it took.
+      status: `finished`, `diverged` or `failed`.
+      metrics: by split.
+      curves: by name.
+      measured: all else.
+    """
+    return make_record(
+      self._study,
+      self.settings,
+      self.cell,
+      seed,
+      seconds=seconds,
+      status=status,
+      metrics=metrics,
+      curves=curves,
+      measured=measured,
+      command=self.command,
+    )
+
+  def interrupt(self) -> None:
+    """Leave with the status of a process that the signal ended; call it once all is saved.
+
+    Raises:
+      SystemExit: always.
+    """
+    print("Interrupted; the same command goes on.")
+    raise SystemExit(self.interruption.exit_status)
+
+
+class Study(NamedTuple):
+  """Hold a study.
+
+  Attributes:
+    settings: a NamedTuple class with a default for each field, each of which becomes a flag, with its
+      help from the docstring's attributes; or a function that returns a ConfigDict, `--config`'s.
+    cells: `settings -> cells`.
+    run: `(cell, context) -> records`, an iterator. What it yields is written at once: a record, or a
+      list of records of seeds that trained together, all or none.
+    report: `(records, settings) -> blocks`, an iterator; see `blocks`.
+    name: in records: the module below `experiments`, or its path; by default that of `run`.
+    check: `settings -> None`, raises a ValueError for settings that are none. Nothing is loaded and
+      nothing written before.
+    prepare: `(settings, cells) -> prepared`, called once with the cells that are left: loads data and
+      checks the cells against them. It raises a ValueError or an OSError.
+    config: `(settings, cell) -> dictionary`, what a cell's results depend on; by default all
+      settings but those of `selects`.
+    selects: names of settings that only say which cells and seeds there are.
+    seeds: `(settings, cell) -> seeds`; by default so many as `settings.seeds` says, from 0 on.
+    estimate: `(cell, context) -> seconds` for the context's seeds, measured by steps that are thrown
+      away.
+    derive: `(settings, records, workdir) -> records`, an iterator over what follows from finished
+      records, as ensembles; called when all cells are done.
+    summarise: `record -> text`, how a seed ended, on one line.
+    claims: of `claims.Claim`, judged in the report.
+    devices: whether it takes `--devices` and `--distributed`.
+    seed_by_seed: whether one seed of all cells comes before the next, so that whatever slows the
+      machine slows all cells.
+  """
+
+  settings: Callable[..., Any]
+  cells: Callable[[Any], Sequence[Cell]]
+  run: Callable[[Cell, Context], Iterable[Record | Sequence[Record]]]
+  report: Callable[[Sequence[Record], Any], Iterable[Any]]
+  name: str = ""
+  check: Callable[[Any], None] = lambda settings: None
+  prepare: Callable[[Any, Sequence[Cell]], Any] = lambda settings, cells: None
+  config: Callable[[Any, Cell], dict[str, Any]] | None = None
+  selects: tuple[str, ...] = ("seeds",)
+  seeds: Callable[[Any, Cell], Sequence[int]] = lambda settings, cell: range(settings.seeds)
+  estimate: Callable[[Cell, Context], float] | None = None
+  derive: Callable[[Any, Sequence[Record], pathlib.Path], Iterable[Record]] = (
+    lambda settings, records, workdir: ()
+  )
+  summarise: Callable[[Record], str] = lambda record: summarise(record)
+  claims: tuple = ()
+  devices: bool = False
+  seed_by_seed: bool = False
+
+
+class Task(NamedTuple):
+  """Hold a cell with the seeds that are to be made in one call of `run`."""
+
+  cell: Cell
+  seeds: tuple[int, ...]
+
+
+def name_of(study: Study) -> str:
+  """Return the name under which a study's records stand.
+
+  Example:
+    >>> name_of(Study(None, None, None, None, name="compare"))
+    'compare'
+  """
+  return study.name or study.run.__module__.removeprefix("experiments.")
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+  """Return settings as JSON holds them, without the directories of data.
+
+  Example:
+    >>> to_json(ConfigDict({"widths": (8, 8), "data_dir": "somewhere"}))
+    {'widths': [8, 8]}
+  """
+  plain = settings.to_dict() if isinstance(settings, ConfigDict) else settings._asdict()
+  return _without_places(json.loads(json.dumps(plain)))
+
+
+def from_json(study: Study, plain: Mapping[str, Any]) -> Any:
+  """Return the settings that `to_json` turned into what JSON holds.
+
+  Example:
+    >>> class Settings(NamedTuple):
+    ...   sizes: tuple[int, ...] = (1,)
+    >>> from_json(Study(Settings, None, None, None), {"sizes": [2, 3]})
+    Settings(sizes=(2, 3))
+  """
+  if isinstance(study.settings, type):
+    return study.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+  return ConfigDict(_tuples(plain))
+
+
+def config_of(study: Study, settings: Any, cell: Cell) -> dict[str, Any]:
+  """Return what a cell's results depend on, as records hold it.
+
+  Settings of JAX that change numbers belong to it where they are not JAX's own.
+  """
+  if study.config is None:
+    config = {k: v for k, v in to_json(settings).items() if k not in study.selects}
+  else:
+    config = _without_places(json.loads(json.dumps(study.config(settings, cell))))
+  return config | ({"jax": changed} if (changed := _changed_jax()) else {})
+
+
+def make_record(
+  study: Study,
+  settings: Any,
+  cell: Cell,
+  seed: int | None,
+  *,
+  seconds: float,
+  status: str = "finished",
+  metrics: Mapping[str, Any] | None = None,
+  curves: Mapping[str, Any] | None = None,
+  measured: Mapping[str, Any] | None = None,
+  command: str = "",
+) -> Record:
+  """Make a record; `Context.record` says what of."""
+  made = {
+    "study": name_of(study),
+    "cell": cell,
+    "seed": seed,
+    "status": status,
+    "metrics": dict(metrics or {}),
+    "curves": dict(curves or {}),
+    "measured": dict(measured or {}),
+    "config": config_of(study, settings, cell),
+    "command": command,
+    "versions": environment.versions(),
+    "device": environment.device(),
+    "revision": _revision(),
+    "time": {
+      "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+      "seconds": round(seconds, 3),
+    },
+  }
+  return made
+
+
+@functools.cache
+def _revision() -> str:
+  """Return the revision at the first call: the program stays what it was, whatever becomes of its
+  source tree."""
+  return environment.git_revision() or "no git"
+
+
+def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
+  """List the cells of a study with their seeds, in the order in which they are run.
+
+  Args:
+    study: the study.
+    settings: its settings.
+    only: a regular expression; cells in whose name it is not found are left out.
+
+  Returns:
+    The tasks: a cell with all its seeds each, or with one where the study goes seed by seed.
+
+  Raises:
+    ValueError: the expression is none or leaves nothing, or a cell stands there twice.
+  """
+  cells = [json.loads(json.dumps(cell)) for cell in study.cells(settings)]
+  names = [record.describe(cell) for cell in cells]
+  for name in names:
+    if names.count(name) > 1:
+      raise ValueError(f"Got {name} twice; name each cell once, or its seeds would count twice.")
+  try:
+    pattern = re.compile(only)
+  except re.error as error:
+    raise ValueError(f"Got --only={only!r}, which is no regular expression ({error}).") from None
+  chosen = [cell for cell, name in zip(cells, names, strict=True) if pattern.search(name)]
+  if not chosen:
+    raise ValueError(
+      f"Got --only={only!r}, which no cell's name holds; the cells are {'; '.join(names)}."
+      if only
+      else "The settings ask for no cell; name at least one."
+    )
+  all_seeds = [tuple(study.seeds(settings, cell)) for cell in chosen]
+  if not study.seed_by_seed:
+    return [Task(cell, seeds) for cell, seeds in zip(chosen, all_seeds, strict=True)]
+  return [
+    Task(cell, (seed,))
+    for seed in sorted({seed for seeds in all_seeds for seed in seeds})
+    for cell, seeds in zip(chosen, all_seeds, strict=True)
+    if seed in seeds
+  ]
+
+
+def missing(study: Study, wanted: Sequence[Task], records: Sequence[Record]) -> list[Task]:
+  """Return what is left of the tasks: the seeds that have no finished or diverged record."""
+  done = {record.key(r) for r in records if r["status"] != "failed"}
+  left = []
+  for cell, seeds in wanted:
+    rest = [s for s in seeds if (name_of(study), json.dumps(cell, sort_keys=True), s) not in done]
+    if rest:
+      left.append(Task(cell, tuple(rest)))
+  return left
+
+
+def check_configs(study: Study, settings: Any, wanted: Sequence[Task], records: Sequence[Record]):
+  """Check that records of the wanted cells were made with the same settings.
+
+  Raises:
+    ValueError: one was not; the message says what differs.
+  """
+  expected = {
+    json.dumps(cell, sort_keys=True): config_of(study, settings, cell) for cell, _ in wanted
+  }
+  for of in records:
+    name, cell, seed = record.key(of)
+    if name != name_of(study):
+      raise ValueError(
+        f"The results there are of the study {name!r}, and this is {name_of(study)!r}. Give another "
+        "--workdir."
+      )
+    if of["status"] == "failed" or cell not in expected or of["config"] == expected[cell]:
+      continue
+    old, new = flatten(of["config"]), flatten(expected[cell])
+    changes = [
+      f"  {key}: {old.get(key, 'absent')!r} -> {new.get(key, 'absent')!r}"
+      for key in sorted(old | new)
+      if old.get(key, "absent") != new.get(key, "absent")
+    ]
+    raise ValueError(
+      f"The results of {record.describe(of['cell'])}, seed {seed}, were made with another "
+      "configuration:\n" + "\n".join(changes) + "\nGive another --workdir, or the former values."
+    )
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Turn a nested dictionary into one of dotted keys.
+
+  Example:
+    >>> flatten({"a": 1, "b": {"c": 2}})
+    {'a': 1, 'b.c': 2}
+  """
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, Mapping) and value:
+      flat |= flatten(value, f"{prefix}{key}.")
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def summarise(made: Record) -> str:
+  """Say in a line how a seed ended, by what its record holds.
+
+  Example:
+    >>> summarise({"status": "finished", "metrics": {"test": {"accuracy": 0.5}}, "measured": {},
+    ...   "time": {"seconds": 2.0}})
+    'accuracy 0.5, 2.0 s'
+  """
+  if made["status"] == "failed":
+    return f"failed: {made['measured'].get('error')}"
+  parts = [made["status"]] * (made["status"] != "finished")
+  if diverged := made["measured"].get("diverged"):
+    parts = [f"diverged at step {diverged['step']}"]
+  numbers = made["metrics"].get("test") or made["measured"]
+  shown = [(k, v) for k, v in numbers.items() if isinstance(v, int | float)][:3]
+  parts += [f"{name} {value:.4g}" for name, value in shown]
+  return ", ".join([*parts, f"{made['time']['seconds']:.1f} s"])
+
+
+def help_of(settings: type) -> dict[str, str]:
+  """Return what the docstring of a NamedTuple says of each field.
+
+  Example:
+    >>> class Settings(NamedTuple):
+    ...   '''Hold settings.
+    ...
+    ...   Attributes:
+    ...     seeds: of a cell,
+    ...       trained together.
+    ...   '''
+    ...   seeds: int = 5
+    >>> help_of(Settings)
+    {'seeds': 'of a cell, trained together.'}
+  """
+  found: dict[str, list[str]] = {}
+  name = None
+  for line in (settings.__doc__ or "").partition("Attributes:")[2].splitlines():
+    first, colon, rest = line.strip().partition(":")
+    if colon and first in settings._fields:
+      name = first
+      found[name] = [rest.strip()]
+    elif name and line.strip():
+      found[name].append(line.strip())
+  return {name: " ".join(lines) for name, lines in found.items()}
+
+
+def types_of(settings: type) -> dict[str, Any]:
+  """Return the types of a NamedTuple's fields."""
+  return typing.get_type_hints(settings)
+
+
+def _without_places(plain: dict[str, Any]) -> dict[str, Any]:
+  return {
+    key: _without_places(value) if isinstance(value, dict) else value
+    for key, value in plain.items()
+    if key not in _PLACES
+  }
+
+
+def _tuples(node: Any) -> Any:
+  if isinstance(node, Mapping):
+    return {key: _tuples(value) for key, value in node.items()}
+  return tuple(map(_tuples, node)) if isinstance(node, list) else node
+
+
+def _changed_jax() -> dict[str, Any]:
+  """Return the settings of JAX that change random numbers or types, where they are not its own."""
+  usual = {
+    "jax_threefry_partitionable": True,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_enable_x64": False,
+    "jax_default_matmul_precision": None,
+  }
+  return {name: value for name, own in usual.items() if (value := getattr(jax.config, name)) != own}
+
+
+def iterate(made: Iterable[Record | Sequence[Record]]) -> Iterator[list[Record]]:
+  """Yield what `run` yields as lists of records."""
+  for some in made:
+    yield [some] if isinstance(some, dict) else list(some)
