@@ -24,7 +24,10 @@ setuptools.setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=setuptools.find_packages(include=["softmax_research", "softmax_research.*"]),
-  package_data={"softmax_research.reporting": ["published/*.json", "templates/*"]},
+  package_data={
+    "softmax_research.reporting": ["published/*.json", "templates/*"],
+    "softmax_research.study": ["templates/*"],
+  },
   install_requires=[
     "jax>=0.10,<0.13",
     "flax>=0.12,<0.14",
@@ -39,6 +42,7 @@ setuptools.setup(
     "matplotlib>=3.9",
     "pillow>=11",
     "jinja2>=3.1",
+    "markdown-it-py>=3",
     "rich>=13.7",
     "tensorboardX>=2.6",
   ],

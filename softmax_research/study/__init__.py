@@ -1,7 +1,61 @@
 """What every experiment shares: studies, records, the runner, statistics, claims, reports."""
 
+from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
 from softmax_research.study.command import main, remake
+from softmax_research.study.comparisons import Difference, compare
+from softmax_research.study.groups import Group, arrange, group
+from softmax_research.study.markdown import escape
+from softmax_research.study.measures import Measure, measure_of
+from softmax_research.study.plots import curves, difference_plot, dots, plot
 from softmax_research.study.record import look_up
+from softmax_research.study.report import write_report
+from softmax_research.study.statistics import (
+  PairedDifference,
+  Summary,
+  detectable_difference,
+  holm,
+  paired_difference,
+  paired_test_power,
+  summarise,
+)
 from softmax_research.study.study import Context, SkippedError, Study
+from softmax_research.study.tables import METHOD, cost, differences, table, unfinished
 
-__all__ = ["Context", "SkippedError", "Study", "look_up", "main", "remake"]
+__all__ = [
+  "METHOD",
+  "Block",
+  "Cell",
+  "Context",
+  "Difference",
+  "Group",
+  "Measure",
+  "PairedDifference",
+  "Plot",
+  "Row",
+  "SkippedError",
+  "Study",
+  "Summary",
+  "Table",
+  "arrange",
+  "compare",
+  "cost",
+  "curves",
+  "detectable_difference",
+  "difference_plot",
+  "differences",
+  "dots",
+  "escape",
+  "group",
+  "holm",
+  "look_up",
+  "main",
+  "measure_of",
+  "paired_difference",
+  "paired_test_power",
+  "plot",
+  "remake",
+  "summarise",
+  "table",
+  "unfinished",
+  "write_report",
+]

@@ -99,7 +99,7 @@ def remake(
     of: the study that made them; `workdir.read_config` names it.
     directory: what the study left.
     out: where the report goes; by default to the directory.
-    formats: see `page.write_report`.
+    formats: see `report.write_report`.
 
   Returns:
     The paths of the pages.

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from softmax_research.study import record, study, workdir
+from softmax_research.study import record, report, study, workdir
 from softmax_research.study.interruption import interruptible
 from softmax_research.training import environment, processes, progress
 
@@ -31,7 +31,7 @@ class Options(NamedTuple):
     only: a regular expression; other cells are left out.
     shard: `(i, n)`: every n-th cell from the i-th on, counted from 1; or None.
     dry_run: list what is left with its time, and run nothing.
-    formats: of the report; see `page.write_report`.
+    formats: of the report; see `report.write_report`.
     devices: of `--devices`, or None.
   """
 
@@ -160,19 +160,34 @@ def write_report(
   *,
   formats: Sequence[str] = ("md", "html"),
 ) -> list[pathlib.Path]:
-  """Write the report of a study's records; see `page.write_report`.
+  """Write the report of a study's records; see `report.write_report`.
 
   Returns:
     The paths of the pages.
   """
   if not records:
     return []
-  from softmax_research.study import page  # noqa: PLC0415  # Matplotlib takes long to import.
-
-  blocks = list(of.report(records, settings))
-  return page.write_report(
-    out, blocks, records, settings=study.to_json(settings), formats=tuple(formats)
+  records = in_order(of, settings, records)
+  blocks = of.report(records, settings)
+  return report.write_report(
+    out, blocks, records, config=study.to_json(settings), formats=tuple(formats)
   )
+
+
+def in_order(of: study.Study, settings: Any, records: Sequence[study.Record]) -> list[study.Record]:
+  """Put records in the order of the cells and seeds, whatever order they were made in.
+
+  Records of cells that the settings do not ask for come last.
+  """
+  cells = [json.dumps(cell, sort_keys=True) for cell in of.cells(settings)]
+
+  def place(made: study.Record) -> tuple[float, float]:
+    cell = {name: value for name, value in made["cell"].items() if name != "ensemble"}
+    text = json.dumps(cell, sort_keys=True)
+    seed = float("inf") if made["seed"] is None else made["seed"]
+    return cells.index(text) if text in cells else len(cells), seed
+
+  return sorted(records, key=place)
 
 
 def list_cells(of: study.Study, settings: Any, plan: Plan, options: Options) -> float:

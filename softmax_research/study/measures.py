@@ -1,0 +1,128 @@
+"""Measures: how a number of a record is named, scaled and printed."""
+
+import math
+from typing import NamedTuple
+
+MISSING = "–"
+
+_LABELS = {
+  "brier": "Brier",
+  "cv_accuracy": "cross-validation accuracy",
+  "cv_std": "standard deviation over folds",
+  "ece": "ECE",
+  "mce": "MCE",
+  "nll": "NLL",
+  "step_ms": "milliseconds a step",
+}
+_NATS = ("nll", "information", "bias")
+_DECIMALS = {"perplexity": 1, "minutes": 2, "step_ms": 2}
+_DECIMALS_OF_UNIT = {"%": 2, "degrees": 1}
+
+
+class Measure(NamedTuple):
+  """Say how a number of the records is printed.
+
+  Attributes:
+    key: its path in a record, as `record.look_up` takes it.
+    label: its name in a report.
+    unit: of a printed value: `%`, `nats` or empty.
+    scale: factor from the record's number to the printed one.
+    decimals: of the printed number.
+    higher_is_better: whether a larger value is the better one.
+  """
+
+  key: str
+  label: str
+  unit: str
+  scale: float
+  decimals: int
+  higher_is_better: bool
+
+  @property
+  def title(self) -> str:
+    """Return its label with the unit of its values."""
+    return f"{self.label}, {self.unit}" if self.unit else self.label
+
+  @property
+  def difference_unit(self) -> str:
+    """Return the unit of a difference: percentages differ by points."""
+    return "points" if self.unit == "%" else self.unit
+
+  def format(self, value: float, *, signed: bool = False) -> str:
+    """Return a record's number as it is printed, without its unit."""
+    return format_number(value * self.scale, self.decimals, signed=signed)
+
+  def format_interval(self, low: float, high: float, *, signed: bool = False) -> str:
+    """Return an interval in brackets, or a dash where it is undefined."""
+    if math.isnan(low):
+      return MISSING
+    return f"[{self.format(low, signed=signed)}, {self.format(high, signed=signed)}]"
+
+  def format_detectable(self, value: float) -> str:
+    """Return a detectable difference; two percentages never differ by more than 100."""
+    if self.unit == "%" and value * self.scale > 100:
+      return "more than 100"
+    return self.format(value)
+
+
+def measure_of(path: str) -> Measure:
+  """Say how a number is printed, by its path in a record.
+
+  Example:
+    >>> measure_of("selected/error").format(0.004), measure_of("nll").unit
+    ('0.40', 'nats')
+  """
+  name = path.rpartition("/")[2]
+  share = name in ("error", "ece", "mce", "cv_std") or name.endswith("accuracy")
+  unit = "%" if share else "nats" if name in _NATS else ""
+  unit = "degrees" if name.startswith("angle") else unit
+  return Measure(
+    key=path,
+    label=_LABELS.get(name, name.replace("_", " ")),
+    unit=unit,
+    scale=100.0 if share else 1.0,
+    decimals=_DECIMALS.get(name, _DECIMALS_OF_UNIT.get(unit, 4)),
+    higher_is_better=name.endswith("accuracy") or name == "information",
+  )
+
+
+def as_measure(measure: str | Measure) -> Measure:
+  """Return a measure that is given as such or by its path."""
+  return measure_of(measure) if isinstance(measure, str) else measure
+
+
+def format_number(value: float, decimals: int, *, signed: bool = False) -> str:
+  """Return a number with a fixed number of decimals, a true minus sign and words for no number.
+
+  Args:
+    value: NaN prints as a dash and infinity as its sign.
+    decimals: their number.
+    signed: whether a plus sign is printed.
+
+  Returns:
+    The text. A value that rounds to zero has no sign.
+
+  Example:
+    >>> format_number(-0.126, 2), format_number(0.126, 2, signed=True), format_number(-0.001, 2)
+    ('−0.13', '+0.13', '0.00')
+  """
+  if math.isnan(value):
+    return MISSING
+  text = "∞" if math.isinf(value) else f"{abs(value):.{decimals}f}"
+  if text.strip("0.") == "":
+    return text
+  return ("−" if value < 0 else "+" if signed else "") + text
+
+
+def format_p_value(value: float) -> str:
+  """Return a p-value with two significant digits, and no more than three decimals.
+
+  Example:
+    >>> [format_p_value(p) for p in (0.24, 0.0123, 0.00002)]
+    ['0.24', '0.012', '< 0.001']
+  """
+  if math.isnan(value):
+    return MISSING
+  if value < 0.001:
+    return "< 0.001"
+  return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}"

@@ -1,0 +1,125 @@
+"""Provenance: how, where, when and with what records were made, for every study alike."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+NOT_RECORDED = "not recorded"
+
+
+class Provenance(NamedTuple):
+  """Say how records were made.
+
+  Attributes:
+    facts: pairs of a name and a value, such as `("device", "cpu x 1")`.
+    config: pairs of a dotted name and a value: the settings.
+  """
+
+  facts: list[tuple[str, str]]
+  config: list[tuple[str, str]]
+
+
+def provenance(
+  records: Sequence[Mapping[str, Any]],
+  *,
+  command: str | None = None,
+  config: Mapping[str, Any] | None = None,
+) -> Provenance:
+  """Collect how records were made.
+
+  Args:
+    records: of any study.
+    command: that made them; by default those that the records name.
+    config: the settings; by default those of the last record.
+
+  Returns:
+    Facts and settings. A fact in which the records differ lists every value.
+  """
+  records = sorted(records, key=lambda made: str(made["time"].get("finished_at") or ""))
+  last = records[-1] if records else {}
+  runs = [made for made in records if "ensemble" not in made["cell"]]
+  datasets = [_dataset(made["measured"].get("dataset")) for made in records]
+  facts = [
+    ("command", command or _distinct([made["command"] for made in records])),
+    ("dataset", _distinct(datasets)),
+    ("runs", _runs(runs)),
+    ("device", _distinct([made["device"] for made in records])),
+    ("versions", _distinct([_versions(made["versions"]) for made in records])),
+    ("git revision", _distinct([made["revision"] for made in records])),
+    ("time of the runs", duration(sum(made["time"].get("seconds") or 0 for made in runs))),
+    ("finished", (last.get("time") or {}).get("finished_at") or NOT_RECORDED),
+  ]
+  if not any(datasets):
+    del facts[1]
+  return Provenance(facts, flatten(last.get("config") or {} if config is None else config))
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+  """Return nested settings as pairs of a dotted name and a text.
+
+  Example:
+    >>> flatten({"backbone": {"name": "mlp", "widths": [8]}})
+    [('backbone.name', 'mlp'), ('backbone.widths', '[8]')]
+  """
+  pairs = []
+  for key, value in config.items():
+    if isinstance(value, Mapping) and value:
+      pairs += flatten(value, f"{prefix}{key}.")
+    else:
+      pairs.append((f"{prefix}{key}", str(value)))
+  return pairs
+
+
+def duration(seconds: float) -> str:
+  """Return a duration in the two largest units that it fills.
+
+  Example:
+    >>> duration(59.94), duration(61), duration(7260)
+    ('59.9 s', '1 min 1 s', '2 h 1 min')
+  """
+  if math.isnan(seconds):
+    return NOT_RECORDED
+  if seconds < 60:
+    return f"{seconds:.1f} s"
+  minutes, rest = divmod(round(seconds), 60)
+  if minutes < 60:
+    return f"{minutes} min {rest} s"
+  return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
+  """Say how many runs of how many cells there are, and with which seeds."""
+  cells = len({str(made["cell"]) for made in runs})
+  seeds = sorted({made["seed"] for made in runs if made["seed"] is not None})
+  text = f"{len(runs)}: {_count(cells, 'cell')}"
+  if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+    return f"{text}, seeds {seeds[0]} to {seeds[-1]}"
+  return f"{text}, seeds {', '.join(map(str, seeds))}" if seeds else text
+
+
+def _dataset(dataset: Any) -> str | None:
+  """Describe a data set by its name and sizes."""
+  if not isinstance(dataset, Mapping):
+    return str(dataset) if dataset else None
+  sizes = [
+    f"{dataset[f'num_{split}']:,} {word}"
+    for split, word in (("train", "training"), ("validation", "validation"), ("test", "test"))
+    if dataset.get(f"num_{split}") is not None
+  ]
+  if dataset.get("num_classes") is not None:
+    sizes.append(_count(dataset["num_classes"], "class", "classes"))
+  name = str(dataset.get("name") or NOT_RECORDED)
+  return f"{name}: {', '.join(sizes)}" if sizes else name
+
+
+def _versions(versions: Mapping[str, Any]) -> str:
+  return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _distinct(values: Sequence[str | None]) -> str:
+  """Return the distinct values, in the order of their first record."""
+  return "; ".join(dict.fromkeys(value for value in values if value)) or NOT_RECORDED
+
+
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+  return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,213 @@
+"""Tables that several reports share, made from records: means, differences, cost, failures."""
+
+import math
+import statistics as medians
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from softmax_research.study import record
+from softmax_research.study.blocks import Cell, Row, Table
+from softmax_research.study.comparisons import compare
+from softmax_research.study.groups import By, Group, arrange, differing, group, text_of
+from softmax_research.study.measures import (
+  MISSING,
+  Measure,
+  as_measure,
+  format_number,
+  format_p_value,
+)
+from softmax_research.study.statistics import summarise
+
+Records = Sequence[dict[str, Any]]
+
+#: What the table of `differences` shows, in words.
+METHOD = (
+  "Paired t-tests over the seeds that both rows finished. p (Holm) is corrected for the number of "
+  "tests in its table and bold below 0.05; intervals are not corrected. Effect size: "
+  "mean over standard deviation of the differences. Detectable: the true difference that these "
+  "pairs would find with 80% power at 0.05 over the number of tests, given their spread."
+)
+
+
+def table(
+  records: Records,
+  *,
+  measure: str | Measure | Sequence[str | Measure],
+  rows: By = None,
+  columns: str | None = None,
+  baseline: str | None = None,
+  interval: bool = True,
+  name: str = "summary",
+) -> Table:
+  """Tabulate means over the seeds with their standard deviations and 95% t intervals.
+
+  Args:
+    records: of a study.
+    measure: what is shown, a column each; of a table with `columns`, one.
+    rows: what makes a row; see `groups.By`.
+    columns: name of an item of the cells whose values are the columns.
+    baseline: the row that stands first; by default the first one. More than eight rows are sorted
+      by the first measure, the best first.
+    interval: whether the interval is shown.
+    name: of the table's files.
+
+  Returns:
+    The table. A row's ensemble, where there is one, stands below it.
+
+  Example:
+    >>> made = [{"cell": {"sampler": "uniform"}, "seed": seed, "status": "finished",
+    ...   "metrics": {}, "measured": {"bias": bias}} for seed, bias in enumerate([0.5, 0.7])]
+    >>> table(made, measure="bias").rows[0].cells[1].value
+    '0.6000'
+  """
+  given = [measure] if isinstance(measure, str | Measure) else measure
+  measures = [as_measure(one) for one in given]
+  row_title = _title(records, rows)
+  if columns is not None:
+    return _crossed(records, measures[0], rows, columns, interval, name)
+  found = []
+  for of in arrange(group(records, rows), measures[0], baseline=baseline):
+    cells = [mean_cell(list(of.values(m).values()), m, interval=interval) for m in measures]
+    found.append(Row(of.name, (Cell(str(len(of.finished))), *cells)))
+    if of.ensemble is not None:
+      members = of.ensemble["cell"]["ensemble"]
+      cells = [Cell(m.format(record.look_up(of.ensemble, m.key))) for m in measures]
+      found.append(Row(f"ensemble of {len(members)}", (Cell(""), *cells), subordinate=True))
+  return Table(("n", *(m.title for m in measures)), tuple(found), row_title, name)
+
+
+def differences(
+  records: Records,
+  *,
+  measure: str | Measure,
+  rows: By = None,
+  baseline: str | None = None,
+  name: str | None = None,
+) -> Table:
+  """Tabulate paired differences from one row, with their tests; `METHOD` says what they are.
+
+  Args:
+    records: of a study.
+    measure: what is compared.
+    rows: what makes a row; see `groups.By`.
+    baseline: the row that the others are compared with; by default the first.
+    name: of the table's files; by default made from the measure.
+  """
+  measure = as_measure(measure)
+  groups = arrange(group(records, rows), measure, baseline=baseline)
+  return difference_table(
+    groups, measure, name_column=_title(records, rows), name=name or f"differences_{measure.key}"
+  )
+
+
+def difference_table(
+  groups: Sequence[Group], measure: Measure, *, name_column: str, name: str
+) -> Table:
+  """Tabulate the differences of groups from the first one, in their order."""
+  unit = f", {measure.difference_unit}" if measure.difference_unit else ""
+  found = []
+  for of in compare(groups, measure):
+    paired = of.paired
+    cells = (
+      Cell(str(paired.n)),
+      Cell(measure.format(paired.mean, signed=True)),
+      Cell(measure.format_interval(paired.low, paired.high, signed=True)),
+      Cell(format_p_value(paired.p_value)),
+      Cell(format_p_value(of.p_corrected), strong=of.significant),
+      Cell(format_number(paired.effect_size, 2, signed=True)),
+      Cell(measure.format_detectable(of.detectable)),
+    )
+    found.append(Row(of.name, cells))
+  columns = (
+    "pairs",
+    f"difference{unit}",
+    "95% interval",
+    "p",
+    "p (Holm)",
+    "effect size",
+    f"detectable{unit}",
+  )
+  return Table(columns, tuple(found), name_column, name)
+
+
+def cost(groups: Sequence[Group], *, name_column: str = "head") -> Table:
+  """Tabulate size and speed: parameters, and medians over the finished seeds."""
+
+  def median(of: Group, path: str, form: str) -> Cell:
+    values = [value for value in of.values(path).values() if not math.isnan(value)]
+    return Cell(form.format(medians.median(values)) if values else MISSING)
+
+  rows = tuple(
+    Row(
+      of.name,
+      (
+        median(of, "num_parameters", "{:,.0f}"),
+        median(of, "images_per_second", "{:,.0f}"),
+        median(of, "time/seconds", "{:.1f}"),
+      ),
+    )
+    for of in groups
+  )
+  return Table(("parameters", "images/s", "seconds a run"), rows, name_column, "cost")
+
+
+def unfinished(records: Records, *, rows: By = None) -> Table | None:
+  """Tabulate the runs that diverged or failed, or return None where all finished."""
+  found = []
+  for of in group(records, rows):
+    for made in of.unfinished:
+      where = made["measured"].get("diverged") or {}
+      loss = where.get("last_finite_loss")
+      cells = (
+        Cell(text_of(made["seed"])),
+        Cell(made["status"]),
+        Cell(text_of(where.get("step"))),
+        Cell(format_number(math.nan if loss is None else loss, 4)),
+        Cell(text_of(made["measured"].get("error"))),
+      )
+      found.append(Row(of.name, cells))
+  if not found:
+    return None
+  columns = ("seed", "status", "step", "last finite loss", "error")
+  used = [i for i in range(5) if any(row.cells[i].value != MISSING for row in found)]
+  shown = tuple(row._replace(cells=tuple(row.cells[i] for i in used)) for row in found)
+  return Table(tuple(columns[i] for i in used), shown, _title(records, rows), "unfinished")
+
+
+def mean_cell(values: Sequence[float], measure: Measure, *, interval: bool = True) -> Cell:
+  """Return the mean of a sample with its standard deviation and its 95% t interval."""
+  summary = summarise(values)
+  shown = interval and not math.isnan(summary.low)
+  return Cell(
+    measure.format(summary.mean),
+    f"± {measure.format(summary.std)}",
+    measure.format_interval(summary.low, summary.high) if shown else "",
+  )
+
+
+def _crossed(records, measure, rows, columns, interval, name) -> Table:
+  """Tabulate one measure by two items of the cells."""
+  values = list(dict.fromkeys(text_of(made["cell"].get(columns)) for made in records))
+  if rows is None:
+    rows = tuple(item for item in differing(records) if item != columns)
+  by_column = []
+  for value in values:
+    members = [made for made in records if text_of(made["cell"].get(columns)) == value]
+    by_column.append({of.name: of for of in group(members, rows)})
+  found = []
+  for row in dict.fromkeys(of for groups in by_column for of in groups):
+    cells = []
+    for groups in by_column:
+      seeds = list(groups[row].values(measure).values()) if row in groups else []
+      cells.append(mean_cell(seeds, measure, interval=interval) if seeds else Cell(MISSING))
+    found.append(Row(row, tuple(cells)))
+  title = columns.replace("_", " ")
+  return Table(tuple(f"{title} {v}" for v in values), tuple(found), _title(records, rows), name)
+
+
+def _title(records: Records, rows: By | Callable) -> str:
+  """Return the title of the column of the rows' names."""
+  if callable(rows):
+    return "cell"
+  names = differing(records) if rows is None else (rows,) if isinstance(rows, str) else rows
+  return " / ".join(name.replace("_", " ") for name in names)
