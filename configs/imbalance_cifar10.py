@@ -5,7 +5,7 @@ python -m experiments.imbalance --config=configs/imbalance_cifar10.py \\
 
 At most 1000 images of a class, a net with convolutions a quarter as wide as those of cifar10_cnn.py
 and 10 epochs: 47 minutes for the 120 runs of results/imbalance_cifar10, on two cores of an AMD EPYC
-beside other work and with --devices.heads=together. The published protocols keep 5000 of the
+beside other work. The published protocols keep 5000 of the
 largest class, of which 4500 can be had beside a validation split:
 
     --config.settings=long_tailed:largest=4450:ratio=100 --config.num_epochs=60 \\

@@ -1,7 +1,6 @@
 """Assembly: from a configuration to data, model and jitted programs, everything checked first."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -122,12 +121,6 @@ def make_head_for(splits: Splits, specification: str) -> heads.Head:
   return make_head(specification, num_classes=splits.num_classes, class_counts=counts)
 
 
-def head_shapes(splits: Splits, specification: str) -> Any:
-  """Return what has to agree in heads that train together: the shapes of their parameters."""
-  # The number of features matters to no comparison.
-  return heads.parameter_shapes(make_head_for(splits, specification), 64)
-
-
 def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Backbone:
   """Build the backbone that the configuration names, averaging over the mapped axis if any.
 
@@ -151,7 +144,7 @@ def make_optimizer(config: ConfigDict, *, num_steps: int):
 def make_programs(
   config: ConfigDict,
   splits: Splits,
-  specifications: Sequence[str],
+  head: str,
   *,
   axis_name: str | None = None,
   mesh: jax.sharding.Mesh | None = None,
@@ -161,7 +154,7 @@ def make_programs(
   Args:
     config: a checked configuration.
     splits: the data.
-    specifications: the head's; or those of several, of which each run has one by its number.
+    head: the head's specification.
     axis_name: see `training.make_programs`.
     mesh: likewise.
 
@@ -172,10 +165,9 @@ def make_programs(
     ValueError: an option does not fit the shape of the data.
   """
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
-  members = [make_head_for(splits, specification) for specification in specifications]
   programs = training.make_programs(
     make_backbone(config, axis_name=axis_name),
-    members[0] if len(members) == 1 else heads.together(members),
+    make_head_for(splits, head),
     make_optimizer(config, num_steps=num_batches * config.num_epochs),
     input_shape=splits.train.images.shape[1:],
     preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
@@ -189,16 +181,14 @@ def make_programs(
 
 
 def make_parallel_programs(
-  config: ConfigDict, splits: Splits, specifications: Sequence[str], layout: training.Layout
+  config: ConfigDict, splits: Splits, head: str, layout: training.Layout
 ) -> training.ParallelPrograms:
-  """Compose the programs that train many runs on the devices of a layout; see `make_programs`.
+  """Compose the programs that train many seeds on the devices of a layout; see `make_programs`.
 
   Raises:
     ValueError: an option does not fit the shape of the data, or the layout the batches or the
       head.
   """
   layout.check_batch_size(config.batch_size)
-  programs = make_programs(
-    config, splits, specifications, axis_name=layout.axis_name, mesh=layout.step_mesh
-  )
+  programs = make_programs(config, splits, head, axis_name=layout.axis_name, mesh=layout.step_mesh)
   return training.parallelise(programs, layout)

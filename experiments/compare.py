@@ -3,8 +3,7 @@
     python -m experiments.compare --config=configs/digits.py --workdir=runs/digits \\
         --config.heads=softmax,taylor:order=4,sm:margin=0.6 --config.seeds=5
 
-All seeds of a head train at once, over the devices that there are, and with
---devices.heads=together all heads whose parameters have the same shapes; see docs/devices.rst.
+All seeds of a head train at once, over the devices that there are; see docs/devices.rst.
 Every finished (head, seed) is appended at once to results.jsonl in the working directory. The
 same command run again makes only what is missing; more heads or seeds may be asked for. Seeds
 under way are saved at the end of an epoch, at most every ten seconds, and on SIGTERM and SIGINT
@@ -55,14 +54,15 @@ def train(config, splits, todo, workdir, finished, num_wanted) -> None:
   """Train the groups of runs in `todo`, and add each run to what is finished."""
   with training.display() as show, interruptible() as interruption:
     while todo:
-      group, programs = todo.pop(0)  # What is finished can be freed.
-      show.start(runs.name(group), len(finished), num_wanted)
-      checkpoints = workdir / "checkpoints" / runs.directory_name(group)
+      head, seeds, programs = todo.pop(0)  # What is finished can be freed.
+      show.start(runs.name(head, seeds), len(finished), num_wanted)
+      checkpoints = workdir / "checkpoints" / runs.directory_name(head, seeds)
       outcomes = resumable.train(
         config,
         splits,
         programs,
-        group,
+        head,
+        seeds,
         directory=checkpoints,
         interruption=interruption,
         on_progress=show.update,
@@ -70,9 +70,8 @@ def train(config, splits, todo, workdir, finished, num_wanted) -> None:
       )
       processes.from_first(lambda outcomes=outcomes: runs.keep(workdir, outcomes))
       for record, _ in outcomes:
-        run = record["head"], record["seed"]
-        finished[run] = record
-        show.finish(runs.name([run]), runs.summarise(record))
+        finished[head, record["seed"]] = record
+        show.finish(runs.name(head, [record["seed"]]), runs.summarise(record))
       if processes.is_first():
         shutil.rmtree(checkpoints)
 

@@ -1,8 +1,7 @@
 """Devices of a script: the flag `--devices`, and the rules that stand where it says nothing."""
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 from ml_collections import ConfigDict, config_flags
@@ -29,8 +28,6 @@ def get_options() -> ConfigDict:
   # How seeds train: "vmap" or "map", all in one program; "apart", one run after the other; "auto"
   # is "map" for convolutional nets and else "vmap".
   options.seeds_by = "auto"
-  # "apart", or "together": heads whose parameters have the same shapes train in one program too.
-  options.heads = "apart"
   # Devices along the seed axis and along the data axis; 0 chooses: on CPU a device for each seed,
   # up to the number of cores; elsewhere as many seeds apart as can be, then shares of batches.
   options.seed = 0
@@ -51,51 +48,37 @@ def prepare(options: ConfigDict, num_seeds: int) -> None:
   jax.config.update("jax_num_cpu_devices", max(1, seed * max(1, options.data)))
 
 
-def group(
-  options: ConfigDict, runs: Sequence[tuple[str, int]], shapes_of: Callable[[str], Any]
-) -> list[list[tuple[str, int]]]:
-  """Return the groups of runs that train together.
+def group(options: ConfigDict, runs: Sequence[tuple[str, int]]) -> list[tuple[str, list[int]]]:
+  """Return the groups of runs that train together: one head's seeds.
 
   Args:
     options: of `get_options`.
     runs: heads and seeds.
-    shapes_of: of a head what has to agree in one program.
 
   Returns:
-    The groups; each run is in one.
-
-  Raises:
-    ValueError: an option has a bad value.
+    A head and seeds of it for each group; each run is in one.
 
   Example:
-    >>> runs = [("softmax", 0), ("softmax", 1), ("two_level", 0), ("sm", 0)]
-    >>> group(get_options(), runs, len)
-    [[('softmax', 0), ('softmax', 1)], [('two_level', 0)], [('sm', 0)]]
+    >>> group(get_options(), [("softmax", 0), ("softmax", 1), ("sm", 0)])
+    [('softmax', [0, 1]), ('sm', [0])]
   """
-  if options.heads not in ("apart", "together"):
-    raise ValueError(f"Got heads={options.heads!r}; it must be one of apart, together.")
   if options.seeds_by == "apart":
-    return [[run] for run in runs]
-  groups = []
+    return [(head, [seed]) for head, seed in runs]
+  groups = {}
   for head, seed in runs:
-    key = head if options.heads == "apart" else shapes_of(head)
-    same = next((members for other, members in groups if other == key), None)
-    if same is None:
-      groups.append((key, same := []))
-    same.append((head, seed))
-  return [members for _, members in groups]
+    groups.setdefault(head, []).append(seed)
+  return list(groups.items())
 
 
-def check_one_head(options: ConfigDict) -> None:
-  """Raise a ValueError for options of `group`, in a script that groups its runs itself.
+def check_in_one_program(options: ConfigDict) -> None:
+  """Raise a ValueError where seeds are to train apart, in a script whose seeds cannot.
 
   Example:
-    >>> check_one_head(get_options())
+    >>> check_in_one_program(get_options())
   """
-  if options.heads != "apart" or options.seeds_by == "apart":
+  if options.seeds_by == "apart":
     raise ValueError(
-      f"Got --devices.heads={options.heads}, --devices.seeds_by={options.seeds_by}; this script "
-      "trains seeds of one head together. Leave away --devices.heads, and --devices.seeds_by=apart."
+      "Got --devices.seeds_by=apart; this script trains seeds of one head together. Leave it away."
     )
 
 

@@ -4,8 +4,7 @@
     python -m experiments.imbalance --config=configs/imbalance_cifar10.py \\
         --workdir=runs/cifar10 --config.settings=step:largest=1000:ratio=50
 
-All seeds of a head train at once, and with --devices.heads=together all heads whose parameters have
-the same shapes, which compiles less. Predictions are judged with every class weighing the same and
+All seeds of a head train at once. Predictions are judged with every class weighing the same and
 with classes weighing as in training, as they are and moved to that prior. Every finished (setting,
 head, seed) is appended at once to results.jsonl; the same command goes on after an interruption,
 and takes more settings, heads or seeds. report.md has the claims, tables and figures.
@@ -68,18 +67,20 @@ def main() -> None:
 
 def train(config, workdir, todo, num_wanted) -> None:
   """Train the groups of runs in `todo` and append their records."""
-  num_finished = num_wanted - sum(len(group) for _, group, _ in todo)
+  num_finished = num_wanted - sum(len(seeds) for _, _, seeds, _ in todo)
   with training.display() as show, interruptible() as interruption:
     while todo:
-      setting, group, programs = todo.pop(0)  # What is finished can be freed.
-      show.start(f"{setting.name}, {runs.name(group)}", num_finished, num_wanted)
+      setting, head, seeds, programs = todo.pop(0)  # What is finished can be freed.
+      show.start(f"{setting.name}, {runs.name(head, seeds)}", num_finished, num_wanted)
       directory = workdir / "checkpoints" / runs.file_name(setting.name)
+      directory /= runs.directory_name(head, seeds)
       outcomes = resumable.train(
         config,
         setting.splits,
         programs,
-        group,
-        directory=directory / runs.directory_name(group),
+        head,
+        seeds,
+        directory=directory,
         interruption=interruption,
         on_progress=show.update,
         seconds_between_saves=_SECONDS_BETWEEN_SAVES,
@@ -87,13 +88,13 @@ def train(config, workdir, todo, num_wanted) -> None:
       for record, predictions in outcomes:
         record |= {"setting": setting.name, "dataset": setting.describe()}
         if predictions is not None:
-          record["metrics"] = judging.judge(setting, record["head"], *predictions)
+          record["metrics"] = judging.judge(setting, head, *predictions)
       results.append(workdir / "results.jsonl", *(record for record, _ in outcomes))
       for record, _ in outcomes:
         num_finished += 1
-        run = record["head"], record["seed"]
-        show.finish(f"{setting.name}, {runs.name([run])}", summarise(record))
-      shutil.rmtree(directory / runs.directory_name(group))
+        name = runs.name(head, [record["seed"]])
+        show.finish(f"{setting.name}, {name}", summarise(record))
+      shutil.rmtree(directory)
   shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
 
 

@@ -33,7 +33,7 @@ def main() -> None:
   config, options = _CONFIG.value, _DEVICES.value
   workdir = pathlib.Path(_WORKDIR.value)
   with command.errors_explained():
-    devices.check_one_head(options)
+    devices.check_in_one_program(options)
     devices.prepare(options, config.seeds)
     material.check_config(config)
     records = command.open_workdir(workdir, runs.to_json(config), may_change=("heads", "seeds"))
@@ -59,28 +59,28 @@ def _plan(config, options, splits, missing):
   """Return what trains together, as many seeds of a head as there are devices, with programs."""
   todo = []
   for head in dict.fromkeys(head for head, _ in missing):
-    state = jax.eval_shape(assembly.make_programs(config, splits, [head]).init, 0)
+    state = jax.eval_shape(assembly.make_programs(config, splits, head).init, 0)
     maps.check_head(head, state.params["head"], splits.num_classes)
-    left, made = [run for run in missing if run[0] == head], {}
+    left, made = [seed for other, seed in missing if other == head], {}
     while left:
-      group, left = left[: jax.device_count()], left[jax.device_count() :]
-      size = len(group)
+      seeds, left = left[: jax.device_count()], left[jax.device_count() :]
+      size = len(seeds)
       if size not in made:
         layout = devices.lay_out(options, config.backbone.name, size)
-        made[size] = assembly.make_parallel_programs(config, splits, [head], layout)
-      todo.append((group, made[size]))
+        made[size] = assembly.make_parallel_programs(config, splits, head, layout)
+      todo.append((head, seeds, made[size]))
   return todo
 
 
 def _train(config, made, splits, todo, workdir, num_finished) -> None:
   """Train what is to do, and keep the record and the examples of each run."""
   judge = evaluation.make_judge(config, made, splits)
-  num_runs = num_finished + sum(len(group) for group, _ in todo)
+  num_runs = num_finished + sum(len(seeds) for _, seeds, _ in todo)
   with training.display() as show, interruptible() as interruption:
-    for group, programs in todo:
-      show.start(runs.name(group), num_finished, num_runs)
+    for head, seeds, programs in todo:
+      show.start(runs.name(head, seeds), num_finished, num_runs)
       fit, outcomes = runs.train(
-        config, splits, programs, group, on_progress=show.update, should_stop=interruption
+        config, splits, programs, head, seeds, on_progress=show.update, should_stop=interruption
       )
       if fit.interrupted:
         print("Interrupted; finished runs are kept, and the same command goes on.")
@@ -94,8 +94,7 @@ def _train(config, made, splits, todo, workdir, num_finished) -> None:
           evaluation.save_examples(workdir, record["head"], record["seed"], examples)
         results.append(workdir / "results.jsonl", record)
         num_finished += 1
-        run = record["head"], record["seed"]
-        show.finish(runs.name([run]), evaluation.summarise(record))
+        show.finish(runs.name(head, [record["seed"]]), evaluation.summarise(record))
 
 
 if __name__ == "__main__":

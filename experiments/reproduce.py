@@ -43,7 +43,7 @@ def main() -> None:
   if studied.is_studied(_CONFIG.value, _VARIANT.value):
     return run_studies(workdir)
   with command.errors_explained():
-    devices.check_one_head(_DEVICES.value)
+    devices.check_in_one_program(_DEVICES.value)
     # Devices are made before anything asks JAX for one.
     devices.prepare(_DEVICES.value, seeds_together(_CONFIG.value, _VARIANT.value))
     protocol = make_protocol(_CONFIG.value, _VARIANT.value)

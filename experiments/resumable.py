@@ -1,6 +1,5 @@
-"""Resumable: train a group of runs with checkpoints, so that a killed one goes on where it was."""
+"""Resumable: train a head's seeds with checkpoints, so that a killed one goes on where it was."""
 
-import functools
 import pathlib
 import sys
 import time
@@ -17,23 +16,23 @@ from softmax_research.training import processes
 
 Outcomes = list[tuple[dict[str, Any], runs.Predictions | None]]
 EpochHook = Callable[[training.TrainState, list[training.Curves]], None]
-#: Runs that train together, with their programs.
-Planned = tuple[list[runs.Run], training.ParallelPrograms]
+#: A head with the seeds that train together, and their programs.
+Planned = tuple[str, list[int], training.ParallelPrograms]
 
 
 def plan(
-  config: ConfigDict, options: ConfigDict, splits: assembly.Splits, missing: list[runs.Run]
+  config: ConfigDict, options: ConfigDict, splits: assembly.Splits, missing: list[tuple[str, int]]
 ) -> list[Planned]:
-  """Group runs as the options of devices say, and make the programs of each group.
+  """Group heads and seeds as the options of devices say, and make the programs of each group.
 
   Raises:
     ValueError: what is asked for does not fit the devices or the data.
   """
   planned = []
-  for group in devices.group(options, missing, functools.partial(assembly.head_shapes, splits)):
-    layout = devices.lay_out(options, config.backbone.name, len(group))
-    programs = assembly.make_parallel_programs(config, splits, runs.heads_of(group), layout)
-    planned.append((group, programs))
+  for head, seeds in devices.group(options, missing):
+    layout = devices.lay_out(options, config.backbone.name, len(seeds))
+    programs = assembly.make_parallel_programs(config, splits, head, layout)
+    planned.append((head, seeds, programs))
   return planned
 
 
@@ -41,7 +40,8 @@ def train(
   config: ConfigDict,
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
-  group: Sequence[runs.Run],
+  head: str,
+  seeds: Sequence[int],
   *,
   directory: pathlib.Path,
   interruption: Interruption,
@@ -57,8 +57,9 @@ def train(
   Args:
     config: a checked configuration.
     splits: the data.
-    programs: made of `runs.heads_of(group)`.
-    group: the runs that train together.
+    programs: made of the head.
+    head: its specification.
+    seeds: those that train together.
     directory: the checkpoints', which belong to these runs.
     interruption: of `interruptible`, in whose context this is called.
     on_progress: see `training.fit`.
@@ -77,8 +78,8 @@ def train(
   checkpoints, last_saved = None, time.monotonic()
 
   def gather(states):
-    """Leave out the places that repeat the last run: their number depends on the devices."""
-    return jax.tree.map(lambda leaf: leaf[: len(group)], programs.gather(states))
+    """Leave out the places that repeat the last seed: their number depends on the devices."""
+    return jax.tree.map(lambda leaf: leaf[: len(seeds)], programs.gather(states))
 
   def save(states, curves):
     nonlocal last_saved
@@ -108,17 +109,18 @@ def train(
 
   resume = None
   if processes.from_first(open_checkpoints):
-    states = gather(programs.init(runs.numbers(group)))
+    states = gather(programs.init(seeds))
     if (curves := processes.from_first(restore)) is not None:
       states = processes.share(states)
       step, epochs = states.step.max(), max(len(of["epoch"]) for of in curves)
-      print(f"{runs.name(group)}: resuming at step {step}, after {epochs} epochs.")
+      print(f"{runs.name(head, seeds)}: resuming at step {step}, after {epochs} epochs.")
       resume = programs.scatter(states), curves
   fit, outcomes = runs.train(
     config,
     splits,
     programs,
-    group,
+    head,
+    seeds,
     on_progress=on_progress,
     on_epoch=after_epoch,
     measure=measure,

@@ -1,4 +1,4 @@
-"""Runs: train heads and seeds together and turn the outcomes into records and predictions."""
+"""Runs: train a head with its seeds and turn the outcomes into records and predictions."""
 
 import base64
 import datetime
@@ -21,9 +21,6 @@ from softmax_research.training import environment, results
 
 _NUM_WORST = 16
 _LONGEST_NAME = 100
-
-#: A run's head and seed.
-Run = tuple[str, int]
 
 
 class Predictions(NamedTuple):
@@ -147,18 +144,20 @@ def train(
   config: ConfigDict,
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
-  group: Sequence[Run],
+  head: str,
+  seeds: Sequence[int],
   *,
   measure: Callable[[training.TrainState], list[dict[str, Any]]] | None = None,
   **hooks: Any,
 ) -> tuple[training.Fit, list[tuple[dict[str, Any], Predictions | None]]]:
-  """Train, predict and make the records of runs that train together.
+  """Train a head, predict and make the records of its seeds, which train together.
 
   Args:
     config: a checked configuration.
     splits: the data.
-    programs: made of `heads_of(group)`.
-    group: the runs.
+    programs: made of the head.
+    head: its specification.
+    seeds: one for each run.
     measure: from trained states to what else was measured, a dictionary a run, which becomes
       `measured` of the records.
     **hooks: `on_progress`, `on_epoch`, `should_stop` and `resume` of `training.fit`.
@@ -174,7 +173,7 @@ def train(
     programs,
     splits.train,
     splits.validation,
-    seeds=numbers(group),
+    seeds=seeds,
     num_epochs=config.num_epochs,
     batch_size=config.batch_size,
     **hooks,
@@ -188,14 +187,10 @@ def train(
     "num_parameters": num_parameters // fit.states.step.size,
     "images_per_second": fit.images_per_second,
     # Runs that trained together share the time.
-    "wall_seconds": (time.perf_counter() - began + seconds_before) / len(group),
+    "wall_seconds": (time.perf_counter() - began + seconds_before) / len(seeds),
   }
   outcomes = []
-  for i, (head, seed) in enumerate(group):
-    together = {
-      "heads_together": heads_of(group),
-      "seeds_together": [other_seed for other, other_seed in group if other == head],
-    }
+  for i, seed in enumerate(seeds):
     diverged = fit.diverged[i]
     predicted = None if diverged else predictions[i]
     more = {"measured": measured[i]} if measured and not diverged else {}
@@ -207,7 +202,7 @@ def train(
       curves=fit.curves[i],
       diverged=diverged,
       predictions=predicted,
-      devices=programs.layout.describe() | together,
+      devices=programs.layout.describe() | {"seeds_together": list(seeds)},
       **circumstances,
       **more,
     )
@@ -215,56 +210,30 @@ def train(
   return fit, outcomes
 
 
-def heads_of(group: Sequence[Run]) -> list[str]:
-  """List the heads of runs.
-
-  Example:
-    >>> heads_of([("sm", 0), ("sm", 1), ("softmax", 0)])
-    ['sm', 'softmax']
-  """
-  return list(dict.fromkeys(head for head, _ in group))
-
-
-def numbers(group: Sequence[Run]) -> list[Any]:
-  """Return what programs are told of runs: seeds, and of several heads also the head's number.
-
-  Example:
-    >>> numbers([("sm", 0), ("sm", 1)]), numbers([("sm", 0), ("softmax", 0)])
-    ([0, 1], [(0, 0), (0, 1)])
-  """
-  names = heads_of(group)
-  return [seed if len(names) == 1 else (seed, names.index(head)) for head, seed in group]
-
-
-def name(group: Sequence[Run]) -> str:
+def name(head: str, seeds: Sequence[int]) -> str:
   """Name runs for a person.
 
   Example:
-    >>> name([("sm", 0), ("sm", 1)])
+    >>> name("sm", [0, 1])
     'sm, seeds 0, 1'
-    >>> name([("sm", 0), ("softmax", 0), ("taylor", 0)])
-    'sm and 2 more heads, seed 0'
   """
-  first, *more = heads_of(group)
-  others = f" and {len(more)} more head{'s' * (len(more) > 1)}" if more else ""
-  seeds = sorted({seed for _, seed in group})
-  return f"{first}{others}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+  return f"{head}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def directory_name(group: Sequence[Run]) -> str:
+def directory_name(head: str, seeds: Sequence[int]) -> str:
   """Name a directory that belongs to these runs alone.
 
   Example:
-    >>> directory_name([("sm", 0), ("sm", 1)])
+    >>> directory_name("sm", [0, 1])
     'sm-seeds0-1'
-    >>> len(directory_name([("sm", seed) for seed in range(100)]))
+    >>> len(directory_name("sm", range(100)))
     25
   """
-  name = f"{file_name(group[0][0])}-seeds{'-'.join(str(seed) for _, seed in group)}"
-  if len(heads_of(group)) == 1 and len(name) <= _LONGEST_NAME:
+  name = f"{file_name(head)}-seeds{'-'.join(map(str, seeds))}"
+  if len(name) <= _LONGEST_NAME:
     return name
   # A name of all of them could be longer than file systems allow.
-  return f"together-{hashlib.sha256(repr(list(group)).encode()).hexdigest()[:16]}"
+  return f"together-{hashlib.sha256(repr((head, list(seeds))).encode()).hexdigest()[:16]}"
 
 
 def summarise(record: dict[str, Any]) -> str:

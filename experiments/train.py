@@ -48,7 +48,7 @@ def main() -> None:
       return
     splits = assembly.load_splits(config)
     layout = devices.lay_out(options, config.backbone.name, 1)
-    programs = assembly.make_parallel_programs(config, splits, [head], layout)
+    programs = assembly.make_parallel_programs(config, splits, head, layout)
   with command.storage_errors_explained(workdir), distributed.losses_explained():
     record = train(config, splits, programs, head, seed, workdir)
   print_metrics(record, workdir)
@@ -65,12 +65,13 @@ def train(config, splits, programs, head, seed, workdir) -> dict:
         events.add_scalar(name, curves[0][name][-1], num_batches * curves[0]["epoch"][-1])
 
   with training.display() as show, interruptible() as interruption:
-    show.start(runs.name([(head, seed)]), 0, 1)
+    show.start(runs.name(head, [seed]), 0, 1)
     outcomes = resumable.train(
       config,
       splits,
       programs,
-      [(head, seed)],
+      head,
+      [seed],
       directory=workdir / "checkpoints",
       interruption=interruption,
       on_progress=show.update,
@@ -78,7 +79,7 @@ def train(config, splits, programs, head, seed, workdir) -> dict:
     )
     processes.from_first(lambda: runs.keep(workdir, outcomes))
     ((record, _),) = outcomes
-    show.finish(runs.name([(head, seed)]), runs.summarise(record))
+    show.finish(runs.name(head, [seed]), runs.summarise(record))
   if events is not None:
     events.close()
   return record

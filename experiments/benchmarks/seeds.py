@@ -59,9 +59,7 @@ def _sides(precision: str) -> dict[str, Side]:
   shape, count, backbone, batch = NETWORK
   dtype = "bfloat16" if precision == "bfloat16" else "float32"
   network = (shape, count, backbone | {"dtype": dtype}, batch)
-  together = functools.partial(
-    training.together, *network, [[("softmax", seed) for seed in range(SEEDS)]]
-  )
+  together = functools.partial(training.together, *network, SEEDS)
   operations = training.step_operations(*network)
   sides = {
     OURS: together,

@@ -12,7 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments import assembly, devices, runs
+from experiments import assembly, devices
 from experiments.benchmarks import first_step, torch_training
 from experiments.benchmarks.pairs import Case, Run, measure
 from experiments.benchmarks.row import OURS, Options
@@ -53,17 +53,14 @@ _PEERS = {
 #: Seeds that train together in one program, the epoch's images, and their peer.
 SEEDS, SEEDS_IMAGES = 8, 2_560
 _APART = "one seed after another"
-#: Heads that train together in one program, each with some seeds, and their peer.
-HEADS, HEADS_SEEDS = tuple(f"sm:margin={0.1 * i:.1f}" for i in range(4)), 4
-_HEADS_APART = "one head after another"
 #: The time that a large matrix product takes for as many operations: `speedup` is our share of it.
 _PRODUCT = "matrix product"
 _UPDATE = "Adam's update alone"
 
 
 def cases() -> list[Case]:
-  """Return the cases of networks, of seeds and of heads; the unit of work is a step of one run."""
-  return [*_of_networks(), *_of_seeds(), *_of_heads()]
+  """Return the cases of networks and of seeds; the unit of work is a step of one run."""
+  return [*_of_networks(), *_of_seeds()]
 
 
 def _of_networks() -> list[Case]:
@@ -82,25 +79,12 @@ def _of_seeds() -> list[Case]:
   for name, (shape, count, backbone) in NETWORKS.items():
     network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
     sides = {
-      OURS: functools.partial(together, *network, [[("softmax", i) for i in range(SEEDS)]]),
+      OURS: functools.partial(together, *network, SEEDS),
       _APART: functools.partial(one_run, *network),
       _PRODUCT: functools.partial(matrix_product, step_operations(*network)),
       _UPDATE: functools.partial(_updates, *network),
     }
     made.append(Case(f"{SEEDS} seeds, {name}", sides))
-  return made
-
-
-def _of_heads() -> list[Case]:
-  made = []
-  for name, (shape, count, backbone) in list(NETWORKS.items())[:2]:
-    network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
-    groups = [[(head, seed) for seed in range(HEADS_SEEDS)] for head in HEADS]
-    sides = {
-      OURS: functools.partial(together, *network, [[run for group in groups for run in group]]),
-      _HEADS_APART: functools.partial(together, *network, groups),
-    }
-    made.append(Case(f"{len(HEADS)} heads x {HEADS_SEEDS} seeds, {name}", sides))
   return made
 
 
@@ -157,7 +141,7 @@ def step_operations(shape, count, backbone, batch) -> int:
 def one_run(shape, count, backbone, batch) -> Run:
   """Train one run, an epoch at a time."""
   config, splits = make_experiment(shape, count, backbone, batch)
-  programs, train = assembly.make_programs(config, splits, ["softmax"]), splits.train
+  programs, train = assembly.make_programs(config, splits, "softmax"), splits.train
   images, labels = jax.device_put((train.images, train.labels))
   state, epoch, steps = programs.init(0), 0, count // batch
 
@@ -172,29 +156,24 @@ def one_run(shape, count, backbone, batch) -> Run:
   return run
 
 
-def together(shape, count, backbone, batch, groups: list[list[runs.Run]], seeds_by="auto") -> Run:
-  """Train groups of runs one after another, each as `experiments.compare` does."""
+def together(shape, count, backbone, batch, num_seeds: int, seeds_by="auto") -> Run:
+  """Train seeds in one program, as `experiments.compare` does."""
   options = devices.get_options()
   options.seeds_by = seeds_by
-  devices.prepare(options, len(groups[0]))
+  devices.prepare(options, num_seeds)
   config, splits = make_experiment(shape, count, backbone, batch)
-  layout = devices.lay_out(options, backbone["name"], len(groups[0]))
-  steps, epoch, held = count // batch, 0, None
-  made = []
-  for group in groups:
-    programs = assembly.make_parallel_programs(config, splits, runs.heads_of(group), layout)
-    held = held or programs.hold(splits.train.images, splits.train.labels)
-    made.append([programs, programs.init(runs.numbers(group))])
+  layout = devices.lay_out(options, backbone["name"], num_seeds)
+  programs = assembly.make_parallel_programs(config, splits, "softmax", layout)
+  held = programs.hold(splits.train.images, splits.train.labels)
+  states, epoch, steps = programs.init(range(num_seeds)), 0, count // batch
 
   def run():
-    nonlocal epoch
-    for group in made:
-      programs, states = group
-      batches = programs.deal(states, held, epoch, steps, batch)
-      group[1] = programs.run_steps(states, batches, 0, steps)
-      jax.block_until_ready(group[1].step)
+    nonlocal states, epoch
+    batches = programs.deal(states, held, epoch, steps, batch)
+    states = programs.run_steps(states, batches, 0, steps)
+    jax.block_until_ready(states.step)
     epoch += 1
-    return sum(map(len, groups)) * steps
+    return num_seeds * steps
 
   return run
 
@@ -203,7 +182,7 @@ def _updates(shape, count, backbone, batch) -> Run:
   """Update all seeds by gradients that are given; the unit of work is the update of one."""
   config, splits = make_experiment(shape, count, backbone, batch)
   optimizer = assembly.make_optimizer(config, num_steps=1)
-  programs = assembly.make_programs(config, splits, ["softmax"])
+  programs = assembly.make_programs(config, splits, "softmax")
   params = jax.vmap(programs.init)(jnp.arange(SEEDS)).params
   gradient, opt_state = jax.tree.map(jnp.ones_like, params), jax.vmap(optimizer.init)(params)
 

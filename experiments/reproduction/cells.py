@@ -55,18 +55,17 @@ def run(context: Context, cell: Cell) -> list[dict[str, Any]]:
   setting = context.protocol.setting(cell.setting)
   config = context.protocol.train_config(cell.setting, cell.head, len(cell.seeds), cell.values)
   splits = context.load_splits(cell.setting)
-  group = [(cell.head, seed) for seed in cell.seeds]
   programs = make_programs(context, cell, config, splits)
   crosses = setting.protocol == "cross_validation"
   train = _cross_validate if crosses else _train
-  outcomes = train(context, cell, setting, config, splits, programs, group)
+  outcomes = train(context, cell, setting, config, splits, programs)
   return [finish(context.protocol, cell, setting, splits, *outcome) for outcome in outcomes]
 
 
 def make_programs(context, cell, config, splits) -> training.ParallelPrograms:
   """Build the programs that train a cell's seeds."""
   layout = devices.lay_out(context.options, config.backbone.name, len(cell.seeds))
-  return assembly.make_parallel_programs(config, splits, [cell.head], layout)
+  return assembly.make_parallel_programs(config, splits, cell.head, layout)
 
 
 def finish(protocol, cell, setting, splits, record, predictions) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def checkpoint_directory(context: Context, cell: Cell) -> pathlib.Path:
   """Return where a cell's checkpoints lie: with other settings it does not go on from them."""
   row = search.row(cell.method, cell.values)
   made_with = context.protocol.fingerprint(cell.setting, cell.head, cell.values)
-  group = runs.directory_name([(cell.head, seed) for seed in cell.seeds])
+  group = runs.directory_name(cell.head, cell.seeds)
   return (
     context.workdir / "checkpoints" / runs.file_name(f"{cell.setting}-{row}-{made_with}-{group}")
   )
@@ -115,16 +114,19 @@ def failure(protocol: Protocol, cell: Cell, error: Exception) -> dict[str, Any]:
   } | runs.provenance()
 
 
-def _train(context, cell, setting, config, splits, programs, group):
+def _train(context, cell, setting, config, splits, programs):
   hooks = {}
   if not cell.trial:  # In a trial the test split is not even looked at.
     hooks["on_epoch"] = selection.looker(programs, splits)
-    hooks["measure"] = measures.of_models(setting.measures, config, splits, programs, group)
+    hooks["measure"] = measures.of_models(
+      setting.measures, config, splits, programs, cell.head, cell.seeds
+    )
   return resumable.train(
     config,
     splits,
     programs,
-    group,
+    cell.head,
+    cell.seeds,
     directory=checkpoint_directory(context, cell),
     interruption=context.interruption,
     on_progress=context.on_progress,
@@ -133,12 +135,13 @@ def _train(context, cell, setting, config, splits, programs, group):
   )
 
 
-def _cross_validate(context, cell, setting, config, splits, programs, group):
+def _cross_validate(context, cell, setting, config, splits, programs):
   outcomes = cross_validation.train(
     config,
     splits,
     programs,
-    group,
+    cell.head,
+    cell.seeds,
     folds=setting.folds,
     carry_over=setting.carry_over,
     on_progress=context.on_progress,

@@ -18,7 +18,8 @@ def train(
   config: ConfigDict,
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
-  group: Sequence[runs.Run],
+  head: str,
+  seeds: Sequence[int],
   *,
   folds: int,
   carry_over: bool,
@@ -35,8 +36,9 @@ def train(
   Args:
     config: a checked configuration; `num_epochs` are those of one fold.
     splits: the data; the folds are of the training split.
-    programs: made of the heads of the group.
-    group: the runs that train together.
+    programs: made of the head.
+    head: its specification.
+    seeds: those that train together.
     folds: the number of folds, stratified by class.
     carry_over: see above.
     on_progress: see `training.fit`.
@@ -48,7 +50,7 @@ def train(
   """
   began = time.perf_counter()
   labels = splits.train.labels
-  fold_curves, resume, judged, diverged = [], None, None, [None] * len(group)
+  fold_curves, resume, judged, diverged = [], None, None, [None] * len(seeds)
   for index, held in enumerate(stratified_folds(labels, folds)):
     rest = np.ones(len(labels), bool)
     rest[held] = False
@@ -56,7 +58,7 @@ def train(
       programs,
       data.Split(splits.train.images[rest], labels[rest]),
       data.Split(splits.train.images[held], labels[held]),
-      seeds=runs.numbers(group),
+      seeds=seeds,
       num_epochs=config.num_epochs * (index + 1 if carry_over else 1),
       batch_size=config.batch_size,
       on_progress=on_progress,
@@ -74,9 +76,9 @@ def train(
       # A copy: the next fold's first step uses the states up.
       judged = runs.predict(programs, fit.states, splits)
     parameters = _num_parameters(fit.states)
-  seconds = (time.perf_counter() - began) / len(group)
+  seconds = (time.perf_counter() - began) / len(seeds)
   outcomes = []
-  for i, (head, seed) in enumerate(group):
+  for i, seed in enumerate(seeds):
     accuracies = [(curves[i]["validation_accuracy"] or [None])[-1] for curves in fold_curves]
     bad = diverged[i] is not None or None in accuracies
     record = runs.run_record(

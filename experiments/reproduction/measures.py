@@ -68,7 +68,8 @@ def of_models(
   config: ConfigDict,
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
-  group: Sequence[runs.Run],
+  head: str,
+  seeds: Sequence[int],
 ) -> Callable[[training.TrainState], list[dict[str, Any]]] | None:
   """Return the function that measures the trained models of a cell.
 
@@ -77,7 +78,8 @@ def of_models(
     config: a checked configuration.
     splits: the data; the test split is used.
     programs: that train the cell.
-    group: the runs, of one head.
+    head: the cell's.
+    seeds: likewise.
 
   Returns:
     From trained states to what was found, a dictionary a run; None where nothing is to be measured.
@@ -93,7 +95,7 @@ def of_models(
 
   def measure(states):
     found = []
-    for model in robustness.models(config, splits, programs, states, group):
+    for model in robustness.models(config, splits, programs, states, head, seeds):
       each = [function(model, splits.test, **options) for function, options in chosen]
       found.append({key: value for of in each for key, value in of.items()})
     return found

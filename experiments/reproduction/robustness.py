@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly, runs
+from experiments import assembly
 from experiments.reproduction import attacks, corruptions
 from softmax_research import data, heads, training
 
@@ -39,7 +39,8 @@ def models(
   splits: assembly.Splits,
   programs: training.ParallelPrograms,
   states: training.TrainState,
-  group: Sequence[runs.Run],
+  head: str,
+  seeds: Sequence[int],
 ) -> list[Model]:
   """Return the trained models of a cell.
 
@@ -47,13 +48,13 @@ def models(
     config: a checked configuration.
     splits: the data, of uint8 images.
     programs: that trained.
-    states: trained; places beyond those of the group repeat the last one.
-    group: the runs, of one head.
+    states: trained; places beyond those of the seeds repeat the last one.
+    head: the cell's.
+    seeds: likewise.
 
   Returns:
     A model a seed.
   """
-  head = group[0][0]
   backbone, layer = assembly.make_backbone(config), assembly.make_head_for(splits, head)
 
   def features(variables, images):
@@ -74,7 +75,7 @@ def models(
       features,
       seed,
     )
-    for i, (_, seed) in enumerate(group)
+    for i, seed in enumerate(seeds)
   ]
 
 

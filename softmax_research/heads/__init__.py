@@ -7,7 +7,6 @@ from softmax_research.heads.hierarchical import TREES, hierarchical
 from softmax_research.heads.registry import HEADS, head_options, make
 from softmax_research.heads.sampled import sampled
 from softmax_research.heads.specification import parse, split
-from softmax_research.heads.together import parameter_shapes, together
 
 __all__ = [
   "HEADS",
@@ -20,9 +19,7 @@ __all__ = [
   "hierarchical",
   "linear",
   "make",
-  "parameter_shapes",
   "parse",
   "sampled",
   "split",
-  "together",
 ]

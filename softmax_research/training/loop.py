@@ -121,8 +121,7 @@ def fit(
     programs: see `parallelise`.
     train: a split with `images` and `labels`, held on the devices for the whole run.
     validation: a split, evaluated after each epoch.
-    seeds: each seeds the parameters, the order of the examples, augmentation and dropout. With
-      several heads pairs of a seed and the number of a head.
+    seeds: each seeds the parameters, the order of the examples, augmentation and dropout.
     num_epochs: passes over the training split.
     batch_size: examples in a step of one seed.
     on_progress: called about once a second.

@@ -34,7 +34,7 @@ class ParallelPrograms(NamedTuple):
 
   Attributes:
     layout: where things lie.
-    init: `seeds -> states`; with several heads `pairs of a seed and a head's number -> states`.
+    init: `seeds -> states`.
     hold: `(images, labels) -> data`, for `deal`; on the devices, where this process has them all.
     deal: `(states, data, epoch, num_batches, batch_size) -> batches`, the epoch's shuffled
       batches. Of several processes each reads the rows that fall to its own devices.

@@ -30,7 +30,6 @@ class TrainState(NamedTuple):
     loss_sum: sum of the batch losses of the current epoch, float32.
     last_finite_loss: the newest batch loss that was finite; NaN before the first.
     bad_step: the step whose loss was not finite and which was not made; -1 while there is none.
-    head: the number of the run's head, int32.
   """
 
   params: Any
@@ -41,14 +40,13 @@ class TrainState(NamedTuple):
   loss_sum: jax.Array
   last_finite_loss: jax.Array
   bad_step: jax.Array
-  head: jax.Array
 
 
 class Programs(NamedTuple):
   """Hold the jitted programs that train one model with one seed; see `parallelise` for many.
 
   Attributes:
-    init: `seed -> TrainState`, or of several heads `(seed, head's number) -> TrainState`.
+    init: `seed -> TrainState`.
     run_steps: `(state, images, labels, order, start, stop) -> state`, which makes the updates
       `start` to `stop` of an epoch whose batches are the rows of `order`; without an order (None)
       the batches are the rows of images and labels. The bounds are traced: one program serves any
@@ -66,7 +64,7 @@ class Programs(NamedTuple):
 
 def make_programs(
   backbone: Model,
-  head: Model | Callable[[jax.Array], Model],
+  head: Model,
   optimizer: optax.GradientTransformation,
   *,
   input_shape: tuple[int, ...],
@@ -80,8 +78,7 @@ def make_programs(
   Args:
     backbone: pure functions `init(key, input_shape) -> (params, state)` and
       `apply(params, state, images, *, train, key) -> (features, state)`.
-    head: pure functions `init`, `loss` and `log_prob`; see `heads.Head`. Or a function from a
-      run's number to its head; see `heads.together`.
+    head: pure functions `init`, `loss` and `log_prob`; see `heads.Head`.
     optimizer: an optax gradient transformation.
     input_shape: the shape of one image.
     preprocess: raw images to floats, inside the step.
@@ -93,10 +90,8 @@ def make_programs(
   Returns:
     The programs.
   """
-  head_of = head if callable(head) else lambda number: head
 
-  def init(run: jax.Array) -> TrainState:
-    seed, number = run if jnp.ndim(run) else (run, 0)
+  def init(seed: jax.Array) -> TrainState:
     backbone_key, head_key, run_key = jax.random.split(jax.random.key(seed), 3)
     params, model_state = backbone.init(backbone_key, input_shape)
     # One example gives the number of features, without running the network.
@@ -104,7 +99,7 @@ def make_programs(
     features, _ = jax.eval_shape(
       lambda p, s, x: backbone.apply(p, s, x, train=False), params, model_state, images
     )
-    params = {"backbone": params, "head": head_of(number).init(head_key, features.shape[-1])}
+    params = {"backbone": params, "head": head.init(head_key, features.shape[-1])}
     return TrainState(
       params,
       model_state,
@@ -114,7 +109,6 @@ def make_programs(
       loss_sum=jnp.zeros((), jnp.float32),
       last_finite_loss=jnp.full((), jnp.nan, jnp.float32),
       bad_step=jnp.full((), -1, jnp.int32),
-      head=jnp.asarray(number, jnp.int32),
     )
 
   def update(state: TrainState, images: jax.Array, labels: jax.Array) -> TrainState:
@@ -123,7 +117,7 @@ def make_programs(
     )
     images = augment(augment_key, images)
 
-    def share_gradient(params, model_state, step, number, keys, images, labels):
+    def share_gradient(params, model_state, step, keys, images, labels):
       dropout_key, sample_key = keys
       images = preprocess(images)
 
@@ -131,7 +125,7 @@ def make_programs(
         features, new_state = backbone.apply(
           params["backbone"], model_state, images, train=True, key=dropout_key
         )
-        losses = head_of(number).loss(params["head"], features, labels, step=step, key=sample_key)
+        losses = head.loss(params["head"], features, labels, step=step, key=sample_key)
         return jnp.mean(losses), new_state
 
       (loss, new_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
@@ -140,7 +134,7 @@ def make_programs(
       return loss, new_state, grads
 
     if mesh is not None:
-      specs = (_WHOLE,) * 5 + (P(axis_name),) * 2
+      specs = (_WHOLE,) * 4 + (P(axis_name),) * 2
       gradient = _by_shares(share_gradient, mesh, axis_name, specs, _WHOLE)
     else:
       gradient = share_gradient
@@ -150,7 +144,6 @@ def make_programs(
       state.params,
       state.model_state,
       state.step,
-      state.head,
       (dropout_key, sample_key),
       images,
       labels,
@@ -172,7 +165,6 @@ def make_programs(
       loss_sum=state.loss_sum + jnp.where(well, loss, 0),
       last_finite_loss=unless_diverged(loss, state.last_finite_loss),
       bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
-      head=state.head,
     )
 
   def run_steps(state, images, labels, order, start, stop):
@@ -183,16 +175,16 @@ def make_programs(
     state = state._replace(loss_sum=jnp.where(start == 0, 0, state.loss_sum))
     return jax.lax.fori_loop(start, stop, body, state)
 
-  def predict_share(params, model_state, number, images):
+  def predict_share(params, model_state, images):
     features, _ = backbone.apply(params["backbone"], model_state, preprocess(images), train=False)
-    return head_of(number).log_prob(params["head"], features)
+    return head.log_prob(params["head"], features)
 
   def predict(state: TrainState, images: jax.Array) -> jax.Array:
     function = predict_share
     if mesh is not None and len(images) % mesh.shape[axis_name] == 0:
-      specs = (_WHOLE, _WHOLE, _WHOLE, P(axis_name))
+      specs = (_WHOLE, _WHOLE, P(axis_name))
       function = _by_shares(function, mesh, axis_name, specs, P(axis_name))
-    return function(state.params, state.model_state, state.head, images)
+    return function(state.params, state.model_state, images)
 
   def shuffle(state, epoch, num_batches, batch_size, num_examples):
     # The epoch's number is folded in beyond any step's number.

@@ -10,7 +10,7 @@ from experiments import assembly
 def _make_all(config):
   """Do what a script does before it trains."""
   assembly.check_config(config)
-  assembly.make_programs(config, assembly.load_splits(config), ["softmax"])
+  assembly.make_programs(config, assembly.load_splits(config), "softmax")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_schedule_ends_with_the_last_step(monkeypatch):
     return make(config, num_steps=num_steps)
 
   monkeypatch.setattr(assembly, "make_optimizer", noticed)
-  assembly.make_programs(config, assembly.load_splits(config), ["softmax"])
+  assembly.make_programs(config, assembly.load_splits(config), "softmax")
   assert asked == [3 * 12]  # Of 1293 examples.
 
 
@@ -75,6 +75,6 @@ def test_a_network_computes_in_the_type_asked_for(dtype):
   config = default.get_config()
   config.backbone.dtype = dtype
   splits = assembly.load_splits(config)
-  programs = assembly.make_programs(config, splits, ["softmax"])
+  programs = assembly.make_programs(config, splits, "softmax")
   shapes = jax.eval_shape(programs.init, 0), splits.test.images[:2]
   assert ("bf16[2,256]" in str(jax.make_jaxpr(programs.predict)(*shapes))) == (dtype == "bfloat16")

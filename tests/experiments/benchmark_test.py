@@ -53,20 +53,18 @@ def test_every_side_of_the_classes_but_the_adaptive_runs(monkeypatch):
       assert run() == run() == 1, (case.name, name)
 
 
-def test_seeds_and_heads_train_together_and_one_after_another(monkeypatch):
+def test_seeds_train_together_and_one_after_another(monkeypatch):
   monkeypatch.setattr(training, "SEEDS_IMAGES", 256)
   monkeypatch.setattr(
     training, "NETWORKS", {"mlp": ((4, 4, 1), 999, {"name": "mlp", "widths": (3,)})}
   )
-  _, of_seeds, of_heads = training.cases()
+  _, of_seeds = training.cases()
   # The devices of this process are made already.
   monkeypatch.setattr(training.devices, "prepare", lambda options, num_seeds: None)
   steps = {name: side()() for name, side in of_seeds.sides.items()}
   # A product of so small a step's operations stands for very many of it.
   assert steps.pop("matrix product") > 1e4
   assert steps == {OURS: 8 * 2, "one seed after another": 2, "Adam's update alone": 8}
-  steps = {name: side()() for name, side in of_heads.sides.items()}
-  assert steps == {OURS: 4 * 4 * 2, "one head after another": 4 * 4 * 2}
 
 
 def test_seeds_train_in_one_program_in_each_way_and_one_after_another(monkeypatch):

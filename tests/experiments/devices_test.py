@@ -64,10 +64,9 @@ def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
   assert made == [3, 4, 1, 6]
 
 
-def test_heads_of_equal_shapes_train_together_if_asked():
+def test_the_seeds_of_a_head_train_together_unless_asked_to_train_apart():
   options = devices.get_options()
-  options.heads = "together"
-  one, other, third, fourth = runs = [("sm", 0), ("tree", 0), ("sm", 1), ("pc", 0)]
-  assert devices.group(options, runs, len) == [[one, third, fourth], [other]]
+  runs = [("sm", 0), ("taylor", 0), ("sm", 1)]
+  assert devices.group(options, runs) == [("sm", [0, 1]), ("taylor", [0])]
   options.seeds_by = "apart"
-  assert devices.group(options, runs, len) == [[run] for run in runs]
+  assert devices.group(options, runs) == [(head, [seed]) for head, seed in runs]

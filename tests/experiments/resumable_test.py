@@ -31,8 +31,9 @@ def _train(config, splits):
     return resumable.train(
       config,
       splits,
-      assembly.make_parallel_programs(config, splits, ["sm_taylor"], layout),
-      [("sm_taylor", seed) for seed in range(3)],
+      assembly.make_parallel_programs(config, splits, "sm_taylor", layout),
+      "sm_taylor",
+      range(3),
       directory=directory,
       interruption=interruption or Interruption(),
       on_progress=lambda progress: None,

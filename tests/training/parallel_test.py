@@ -112,20 +112,6 @@ def test_seeds_beside_each_other_are_as_they_are_alone(options, alone):
     assert curves[i]["validation_accuracy"] == lone_curves[0]["validation_accuracy"]
 
 
-@pytest.mark.parametrize(
-  "options", [{"seeds_by": "vmap"}, {"seed": 2, "data": 2, "seeds_by": "map"}], ids=str
-)
-def test_heads_beside_each_other_are_as_they_are_alone(options):
-  members = [heads.make("sm", 3, margin=0.5), heads.make("taylor", 3, order=4)]
-  runs = [(seed, number) for number in (0, 1) for seed in (3, 1)]
-  layout = training.make_layout(**options)
-  states, curves = train(layout, head=heads.together(members), seeds=runs)
-  for i, (seed, number) in enumerate(runs):
-    lone, lone_curves = train(training.make_layout(), head=members[number], seeds=[seed])
-    expect_equal(jax.tree.map(lambda x, i=i: x[i : i + 1], states), lone)
-    np.testing.assert_allclose(curves[i]["validation_nll"], lone_curves[0]["validation_nll"], 1e-5)
-
-
 @pytest.mark.parametrize("strategy", ["jit", "pmap"])
 def test_a_convolutional_net_trains_on_four_devices_as_on_one(strategy):
   net = {"name": "cnn", "stages": ((4,),), "dense": (5,), "batch_norm": "after", "dropout": (0.2,)}

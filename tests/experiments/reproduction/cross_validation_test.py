@@ -27,9 +27,7 @@ def test_a_run_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
   def run_record(*_, diverged, measured, **__):
     return {"status": "diverged" if diverged else "finished", "measured": measured}
 
-  runs = types.SimpleNamespace(
-    numbers=lambda group: [0], predict=lambda *_: ["predictions"], run_record=run_record
-  )
+  runs = types.SimpleNamespace(predict=lambda *_: ["predictions"], run_record=run_record)
   stub = types.SimpleNamespace(fit=fit)
   monkeypatch.setattr(cross_validation, "training", stub)
   monkeypatch.setattr(cross_validation, "runs", runs)
@@ -38,7 +36,7 @@ def test_a_run_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
   programs = types.SimpleNamespace(layout=types.SimpleNamespace(describe=dict))
   options = {"folds": 5, "carry_over": carry_over, "on_progress": None, "should_stop": None}
   [(record, predictions)] = cross_validation.train(
-    config, splits, programs, [("softmax", 0)], **options
+    config, splits, programs, "softmax", [0], **options
   )
   assert record["status"] == ("finished" if bad_fold is None else "diverged")
   assert (predictions is None) == (bad_fold is not None) == (record["measured"] == {})
