@@ -25,8 +25,8 @@ setuptools.setup(
   python_requires=">=3.11",
   packages=setuptools.find_packages(include=["softmax_research", "softmax_research.*"]),
   package_data={
-    "softmax_research.reporting": ["published/*.json", "templates/*"],
-    "softmax_research.study": ["templates/*"],
+    "softmax_research.reporting": ["templates/*"],
+    "softmax_research.study": ["published/*.json", "templates/*"],
   },
   install_requires=[
     "jax>=0.10,<0.13",

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from softmax_research.reporting.measures import format_number
 
-_DIRECTORY = pathlib.Path(__file__).parent / "published"
+# This module goes with its package; `study.papers` has the numbers and knows their origins.
+_DIRECTORY = pathlib.Path(__file__).parents[1] / "study" / "published"
 
 #: READ: read in the source named. RECALLED: believed right, read nowhere. NOT FOUND: looked for.
 MARKS = ("READ", "RECALLED", "NOT FOUND")
@@ -134,7 +135,8 @@ def parse(plain: dict) -> Paper:
   numbers, seen = [], set()
   for row in plain["numbers"]:
     try:
-      number = Number(paper=plain["name"], **row)
+      known = {key: value for key, value in row.items() if key != "origin"}
+      number = Number(paper=plain["name"], **known)
     except TypeError as error:
       raise ValueError(f"{plain['name']}: {row} is not a number of a paper: {error}") from None
     _check(number)

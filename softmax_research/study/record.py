@@ -60,8 +60,8 @@ def check(record: Any, where: str) -> None:
   ]
   if not wrong and record["status"] not in STATUSES:
     wrong.append(f"has status={record['status']!r}, which is none of {', '.join(STATUSES)}")
-  if not wrong and not isinstance(record["time"].get("seconds"), int | float):
-    wrong.append("has a time without 'seconds', a number")
+  if not wrong and not isinstance(record["time"].get("seconds", ""), int | float | None):
+    wrong.append("has a time without 'seconds', a number, or null where it was not measured")
   if not wrong:
     wrong += [
       f"has text where a number belongs: {path}={text!r:.40}"
@@ -194,8 +194,9 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
 
   Args:
     record: a record.
-    path: `accuracy` is of the test split, or else below `measured`; with slashes it leads there from
-      the record, as `metrics/validation/nll`, or else from `measured`, as `noise/accuracy`.
+    path: `accuracy` is of the test split, or else below `measured`; with slashes it leads there
+      from the record, as `metrics/validation/nll`, or else from `measured`, as `noise/accuracy`. A
+      number is a place in a list, as in `stairs/4/variance`.
 
   Returns:
     The number; NaN where there is none. JSON has no infinity: the null of an NLL stands for it, since
@@ -212,7 +213,10 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
     starts = [record["metrics"].get("test", {}), record["measured"]]
   for node in starts:
     for part in parts:
-      node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
+      if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+        node = node[int(part)]
+      else:
+        node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
     if node is None:
       return math.inf if parts[-1] == "nll" else math.nan
     if isinstance(node, int | float):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from softmax_research.reporting import papers
+from softmax_research.study import papers
 
 _PLAIN = {
   "name": "someone2020",
@@ -19,6 +19,7 @@ _PLAIN = {
       "metric": "error",
       "value": 0.4,
       "mark": "READ",
+      "origin": "paper",
       "source": "the paper",
     }
   ],
@@ -63,7 +64,7 @@ def test_numbers_are_those_read_by_hand(paper, setting, method, metric, value, m
 
 def test_marks_print():
   liu = papers.load("liu2016")
-  assert liu.find("mnist", "m=2", "accuracy").format() == "99.68"
+  assert liu.find("mnist", "m=2", "accuracy").format() == "99.68 (secondary)"
   assert liu.find("cifar10_plus", "softmax", "error").format() == "6.50 (unverified)"
   assert papers.load("banerjee2020").find("mnist", "SM", "accuracy").format() == "not available"
   assert liu.find("mnist", "m=17", "accuracy").format() == "not available"
@@ -79,6 +80,8 @@ def test_marks_print():
     ({"mark": "RECALLED"}, "no other mark has one"),
     ({"value": float("inf")}, "finite"),
     ({"error": 3}, "error"),
+    ({"origin": ""}, "has one of paper, authors"),
+    ({"mark": "RECALLED", "source": ""}, "nothing else has one"),
   ],
 )
 def test_data_that_break_the_schema_are_refused(change, message):

@@ -1,0 +1,458 @@
+"""Claims: what is said of rows, as comparisons, and what the records of their seeds say of it.
+
+    CLAIMS = (
+      claims.Claim(
+        "liu2016", "L-Softmax with m = 4 beats softmax on MNIST",
+        (claims.Test("liu2016", "paper", "its protocol", (
+           claims.Comparison("m=4", "softmax", "accuracy", "higher"),), {"setting": "mnist"}),)),
+    )
+
+The ledger of papers' claims and a study's report of its own are judged by these rules alone.
+"""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from softmax_research.study import papers, record, statistics, verdicts
+from softmax_research.study.measures import Measure, measure_of
+
+#: How near a test is to the paper: its own protocol; a net and training as good practice has them
+#: today, tuned for each row at equal budget on validation; nets, data or training cut down.
+REGIMES = ("paper", "modern", "short")
+#: Records of each directory of results by its name; None names a study's own.
+Results = Mapping[str | None, Sequence[Mapping[str, Any]]]
+#: A row: the method or head of its cells, or items that its cells have.
+Row = str | Mapping[str, Any]
+
+POWER = 0.8
+_POINTS, _SHARE = 0.005, 0.1
+
+
+class Comparison(NamedTuple):
+  """State how a number of one row is to that of another, over the seeds that both have.
+
+  Attributes:
+    row: of which something is claimed.
+    baseline: what it is compared with; a number where that is known exactly.
+    metric: its path in a record, as `record.look_up` takes it.
+    direction: one of `verdicts.DIRECTIONS`.
+    baseline_metric: the baseline's, where it is another.
+    published: setting, row and baseline among the paper's numbers, where it has such.
+    smallest: the smallest difference of interest, in the records' unit; None for the rule of
+      `smallest_of_interest`.
+  """
+
+  row: Row
+  baseline: Row | float
+  metric: str
+  direction: str
+  baseline_metric: str = ""
+  published: tuple[str, str, str] | None = None
+  smallest: float | None = None
+
+
+class Test(NamedTuple):
+  """Say where a claim is tested.
+
+  Attributes:
+    results: a directory's name below `results/`; None for the records of the study that asks.
+    regime: one of `REGIMES`; empty where a study asks of its own records.
+    protocol: how far it is the paper's, in words.
+    comparisons: all of which must hold.
+    where: items that the cells of both rows have.
+    each: regular expressions for further items: the comparisons are made for each combination of
+      values that they match.
+  """
+
+  results: str | None
+  regime: str
+  protocol: str
+  comparisons: tuple[Comparison, ...]
+  where: Mapping[str, Any] = {}
+  each: Mapping[str, str] = {}
+
+  __test__ = False  # It is no test of pytest's.
+
+  @property
+  def decides(self) -> bool:
+    """Say whether its verdict counts; a shortened test is an indication alone."""
+    return self.regime != "short"
+
+
+class Claim(NamedTuple):
+  """Hold a claim.
+
+  Attributes:
+    paper: a name of `papers.names`, or who else says so.
+    text: what is claimed.
+    tests: where it is tested, the nearest to the paper's protocol first.
+    limits: on what the verdict depends.
+    untested: why no test decides it, if none does.
+  """
+
+  paper: str
+  text: str
+  tests: tuple[Test, ...] = ()
+  limits: str = ""
+  untested: str = ""
+
+
+class Finding(NamedTuple):
+  """Hold what the seeds say of one comparison.
+
+  Attributes:
+    comparison: what was compared.
+    where: the items of both rows' cells.
+    row, baseline: summaries over the common seeds.
+    paired: their differences.
+    left_out: seeds that one row lacks, or where it diverged or has no finite number.
+    interval: of the mean difference, at the comparison's level.
+    p_value, p_corrected: of its test, before and after Holm's correction.
+    detectable: the true difference that would have been found with a probability of 80%.
+    smallest: the smallest difference of interest.
+    effect: the paper's own difference; NaN where it is not known.
+    verdict: one of `verdicts.VERDICTS`.
+  """
+
+  comparison: Comparison
+  where: Mapping[str, Any]
+  row: statistics.Summary
+  baseline: statistics.Summary
+  paired: statistics.PairedDifference
+  left_out: int
+  interval: verdicts.Interval
+  p_value: float
+  p_corrected: float
+  detectable: float
+  smallest: float
+  effect: float
+  verdict: str
+
+
+class Ruling(NamedTuple):
+  """Hold what one test says of a claim; `reason` says why a verdict is none."""
+
+  claim: Claim
+  test: Test | None
+  findings: tuple[Finding, ...]
+  verdict: str
+  reason: str = ""
+
+
+def judge(claims: Sequence[Claim], results: Results) -> list[Ruling]:
+  """Decide claims by the records that there are.
+
+  P-values are corrected by Holm's method over all comparisons of a paper, tests of equivalence and
+  of non-inferiority included; a comparison that several claims make is one test.
+
+  Args:
+    claims: the claims.
+    results: records by directory.
+
+  Returns:
+    For each claim a ruling a test, or one that says why there is none.
+
+  Raises:
+    ValueError: a direction or a regime is unknown, or a row fits several cells.
+  """
+  results = {name: record.unique(records) for name, records in results.items()}
+  found: dict[int, list[Ruling]] = {}
+  for paper in dict.fromkeys(claim.paper for claim in claims):
+    places = [place for place, claim in enumerate(claims) if claim.paper == paper]
+    rulings = _judge_paper([claims[place] for place in places], results)
+    found |= dict(zip(places, rulings, strict=True))
+  return [ruling for place in range(len(claims)) for ruling in found[place]]
+
+
+def decisive(rulings: Sequence[Ruling]) -> list[Ruling]:
+  """Return of each claim the ruling that counts: the first that decides, or one that says why not.
+
+  Args:
+    rulings: of `judge`, which has the tests nearest to the paper's protocol first.
+  """
+  chosen = []
+  for _, group in itertools.groupby(rulings, key=lambda ruling: id(ruling.claim)):
+    own = list(group)
+    claim = own[0].claim
+    deciding = [r for r in own if r.findings and r.test.decides]
+    if deciding:
+      chosen.append(deciding[0])
+      continue
+    reason = claim.untested or "no results yet"
+    if any(ruling.findings for ruling in own):
+      reason = claim.untested or "shortened protocols alone, which are indications"
+    chosen.append(Ruling(claim, None, (), verdicts.NOT_TESTED, reason))
+  return chosen
+
+
+def at(results: str, claims: Sequence[Claim], *, regime: str, protocol: str) -> tuple[Claim, ...]:
+  """Return a study's claims about its own records as claims about a directory of results."""
+  return tuple(
+    claim._replace(
+      tests=tuple(
+        test._replace(results=results, regime=regime, protocol=protocol)
+        for test in claim.tests
+        if test.results is None
+      )
+    )
+    for claim in claims
+  )
+
+
+def smallest_of_interest(
+  comparison: Comparison, baseline: float, effect: float = math.nan
+) -> float:
+  """Return the difference below which two numbers count as the same, in the records' unit.
+
+  Of accuracies and errors half a point, but no more than a tenth of the baseline's errors; of
+  anything else a tenth of the baseline. Where a difference is claimed, it is never more than half
+  of the paper's own, so that what is small in the paper is not called too small to matter.
+
+  Args:
+    comparison: may say it itself.
+    baseline: the baseline's mean.
+    effect: the paper's own difference; NaN where it is not known.
+
+  Example:
+    >>> comparison = Comparison("m=4", "softmax", "accuracy", "higher")
+    >>> round(smallest_of_interest(comparison, 0.98), 6)
+    0.002
+    >>> round(smallest_of_interest(comparison, 0.98, effect=0.0009), 6)
+    0.00045
+  """
+  width = comparison.smallest
+  if width is None:
+    name = comparison.metric.rpartition("/")[2]
+    width = _SHARE * abs(baseline)
+    if name.endswith("accuracy"):
+      width = min(_POINTS, _SHARE * (1 - baseline))
+    elif name.endswith("error"):
+      width = min(_POINTS, width)
+  if comparison.direction in ("higher", "lower") and abs(effect) > 0:  # False for NaN.
+    width = min(width, abs(effect) / 2)
+  return width
+
+
+def published(paper: str, comparison: Comparison) -> tuple[papers.Number, papers.Number] | None:
+  """Return the paper's own numbers of a row and its baseline; None where it has none.
+
+  Example:
+    >>> comparison = Comparison("m=4", "softmax", "accuracy", "higher")
+    >>> comparison = comparison._replace(published=("mnist", "m=4", "softmax"))
+    >>> [number.value for number in published("liu2016", comparison)]
+    [99.69, 99.6]
+  """
+  if comparison.published is None:
+    return None
+  setting, *methods = comparison.published
+  metric = comparison.metric.rpartition("/")[2]
+  row, baseline = (papers.load(paper).find(setting, method, metric) for method in methods)
+  return None if row.value is None or baseline.value is None else (row, baseline)
+
+
+def measure(comparison: Comparison) -> Measure:
+  """Say how the numbers of a comparison are printed."""
+  return measure_of(comparison.metric)
+
+
+class _Sample(NamedTuple):
+  """Hold a comparison's numbers over the common seeds, and the p-value of its test."""
+
+  comparison: Comparison
+  where: Mapping[str, Any]
+  ours: list[float]
+  theirs: list[float]
+  left_out: int
+  paired: statistics.PairedDifference
+  effect: float
+  smallest: float
+  p_value: float
+
+
+def _judge_paper(claims: Sequence[Claim], results: Results) -> list[list[Ruling]]:
+  """Return the rulings on each claim of a paper, whose comparisons are one family."""
+  samples: dict[str, _Sample | None] = {}
+  asked: list[list[tuple[Test, list[str]]]] = []
+  for claim in claims:
+    asked.append([])
+    for test in claim.tests:
+      _check(test)
+      keys = []
+      for comparison, where in _comparisons(test, results.get(test.results, ())):
+        keys.append(json.dumps([test.results, where, comparison], sort_keys=True))
+        if keys[-1] not in samples:
+          samples[keys[-1]] = _sample(claim.paper, test, comparison, where, results)
+      asked[-1].append((test, keys))
+  hypotheses = {key: _hypothesis(key, sample) for key, sample in samples.items() if sample}
+  p_values = {hypotheses[key]: samples[key].p_value for key in hypotheses}
+  levels = dict(zip(p_values, verdicts.holm_levels(list(p_values.values())), strict=True))
+  corrected = dict(zip(p_values, statistics.holm(list(p_values.values())).tolist(), strict=True))
+  findings = {
+    key: _find(samples[key], levels[hypothesis], corrected[hypothesis])
+    for key, hypothesis in hypotheses.items()
+  }
+  return [
+    [_rule(claim, test, keys, findings, results) for test, keys in of_claim]
+    or [Ruling(claim, None, (), verdicts.NOT_TESTED, claim.untested)]
+    for claim, of_claim in zip(claims, asked, strict=True)
+  ]
+
+
+def _check(test: Test) -> None:
+  for comparison in test.comparisons:
+    if comparison.direction not in verdicts.DIRECTIONS:
+      known = ", ".join(verdicts.DIRECTIONS)
+      raise ValueError(f"Got the direction {comparison.direction!r}; directions are {known}.")
+  if test.regime not in REGIMES and not (test.regime == "" and test.results is None):
+    known = ", ".join(REGIMES)
+    raise ValueError(f"Got the regime {test.regime!r} of {test.results}; regimes are {known}.")
+
+
+def _comparisons(
+  test: Test, records: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Comparison, dict[str, Any]]]:
+  """Yield a test's comparisons, each with the items of both rows' cells."""
+  cells = [r["cell"] for r in records if _has(r["cell"], test.where)]
+  combinations: list[dict[str, Any]] = [{}]
+  for name, pattern in test.each.items():
+    values = dict.fromkeys(cell[name] for cell in cells if name in cell)
+    values = [value for value in values if re.fullmatch(pattern, str(value))]
+    combinations = [known | {name: value} for known in combinations for value in values]
+  for combination in combinations:
+    for comparison in test.comparisons:
+      yield comparison, {**test.where, **combination}
+
+
+def _sample(
+  paper: str, test: Test, comparison: Comparison, where: Mapping[str, Any], results: Results
+) -> _Sample | None:
+  """Return both rows' numbers over their common seeds, or None with fewer than two."""
+  records = [
+    r
+    for r in results.get(test.results, ())
+    if r["seed"] is not None and "trial" not in r["cell"] and _has(r["cell"], where)
+  ]
+  ours = _values(records, comparison.row, comparison.metric)
+  if isinstance(comparison.baseline, int | float):
+    theirs = dict.fromkeys(ours, float(comparison.baseline))
+  else:
+    metric = comparison.baseline_metric or comparison.metric
+    theirs = _values(records, comparison.baseline, metric)
+  common = [
+    seed
+    for seed in ours
+    if seed in theirs and math.isfinite(ours[seed]) and math.isfinite(theirs[seed])
+  ]
+  if len(common) < 2:
+    return None
+  left, right = [ours[seed] for seed in common], [theirs[seed] for seed in common]
+  left_out = len(set(ours) | set(theirs)) - len(common)
+  paired = statistics.paired_difference(left, right)
+  numbers = published(paper, comparison)
+  effect = numbers[0].raw - numbers[1].raw if numbers else math.nan
+  smallest = smallest_of_interest(comparison, statistics.summarise(right).mean, effect)
+  # What was recalled and read nowhere refutes nobody.
+  known = numbers is not None and all(number.verified for number in numbers)
+  p_value = verdicts.p_value(
+    comparison.direction, paired, smallest, higher_is_better=measure(comparison).higher_is_better
+  )
+  return _Sample(
+    comparison,
+    where,
+    left,
+    right,
+    left_out,
+    paired,
+    effect if known else math.nan,
+    smallest,
+    p_value,
+  )
+
+
+def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict[int, float]:
+  """Return a row's numbers by seed; NaN where a seed did not finish."""
+  own = [r for r in records if _is_row(r["cell"], row)]
+  cells = {json.dumps(r["cell"], sort_keys=True) for r in own}
+  if len(cells) > 1:
+    raise ValueError(
+      f"The row {row!r} fits the cells {', '.join(sorted(cells))}; say in `where` which is meant."
+    )
+  return {
+    r["seed"]: record.look_up(r, metric) if r["status"] == "finished" else math.nan for r in own
+  }
+
+
+def _is_row(cell: Mapping[str, Any], row: Row) -> bool:
+  if isinstance(row, str):
+    return row in (cell.get("method"), cell.get("head"))
+  return _has(cell, row)
+
+
+def _has(cell: Mapping[str, Any], items: Mapping[str, Any]) -> bool:
+  return all(name in cell and cell[name] == value for name, value in items.items())
+
+
+def _hypothesis(key: str, sample: _Sample) -> str:
+  """Name the test of a comparison: a difference is one test, whichever way it is claimed or put."""
+  results, where, _ = json.loads(key)
+  comparison = sample.comparison
+  kind, numbers = comparison.direction, []
+  ends = [
+    [comparison.row, comparison.metric],
+    [comparison.baseline, comparison.baseline_metric or comparison.metric],
+  ]
+  if kind in ("higher", "lower"):
+    kind, ends = "difference", sorted(ends, key=json.dumps)
+  else:
+    numbers = [sample.smallest]
+  return json.dumps([results, where, kind, ends, numbers], sort_keys=True)
+
+
+def _find(sample: _Sample, level: float, p_corrected: float) -> Finding:
+  comparison, paired = sample.comparison, sample.paired
+  interval = verdicts.interval(comparison.direction, paired, level)
+  verdict = verdicts.decide(
+    comparison.direction,
+    paired,
+    sample.smallest,
+    level,
+    effect=sample.effect,
+    higher_is_better=measure(comparison).higher_is_better,
+  )
+  detectable = statistics.detectable_difference(
+    paired.std, paired.n, level=1 - interval.confidence, power=POWER
+  )
+  return Finding(
+    comparison,
+    sample.where,
+    statistics.summarise(sample.ours),
+    statistics.summarise(sample.theirs),
+    paired,
+    sample.left_out,
+    interval,
+    sample.p_value,
+    p_corrected,
+    detectable,
+    sample.smallest,
+    sample.effect,
+    verdict,
+  )
+
+
+def _rule(
+  claim: Claim,
+  test: Test,
+  keys: Sequence[str],
+  findings: Mapping[str, Finding],
+  results: Results,
+) -> Ruling:
+  if not keys or not set(keys) <= set(findings):
+    known = bool(results.get(test.results))
+    reason = "its rows have no two finished seeds in common" if known else "no results yet"
+    return Ruling(claim, test, (), verdicts.NOT_TESTED, reason)
+  found = tuple(findings[key] for key in keys)
+  return Ruling(claim, test, found, verdicts.combine([finding.verdict for finding in found]))

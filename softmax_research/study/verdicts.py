@@ -1,0 +1,197 @@
+r"""Verdicts: what the paired differences of two rows say of a claimed direction.
+
+A claim is that a number is `higher`, `lower`, the `same` or `no_worse` than the baseline's. With
+the mean difference d over n seeds and a smallest difference of interest m,
+
+    higher, lower   a two-sided t-test of d = 0
+    same            two one-sided t-tests, of d <= -m and of d >= m, both of which must reject
+    no_worse        one one-sided t-test, of d being worse than by m
+
+and intervals are at the level that Holm's method leaves to the comparison.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scipy import special
+
+from softmax_research.study import statistics
+
+DIRECTIONS = ("higher", "lower", "same", "no_worse")
+
+SUPPORTED = "supported"
+CONTRADICTED = "contradicted"
+NEGLIGIBLE = "negligible"
+UNDECIDED = "undecided"
+NOT_TESTED = "not tested"
+VERDICTS = (SUPPORTED, CONTRADICTED, NEGLIGIBLE, UNDECIDED, NOT_TESTED)
+
+LEVEL = 0.05
+
+
+class Interval(NamedTuple):
+  """Hold an interval of a mean difference, and the share of such intervals that hold the truth."""
+
+  low: float
+  high: float
+  confidence: float
+
+  def excludes(self, value: float) -> bool:
+    """Say whether a number lies outside; nothing lies outside an undefined interval."""
+    return value < self.low or value > self.high
+
+
+def p_value(
+  direction: str,
+  paired: statistics.PairedDifference,
+  smallest: float,
+  *,
+  higher_is_better: bool = True,
+) -> float:
+  """Return the p-value of the test that a direction asks for.
+
+  Args:
+    direction: one of `DIRECTIONS`.
+    paired: the differences, row less baseline.
+    smallest: the smallest difference of interest, for `same` and `no_worse`.
+    higher_is_better: which way is worse, for `no_worse`.
+
+  Returns:
+    The p-value. Equal differences have no spread, so there is no test, and NaN, unless all are
+    zero, which says as plainly as can be that there is no difference.
+
+  Example:
+    >>> paired = statistics.paired_difference([0.91, 0.93, 0.92], [0.90, 0.91, 0.91])
+    >>> [round(p_value(name, paired, 0.03), 3) for name in ("higher", "same", "no_worse")]
+    [0.057, 0.019, 0.003]
+  """
+  if paired.n > 1 and paired.mean == paired.std == 0:
+    return 1.0 if direction in ("higher", "lower") else 0.0
+  if not paired.std > 0:
+    return math.nan
+  if direction in ("higher", "lower"):
+    return paired.p_value
+  error = paired.std / math.sqrt(paired.n)
+  above = float(special.stdtr(paired.n - 1, -(paired.mean + smallest) / error))
+  below = float(special.stdtr(paired.n - 1, (paired.mean - smallest) / error))
+  if direction == "same":
+    return max(above, below)
+  return above if higher_is_better else below
+
+
+def interval(direction: str, paired: statistics.PairedDifference, level: float) -> Interval:
+  """Return the interval that decides at a level of significance.
+
+  A one-sided test at a level agrees with one end of the interval that leaves the level out at
+  either side, so intervals of `same` and `no_worse` hold 1 - 2 level, the others 1 - level.
+
+  Example:
+    >>> paired = statistics.paired_difference([0.91, 0.93, 0.92], [0.90, 0.91, 0.91])
+    >>> found = interval("same", paired, 0.025)
+    >>> round(found.low, 4), round(found.high, 4), found.confidence
+    (-0.001, 0.0277, 0.95)
+  """
+  tail = level / 2 if direction in ("higher", "lower") else level
+  if paired.n < 2 or not (paired.std > 0 or paired.mean == 0):
+    return Interval(math.nan, math.nan, 1 - 2 * tail)
+  half = -float(special.stdtrit(paired.n - 1, tail)) * paired.std / math.sqrt(paired.n)
+  return Interval(paired.mean - half, paired.mean + half, 1 - 2 * tail)
+
+
+def holm_levels(p_values: Sequence[float]) -> list[float]:
+  r"""Return the level that Holm's method leaves to each of m tests.
+
+  .. math::
+    \alpha_{(i)} = \alpha / (m - i + 1)
+
+  for the i-th smallest p-value, up to the first that does not reject, whose level holds for all
+  that follow. A test rejects where its p-value is at most its level, which is just where its
+  corrected p-value is at most 5%.
+
+  Args:
+    p_values: `[m]`; NaN is no test and is not counted.
+
+  Returns:
+    Levels `[m]`; of NaN the last level.
+
+  Example:
+    >>> [round(level, 4) for level in holm_levels([0.02, 0.001, 0.6])]
+    [0.025, 0.0167, 0.05]
+    >>> [round(level, 4) for level in holm_levels([0.03, 0.001, 0.6])]
+    [0.025, 0.0167, 0.025]
+  """
+  defined = [i for i, p in enumerate(p_values) if not math.isnan(p)]
+  levels = [LEVEL / max(1, len(defined))] * len(p_values)
+  level, stopped = LEVEL / max(1, len(defined)), False
+  for place, i in enumerate(sorted(defined, key=lambda i: p_values[i])):
+    if not stopped:
+      level = LEVEL / (len(defined) - place)
+      stopped = p_values[i] > level
+    levels[i] = level
+  return [level if math.isnan(p) else of for p, of in zip(p_values, levels, strict=True)]
+
+
+def decide(
+  direction: str,
+  paired: statistics.PairedDifference,
+  smallest: float,
+  level: float,
+  *,
+  effect: float = math.nan,
+  higher_is_better: bool = True,
+) -> str:
+  """Decide one comparison.
+
+  Args:
+    direction: what is claimed; one of `DIRECTIONS`.
+    paired: the differences, row less baseline.
+    smallest: the smallest difference of interest.
+    level: that Holm's method leaves to this comparison.
+    effect: the paper's own difference; NaN where it is not known.
+    higher_is_better: which way is worse, for `no_worse`.
+
+  Returns:
+    `supported`: the test rejects, in the claimed direction.
+    `contradicted`: the interval excludes the paper's difference or, where that is not known, zero,
+    in the other direction. A claim of no (worse) difference is contradicted where the whole
+    interval lies beyond the smallest of interest, and excludes the paper's own difference.
+    `negligible`: a difference is claimed, and the interval lies within the smallest of interest.
+    `undecided`: otherwise.
+
+  Example:
+    >>> paired = statistics.paired_difference([0.91, 0.93, 0.92], [0.90, 0.91, 0.91])
+    >>> decide("higher", paired, 0.005, 0.06), decide("higher", paired, 0.005, 0.05)
+    ('supported', 'undecided')
+    >>> decide("higher", paired, 0.005, 0.05, effect=0.1), decide("higher", paired, 0.1, 0.05)
+    ('contradicted', 'negligible')
+  """
+  p = p_value(direction, paired, smallest, higher_is_better=higher_is_better)
+  found = interval(direction, paired, level)
+  surprising = math.isnan(effect) or found.excludes(effect)
+  if direction in ("higher", "lower"):
+    sign = 1 if direction == "higher" else -1
+    if p <= level and paired.mean * sign > 0:
+      return SUPPORTED
+    against = p <= level if math.isnan(effect) else found.excludes(effect)
+    if against:
+      return CONTRADICTED
+    return NEGLIGIBLE if -smallest < found.low and found.high < smallest else UNDECIDED
+  if p <= level:
+    return SUPPORTED
+  below, above = found.high < -smallest, found.low > smallest
+  differs = below or above if direction == "same" else below if higher_is_better else above
+  return CONTRADICTED if differs and surprising else UNDECIDED
+
+
+def combine(verdicts: Sequence[str]) -> str:
+  """Return the verdict on a claim of several comparisons, all of which it says.
+
+  One comparison that is contradicted, or negligible, is enough against it.
+
+  Example:
+    >>> combine(["supported", "undecided"]), combine(["undecided", "contradicted"])
+    ('undecided', 'contradicted')
+  """
+  order = (CONTRADICTED, NEGLIGIBLE, UNDECIDED)
+  return next((verdict for verdict in order if verdict in verdicts), SUPPORTED)
