@@ -10,11 +10,14 @@ _LABELS = {
   "cv_accuracy": "cross-validation accuracy",
   "cv_std": "standard deviation over folds",
   "ece": "ECE",
+  "known": "boxes found, the class given",
   "mce": "MCE",
   "nll": "NLL",
   "step_ms": "milliseconds a step",
+  "top_1": "boxes found with their class",
 }
-_NATS = ("nll", "information", "bias")
+_NATS = ("nll", "information", "estimate", "truth", "bias")
+_SHARES = ("error", "ece", "mce", "cv_std", "known", "top_1")
 _DECIMALS = {"perplexity": 1, "minutes": 2, "step_ms": 2}
 _DECIMALS_OF_UNIT = {"%": 2, "degrees": 1}
 
@@ -66,14 +69,14 @@ class Measure(NamedTuple):
 
 
 def measure_of(path: str) -> Measure:
-  """Say how a number is printed, by its path in a record.
+  """Say how a number is printed, by its path in a record, whose places in lists do not matter.
 
   Example:
     >>> measure_of("selected/error").format(0.004), measure_of("nll").unit
     ('0.40', 'nats')
   """
-  name = path.rpartition("/")[2]
-  share = name in ("error", "ece", "mce", "cv_std") or name.endswith("accuracy")
+  name = next((part for part in reversed(path.split("/")) if not part.isdigit()), path)
+  share = name in _SHARES or name.endswith("accuracy")
   unit = "%" if share else "nats" if name in _NATS else ""
   unit = "degrees" if name.startswith("angle") else unit
   return Measure(
@@ -82,7 +85,7 @@ def measure_of(path: str) -> Measure:
     unit=unit,
     scale=100.0 if share else 1.0,
     decimals=_DECIMALS.get(name, _DECIMALS_OF_UNIT.get(unit, 4)),
-    higher_is_better=name.endswith("accuracy") or name == "information",
+    higher_is_better=name.endswith("accuracy") or name in ("information", "known", "top_1"),
   )
 
 
