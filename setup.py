@@ -23,11 +23,9 @@ setuptools.setup(
   long_description_content_type="text/markdown",
   license="Apache-2.0",
   python_requires=">=3.11",
-  packages=setuptools.find_packages(include=["softmax_research", "softmax_research.*"]),
-  package_data={
-    "softmax_research.reporting": ["templates/*"],
-    "softmax_research.study": ["published/*.json", "templates/*"],
-  },
+  # The experiments and their configurations come along, so that they run outside a clone too.
+  packages=setuptools.find_packages(include=["softmax_research*", "experiments*", "configs*"]),
+  package_data={"softmax_research": ["**/*.json", "**/*.html", "**/*.css"]},
   install_requires=[
     "jax>=0.10,<0.13",
     "flax>=0.12,<0.14",
@@ -38,7 +36,6 @@ setuptools.setup(
     "numpy>=2.0",
     "scipy>=1.13",
     "scikit-learn>=1.5",
-    "pandas>=2.2",
     "matplotlib>=3.9",
     "pillow>=11",
     "jinja2>=3.1",

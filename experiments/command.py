@@ -13,14 +13,15 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from experiments import compiled
+import configs
 from softmax_research import data
-from softmax_research.training import results
+from softmax_research.training import compiled, results
 
 _DEFAULT = "configs/digits.py"
 _KEEP_COMPILED = flags.DEFINE_bool(
   "keep_compiled", True, "Keep compiled programs on disk for the next run."
 )
+_OUR_CONFIG = re.compile(r"^(--?config=)?configs/(\w+\.py)$")
 _OVERRIDE = re.compile(r"^--?config\.([\w.]+)(=|$)")
 
 
@@ -104,6 +105,7 @@ def _parse_flags(argv: list[str], positional: Sequence[str]) -> list[str]:
   given = any(re.match(r"^--?config(=|$)", argument) for argument in argv)
   if "config" in flags.FLAGS and not given:
     argv = [argv[0], f"--config={_DEFAULT}", *argv[1:]]
+  argv = [_find_config(argument) for argument in argv]
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
@@ -123,6 +125,15 @@ def _parse_flags(argv: list[str], positional: Sequence[str]) -> list[str]:
   if flags.FLAGS["verbosity"].using_default_value:
     logging.set_verbosity(logging.WARNING)  # Checkpoints log every file they touch.
   return rest
+
+
+def _find_config(argument: str) -> str:
+  """Return an argument, a file below `configs/` being the installed one outside of a clone."""
+  match = _OUR_CONFIG.match(argument)
+  if not match or pathlib.Path("configs", match[2]).exists():
+    return argument
+  installed = pathlib.Path(configs.__file__).with_name(match[2])
+  return f"{match[1] or ''}{installed}" if installed.exists() else argument
 
 
 def _explain_keys(argv: list[str]) -> None:

@@ -30,6 +30,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path):
   env = _environment(tmp_path)
   run_script(*_SEEDS, workdir, "--config.seeds=1", env=env)
   before = (tmp_path / "run" / "results.jsonl").read_bytes()
+  assert any((tmp_path / "cache" / "compiled").glob("*/*run_steps*"))  # Scripts keep programs.
   message = expect_error(*_SEEDS, workdir, "--config.seeds=2", env=env, before=_small_files)
   for part in ("cannot be written", "File too large", "finished", "same command"):
     assert part in message
