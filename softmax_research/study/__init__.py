@@ -1,6 +1,7 @@
 """What every experiment shares: studies, records, the runner, statistics, claims, reports."""
 
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
+from softmax_research.study.checks import check_numbers
 from softmax_research.study.command import main, remake
 from softmax_research.study.comparisons import Difference, compare
 from softmax_research.study.groups import Group, arrange, group
@@ -37,6 +38,7 @@ __all__ = [
   "Summary",
   "Table",
   "arrange",
+  "check_numbers",
   "compare",
   "cost",
   "curves",
