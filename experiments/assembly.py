@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 from configs import default
 from softmax_research import data, heads, nn, training
 
+_EXAMPLES = {"backbone": "mlp:widths=(64,64)", "optimizer": "adam:learning_rate=0.001"}
+
 
 class Splits(NamedTuple):
   """Hold a data set cut into the three splits, and what a step needs to know of it."""
@@ -70,8 +72,14 @@ def check_config(config: ConfigDict) -> None:
   data.augment.make(config.augment)
   for specification in heads.split(config.heads):
     make_head(specification, num_classes=num_classes, class_counts=np.ones(num_classes, int))
-  make_backbone(config)
-  make_optimizer(config, num_steps=1)
+  for key, make in (("backbone", make_backbone), ("optimizer", _make_for_a_step)):
+    texts = heads.split(config[key], kind=key) if isinstance(config[key], str) else [config[key]]
+    for text in texts:
+      make(ConfigDict({key: text}))
+
+
+def _make_for_a_step(config: ConfigDict):
+  return make_optimizer(config, num_steps=1)
 
 
 def load_splits(config: ConfigDict) -> Splits:
@@ -121,24 +129,51 @@ def make_head_for(splits: Splits, specification: str) -> heads.Head:
   return make_head(specification, num_classes=splits.num_classes, class_counts=counts)
 
 
+def name_and_options(config: ConfigDict, key: str) -> tuple[str, dict[str, Any]]:
+  """Return the name and the options of a configuration's backbone or optimiser.
+
+  Either is spelt out as a dictionary with a `name`, or named by text.
+
+  Example:
+    >>> config = ConfigDict({"backbone": "mlp:widths=(8, 8)"})
+    >>> name_and_options(config, "backbone")
+    ('mlp', {'widths': (8, 8)})
+  """
+  value = config[key]
+  if isinstance(value, str):
+    return heads.parse(value, kind=key, example=_EXAMPLES[key])
+  options = value.to_dict()
+  return options.pop("name"), options
+
+
 def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Backbone:
   """Build the backbone that the configuration names, averaging over the mapped axis if any.
 
   Beside the network's options, `dtype="bfloat16"` computes it in bfloat16; see `nn.in_bfloat16`.
   """
-  options = config.backbone.to_dict()
+  name, options = name_and_options(config, "backbone")
   dtype = options.pop("dtype", "float32")
   if dtype not in ("float32", "bfloat16"):
     raise ValueError(f"Got backbone.dtype={dtype!r}; it must be one of float32, bfloat16.")
-  if axis_name is not None and "axis_name" in nn.network_options(options["name"]):
+  if axis_name is not None and "axis_name" in nn.network_options(name):
     options["axis_name"] = axis_name
-  backbone = nn.make(**options)
+  backbone = nn.make(name, **options)
   return nn.in_bfloat16(backbone) if dtype == "bfloat16" else backbone
 
 
 def make_optimizer(config: ConfigDict, *, num_steps: int):
   """Build the optimiser that the configuration names, for a run of so many steps."""
-  return training.make_optimizer(**config.optimizer.to_dict(), num_steps=num_steps)
+  name, options = name_and_options(config, "optimizer")
+  return training.make_optimizer(name=name, **options, num_steps=num_steps)
+
+
+def check_fits(config: ConfigDict, splits: Splits, head: str) -> None:
+  """Check that head, network and optimiser fit the data, without any computation.
+
+  Raises:
+    ValueError: an option does not fit the shape of the data.
+  """
+  make_programs(config, splits, head)
 
 
 def make_programs(

@@ -18,9 +18,9 @@ import sys
 import jax
 
 from experiments import assembly, command, devices, runs
-from softmax_research.study.interruption import interruptible
 from experiments.localization import evaluation, maps, material, report
 from softmax_research import heads, training
+from softmax_research.study.interruption import interruptible
 from softmax_research.training import results
 
 _CONFIG = command.define_config()

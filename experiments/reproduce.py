@@ -23,10 +23,10 @@ import sys
 from absl import flags
 
 from experiments import command, devices
-from softmax_research.study.interruption import interruptible
 from experiments.reproduction import cells, inputs, queue, report, studied, study_runs, work
 from experiments.reproduction.protocol import VARIANTS, make_protocol, seeds_together
 from softmax_research import training
+from softmax_research.study.interruption import interruptible
 from softmax_research.training import results
 
 _CONFIG = command.define_config()

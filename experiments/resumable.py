@@ -10,8 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments import assembly, devices, runs
-from softmax_research.study.interruption import Interruption
 from softmax_research import training
+from softmax_research.study.interruption import Interruption
 from softmax_research.training import processes
 
 Outcomes = list[tuple[dict[str, Any], runs.Predictions | None]]

@@ -5,100 +5,134 @@
 
 A checkpoint is saved after every epoch, and on SIGTERM and SIGINT (Ctrl-C) within about a second;
 the exit status is then 143 or 130. The same command run again goes on from the last checkpoint and
-ends with the same bits as a run that nothing disturbed. With --tensorboard the learning curves are
-also written as TensorBoard events.
+ends with the same bits as a run that nothing disturbed. With --tensorboard the learning curves and
+the final metrics are also written as TensorBoard events.
 """
 
-import json
 import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from absl import flags
+from ml_collections import ConfigDict
 
-from experiments import assembly, command, devices, distributed, resumable, runs
-from softmax_research.study.interruption import interruptible
-from softmax_research import heads, training
+from experiments import classifiers, comparison, devices
+from softmax_research import heads, study, training
 from softmax_research.training import processes
 
-_CONFIG = command.define_config()
-_DEVICES = devices.define_devices()
-_CONNECT = distributed.define_distributed()
-_WORKDIR = command.define_workdir()
-_HEAD = flags.DEFINE_string("head", "softmax", "Head as name:option=value.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the run.", lower_bound=0)
-_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard events.")
+
+class More(NamedTuple):
+  """Hold what is trained.
+
+  Attributes:
+    head: head as name:option=value.
+    seed: seed of the run.
+    tensorboard: write TensorBoard events.
+  """
+
+  head: str = "softmax"
+  seed: int = 0
+  tensorboard: bool = False
 
 
-def main() -> None:
-  """Train, or resume, or show what is finished."""
-  config, options = _CONFIG.value, _DEVICES.value
-  head, seed, workdir = _HEAD.value, _SEED.value, pathlib.Path(_WORKDIR.value)
-  with command.errors_explained():
-    if not _CONNECT():
-      devices.prepare(options, 1)
-    config.heads = head
-    assembly.check_config(config)
-    if len(heads.split(head)) != 1:
-      raise ValueError(f"Got --head={head}; give one head, or use experiments.compare.")
-    plain = runs.to_json(config) | {"seed": seed}
-    records = processes.from_first(
-      lambda: command.open_workdir(workdir, plain, may_change=("seeds",))
+def check(config: ConfigDict) -> None:
+  """Check all that can be checked before data are loaded; it raises a ValueError."""
+  if len(heads.split(config.head)) != 1 or len(comparison.cells(_compared(config))) != 1:
+    raise ValueError(
+      f"Got --head={config.head}; give one head, one backbone and one optimiser, or use "
+      "experiments.compare."
     )
-    if records:
-      print(f"Finished before: {runs.summarise(records[-1])}")
-      return
-    splits = assembly.load_splits(config)
-    layout = devices.lay_out(options, config.backbone.name, 1)
-    programs = assembly.make_parallel_programs(config, splits, head, layout)
-  with command.storage_errors_explained(workdir), distributed.losses_explained():
-    record = train(config, splits, programs, head, seed, workdir)
-  print_metrics(record, workdir)
+  if config.seed < 0:
+    raise ValueError(f"Got --seed={config.seed}; a seed is at least 0.")
+  comparison.check(_compared(config))
 
 
-def train(config, splits, programs, head, seed, workdir) -> dict:
-  """Train with checkpoints, keep the results and return the record."""
-  events = open_events(workdir / "events") if _TENSORBOARD.value and processes.is_first() else None
-  num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
-
-  def on_epoch(_, curves):
-    if events is not None:
-      for name in ("train_loss", "validation_nll", "validation_accuracy"):
-        events.add_scalar(name, curves[0][name][-1], num_batches * curves[0]["epoch"][-1])
-
-  with training.display() as show, interruptible() as interruption:
-    show.start(runs.name(head, [seed]), 0, 1)
-    outcomes = resumable.train(
-      config,
-      splits,
-      programs,
-      head,
-      [seed],
-      directory=workdir / "checkpoints",
-      interruption=interruption,
-      on_progress=show.update,
-      on_epoch=on_epoch,
-    )
-    processes.from_first(lambda: runs.keep(workdir, outcomes))
-    ((record, _),) = outcomes
-    show.finish(runs.name(head, [seed]), runs.summarise(record))
+def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
+  """Train with a checkpoint after every epoch, and yield the record."""
+  config, splits = _compared(context.settings), context.prepared
+  events = None
+  if context.settings.tensorboard and processes.is_first():
+    events = Events(context.workdir / "events", len(splits.train.labels) // config.batch_size)
+  (trained,) = classifiers.train(
+    context,
+    config,
+    splits,
+    cell["head"],
+    on_epoch=events.add_epochs if events else lambda programs, states, curves: None,
+    seconds_between_saves=0.0,
+  )
   if events is not None:
-    events.close()
-  return record
+    events.add_metrics(trained.metrics)
+  yield [trained.record(context)]
+  for split, metrics in trained.metrics.items():
+    numbers = {k: round(v, 5) for k, v in metrics.items() if isinstance(v, float)}
+    print(f"{split}: {numbers}")
 
 
-def open_events(directory: pathlib.Path):
-  """Open a writer of TensorBoard events."""
-  from tensorboardX import SummaryWriter  # noqa: PLC0415  # It loads PyTorch where that is installed.
+class Events:
+  """Write learning curves and metrics as TensorBoard events.
 
-  return SummaryWriter(str(directory))
+  Args:
+    directory: where to.
+    num_batches: steps of an epoch.
+  """
+
+  def __init__(self, directory: pathlib.Path, num_batches: int):
+    from tensorboardX import SummaryWriter  # noqa: PLC0415  # It loads PyTorch where there is one.
+
+    # Epochs since the last checkpoint are trained again, so all events of a killed run are purged,
+    # and its curves written once more.
+    self._writer = SummaryWriter(str(directory), purge_step=0)
+    self._num_batches, self._written, self._step = num_batches, 0, 0
+
+  def add_epochs(self, programs: Any, states: Any, curves: list[training.Curves]) -> None:
+    """Write the epochs that are not written yet."""
+    del programs, states
+    of = curves[0]
+    for i in range(self._written, len(of["epoch"])):
+      self._step = self._num_batches * of["epoch"][i]
+      for name in ("train_loss", "validation_nll", "validation_accuracy"):
+        if of[name][i] is not None:
+          self._writer.add_scalar(name, of[name][i], self._step)
+    self._written = len(of["epoch"])
+
+  def add_metrics(self, metrics: dict[str, Any]) -> None:
+    """Write the final metrics of both splits, and close."""
+    for split, numbers in metrics.items():
+      for name, value in numbers.items():
+        if isinstance(value, float):
+          self._writer.add_scalar(f"{split}_{name}", value, self._step)
+    self._writer.close()
 
 
-def print_metrics(record: dict, workdir: pathlib.Path) -> None:
-  """Print the scalar metrics of a run as JSON, and where everything lies."""
-  for split, metrics in (record["metrics"] or {}).items():
-    scalars = {k: round(v, 5) for k, v in metrics.items() if isinstance(v, float)}
-    print(f"{split}: {json.dumps(scalars)}")
-  print(f"Results: {workdir / 'results.jsonl'}; checkpoints: {workdir / 'checkpoints'}")
+def _compared(config: ConfigDict) -> ConfigDict:
+  """Return the configuration as the comparison of one head has it."""
+  own = config.copy_and_resolve_references()
+  with own.unlocked():
+    own.heads = own.head
+    for name in More._fields:
+      del own[name]
+  return own
 
+
+STUDY = comparison.STUDY._replace(
+  cells=lambda config: comparison.cells(_compared(config)),
+  run=run,
+  report=lambda records, config: comparison.report(records, _compared(config)),
+  name="train",
+  check=check,
+  prepare=lambda config, left: comparison.prepare(_compared(config), left),
+  config=lambda config, cell: comparison.config_of(_compared(config), cell),
+  seeds=lambda config, cell: (config.seed,),
+  estimate=None,
+  derive=lambda config, records, workdir: (),
+  keep_checkpoints=True,
+)
 
 if __name__ == "__main__":
-  command.run(main)
+  study.main(
+    STUDY,
+    default_config="configs/digits.py",
+    more=More,
+    devices=devices.get_options,
+    prepare_devices=lambda options, config: devices.prepare(options, 1),
+  )

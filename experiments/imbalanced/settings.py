@@ -35,11 +35,6 @@ class Setting(NamedTuple):
     """Return the number of training examples of each class, `[K]`."""
     return np.bincount(self.splits.train.labels, minlength=self.splits.num_classes)
 
-  @property
-  def is_control(self) -> bool:
-    """Say whether the classes are about equal."""
-    return is_even(self.counts)
-
   def describe(self) -> dict[str, Any]:
     """Return the record of the data that stands beside a result."""
     return self.splits.describe() | {
@@ -125,11 +120,27 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
-def heads_of(config: ConfigDict, setting: Setting) -> list[str]:
-  """Return the heads that train in a setting: in a control those of `control_heads` alone."""
+def heads_of(config: ConfigDict, name: str) -> list[str]:
+  """Return the heads that train in a setting: in a control those of `control_heads` alone.
+
+  Args:
+    config: a checked configuration.
+    name: the setting's specification.
+  """
   trained = heads.split(config.heads)
-  only = heads.split(config.control_heads) if setting.is_control else trained
+  only = heads.split(config.control_heads) if is_control(config, name) else trained
   return [head for head in trained if head in only]
+
+
+def is_control(config: ConfigDict, name: str) -> bool:
+  """Say whether a setting is a control, whose classes are about equal or as they come.
+
+  Its name says so, since which heads train has to be known before the data are loaded.
+  """
+  profile, options = _look_up(name)
+  if profile is _natural:
+    return True
+  return is_even(profile(None, data.NUM_CLASSES[config.dataset], **options))
 
 
 def names(config: ConfigDict) -> tuple[str, ...]:
@@ -137,8 +148,15 @@ def names(config: ConfigDict) -> tuple[str, ...]:
   return heads.split(config.settings, kind="setting", example=_EXAMPLE)
 
 
-def make_settings(config: ConfigDict) -> list[Setting]:
-  """Load the data and make every setting of a checked configuration.
+def make_settings(config: ConfigDict, wanted: Sequence[str]) -> dict[str, Setting]:
+  """Load the data and make settings of a checked configuration.
+
+  Args:
+    config: the configuration.
+    wanted: the settings' specifications.
+
+  Returns:
+    The settings by their specifications.
 
   Raises:
     ValueError: a number does not fit the data, or a class lacks examples.
@@ -155,7 +173,7 @@ def make_settings(config: ConfigDict) -> list[Setting]:
         f"The {where} of {dataset.name} holds no example of the classes {missing.tolist()}; every "
         "class is judged. Give a longer range."
       )
-  return [_make(name, dataset, pool, validation, capped, config) for name in names(config)]
+  return {name: _make(name, dataset, pool, validation, capped, config) for name in wanted}
 
 
 def _make(name, dataset, pool, validation, capped, config) -> Setting:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments import assembly, devices, resumable, runs
-from softmax_research.study.interruption import Interruption
 from experiments.reproduction import cross_validation, measures, search, selection
 from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Cell
 from softmax_research import training
+from softmax_research.study.interruption import Interruption
 
 _SECONDS_BETWEEN_SAVES = 10.0
 _LONGEST_MESSAGE = 500

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from experiments import command
-from softmax_research.study.interruption import interruptible
 from experiments.reproduction import estimate, report, studied
 from experiments.reproduction.queue import Merged
 from experiments.reproduction.studied import StudiedTable
 from experiments.reproduction.study_records import translate
+from softmax_research.study.interruption import interruptible
 from softmax_research.training import results
 
 _SECONDS_BETWEEN_LOOKS = 0.2

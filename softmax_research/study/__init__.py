@@ -19,7 +19,7 @@ from softmax_research.study.statistics import (
   paired_test_power,
   summarise,
 )
-from softmax_research.study.study import Context, SkippedError, Study
+from softmax_research.study.study import Context, Record, SkippedError, Study, make_record
 from softmax_research.study.tables import METHOD, cost, differences, table, unfinished
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
   "Measure",
   "PairedDifference",
   "Plot",
+  "Record",
   "Row",
   "SkippedError",
   "Study",
@@ -51,6 +52,7 @@ __all__ = [
   "holm",
   "look_up",
   "main",
+  "make_record",
   "measure_of",
   "paired_difference",
   "paired_test_power",

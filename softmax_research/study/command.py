@@ -8,6 +8,7 @@ A script is its docstring, a `Study`, and
 
 import contextlib
 import functools
+import importlib.util
 import os
 import pathlib
 import re
@@ -23,18 +24,19 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from softmax_research import data
-from softmax_research.study import distributed, runner, study, workdir
+from softmax_research.study import distributed, report, runner, study, workdir
+from softmax_research.training import compiled
 
 flags.disclaim_key_flags()
 
 _OVERRIDE = re.compile(r"^--?config\.([\w.]+)(=|$)")
-_FORMATS = ("md", "html", "csv", "latex", "svg", "pdf")
 
 
 def main(
   studies: study.Study | Mapping[str, study.Study],
   *,
   default_config: str | None = None,
+  more: type | None = None,
   devices: Callable[[], ConfigDict] | None = None,
   prepare_devices: Callable[[ConfigDict, Any], None] | None = None,
 ) -> None:
@@ -44,6 +46,7 @@ def main(
     studies: a study; or several by name, among which `--study` chooses.
     default_config: where the studies' settings are a ConfigDict, the file of `--config` where that
       is not given.
+    more: a NamedTuple class whose fields are flags too, and are added to the configuration.
     devices: returns the options of `--devices`, for studies that take them.
     prepare_devices: `(options, settings) -> None`, called before JAX touches a device.
 
@@ -51,20 +54,20 @@ def main(
     SystemExit: at the end, with status 0, 1 if cells failed, 2 for bad input, or that of a signal.
   """
   several = studies if isinstance(studies, Mapping) else {"": studies}
-  defined = _define(several, default_config, devices)
+  defined = _define(several, default_config, more, devices)
+  command = shlex.join(["python", *_public_arguments()])
   _guard_output()
   app.run(
-    functools.partial(_run, several, defined, prepare_devices),
+    functools.partial(_run, several, defined, more, prepare_devices, command),
     flags_parser=functools.partial(_parse, default_config=default_config, defined=defined),
   )
 
 
-def _run(several, defined, prepare_devices, argv: list[str]) -> None:
+def _run(several, defined, more, prepare_devices, command: str, argv: list[str]) -> None:
   del argv
-  command = shlex.join(["python", *_public_arguments()])
   chosen = several[defined["study"].value if "study" in defined else ""]
   with errors_explained():
-    settings = _settings(chosen, defined)
+    settings = _settings(chosen, defined, more)
     connected = "connect" in defined and defined["connect"]()
     options = runner.Options(
       workdir=pathlib.Path(defined["workdir"].value),
@@ -72,16 +75,15 @@ def _run(several, defined, prepare_devices, argv: list[str]) -> None:
       only=defined["only"].value,
       shard=runner.check_shard(defined["shard"].value),
       dry_run=defined["dry_run"].value,
-      formats=_check_formats(defined["formats"].value),
+      formats=tuple(defined["formats"].value),
       devices=defined["devices"].value if "devices" in defined else None,
     )
+    report.check_formats(options.formats)
     if defined["keep_compiled"].value:
-      from softmax_research.training import compiled  # noqa: PLC0415
-
       compiled.keep_programs()
     if prepare_devices is not None and not connected:
       prepare_devices(options.devices, settings)
-  with storage_errors_explained(options.workdir), runner.losses_explained(fail), errors_explained():
+  with runner.losses_explained(fail), errors_explained(), storage_errors_explained(options.workdir):
     failed = runner.run(chosen, settings, options)
   runner.exit_if_any(failed)
 
@@ -146,7 +148,7 @@ def storage_errors_explained(directory: pathlib.Path) -> Iterator[None]:
     )
 
 
-def _define(several, default_config, devices) -> dict[str, Any]:
+def _define(several, default_config, more, devices) -> dict[str, Any]:
   """Define all flags; return their holders by name."""
   defined: dict[str, Any] = {
     "workdir": flags.DEFINE_string("workdir", None, "Directory for all results.", required=True),
@@ -156,7 +158,7 @@ def _define(several, default_config, devices) -> dict[str, Any]:
     "shard": flags.DEFINE_string("shard", "", "I/N, as 3/16: every N-th cell from the I-th on."),
     "dry_run": flags.DEFINE_bool("dry_run", False, "List what is left with its time; run nothing."),
     "formats": flags.DEFINE_list(
-      "formats", ["md", "html"], f"Of the report: {', '.join(_FORMATS)}."
+      "formats", ["md", "html"], f"Of the report: {', '.join(report.FORMATS)}."
     ),
     "keep_compiled": flags.DEFINE_bool("keep_compiled", True, "Keep compiled programs on disk."),
   }
@@ -164,11 +166,12 @@ def _define(several, default_config, devices) -> dict[str, Any]:
     names = list(several)
     defined["study"] = flags.DEFINE_enum("study", names[0], names, "What to look into.")
   if any(isinstance(of.settings, type) for of in several.values()):
-    defined |= _define_settings(several)
+    defined |= _define_settings({name: of.settings for name, of in several.items()})
   else:
     defined["config"] = config_flags.DEFINE_config_file(
       "config", None, f"Configuration file, {default_config} by default; see the keys below."
     )
+    defined |= _define_settings({"": more} if more else {})
   if devices is not None:
     defined["devices"] = config_flags.DEFINE_config_dict(
       "devices", devices(), "Which devices train which seeds and shares of a batch."
@@ -177,20 +180,19 @@ def _define(several, default_config, devices) -> dict[str, Any]:
   return defined
 
 
-def _define_settings(several: Mapping[str, study.Study]) -> dict[str, Any]:
+def _define_settings(several: Mapping[str, type]) -> dict[str, Any]:
   """Define a flag for each setting of the studies; those of one name serve several."""
   defined: dict[str, Any] = {}
-  for name, of in several.items():
-    helps, kinds = study.help_of(of.settings), study.types_of(of.settings)
-    for field in of.settings._fields:
-      default = of.settings._field_defaults[field]
+  for name, settings in several.items():
+    helps, kinds = study.help_of(settings), study.types_of(settings)
+    for field in settings._fields:
+      default = settings._field_defaults[field]
       shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+      if field in defined:
+        flags.FLAGS[field].help += f" ({name}: {shown})"
+        continue
       text = helps.get(field, "")
       usual = f"{text[:1].upper()}{text[1:]} ({f'{name}: ' * bool(name)}{shown})"
-      if field in defined:
-        flag = flags.FLAGS[field]
-        flag.help += f" ({name}: {shown})"
-        continue
       # A study's own default holds where a flag is not given, since studies may differ in it.
       kind, inner = _kind(kinds[field])
       make = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
@@ -213,29 +215,33 @@ def _kind(hint: Any) -> tuple[type, type]:
   return hint, hint
 
 
-def _settings(of: study.Study, defined: Mapping[str, Any]) -> Any:
-  """Return the settings that the flags say; of a NamedTuple all else is the study's own.
+def _settings(of: study.Study, defined: Mapping[str, Any], more: type | None) -> Any:
+  """Return the settings that the flags say; all else is the study's own.
 
   Raises:
     ValueError: the study has no such setting, a value is of another type or stands twice.
   """
-  if not isinstance(of.settings, type):
-    return defined["config"].value
-  own = of.settings._fields
-  given = {}
-  for name, holder in defined.items():
-    if name not in flags.FLAGS or not _is_setting(name, defined) or holder.value is None:
-      continue
-    if name not in own:
-      raise ValueError(
-        f"Got --{name}, which the study {study.name_of(of)} has no use for; it takes "
-        f"{', '.join('--' + field for field in own)}."
-      )
-    given[name] = _values(name, holder.value) if isinstance(holder.value, list) else holder.value
-  return of.settings(**given)
+  given = {
+    name: _values(name, holder.value) if isinstance(holder.value, list) else holder.value
+    for name, holder in defined.items()
+    if _is_setting(name) and holder.value is not None
+  }
+  kind = of.settings if isinstance(of.settings, type) else more
+  if unknown := [name for name in given if name not in kind._fields]:
+    raise ValueError(
+      f"Got --{unknown[0]}, which the study {study.name_of(of)} has no use for; it takes "
+      f"{', '.join('--' + field for field in kind._fields)}."
+    )
+  settings = kind(**given) if kind else None
+  if kind is of.settings:
+    return settings
+  config = defined["config"].value
+  with config.unlocked():
+    config.update(settings._asdict() if settings else {})
+  return config
 
 
-def _is_setting(name: str, defined: Mapping[str, Any]) -> bool:
+def _is_setting(name: str) -> bool:
   common = ("workdir", "only", "shard", "dry_run", "formats", "keep_compiled", "study", "devices")
   return name not in (*common, "connect", "config")
 
@@ -258,13 +264,6 @@ def _values(name: str, texts: Sequence[str]) -> tuple:
   return values
 
 
-def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:
-  for name in formats:
-    if name not in _FORMATS:
-      raise ValueError(f"Got --formats={','.join(formats)}; the formats are {', '.join(_FORMATS)}.")
-  return tuple(formats)
-
-
 def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str, Any]) -> list[str]:
   """Parse flags; an unknown configuration key's error lists the keys that exist."""
   # The flag gets no default of its own, because it would read that file before errors are caught.
@@ -273,9 +272,13 @@ def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str,
     if default_config is None:
       fail("Got no --config; give a configuration file, as --config=configs/liu2016.py.")
     argv = [argv[0], f"--config={default_config}", *argv[1:]]
+  argv = [_find_config(argument) for argument in argv]
   wants_help = [a for a in argv[1:] if re.match(r"^--?(help|helpshort|helpfull|h)$", a)]
   argv = [a for a in argv if a not in wants_help]
+  texts: dict[str, str] = {}
   try:
+    if "config" in defined:
+      argv, texts = _take_texts(argv)
     if wants_help:
       flags.FLAGS["workdir"].value = ""  # Not required of who asks for help.
       flags.FLAGS(argv)
@@ -297,12 +300,32 @@ def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str,
     fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
   if "config" in defined and not isinstance(defined["config"].value, ConfigDict):
     fail(
-      f"--config's get_config() returned {type(defined['config'].value).__name__}; it must return an "
-      "ml_collections.ConfigDict."
+      f"--config's get_config() returned {type(defined['config'].value).__name__}; it must return "
+      "an ml_collections.ConfigDict."
     )
+  for key, text in texts.items():
+    with defined["config"].value.ignore_type():
+      defined["config"].value[key] = text
   if flags.FLAGS["verbosity"].using_default_value:
     logging.set_verbosity(logging.WARNING)  # Checkpoints log every file they touch.
   return rest
+
+
+def _find_config(argument: str) -> str:
+  """Return `--config=PATH` with the path of a file that an installed package has.
+
+  So `configs/digits.py` is found outside a clone too.
+  """
+  flag, equals, path = argument.rpartition("=")
+  package, *rest = pathlib.PurePath(path).parts or ("",)
+  if not re.match(r"^--?config$", flag) or not rest or pathlib.Path(path).exists():
+    return argument
+  spec = importlib.util.find_spec(package) if package.isidentifier() else None
+  for directory in spec.submodule_search_locations or () if spec else ():
+    found = pathlib.Path(directory, *rest)
+    if found.exists():
+      return f"{flag}{equals}{found}"
+  return argument
 
 
 def _usage(defined: Mapping[str, Any]) -> str:
@@ -328,6 +351,27 @@ def _flag_line(name: str) -> str:
     "" if flag.default is None or name == "workdir" else f" (default: {flag.default_as_str})"
   )
   return f"  --{name}: {flag.help}{default}"
+
+
+def _take_texts(argv: list[str]) -> tuple[list[str], dict[str, str]]:
+  """Take out overrides that name what a configuration spells out, as `--config.backbone=cnn`.
+
+  `config_flags` replaces a dictionary by a dictionary alone, but a specification is text.
+  """
+  found = {}
+  for argument in argv:
+    key, equals, text = argument.lstrip("-").removeprefix("config.").partition("=")
+    if _OVERRIDE.match(argument) and equals and "." not in key and not text.startswith("{"):
+      found[key] = text
+  if found:
+    # The flag takes its overrides from sys.argv, whatever it is given to parse.
+    sys.argv = _without_overrides(argv)
+    flags.FLAGS(sys.argv)
+    config = flags.FLAGS["config"].value
+    found = {key: t for key, t in found.items() if isinstance(config.get(key), ConfigDict)}
+  taken = tuple(f"--config.{key}=" for key in found) + tuple(f"-config.{key}=" for key in found)
+  sys.argv = [argument for argument in argv if not (taken and argument.startswith(taken))]
+  return sys.argv, found
 
 
 def _explain_keys(argv: list[str]) -> None:

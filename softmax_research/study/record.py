@@ -5,8 +5,8 @@
      "config": {...}, "command": "...", "versions": {...}, "device": "...", "revision": "...",
      "time": {"finished_at": "...", "seconds": 1.5}}
 
-`metrics` stand by split, `measured` has all else that was measured or noted, and `config` the settings
-that the result depends on. Study, cell and seed name a record.
+`metrics` stand by split, `measured` has all else that was measured or noted, and `config` the
+settings that the result depends on. Study, cell and seed name a record.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ def check(record: Any, where: str) -> None:
   if not wrong and record["status"] not in STATUSES:
     wrong.append(f"has status={record['status']!r}, which is none of {', '.join(STATUSES)}")
   if not wrong and not isinstance(record["time"].get("seconds", ""), int | float | None):
-    wrong.append("has a time without 'seconds', a number, or null where it was not measured")
+    wrong.append("has a time without 'seconds', a number or null")
   if not wrong:
     wrong += [
       f"has text where a number belongs: {path}={text!r:.40}"
@@ -70,8 +70,8 @@ def check(record: Any, where: str) -> None:
     ]
   if wrong:
     raise ValueError(
-      f"{where} is no record: it {'; '.join(wrong)}. Remove the line, and what it stood for is made "
-      "again."
+      f"{where} is no record: it {'; '.join(wrong)}. Remove the line, and what it stood for is "
+      "made again."
     )
 
 
@@ -195,12 +195,12 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
   Args:
     record: a record.
     path: `accuracy` is of the test split, or else below `measured`; with slashes it leads there
-      from the record, as `metrics/validation/nll`, or else from `measured`, as `noise/accuracy`. A
-      number is a place in a list, as in `stairs/4/variance`.
+      from the record, as `metrics/validation/nll`, or else from `measured`, as `noise/accuracy`; of
+      a list a part is the index, as `curves/seconds/0`.
 
   Returns:
-    The number; NaN where there is none. JSON has no infinity: the null of an NLL stands for it, since
-    a label had probability zero.
+    The number; NaN where there is none. JSON has no infinity: the null of an NLL stands for it,
+    since a label had probability zero.
 
   Example:
     >>> record = {"metrics": {"test": {"nll": None}}, "measured": {"noise": {"accuracy": 0.5}}}
@@ -213,10 +213,12 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
     starts = [record["metrics"].get("test", {}), record["measured"]]
   for node in starts:
     for part in parts:
-      if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+      if isinstance(node, Mapping):
+        node = node.get(part, _ABSENT)
+      elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
         node = node[int(part)]
       else:
-        node = node.get(part, _ABSENT) if isinstance(node, Mapping) else _ABSENT
+        node = _ABSENT
     if node is None:
       return math.inf if parts[-1] == "nll" else math.nan
     if isinstance(node, int | float):
@@ -245,8 +247,8 @@ def describe(cell: Mapping[str, Any]) -> str:
 def file_name(cell: Mapping[str, Any], *more: Any) -> str:
   """Name a file or a directory that belongs to a cell alone.
 
-  Names that a person can read collide where they are cut or where signs are replaced, so a digest of
-  the whole stands behind.
+  Names that a person can read collide where they are cut or where signs are replaced, so a digest
+  of the whole stands behind.
 
   Args:
     cell: the cell.

@@ -43,6 +43,11 @@ class Options(NamedTuple):
   formats: tuple[str, ...] = ("md", "html")
   devices: ConfigDict | None = None
 
+  @property
+  def seeds_apart(self) -> bool:
+    """Say whether the seeds of a cell are run one by one, each with its own checkpoints."""
+    return self.devices is not None and self.devices.get("seeds_by") == "apart"
+
 
 class Plan(NamedTuple):
   """Hold what a run is to do: the tasks, those that are left, records so far, what is prepared."""
@@ -127,7 +132,7 @@ def run_tasks(of: study.Study, settings: Any, plan: Plan, options: Options) -> l
         failed.append(_fail(path, context, error, name, show))
         continue
       # Not before the records are there, and of this cell alone: others may be under way.
-      if processes.is_first():
+      if processes.is_first() and not of.keep_checkpoints:
         workdir.remove(context.directory)
       if left := time_left(plan.left[number + 1 :], records):
         print(left, flush=True)
@@ -137,7 +142,7 @@ def run_tasks(of: study.Study, settings: Any, plan: Plan, options: Options) -> l
 
 
 def finish(of: study.Study, settings: Any, options: Options) -> None:
-  """Append what follows from finished records, and write the report; shards leave both to the last."""
+  """Append what follows from finished records, and write the report, if no shard has work left."""
   records = workdir.read(options.workdir)
   left = study.missing(of, study.tasks(of, settings), records)
   if options.shard is not None and left:
@@ -240,7 +245,7 @@ def by_records(task: study.Task, records: Sequence[study.Record]) -> float | Non
   seconds = [
     made["time"]["seconds"]
     for made in records
-    if made["cell"] == task.cell and made["status"] != "failed"
+    if made["cell"] == task.cell and made["status"] != "failed" and made["time"]["seconds"]
   ]
   return statistics.median(seconds) * len(task.seeds) if seconds else None
 
@@ -254,7 +259,7 @@ def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> st
     >>> time_left([], [])
     ''
   """
-  seconds = [r["time"]["seconds"] for r in records if r["status"] != "failed"]
+  seconds = [r["time"]["seconds"] or 0.0 for r in records if r["status"] != "failed"]
   if not left or not seconds:
     return ""
   usual = statistics.median(seconds)
@@ -308,6 +313,8 @@ def _plan(of: study.Study, settings: Any, options: Options) -> Plan:
   records = processes.from_first(lambda: workdir.read(options.workdir))
   study.check_configs(of, settings, study.tasks(of, settings), records)
   left = study.missing(of, wanted, records)
+  if options.seeds_apart:
+    left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
   prepared = of.prepare(settings, [task.cell for task in left]) if left else None
   return Plan(wanted, left, records, prepared)
 

@@ -26,7 +26,7 @@ _PLACES = ("data_dir", "cache_dir")
 
 
 class SkippedError(Exception):
-  """Raised by a study's `run` where a cell cannot be run and that is no fault, as without its data."""
+  """Raised by a study's `run` where a cell cannot be run and that is no fault, as without data."""
 
 
 class Context:
@@ -38,7 +38,7 @@ class Context:
     seeds: those that are missing.
     prepared: what the study's `prepare` returned.
     workdir: the working directory.
-    directory: for checkpoints of this cell with these seeds; removed once their records are written.
+    directory: for checkpoints of this cell with these seeds; removed once the records are written.
     interruption: says whether a signal asked to stop.
     progress: to be called with a `training.Progress` now and then.
     devices: the options of `--devices`, or None.
@@ -65,14 +65,16 @@ class Context:
     self.prepared, self.workdir, self.devices = prepared, workdir, devices
     self.interruption = interruption or Interruption()
     self.progress, self.finished, self.command = progress, finished, command
-    self.directory = workdir / "checkpoints" / record.file_name(cell, list(seeds))
     self._study = study
+    # Of other settings a checkpoint is another's.
+    name = record.file_name(cell, list(seeds), config_of(study, settings, cell))
+    self.directory = workdir / "checkpoints" / name
 
   def record(
     self,
     seed: int | None,
     *,
-    seconds: float,
+    seconds: float | None,
     status: str = "finished",
     metrics: Mapping[str, Any] | None = None,
     curves: Mapping[str, Any] | None = None,
@@ -82,7 +84,7 @@ class Context:
 
     Args:
       seed: the seed, or None where there is none.
-      seconds: that it took.
+      seconds: that it took; None where nothing was timed.
       status: `finished`, `diverged` or `failed`.
       metrics: by split.
       curves: by name.
@@ -115,28 +117,30 @@ class Study(NamedTuple):
   """Hold a study.
 
   Attributes:
-    settings: a NamedTuple class with a default for each field, each of which becomes a flag, with its
-      help from the docstring's attributes; or a function that returns a ConfigDict, `--config`'s.
+    settings: a NamedTuple class with a default for each field, each of which becomes a flag, with
+      its help from the docstring's attributes; or a function that returns a ConfigDict, that of
+      `--config`.
     cells: `settings -> cells`.
-    run: `(cell, context) -> records`, an iterator. What it yields is written at once: a record, or a
-      list of records of seeds that trained together, all or none.
+    run: `(cell, context) -> records`, an iterator. What it yields is written at once: a record, or
+      a list of records of seeds that trained together, all or none.
     report: `(records, settings) -> blocks`, an iterator; see `blocks`.
     name: in records: the module below `experiments`, or its path; by default that of `run`.
     check: `settings -> None`, raises a ValueError for settings that are none. Nothing is loaded and
       nothing written before.
-    prepare: `(settings, cells) -> prepared`, called once with the cells that are left: loads data and
-      checks the cells against them. It raises a ValueError or an OSError.
+    prepare: `(settings, cells) -> prepared`, called once with the cells that are left: loads data
+      and checks the cells against them. It raises a ValueError or an OSError.
     config: `(settings, cell) -> dictionary`, what a cell's results depend on; by default all
       settings but those of `selects`.
     selects: names of settings that only say which cells and seeds there are.
     seeds: `(settings, cell) -> seeds`; by default so many as `settings.seeds` says, from 0 on.
-    estimate: `(cell, context) -> seconds` for the context's seeds, measured by steps that are thrown
-      away.
+    estimate: `(cell, context) -> seconds` for the context's seeds, measured by steps that are
+      thrown away.
     derive: `(settings, records, workdir) -> records`, an iterator over what follows from finished
       records, as ensembles; called when all cells are done.
     summarise: `record -> text`, how a seed ended, on one line.
     claims: of `claims.Claim`, judged in the report.
     devices: whether it takes `--devices` and `--distributed`.
+    keep_checkpoints: whether a cell's checkpoints stay once its records are written.
     seed_by_seed: whether one seed of all cells comes before the next, so that whatever slows the
       machine slows all cells.
   """
@@ -158,6 +162,7 @@ class Study(NamedTuple):
   summarise: Callable[[Record], str] = lambda record: summarise(record)
   claims: tuple = ()
   devices: bool = False
+  keep_checkpoints: bool = False
   seed_by_seed: bool = False
 
 
@@ -221,7 +226,7 @@ def make_record(
   cell: Cell,
   seed: int | None,
   *,
-  seconds: float,
+  seconds: float | None,
   status: str = "finished",
   metrics: Mapping[str, Any] | None = None,
   curves: Mapping[str, Any] | None = None,
@@ -244,7 +249,7 @@ def make_record(
     "revision": _revision(),
     "time": {
       "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-      "seconds": round(seconds, 3),
+      "seconds": None if seconds is None else round(seconds, 3),
     },
   }
   return made
@@ -322,8 +327,8 @@ def check_configs(study: Study, settings: Any, wanted: Sequence[Task], records: 
     name, cell, seed = record.key(of)
     if name != name_of(study):
       raise ValueError(
-        f"The results there are of the study {name!r}, and this is {name_of(study)!r}. Give another "
-        "--workdir."
+        f"The results there are of the study {name!r}, and this is {name_of(study)!r}. Give "
+        "another --workdir."
       )
     if of["status"] == "failed" or cell not in expected or of["config"] == expected[cell]:
       continue
@@ -371,7 +376,8 @@ def summarise(made: Record) -> str:
   numbers = made["metrics"].get("test") or made["measured"]
   shown = [(k, v) for k, v in numbers.items() if isinstance(v, int | float)][:3]
   parts += [f"{name} {value:.4g}" for name, value in shown]
-  return ", ".join([*parts, f"{made['time']['seconds']:.1f} s"])
+  seconds = made["time"]["seconds"]
+  return ", ".join(parts + ([] if seconds is None else [f"{seconds:.1f} s"]))
 
 
 def help_of(settings: type) -> dict[str, str]:

@@ -134,8 +134,8 @@ def read_config(workdir: os.PathLike | str) -> tuple[str, dict[str, Any]]:
     ) from None
   except (ValueError, TypeError, KeyError) as error:
     raise ValueError(
-      f"{path} is no configuration of a study ({type(error).__name__}: {error}). Remove it, and run "
-      "the study's command again: it makes only what is missing, and writes the file."
+      f"{path} is no configuration of a study ({type(error).__name__}: {error}). Remove it, and "
+      "run the study's command again: it makes only what is missing, and writes the file."
     ) from None
 
 
@@ -143,7 +143,7 @@ def is_full_or_read_only(error: OSError) -> bool:
   """Say whether an error is of the storage, where no other cell would do better.
 
   Example:
-    >>> is_full_or_read_only(OSError(errno.ENOSPC, "no space")), is_full_or_read_only(OSError(2, ""))
+    >>> is_full_or_read_only(OSError(errno.ENOSPC, "full")), is_full_or_read_only(OSError(2, ""))
     (True, False)
   """
   of_storage = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -151,7 +151,7 @@ def is_full_or_read_only(error: OSError) -> bool:
 
 
 def remove(directory: pathlib.Path) -> None:
-  """Remove a directory of checkpoints whose records are written, and its parent once it is empty."""
+  """Remove a directory of checkpoints whose records are written, and its parent once empty."""
   shutil.rmtree(directory, ignore_errors=True)
   with contextlib.suppress(OSError):
     directory.parent.rmdir()

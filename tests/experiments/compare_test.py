@@ -1,4 +1,4 @@
-"""The comparison script, run as a user runs it: results, reruns, and bad input."""
+"""The comparison: results, reruns, ensembles and bad input, in one process."""
 
 import json
 import shutil
@@ -6,141 +6,179 @@ import shutil
 import numpy as np
 import pytest
 
+from configs import digits
+from experiments import classifiers, comparison, devices
+from softmax_research.study import runner, workdir
 from tests.experiments.scripts import TINY, expect_error, run_script
 
-_HEADS = "--config.heads=softmax,sm_taylor:order=4:margin=0.5"
+_HEADS = ("softmax", "sm_taylor:order=4:margin=0.5")
+
+
+def _config(**changes):
+  config = digits.get_config()
+  config.heads, config.seeds, config.num_epochs, config.batch_size = ",".join(_HEADS), 2, 2, 128
+  config.backbone.widths = (8,)
+  with config.ignore_type():
+    for key, value in changes.items():
+      config[key] = value
+  return config
+
+
+def _run(directory, **changes):
+  options = runner.Options(directory, "python compare", devices=devices.get_options())
+  config = _config(**changes)
+  failed = runner.run(comparison.STUDY, config, options)
+  assert failed == []
+  return workdir.read(directory)
+
+
+def _seeds(records):
+  return [(r["cell"]["head"], r["seed"]) for r in records if "ensemble" not in r["cell"]]
 
 
 @pytest.fixture(name="finished", scope="module")
 def _finished(tmp_path_factory):
   """A working directory in which two heads with two seeds are finished."""
-  workdir = tmp_path_factory.mktemp("compare")
-  done = run_script("compare", f"--workdir={workdir}", _HEADS, "--config.seeds=2", *TINY)
-  return workdir, done.stdout
+  directory = tmp_path_factory.mktemp("compare")
+  _run(directory)
+  return directory
 
 
-def _records(workdir):
-  return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
-
-
-def test_every_run_and_ensemble_is_recorded_with_its_circumstances(finished):
-  records = _records(finished[0])
-  runs = [(r["head"], r["seed"]) for r in records if r["kind"] == "run"]
-  heads = ("softmax", "sm_taylor:order=4:margin=0.5")
-  assert runs == [(head, seed) for head in heads for seed in (0, 1)]
-  assert [(r["head"], r["seeds"]) for r in records if r["kind"] == "ensemble"] == [
-    (head, [0, 1]) for head in heads
-  ]
+def test_every_seed_and_ensemble_is_recorded_with_its_circumstances(finished):
+  records = workdir.read(finished)
+  assert _seeds(records) == [(head, seed) for head in _HEADS for seed in (0, 1)]
+  ensembles = [r["cell"] for r in records if "ensemble" in r["cell"]]
+  assert ensembles == [{"head": head, "ensemble": [0, 1]} for head in _HEADS]
   for record in records:
-    assert {"versions", "device", "git_revision", "finished_at"} <= set(record)
     assert record["metrics"]["test"]["num_examples"] == 360
-  assert records[0]["config"]["num_epochs"] == 2
-  assert records[0]["dataset"]["num_classes"] == 10
-  assert records[0]["num_parameters"] == 64 * 8 + 8 + 8 * 10 + 10
-  assert len(records[0]["curves"]["train_loss"]) == 2
+    assert record["config"]["num_epochs"] == 2 and "heads" not in record["config"]
+  first = records[0]
+  assert first["measured"]["dataset"]["num_classes"] == 10
+  assert first["measured"]["num_parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+  assert first["measured"]["devices"]["seeds_together"] == [0, 1]
+  assert len(first["curves"]["train_loss"]) == 2 and first["command"] == "python compare"
 
 
 def test_an_ensemble_is_the_mean_of_probabilities(finished):
-  workdir = finished[0]
   probs = []
   for seed in (0, 1):
-    with np.load(workdir / "predictions" / f"softmax-seed{seed}.npz") as file:
+    path = classifiers.prediction_path(finished, {"head": "softmax"}, seed)
+    with np.load(path) as file:
       probs.append(np.exp(file["test"].astype(np.float64)))
-  ensemble = next(r for r in _records(workdir) if r["kind"] == "ensemble")
+  ensemble = next(r for r in workdir.read(finished) if "ensemble" in r["cell"])
   mean = np.mean(probs, axis=0)
   confusion = np.array(ensemble["metrics"]["test"]["confusion"])
   np.testing.assert_array_equal(confusion.sum(0), np.bincount(mean.argmax(1), minlength=10))
-  worst = ensemble["worst"][0]
+  worst = ensemble["measured"]["worst"][0]
   assert worst["probability"] == pytest.approx(mean[worst["index"], worst["label"]], rel=1e-5)
   assert worst["png"]
 
 
 def test_a_report_is_left(finished):
-  workdir, printed = finished
-  page = (workdir / "report.html").read_text()
+  page = (finished / "report.html").read_text()
   assert "sm_taylor:order=4:margin=0.5" in page
-  assert "<svg" in page
-  assert (workdir / "report.md").exists()
-  assert str(workdir / "report.html") in printed
-
-
-def test_plain_lines_report_progress(finished):
-  assert "[4/4] sm_taylor:order=4:margin=0.5, seed 1: test accuracy" in finished[1]
+  assert (finished / "report.md").exists()
 
 
 def test_a_rerun_makes_only_what_is_missing(finished, tmp_path):
-  workdir = tmp_path / "copy"
-  shutil.copytree(finished[0], workdir)
-  before = _records(workdir)
-  done = run_script("compare", f"--workdir={workdir}", _HEADS, "--config.seeds=2", *TINY)
-  assert "seed" not in done.stdout and _records(workdir) == before
-  run_script("compare", f"--workdir={workdir}", _HEADS, "--config.seeds=3", *TINY)
-  added = _records(workdir)[len(before) :]
-  assert [(r["kind"], r.get("seed", r.get("seeds"))) for r in added] == [
-    ("run", 2),
-    ("run", 2),
-    ("ensemble", [0, 1, 2]),
-    ("ensemble", [0, 1, 2]),
+  directory = tmp_path / "copy"
+  shutil.copytree(finished, directory)
+  before = workdir.read(directory)
+  assert _run(directory) == before
+  added = _run(directory, seeds=3)[len(before) :]
+  assert [(r["cell"]["head"], r["seed"]) for r in added] == [
+    *((head, 2) for head in _HEADS),
+    *((head, None) for head in _HEADS),
   ]
 
 
-def test_a_cut_last_line_repeats_that_run_alone_with_the_same_numbers(finished, tmp_path):
-  workdir = tmp_path / "copy"
-  shutil.copytree(finished[0], workdir)
-  lines = (workdir / "results.jsonl").read_bytes().splitlines(keepends=True)
-  (workdir / "results.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:100])
-  done = run_script("compare", f"--workdir={workdir}", _HEADS, "--config.seeds=2", *TINY)
-  assert "incomplete" in done.stderr
-  assert done.stdout.count("test accuracy") == 1
-  records = _records(workdir)
+def test_a_cut_last_line_repeats_that_seed_alone_with_the_same_numbers(finished, tmp_path):
+  directory = tmp_path / "copy"
+  shutil.copytree(finished, directory)
+  lines = (directory / "results.jsonl").read_bytes().splitlines(keepends=True)
+  (directory / "results.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:100])
+  with pytest.warns(UserWarning, match="incomplete"):
+    records = _run(directory)
   assert records[3]["metrics"] == json.loads(lines[3])["metrics"]
-  assert [r["kind"] for r in records].count("run") == 4
+  assert len(_seeds(records)) == 4
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "swapped"])
+def test_damaged_predictions_cost_the_ensemble_alone(finished, tmp_path, capsys, damage):
+  directory = tmp_path / "copy"
+  shutil.copytree(finished, directory)
+  kept = [r for r in workdir.read(directory) if "ensemble" not in r["cell"]]
+  (directory / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in kept))
+  path = classifiers.prediction_path(directory, {"head": "softmax"}, 0)
+  if damage == "missing":
+    path.unlink()
+  elif damage == "cut":
+    path.write_bytes(path.read_bytes()[:100])
+  else:
+    np.savez(path, validation=np.zeros((3, 10)), test=np.zeros((3, 10)))
+  records = _run(directory)
+  assert [r["cell"]["head"] for r in records if "ensemble" in r["cell"]] == [_HEADS[1]]
+  assert "softmax: no ensemble, because" in capsys.readouterr().out
+
+
+def test_networks_and_optimisers_are_rows_too(tmp_path):
+  records = _run(
+    tmp_path,
+    heads="softmax",
+    backbone="identity,mlp:widths=(8,):activation=tanh",
+    optimizer="adam:learning_rate=0.001,sgd:learning_rate=0.1",
+    seeds=1,
+    num_epochs=1,
+  )
+  assert [(r["cell"]["backbone"], r["cell"]["optimizer"]) for r in records] == [
+    (backbone, optimizer)
+    for backbone in ("identity", "mlp:widths=(8,):activation=tanh")
+    for optimizer in ("adam:learning_rate=0.001", "sgd:learning_rate=0.1")
+  ]
+  assert len({r["metrics"]["test"]["nll"] for r in records}) == 4
+  table = (tmp_path / "report.md").read_text()
+  assert "identity / sgd:learning_rate=0.1" in table
 
 
 def test_a_changed_configuration_is_refused_and_named(finished):
-  message = expect_error(
-    "compare", f"--workdir={finished[0]}", _HEADS, *TINY, "--config.batch_size=64"
-  )
-  assert "batch_size: 128 -> 64" in message and "--workdir" in message
+  with pytest.raises(ValueError, match="batch_size: 128 -> 64"):
+    _run(finished, batch_size=64)
 
 
-# Most of what is refused is tried in assembly_test.py.
 @pytest.mark.parametrize(
-  ("argument", "expected"),
+  ("changes", "expected"),
   [
-    ("--config.heads=softmax,taylr", ["taylr", "sm_taylor", "taylor"]),
-    ("--config.sedes=3", ["sedes", "seeds"]),
-    ("--config.backbone.width=3", ["width", "widths"]),
-    ("--config=configs/nowhere.py", ["nowhere.py"]),
+    ({"heads": "softmax,taylr"}, ["taylr", "sm_taylor", "taylor"]),
+    ({"backbone": "mlp:width=3"}, ["width", "widths"]),
+    ({"backbone": "mpl"}, ["mpl", "mlp"]),
+    ({"optimizer": "adm:learning_rate=0.1"}, ["adm", "adam"]),
+    ({"heads": "softmax,softmax"}, ["softmax", "twice"]),
   ],
 )
-def test_bad_input_is_refused_with_what_exists(tmp_path, argument, expected):
-  workdir = tmp_path / "run"
-  message = expect_error("compare", f"--workdir={workdir}", argument)
+def test_bad_input_is_refused_with_what_exists(tmp_path, changes, expected):
+  with pytest.raises(ValueError) as caught:
+    _run(tmp_path / "run", **changes)
   for part in expected:
-    assert part in message
-  assert not (workdir / "results.jsonl").exists()
-
-
-def test_a_working_directory_that_cannot_be_written_is_named(tmp_path):
-  blocked = tmp_path / "file"
-  blocked.touch()
-  message = expect_error("compare", f"--workdir={blocked / 'run'}")
-  assert str(blocked) in message and "cannot be written" in message
+    assert part in str(caught.value)
+  assert not (tmp_path / "run").exists()
 
 
 def test_a_diverged_seed_is_recorded_and_the_others_go_on(tmp_path):
-  done = run_script(
-    "compare",
-    f"--workdir={tmp_path}",
-    "--config.heads=softmax",
-    "--config.seeds=2",
-    *TINY,
-    "--config.optimizer.name=sgd",
-    "--config.optimizer.learning_rate=1e30",
-  )
-  records = _records(tmp_path)
+  records = _run(tmp_path, heads="softmax", optimizer="sgd:learning_rate=1e30")
   assert [r["status"] for r in records] == ["diverged", "diverged"]
-  assert records[0]["metrics"] is None and records[0]["diverged"]["step"] >= 1
-  assert "diverged at step" in done.stdout
+  assert records[0]["metrics"] == {} and records[0]["measured"]["diverged"]["step"] >= 1
   assert "diverged" in (tmp_path / "report.md").read_text()
+
+
+def test_the_script_runs_as_users_run_it(tmp_path):
+  arguments = ("--config.heads=softmax", "--config.seeds=1", *TINY)
+  done = run_script("compare", f"--workdir={tmp_path / 'run'}", *arguments)
+  assert "[1/1] softmax, seed 0: test accuracy" in done.stdout
+  assert str(tmp_path / "run" / "report.html") in done.stdout
+  for argument, expected in (
+    ("--config.sedes=3", ["sedes", "seeds"]),
+    ("--config=configs/nowhere.py", ["nowhere.py"]),
+  ):
+    message = expect_error("compare", f"--workdir={tmp_path / 'bad'}", argument)
+    assert all(part in message for part in expected)
+    assert not (tmp_path / "bad").exists()

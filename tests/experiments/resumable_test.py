@@ -6,8 +6,8 @@ import pytest
 
 from configs import digits
 from experiments import assembly, resumable, runs
-from softmax_research.study.interruption import Interruption
 from softmax_research import training
+from softmax_research.study.interruption import Interruption
 from softmax_research.training import results
 
 

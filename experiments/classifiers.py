@@ -1,0 +1,332 @@
+"""Classifiers: train a head's seeds as a study asks, with checkpoints, and judge the outcome."""
+
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import assembly, devices
+from softmax_research import study, training
+from softmax_research.study import record, workdir
+from softmax_research.training import processes
+
+# An epoch that ends sooner after a checkpoint is not saved.
+_SECONDS_BETWEEN_SAVES = 10.0
+_TIMED_STEPS = 3
+
+#: Called with the programs, the states and the curves.
+EpochHook = Callable[[training.ParallelPrograms, training.TrainState, list[training.Curves]], None]
+#: Called with the programs and the states; returns what was measured of each seed.
+Measure = Callable[[training.ParallelPrograms, training.TrainState], list[dict[str, Any]]]
+
+
+class Predictions(NamedTuple):
+  """Hold log-probabilities `[N, K]` on the validation and the test split."""
+
+  validation: np.ndarray
+  test: np.ndarray
+
+
+class Trained(NamedTuple):
+  """Hold a seed that was trained: what its record says, its predictions and its state.
+
+  Attributes:
+    seed: the seed.
+    status: `finished` or `diverged`.
+    metrics: of the validation and the test split; empty where it diverged.
+    curves: by name.
+    measured: parameters, speed, data, devices, and where it diverged.
+    seconds: its share of the time of all that trained together.
+    predictions: None where it diverged.
+    state: of NumPy arrays, without a leading axis.
+  """
+
+  seed: int
+  status: str
+  metrics: dict[str, Any]
+  curves: training.Curves
+  measured: dict[str, Any]
+  seconds: float
+  predictions: Predictions | None
+  state: training.TrainState
+
+  def record(
+    self,
+    context: study.Context,
+    *,
+    metrics: dict[str, Any] | None = None,
+    measured: dict[str, Any] | None = None,
+  ) -> dict[str, Any]:
+    """Return the seed's record, with metrics in place of its own, and more that was measured."""
+    return context.record(
+      self.seed,
+      seconds=self.seconds,
+      status=self.status,
+      metrics=self.metrics if metrics is None else metrics,
+      curves=self.curves,
+      measured=self.measured | (measured or {}),
+    )
+
+
+def make_programs(
+  options: ConfigDict, config: ConfigDict, splits: assembly.Splits, head: str, num_seeds: int
+) -> training.ParallelPrograms:
+  """Make the programs that train so many seeds of a head on the devices at hand.
+
+  Raises:
+    ValueError: the head, the data, the devices or the configuration do not fit each other.
+  """
+  network, _ = assembly.name_and_options(config, "backbone")
+  layout = devices.lay_out(options, network, num_seeds)
+  return assembly.make_parallel_programs(config, splits, head, layout)
+
+
+def train(
+  context: study.Context,
+  config: ConfigDict,
+  splits: assembly.Splits,
+  head: str,
+  *,
+  on_epoch: EpochHook = lambda programs, states, curves: None,
+  measure: Measure = lambda programs, states: [],
+  seconds_between_saves: float = _SECONDS_BETWEEN_SAVES,
+) -> list[Trained]:
+  """Train the seeds that a study asks for, going on from the newest checkpoint if there is one.
+
+  On SIGTERM or SIGINT the state is saved and the process exits.
+
+  Args:
+    context: of the study's `run`.
+    config: a checked configuration with the keys of `configs/default.py`.
+    splits: the data.
+    head: the head's specification.
+    on_epoch: called after each epoch, before the states are saved; it may add to the curves.
+    measure: called once training is over; what it returns of each seed becomes `measured`.
+    seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
+
+  Returns:
+    The trained seeds.
+
+  Raises:
+    SystemExit: interrupted; the status is that of a process that the signal ended.
+    StorageError: a checkpoint cannot be written.
+  """
+  began, seeds = time.perf_counter(), list(context.seeds)
+  programs = make_programs(context.devices, config, splits, head, len(seeds))
+  saver = _Saver(context, programs, seconds_between_saves)
+
+  def after_epoch(states, curves):
+    on_epoch(programs, states, curves)
+    saver.save_if_due(states, curves)
+
+  resume = saver.restore(seeds)
+  spent = max((sum(of["seconds"]) for of in resume[1]), default=0.0) if resume else 0.0
+  fit = training.fit(
+    programs,
+    splits.train,
+    splits.validation,
+    seeds=seeds,
+    num_epochs=config.num_epochs,
+    batch_size=config.batch_size,
+    on_progress=context.progress,
+    on_epoch=after_epoch,
+    should_stop=context.interruption,
+    resume=resume,
+  )
+  if fit.interrupted:
+    saver.save(fit.states, fit.curves)
+    context.interrupt()
+  predictions = predict(programs, fit.states, splits)
+  measured = measure(programs, fit.states) or [{} for _ in seeds]
+  states = saver.gather(fit.states)
+  seconds = (time.perf_counter() - began + spent) / len(seeds)
+  common = {
+    "num_parameters": sum(p.size for p in jax.tree.leaves(states.params)) // len(seeds),
+    "images_per_second": fit.images_per_second,
+    "dataset": splits.describe(),
+    "devices": programs.layout.describe() | {"seeds_together": seeds},
+  }
+  found = []
+  for i, seed in enumerate(seeds):
+    diverged = fit.diverged[i]
+    found.append(
+      Trained(
+        seed,
+        "diverged" if diverged else "finished",
+        {} if diverged else evaluate(predictions[i], splits),
+        fit.curves[i],
+        common | ({"diverged": diverged._asdict()} if diverged else measured[i]),
+        seconds,
+        None if diverged else predictions[i],
+        jax.tree.map(lambda leaf, i=i: leaf[i], states),
+      )
+    )
+  return found
+
+
+def predict(
+  programs: training.ParallelPrograms, states: training.TrainState, splits: assembly.Splits
+) -> list[Predictions]:
+  """Predict the validation and the test split, for each seed."""
+  validation = training.predict(programs, states, splits.validation.images)
+  test = training.predict(programs, states, splits.test.images)
+  return [Predictions(*both) for both in zip(validation, test, strict=True)]
+
+
+def evaluate(predictions: Predictions, splits: assembly.Splits) -> dict[str, Any]:
+  """Compute the metrics of both splits."""
+  return {
+    "validation": training.evaluate(predictions.validation, splits.validation.labels),
+    "test": training.evaluate(predictions.test, splits.test.labels),
+  }
+
+
+def estimate(
+  context: study.Context,
+  config: ConfigDict,
+  splits: assembly.Splits,
+  head: str,
+  *,
+  extras: Callable[[training.ParallelPrograms, training.TrainState], float] = lambda *_: 0.0,
+) -> float:
+  """Estimate the seconds of `train`, by a few steps and a look at the data that are thrown away.
+
+  Compiling is measured and counted once, steps and evaluations as often as training makes them.
+
+  Args:
+    context: of the study's `estimate`.
+    config: a checked configuration.
+    splits: the data.
+    head: the head's specification.
+    extras: called with the programs and the states; returns the seconds of all else.
+  """
+  began = time.perf_counter()
+  programs = make_programs(context.devices, config, splits, head, len(context.seeds))
+  states = programs.init(list(context.seeds))
+  held = programs.hold(splits.train.images, splits.train.labels)
+  num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
+  batches = programs.deal(states, held, 0, num_batches, config.batch_size)
+  states = jax.block_until_ready(programs.run_steps(states, batches, 0, 1))
+  images = splits.validation.images[:512]
+  training.predict(programs, states, images)
+  compiling = time.perf_counter() - began
+  steps, began = min(_TIMED_STEPS, num_batches), time.perf_counter()
+  states = jax.block_until_ready(programs.run_steps(states, batches, 0, steps))
+  step = (time.perf_counter() - began) / steps
+  began = time.perf_counter()
+  training.predict(programs, states, images)
+  look = (time.perf_counter() - began) / len(images)
+  looked_at = len(splits.validation.labels) * (config.num_epochs + 1) + len(splits.test.labels)
+  training_seconds = step * num_batches * config.num_epochs + look * looked_at
+  return compiling + training_seconds + extras(programs, states)
+
+
+def summarise(made: dict[str, Any]) -> str:
+  """Say in a line how a seed ended."""
+  if made["status"] == "failed":
+    return f"failed: {made['measured']['error']}"
+  if made["status"] == "diverged":
+    where = made["measured"]["diverged"]
+    return f"diverged at step {where['step']}, last finite loss {where['last_finite_loss']}"
+  return f"test accuracy {made['metrics']['test']['accuracy']:.2%}, {speed(made)}"
+
+
+def speed(made: dict[str, Any]) -> str:
+  """Say how long a seed took, and how fast it trained."""
+  seconds, rate = made["time"]["seconds"], made["measured"]["images_per_second"]
+  return f"{seconds:.1f} s, {rate:,.0f} images/s"
+
+
+def prediction_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) -> pathlib.Path:
+  """Name the file of a seed's predictions."""
+  return directory / "predictions" / f"{record.file_name(cell, seed)}.npz"
+
+
+def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
+  """Write predictions whole or not at all.
+
+  Raises:
+    StorageError: they cannot be written.
+  """
+  partial = path.with_suffix(".partial")
+  try:
+    path.parent.mkdir(exist_ok=True)
+    with partial.open("wb") as file:
+      np.savez(file, **predictions._asdict())
+    partial.replace(path)
+  except OSError as error:
+    raise workdir.StorageError(*error.args) from error
+
+
+def load_predictions(path: pathlib.Path, splits: assembly.Splits) -> Predictions:
+  """Read the predictions that `save_predictions` wrote.
+
+  Raises:
+    ValueError: the file is missing or damaged, or holds predictions of other data.
+  """
+  try:
+    with np.load(path) as file:
+      found = Predictions(file["validation"], file["test"])
+  except Exception as error:  # NumPy and zip files have many errors for damage.
+    raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
+  shapes = tuple(len(split.labels) for split in (splits.validation, splits.test))
+  if tuple(map(len, found)) != shapes or found.test.shape[-1] != splits.num_classes:
+    raise ValueError(f"{path} holds predictions of other data")
+  return found
+
+
+class _Saver:
+  """Save and restore the states of seeds that train together."""
+
+  def __init__(self, context, programs, seconds_between_saves: float):
+    self._context, self._programs = context, programs
+    self._between, self._last = seconds_between_saves, time.monotonic()
+    self._checkpoints: training.Checkpoints | None = None
+
+  def gather(self, states):
+    """Leave out the places that repeat the last seed: their number depends on the devices."""
+    count = len(self._context.seeds)
+    return jax.tree.map(lambda leaf: leaf[:count], self._programs.gather(states))
+
+  def save(self, states, curves) -> None:
+    gathered = self.gather(states)
+    if processes.is_first():
+      try:
+        self._checkpoints.save(gathered, curves)
+      except OSError as error:
+        raise workdir.StorageError(*error.args) from error
+    self._last = time.monotonic()
+
+  def save_if_due(self, states, curves) -> None:
+    passed = time.monotonic() - self._last
+    if processes.from_first(lambda: passed >= self._between):
+      self.save(states, curves)
+
+  def restore(self, seeds: Sequence[int]):
+    """Return the states and curves of the newest checkpoint, or None where there is none."""
+    if not processes.from_first(self._open):
+      return None
+    like = self.gather(self._programs.init(seeds))
+    curves = processes.from_first(lambda: self._read(like))
+    if curves is None:
+      return None
+    states = processes.share(self._states)
+    epochs = max(len(of["epoch"]) for of in curves)
+    name = record.describe(self._context.cell)
+    print(f"{name}: resuming at step {states.step.max()}, after {epochs} epochs.")
+    return self._programs.scatter(states), curves
+
+  def _open(self) -> int:
+    self._checkpoints = training.Checkpoints(self._context.directory)
+    return len(self._checkpoints.steps())
+
+  def _read(self, like):
+    self._states = like
+    if (restored := self._checkpoints.restore(like)) is None:
+      return None
+    self._states, curves = restored
+    return curves

@@ -1,0 +1,226 @@
+"""The runner, by a toy study: what is missing is made, faults are named, nothing is lost."""
+
+import errno
+import json
+import signal
+
+import pytest
+
+from softmax_research.study import runner, study, workdir
+from tests.study import toy
+
+
+def _run(directory, of=toy.STUDY, options=None, **settings):
+  chosen = runner.Options(directory, command="python toy.py", formats=("md",))
+  return runner.run(of, toy.Settings(**settings), chosen._replace(**(options or {})))
+
+
+def _names(directory):
+  return [(r["cell"]["size"], r["seed"], r["status"]) for r in workdir.read(directory)]
+
+
+def test_everything_is_made_once_and_what_is_added_later_alone(tmp_path, capsys):
+  assert _run(tmp_path) == []
+  finished = [(size, seed, "finished") for size in (10, 100) for seed in (0, 1)]
+  assert _names(tmp_path) == finished
+  before = (tmp_path / "results.jsonl").read_bytes()
+  assert "time left: about 3 s" in capsys.readouterr().out
+  _run(tmp_path)
+  assert (tmp_path / "results.jsonl").read_bytes() == before
+  _run(tmp_path, sizes=(10, 100, 1000), seeds=3)
+  added = [(10, 2), (100, 2), (1000, 0), (1000, 1), (1000, 2)]
+  assert _names(tmp_path) == finished + [(*name, "finished") for name in added]
+  made = workdir.read(tmp_path)[0]
+  assert made["command"] == "python toy.py" and made["config"] == {"scale": 1.0}
+  assert made["time"]["seconds"] == 1.5
+  assert "Means of 3 sizes" in (tmp_path / "report.md").read_text()
+
+
+def test_the_report_is_made_anew_from_what_the_directory_holds(tmp_path):
+  from softmax_research.study import command
+
+  _run(tmp_path)
+  before = (tmp_path / "report.md").read_bytes()
+  command.remake(toy.STUDY, tmp_path, tmp_path / "again", formats=("md",))
+  assert (tmp_path / "again" / "report.md").read_bytes() == before
+
+
+def test_other_settings_are_refused_even_without_config_json(tmp_path):
+  _run(tmp_path)
+  (tmp_path / "config.json").unlink()
+  before = (tmp_path / "results.jsonl").read_bytes()
+  with pytest.raises(ValueError, match=r"scale: 1\.0 -> 2\.0"):
+    _run(tmp_path, scale=2.0)
+  assert (tmp_path / "results.jsonl").read_bytes() == before
+  assert not (tmp_path / "config.json").exists()
+
+
+def test_another_study_in_the_directory_is_refused(tmp_path):
+  _run(tmp_path)
+  with pytest.raises(ValueError, match="of the study 'toy', and this is 'other'"):
+    _run(tmp_path, toy.STUDY._replace(name="other"))
+
+
+def test_a_failed_cell_is_recorded_and_the_others_go_on(tmp_path):
+  assert _run(tmp_path, sizes=(13, 1, 10)) == ["size=13, seeds 0, 1"]
+  assert _names(tmp_path) == [(13, None, "failed"), (10, 0, "finished"), (10, 1, "finished")]
+  failure = workdir.read(tmp_path)[0]
+  assert failure["measured"]["error"] == "ArithmeticError: thirteen"
+  # It is tried again, and goes away once the cell is finished.
+  mended = toy.STUDY._replace(run=_counting)
+  assert _run(tmp_path, mended, sizes=(13, 10)) == []
+  assert (13, None, "failed") not in _names(tmp_path) and (13, 0, "finished") in _names(tmp_path)
+
+
+def _counting(cell, context):
+  for seed in context.seeds:
+    yield context.record(seed, seconds=0.0, measured={"error": 0.0})
+
+
+def test_only_and_shards_divide_the_cells(tmp_path, capsys):
+  _run(tmp_path, options={"only": "size=100$"})
+  assert _names(tmp_path) == [(100, 0, "finished"), (100, 1, "finished")]
+  with pytest.raises(ValueError, match="no regular expression"):
+    _run(tmp_path, options={"only": "("})
+  with pytest.raises(ValueError, match="size=10; size=100"):
+    _run(tmp_path, options={"only": "nothing"})
+  sizes, shared = (10, 20, 30, 40, 50), tmp_path / "shared"
+  for number in (1, 2):
+    _run(shared, sizes=sizes, options={"shard": (number, 2)})
+    printed = capsys.readouterr().out
+    assert ("no report yet" in printed) == (number == 1)
+  assert {name.name for name in shared.glob("results*")} == {
+    "results-1-of-2.jsonl",
+    "results-2-of-2.jsonl",
+  }
+  assert len(_names(shared)) == 10 and (shared / "report.md").exists()
+  _run(shared, sizes=sizes)
+  assert not (shared / "results.jsonl").exists()
+  for text in ("0/2", "3/2", "2", "a/b"):
+    with pytest.raises(ValueError, match="--shard"):
+      runner.check_shard(text)
+
+
+def test_a_directory_in_use_is_refused_naming_the_process(tmp_path):
+  with workdir.locked(tmp_path):
+    for shard in (None, (1, 2)):
+      with pytest.raises(ValueError, match=r"in use by process \d+ on "):
+        _run(tmp_path, options={"shard": shard})
+  with workdir.locked(tmp_path, (1, 2)), workdir.locked(tmp_path, (2, 2)):
+    with pytest.raises(ValueError, match="in use by runs with --shard"):
+      _run(tmp_path)
+    with pytest.raises(ValueError, match=r"in use by process \d+ on "):
+      _run(tmp_path, options={"shard": (1, 2)})
+  _run(tmp_path)
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(tmp_path):
+  def run(cell, context):
+    yield next(toy.run(cell, context))
+    raise OSError(errno.ENOSPC, "no space left")
+
+  with pytest.raises(OSError, match="no space"):
+    _run(tmp_path, toy.STUDY._replace(run=run))
+  assert _names(tmp_path) == [(10, 0, "finished")]
+
+  def read_wrong(cell, context):
+    raise FileNotFoundError(errno.ENOENT, "no such file", "weights.npz")
+    yield
+
+  # An error of reading is the cell's own fault.
+  assert len(_run(tmp_path, toy.STUDY._replace(run=read_wrong))) == 2
+
+
+def test_a_signal_stops_between_cells_and_the_same_run_goes_on(tmp_path):
+  def run(cell, context):
+    signal.raise_signal(signal.SIGTERM)
+    yield from toy.run(cell, context)
+
+  with pytest.raises(SystemExit) as left:
+    _run(tmp_path, toy.STUDY._replace(run=run))
+  assert left.value.code == 143
+  assert _names(tmp_path) == [(10, 0, "finished"), (10, 1, "finished")]
+  _run(tmp_path)
+  assert len(_names(tmp_path)) == 4
+
+
+def test_only_the_finished_cells_checkpoints_are_removed(tmp_path):
+  kept, seen = tmp_path / "checkpoints" / "another", []
+
+  def run(cell, context):
+    context.directory.mkdir(parents=True)
+    seen.append(context.directory)
+    yield from toy.run(cell, context)
+
+  kept.mkdir(parents=True)
+  _run(tmp_path, toy.STUDY._replace(run=run))
+  assert kept.exists() and not any(directory.exists() for directory in seen)
+
+
+def test_checkpoints_of_other_settings_lie_elsewhere(tmp_path):
+  places = {
+    study.Context(
+      toy.STUDY, toy.Settings(scale=scale), {"size": 10}, seeds, workdir=tmp_path
+    ).directory
+    for scale in (1.0, 2.0)
+    for seeds in ((0,), (0, 1))
+  }
+  assert len(places) == 4
+
+
+def test_nothing_is_made_by_a_dry_run_or_where_a_check_fails(tmp_path, capsys):
+  _run(tmp_path / "dry", options={"dry_run": True})
+  assert "2 cells, 4 runs" in capsys.readouterr().out
+  assert not (tmp_path / "dry").exists()
+
+  def check(settings):
+    raise ValueError("wrong")
+
+  def broken(cell, context):
+    raise RuntimeError("no data")
+
+  with pytest.raises(ValueError, match="wrong"):
+    _run(tmp_path / "bad", toy.STUDY._replace(check=check))
+  assert not (tmp_path / "bad").exists()
+  with pytest.raises(ValueError, match="size=10, seeds 0, 1 would fail: no data"):
+    _run(tmp_path / "dry", toy.STUDY._replace(estimate=broken), {"dry_run": True})
+
+
+def test_estimates_come_from_finished_seeds_before_measured_steps(tmp_path, capsys):
+  _run(tmp_path, seeds=1)
+  estimated = toy.STUDY._replace(estimate=lambda cell, context: 60.0 * len(context.seeds))
+  _run(tmp_path, estimated, {"dry_run": True}, sizes=(10, 20), seeds=2)
+  printed = capsys.readouterr().out
+  assert "size=10, seed 1: about 2 s, by finished runs" in printed
+  assert "size=20, seeds 0, 1: about 2 min, by measured steps" in printed
+
+
+def test_seed_by_seed_makes_a_seed_of_every_cell_before_the_next(tmp_path):
+  _run(tmp_path, toy.STUDY._replace(seed_by_seed=True))
+  assert [name[:2] for name in _names(tmp_path)] == [(10, 0), (100, 0), (10, 1), (100, 1)]
+
+
+def test_what_follows_from_records_is_appended_once(tmp_path):
+  def derive(settings, records, directory):
+    mean = sum(study.summarise(r) != "" for r in records)
+    yield study.make_record(
+      derived, settings, {"size": 10, "mean": True}, None, seconds=0.0, measured={"error": mean}
+    )
+
+  derived = toy.STUDY._replace(derive=derive)
+  _run(tmp_path, derived)
+  _run(tmp_path, derived)
+  assert [r["cell"] for r in workdir.read(tmp_path)].count({"size": 10, "mean": True}) == 1
+
+
+def test_damaged_results_are_found_before_any_work(tmp_path):
+  _run(tmp_path)
+  with (tmp_path / "results.jsonl").open("a") as file:
+    file.write(json.dumps({"kind": "run"}) + "\n")
+  with pytest.raises(ValueError, match="Line 5 of"):
+    _run(tmp_path, sizes=(10, 100, 1000))
+
+
+def test_a_cell_named_twice_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="size=10 twice"):
+    _run(tmp_path, sizes=(10, 10))

@@ -1,0 +1,25 @@
+"""The working directory: what cannot be used is named, and its configuration is read back."""
+
+import pytest
+
+from softmax_research.study import workdir
+
+
+def test_what_is_no_directory_is_named(tmp_path):
+  blocked = tmp_path / "file"
+  blocked.touch()
+  with pytest.raises(OSError, match=f"{blocked}/run, which cannot be written"):
+    workdir.prepare(blocked / "run")
+  with pytest.raises(ValueError, match="--workdir= without a directory"):
+    workdir.prepare("")
+
+
+def test_the_configuration_is_read_back_and_damage_is_named(tmp_path):
+  workdir.write_config(tmp_path, "toy", {"sizes": [1]})
+  assert workdir.read_config(tmp_path) == ("toy", {"sizes": [1]})
+  (tmp_path / "config.json").write_text("{half")
+  with pytest.raises(ValueError, match=r"config\.json is no configuration"):
+    workdir.read_config(tmp_path)
+  (tmp_path / "config.json").unlink()
+  with pytest.raises(ValueError, match="There is no"):
+    workdir.read_config(tmp_path)
