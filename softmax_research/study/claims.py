@@ -65,7 +65,7 @@ class Test(NamedTuple):
     comparisons: all of which must hold.
     where: items that the cells of both rows have.
     each: regular expressions for further items: the comparisons are made for each combination of
-      values that they match.
+      values that cells have and that match.
   """
 
   results: str | None
@@ -189,14 +189,22 @@ def decisive(rulings: Sequence[Ruling]) -> list[Ruling]:
   return chosen
 
 
-def at(results: str, claims: Sequence[Claim], *, regime: str, protocol: str) -> tuple[Claim, ...]:
-  """Return a study's claims about its own records as claims about a directory of results."""
+def at(claims: Sequence[Claim], *places: tuple[str, str, str]) -> tuple[Claim, ...]:
+  """Return a study's claims about its own records as claims about directories of results.
+
+  Args:
+    claims: the study's.
+    *places: directory, regime and protocol, as `Test` has them; the nearest to the paper first.
+
+  Returns:
+    The claims, each with a test a place for every test of its own.
+  """
   return tuple(
     claim._replace(
       tests=tuple(
         test._replace(results=results, regime=regime, protocol=protocol)
+        for results, regime, protocol in places
         for test in claim.tests
-        if test.results is None
       )
     )
     for claim in claims
@@ -316,13 +324,15 @@ def _comparisons(
   test: Test, records: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Comparison, dict[str, Any]]]:
   """Yield a test's comparisons, each with the items of both rows' cells."""
-  cells = [r["cell"] for r in records if _has(r["cell"], test.where)]
-  combinations: list[dict[str, Any]] = [{}]
-  for name, pattern in test.each.items():
-    values = dict.fromkeys(cell[name] for cell in cells if name in cell)
-    values = [value for value in values if re.fullmatch(pattern, str(value))]
-    combinations = [known | {name: value} for known in combinations for value in values]
-  for combination in combinations:
+  combinations = {}
+  for made in records:
+    cell = made["cell"]
+    if _has(cell, test.where) and all(
+      re.fullmatch(pattern, str(cell.get(name))) for name, pattern in test.each.items()
+    ):
+      chosen = {name: cell.get(name) for name in test.each}
+      combinations.setdefault(json.dumps(chosen, sort_keys=True), chosen)
+  for combination in combinations.values() if test.each else [{}]:
     for comparison in test.comparisons:
       yield comparison, {**test.where, **combination}
 

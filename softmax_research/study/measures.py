@@ -10,7 +10,7 @@ _LABELS = {
   "cv_accuracy": "cross-validation accuracy",
   "cv_std": "standard deviation over folds",
   "ece": "ECE",
-  "known": "boxes found, the class given",
+  "known": "boxes found given the class",
   "mce": "MCE",
   "nll": "NLL",
   "step_ms": "milliseconds a step",

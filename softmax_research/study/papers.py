@@ -15,6 +15,8 @@ MARKS = ("READ", "RECALLED", "NOT FOUND")
 #: Where a number was read: in the paper, in its authors' code, notebooks or README, in another's
 #: transcription of the paper, or in another's run of the authors' method.
 ORIGINS = ("paper", "authors", "secondary", "reproduction")
+#: What stands in place of a number that was not found.
+UNKNOWN = "not available"
 # Percentages, unless the name is here.
 _DECIMALS = {"nll": 4, "perplexity": 1, "minutes": 0, "f1": 2, "cv_std": 3, "cv_accuracy": 3}
 
@@ -72,10 +74,15 @@ class Number(NamedTuple):
       'not available'
     """
     if self.value is None:
-      return "not available"
+      return UNKNOWN
     text = format_number(self.value, _DECIMALS.get(self.metric, 2))
+    return f"{text} ({self.note})" if self.note else text
+
+  @property
+  def note(self) -> str:
+    """Say what keeps the number from being the paper's own word; empty where nothing does."""
     note = self.origin if self.verified else "unverified"
-    return text if note in ("paper", "authors") else f"{text} ({note})"
+    return "" if note in ("paper", "authors") else note
 
 
 class Paper(NamedTuple):

@@ -178,11 +178,16 @@ def paired_test_power(effect_size: float, n: int, *, level: float = 0.05) -> flo
     >>> print(f"{paired_test_power(1.682, 5):.2f}")
     0.80
   """
-  freedom = n - 1
-  quantiles = 2 * special.gammaincinv(freedom / 2, (np.arange(4000) + 0.5) / 4000)
-  critical = _t_quantile(level / 2, freedom) * np.sqrt(quantiles / freedom)
+  critical = _t_quantile(level / 2, n - 1) * _std_quantiles(n - 1)
   shift = effect_size * math.sqrt(n)
   return float(np.mean(special.ndtr(shift - critical) + special.ndtr(-critical - shift)))
+
+
+@functools.cache  # they take nearly all of the time
+def _std_quantiles(freedom: int) -> np.ndarray:
+  """Return quantiles of the estimated standard deviation, in units of the true one."""
+  quantiles = 2 * special.gammaincinv(freedom / 2, (np.arange(4000) + 0.5) / 4000)
+  return np.sqrt(quantiles / freedom)
 
 
 def detectable_difference(std: float, n: int, *, level: float = 0.05, power: float = 0.8) -> float:

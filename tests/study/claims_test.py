@@ -182,8 +182,9 @@ def test_only_the_papers_and_modern_regimes_decide():
 
 def test_a_studys_claims_are_moved_to_a_directory():
   own = Claim("a", "A claim", (Test(None, "", "", (Comparison("b", "c", "nll", "lower"),)),))
-  [moved] = claims.at("made_up", [own], regime="short", protocol="half the width")
-  assert moved.tests[0][:3] == ("made_up", "short", "half the width")
+  places = ("made_up", "short", "half the width"), ("another", "paper", "its protocol")
+  [moved] = claims.at([own], *places)
+  assert tuple(test[:3] for test in moved.tests) == places
   with pytest.raises(ValueError, match="regimes are paper, modern, short"):
     _judge(Comparison("a", "b", "nll", "lower"), regime="long")
   with pytest.raises(ValueError, match="directions are higher, lower"):

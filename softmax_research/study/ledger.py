@@ -1,0 +1,335 @@
+"""The ledger: rulings on claims as blocks of a report, for papers and for a study of its own."""
+
+from collections.abc import Sequence
+
+from softmax_research.study import claims, papers, record, verdicts
+from softmax_research.study.blocks import Block, Cell, Row, Table
+from softmax_research.study.claims import Claim, Finding, Ruling
+from softmax_research.study.measures import MISSING, format_p_value
+from softmax_research.study.statistics import Summary
+
+#: What verdicts, regimes and columns are.
+RULES = (
+  "Seeds are paired: each difference is of two runs with one seed. A claimed difference is "
+  "**supported** where a paired t-test is significant in that direction, and **contradicted** "
+  "where the interval excludes the paper's own difference or, where that was not read, where the "
+  "test is significant in the other direction. It is **negligible** where the interval lies "
+  "within the smallest difference of interest, and otherwise **undecided**. That two numbers are "
+  "the same is supported where both one-sided tests reject that they differ by that much, and "
+  "that one is no worse than the other where one such test does; either is contradicted where "
+  "the whole interval lies beyond it.",
+  "p (Holm) is corrected over all comparisons of a paper, each of which enters once, and "
+  "intervals are at the level that this leaves to the comparison, which stands behind them. The "
+  "smallest difference of interest is half a point of accuracy and no more than a tenth of the "
+  "baseline's errors, of other measures a tenth of the baseline's, unless the claim says "
+  "otherwise; where a difference is claimed, it is at most half of the paper's own. Detectable "
+  "is the true difference that so many seeds, with their spread, would have shown with a "
+  "probability of 80 %. Accuracies, errors and ECE are in percent, and their differences in "
+  "points.",
+)
+#: Where tests stand to the papers.
+REGIMES = (
+  "Each test has a regime: **paper** is the paper's protocol, its deviations named; **modern** "
+  "is a net and training as good practice has them today, tuned for each row at equal budget on "
+  "validation; **short** has the paper's nets, data or training cut down. Verdicts come from the "
+  "first two alone. What short tests show is an indication, for or against; it refutes nobody.",
+)
+#: What is said of the papers' numbers.
+ORIGINS = (
+  "Papers' numbers were read in a transcription of the paper by others where they are marked "
+  "secondary, and nowhere where they are marked unverified; those refute nobody either."
+)
+
+
+def counts(rulings: Sequence[Ruling]) -> Table:
+  """Count the verdicts on each paper's claims, and what short tests indicate of those untested."""
+  chosen = claims.decisive(rulings)
+  indicated = {}
+  for ruling in rulings:
+    if ruling.findings and not ruling.test.decides:
+      indicated.setdefault(id(ruling.claim), _verdict(ruling, ruling.verdict))
+  names = list(dict.fromkeys(ruling.claim.paper for ruling in chosen))
+  rows = []
+  for name in (*names, "all"):
+    own = [r for r in chosen if name in (r.claim.paper, "all")]
+    found = [ruling.verdict for ruling in own]
+    hints = [indicated.get(id(ruling.claim)) for ruling in own if not ruling.findings]
+    numbers = (
+      len(own),
+      *map(found.count, verdicts.VERDICTS),
+      *map(hints.count, ("for", "against")),
+    )
+    rows.append(Row(name, tuple(Cell(str(number)) for number in numbers)))
+  columns = ("claims", *verdicts.VERDICTS, "of these indicated", "indicated against")
+  return Table(columns, tuple(rows), "paper", "counts")
+
+
+def headline(rulings: Sequence[Ruling]) -> Table:
+  """List the claims that a test decides or leaves undecided, each with what decides."""
+  tested = [ruling for ruling in claims.decisive(rulings) if ruling.findings]
+  return _overview(tested, "headline")
+
+
+def indications(rulings: Sequence[Ruling]) -> Table:
+  """List what the short tests show."""
+  short = [ruling for ruling in rulings if ruling.findings and not ruling.test.decides]
+  return _overview(short, "indications")
+
+
+def untested(rulings: Sequence[Ruling]) -> Table:
+  """List the claims that nothing decides, and why."""
+  rows = [
+    Row(r.claim.text, (Cell(r.claim.paper), Cell(r.reason)))
+    for r in claims.decisive(rulings)
+    if not r.findings
+  ]
+  return Table(("paper", "why"), tuple(rows), "claim", "untested")
+
+
+def findings(rulings: Sequence[Ruling], *, regimes: bool = True) -> Table:
+  """List every comparison of tests.
+
+  Args:
+    rulings: on tests.
+    regimes: whether to say where each was tested and what the paper has.
+  """
+  columns = (
+    *(("regime",) if regimes else ()),
+    "comparison",
+    "n",
+    "ours",
+    "baseline",
+    *(("baseline in the paper", "paper's difference") if regimes else ()),
+    "difference",
+    "p (Holm)",
+    "smallest of interest",
+    "detectable",
+    "verdict",
+  )
+  rows = [
+    Row(_place(ruling, finding), _cells(ruling, finding, regimes))
+    for ruling in rulings
+    for finding in ruling.findings
+  ]
+  return Table(columns, tuple(rows), "results" if regimes else "where", "findings")
+
+
+def of_papers(rulings: Sequence[Ruling]) -> list[Block]:
+  """Return the whole ledger: for each claim its tests, those that decide before the short ones."""
+  blocks: list[Block] = [*RULES, *REGIMES, ORIGINS, counts(rulings)]
+  for name in dict.fromkeys(ruling.claim.paper for ruling in rulings):
+    paper = papers.load(name)
+    blocks.append(f"## {name}")
+    blocks.append(f'{paper.citation}, "{paper.title}", arXiv {paper.arxiv}.')
+    own = [ruling for ruling in rulings if ruling.claim.paper == name]
+    for chosen in claims.decisive(own):
+      claim = chosen.claim
+      blocks.append(f"### {claim.text}: {chosen.verdict}{_because(chosen)}")
+      if claim.limits:
+        blocks.append(claim.limits)
+      of_claim = [ruling for ruling in own if ruling.claim is claim and ruling.test]
+      if of_claim:
+        blocks.append("\n".join(f"- {_describe_test(ruling)}" for ruling in of_claim))
+      for decides, title in ((True, "Tests that decide:"), (False, "Indications:")):
+        shown = [r for r in of_claim if r.findings and r.test.decides == decides]
+        if shown:
+          blocks += [title, findings(shown)]
+  return blocks
+
+
+def of_study(list_of: Sequence[Claim], records: Sequence[dict]) -> list[Block]:
+  """Return what a study's report says of its own claims; nothing where no record tests one.
+
+  Args:
+    list_of: the study's claims, whose tests are of its own records.
+    records: the study's.
+  """
+  tested = [r for r in claims.judge(list_of, {None: records}) if r.findings]
+  if not tested:
+    return []
+  rows = [
+    Row(r.claim.text, (Cell(r.claim.paper), Cell(r.verdict, strong=True), Cell(_summary(r))))
+    for r in tested
+  ]
+  return [
+    "## Claims",
+    *RULES,
+    Table(("by", "verdict", "difference"), tuple(rows), "claim", "claims"),
+    findings(tested, regimes=False),
+  ]
+
+
+def describe(comparison: claims.Comparison) -> str:
+  """Say what is compared and what is claimed of it.
+
+  Example:
+    >>> describe(claims.Comparison("m=2", "softmax", "error", "lower"))
+    'error of m=2 lower than that of softmax'
+    >>> both = claims.Comparison("sm", "sm", "scaled/ece", "no_worse", "plain/ece")
+    >>> describe(both)
+    'ECE of sm (scaled) no worse than that of sm (plain)'
+  """
+  word = {"same": "the same as", "no_worse": "no worse than"}.get(
+    comparison.direction, f"{comparison.direction} than"
+  )
+  measure = claims.measure(comparison)
+  ours = _name(comparison.row, comparison.metric)
+  if isinstance(comparison.baseline, int | float):
+    return f"{measure.label} of {ours} {word} {measure.format(comparison.baseline)}"
+  other = comparison.baseline_metric or comparison.metric
+  theirs = _name(comparison.baseline, other)
+  label = claims.measure(comparison._replace(metric=other)).label
+  of_theirs = "that" if label == measure.label else f"the {label}"
+  return f"{measure.label} of {ours} {word} {of_theirs} of {theirs}"
+
+
+# Where the parts of a path stand says nothing to a reader.
+_PLACES = ("metrics", "measured", "estimators", "localisation", "maps", "test", "stairs")
+
+
+def _name(row: claims.Row, metric: str) -> str:
+  """Name a row, and the part of its records that is meant."""
+  *parts, _ = [part for part in metric.split("/") if not part.isdigit()]
+  parts = [part for part in parts if part not in _PLACES]
+  name = row if isinstance(row, str) else record.describe(row)
+  parts = [part for part in parts if part != name]
+  if not name:
+    return " ".join(parts)
+  return f"{name} ({', '.join(parts)})" if parts else name
+
+
+# Of a short test a verdict is but an indication.
+_INDICATED = {verdicts.SUPPORTED: "for", verdicts.CONTRADICTED: "against"}
+
+
+def _verdict(ruling: Ruling, verdict: str) -> str:
+  return verdict if ruling.test.decides else _INDICATED.get(verdict, verdict)
+
+
+def _overview(rulings: Sequence[Ruling], name: str) -> Table:
+  rows = []
+  for ruling in rulings:
+    finding, _ = _decider(ruling)
+    ours, theirs = _baselines(ruling, finding)
+    cells = (
+      Cell(ruling.claim.paper),
+      Cell(_verdict(ruling, ruling.verdict), strong=ruling.test.decides),
+      Cell(ruling.test.regime),
+      Cell(ruling.test.results or ""),
+      Cell(_summary(ruling)),
+      Cell(ours),
+      Cell(theirs),
+    )
+    rows.append(Row(ruling.claim.text, cells))
+  columns = (
+    "paper",
+    "verdict",
+    "regime",
+    "results",
+    "difference, corrected interval, n, detectable",
+    "baseline here",
+    "baseline in the paper",
+  )
+  return Table(columns, tuple(rows), "claim", name)
+
+
+def _decider(ruling: Ruling) -> tuple[Finding, int]:
+  """Return the comparison that the verdict hangs on, and how many there are."""
+  deciding = [f for f in ruling.findings if f.verdict == ruling.verdict]
+  if ruling.verdict in (verdicts.SUPPORTED, verdicts.UNDECIDED):
+    return max(deciding, key=lambda f: f.p_corrected), len(ruling.findings)
+  return deciding[0], len(ruling.findings)
+
+
+def _summary(ruling: Ruling) -> str:
+  """Say by what a ruling's verdict is reached."""
+  finding, count = _decider(ruling)
+  measure, n = claims.measure(finding.comparison), f"n = {_n(finding)}"
+  parts = [
+    f"{_difference(finding)} {measure.difference_unit or measure.label}".strip(),
+    n,
+    f"detectable {_detectable(finding)}",
+  ]
+  return ", ".join(parts) + (f" (1 of {count} comparisons)" if count > 1 else "")
+
+
+def _cells(ruling: Ruling, finding: Finding, regimes: bool) -> tuple[Cell, ...]:
+  measure = claims.measure(finding.comparison)
+
+  def ours(summary: Summary) -> Cell:
+    return Cell(measure.format(summary.mean))
+
+  return (
+    *((Cell(ruling.test.regime),) if regimes else ()),
+    Cell(describe(finding.comparison)),
+    Cell(_n(finding)),
+    ours(finding.row),
+    ours(finding.baseline),
+    *(
+      (Cell(_baselines(ruling, finding)[1]), Cell(_papers_difference(ruling, finding)))
+      if regimes
+      else ()
+    ),
+    Cell(_difference(finding)),
+    Cell(format_p_value(finding.p_corrected)),
+    Cell(measure.format(finding.smallest)),
+    Cell(_detectable(finding)),
+    Cell(_verdict(ruling, finding.verdict)),
+  )
+
+
+def _difference(finding: Finding) -> str:
+  """Return the mean difference with its interval, and the interval's level where it is defined."""
+  measure, interval = claims.measure(finding.comparison), finding.interval
+  ends = measure.format_interval(interval.low, interval.high, signed=True)
+  level = "" if ends == MISSING else f" ({100 * interval.confidence:.3g} %)"
+  return f"{measure.format(finding.paired.mean, signed=True)} {ends}{level}"
+
+
+def _detectable(finding: Finding) -> str:
+  return claims.measure(finding.comparison).format_detectable(finding.detectable)
+
+
+def _n(finding: Finding) -> str:
+  left_out = f" ({finding.left_out} left out)" if finding.left_out else ""
+  return f"{finding.paired.n}{left_out}"
+
+
+def _baselines(ruling: Ruling, finding: Finding) -> tuple[str, str]:
+  """Return what the baseline reached here, and in the paper."""
+  numbers = claims.published(ruling.claim.paper, finding.comparison)
+  measure = claims.measure(finding.comparison)
+  ours = f"{measure.format(finding.baseline.mean)} {measure.unit}".strip()
+  comparison = finding.comparison
+  if isinstance(comparison.baseline, int | float) or comparison.baseline_metric == "truth":
+    return ours, "exact"
+  return ours, numbers[1].format() if numbers else papers.UNKNOWN
+
+
+def _papers_difference(ruling: Ruling, finding: Finding) -> str:
+  """Return the paper's own difference, with the weaker mark of its two numbers."""
+  numbers = claims.published(ruling.claim.paper, finding.comparison)
+  if numbers is None:
+    return papers.UNKNOWN
+  measure = claims.measure(finding.comparison)
+  difference = measure.format(numbers[0].raw - numbers[1].raw, signed=True)
+  notes = [number.note for number in numbers]
+  note = next((of for of in ("unverified", "secondary", *notes) if of in notes), "")
+  return f"{difference} ({note})" if note else difference
+
+
+def _place(ruling: Ruling, finding: Finding) -> str:
+  where = record.describe(finding.where)
+  return ", ".join(part for part in (ruling.test.results, where) if part)
+
+
+def _describe_test(ruling: Ruling) -> str:
+  test = ruling.test
+  where = record.describe(test.where)
+  place = f"results/{test.results}" + (f", {where}" if where else "")
+  verdict = _verdict(ruling, ruling.verdict)
+  return f"{place} ({test.regime}: {test.protocol}): **{verdict}**{_because(ruling)}"
+
+
+def _because(ruling: Ruling) -> str:
+  return f" ({ruling.reason})" if ruling.reason else ""
