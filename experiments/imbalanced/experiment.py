@@ -79,6 +79,6 @@ STUDY = study.Study(
   selects=("settings", "heads", "control_heads", "seeds"),
   estimate=estimate,
   summarise=summarise,
-  claims=report.CLAIMS,
+  claims=(),
   devices=True,
 )

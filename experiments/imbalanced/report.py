@@ -1,26 +1,20 @@
-"""The report of a study of imbalance: claims with their verdicts, tables and figures."""
+"""The report of a study of imbalance: tables by prior, accuracy by class and by its frequency."""
 
-import pathlib
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from experiments.imbalanced import claims, rows
-from experiments.imbalanced.judging import JUDGEMENTS
-from softmax_research import heads, reporting
-from softmax_research.reporting import (
-  comparisons,
-  line_plot,
-  measures,
-  note,
-  provenance,
-  statistics,
-  tables,
-)
-from softmax_research.training import results
+from experiments.imbalanced import settings
+from experiments.imbalanced.judging import JUDGEMENTS, prior_of_predictions
+from softmax_research import study
+from softmax_research.study import measures, tables
 
-_MICRO = measures.ACCURACY._replace(label="micro accuracy")
-_MEASURES = (_MICRO, measures.MACRO_ACCURACY, measures.NLL, measures.ECE)
+_MICRO = study.measure_of("accuracy")._replace(label="micro accuracy")
+_MEASURES = (_MICRO, *map(study.measure_of, ("macro_accuracy", "nll", "ece")))
+_MOVED = ", moved"
 
 _METHOD = (
   "Each cell: mean ± standard deviation over n seeds and, in brackets, the mean difference from "
@@ -32,192 +26,160 @@ _METHOD = (
   "has weight π(k) in all. NLL is in nats, ECE has 15 bins. Micro accuracy is the share of right "
   "predictions under that prior, macro accuracy the mean over classes."
 )
-_RULES = (
-  "That PC-softmax raises macro accuracy is Qin et al.'s claim (2019); the others are asked here. "
-  "A claimed difference **holds** if it is significant in that direction (corrected p below 0.05); "
-  "it **does not hold** if it is significant in the other direction, or its 95% interval lies "
-  "within ± the margin. A claim of no difference **holds** if the interval lies within ± the "
-  "margin, and **does not hold** if a difference is significant. All else is **undecided** at "
-  "this n. The margin is half a point, but at most a tenth of the errors of the row compared with. "
-  "p is corrected by Holm's method over this table; intervals are not."
-)
-
 _EACH_CLASS = (
   "On the test split: mean ± standard deviation over the seeds, whose numbers are in the tables "
   "below; behind each class are its training examples."
 )
 
 
-def write(workdir: pathlib.Path, config: dict[str, Any], *, command: str) -> pathlib.Path:
-  """Write the report of the results in a working directory.
+def blocks(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
+  """Yield the blocks of the report of records, in the order of the configuration's settings."""
+  by_setting = {name: _in_setting(records, name) for name in settings.names(config)}
+  by_setting = {
+    name: of for name, of in by_setting.items() if any(r["status"] == "finished" for r in of)
+  }
+  names = list(dict.fromkeys(r["cell"]["head"] for of in by_setting.values() for r in of))
+  yield f"# {len(names)} heads on imbalanced {config.dataset}"
+  if not by_setting:
+    yield "All runs diverged; lower optimizer.learning_rate."
+    return
+  yield (
+    f"Each head trained for {config.num_epochs} epochs with batches of {config.batch_size}, with "
+    "one set of hyperparameters for all; nothing was chosen on a test set, and the last epoch's "
+    "parameters are judged."
+  )
+  yield _settings_table(by_setting)
+  uneven = {n: of for n, of in by_setting.items() if not settings.is_control(config, n)}
+  if uneven:
+    yield "## Accuracy by class frequency"
+    yield _by_frequency(uneven)
+    yield "## Accuracy of each class"
+    yield _EACH_CLASS
+    for name, of in uneven.items():
+      yield f"**{study.escape(name)}**: accuracy, %."
+      yield _each_class(name, of)
+  yield "## Tables"
+  yield _METHOD.format(baseline=study.escape(names[0]))
+  for name, of in by_setting.items():
+    for judgement, meaning in JUDGEMENTS.items():
+      if any(judgement in r["metrics"] for r in of):
+        yield f"**{study.escape(name)}**, {judgement}: {meaning}."
+        yield _table(judged(of, judgement), f"{name}_{judgement}", judgement)
+
+
+def judged(records: Sequence[study.Record], judgement: str) -> list[study.Record]:
+  """Return what a judgement says of each head, as records whose test split it is.
+
+  Moved are the first head, with which the others are compared, and the heads whose loss has the
+  prior inside; but where moving changes nothing there is no such row.
 
   Args:
-    workdir: the directory.
-    config: says which settings and heads are shown, and in which order.
-    command: the command that made the results.
-
-  Returns:
-    The path of the Markdown file.
-
-  Raises:
-    ValueError: no run is finished.
+    records: of one setting.
+    judgement: a key of `judging.JUDGEMENTS`.
   """
-  names = heads.split(config["heads"])
-  records = results.read(workdir / "results.jsonl")
-  everything = {
-    name: [r for r in records if r["setting"] == name and r["head"] in names]
-    for name in heads.split(config["settings"], kind="setting")
-  }
-  settings = {
-    name: runs
-    for name, runs in everything.items()
-    if any(run["status"] == "finished" for run in runs)
-  }
-  if not settings:
-    raise ValueError(f"All runs in {workdir} diverged; lower optimizer.learning_rate.")
-  told = [run for runs in everything.values() for run in runs]
-  blocks: list[Any] = [
-    f"Each head trained for {config['num_epochs']} epochs with batches of {config['batch_size']}, "
-    "with one set of hyperparameters for all; nothing was chosen on a test set, and the last "
-    "epoch's parameters are judged.",
-    _settings_table(settings),
-  ]
-  rulings = claims.rule(settings, names)
-  if rulings:
-    blocks += ["## Claims", _claims_table(rulings), _RULES]
-  uneven = {name: runs for name, runs in settings.items() if not rows.is_control(runs)}
-  if uneven:
-    blocks += ["## Accuracy by class frequency", _plot(uneven, names)]
-    blocks += ["## Accuracy of each class", _EACH_CLASS]
-    for name, runs in uneven.items():
-      blocks += [f"**{name}**: accuracy, %.", _each_class(runs, names)]
-  blocks += ["## Tables", _METHOD.format(baseline=names[0])]
-  for name, runs in settings.items():
-    for judgement, meaning in JUDGEMENTS.items():
-      if rows.has(runs, judgement):
-        blocks += [
-          f"**{name}**, {judgement}: {meaning}.",
-          _table(rows.heads_of(runs, names, judgement), judgement),
-        ]
-  diverged = [
-    f"{run['head']}, seed {run['seed']}, in {run['setting']}"
-    for run in told
-    if run["status"] == "diverged"
-  ]
-  if diverged:
-    blocks.append(f"Diverged, and in no mean and no test: {'; '.join(diverged)}.")
-  seconds = sum(run["wall_seconds"] for run in told)
-  facts = {
-    "command": f"`{command}`",
-    "validation": f"{told[-1]['dataset']['num_validation']:,} examples",
-    "training time": f"{seconds:,.0f} s",
-    "configuration": results.flatten(config),
-  }
-  return note.write_note(
-    workdir,
-    title=f"{len(names)} heads on imbalanced {config['dataset']}",
-    blocks=blocks,
-    facts=facts | provenance.made_with(told),
-  )
+  found = []
+  first = records[0]["cell"]["head"]
+  for head in dict.fromkeys(r["cell"]["head"] for r in records):
+    own = [r for r in records if r["cell"]["head"] == head and r["status"] == "finished"]
+    found += [_as_test(r, judgement, "as_is", head) for r in own]
+    moves = head == first or _has_prior_inside(head)
+    if moves and any(_differ(*r["metrics"][judgement].values()) for r in own):
+      found += [_as_test(r, judgement, "moved", head + _MOVED) for r in own]
+  return found
 
 
-def _settings_table(settings) -> tables.Table:
-  lines = []
-  for name, runs in settings.items():
-    dataset = runs[0]["dataset"]
-    counts = np.array(dataset["class_counts"])
+def _in_setting(records, name: str) -> list[study.Record]:
+  return [r for r in records if r["cell"]["setting"] == name and r["status"] != "failed"]
+
+
+def _as_test(record, judgement: str, way: str, head: str) -> study.Record:
+  metrics = {"test": record["metrics"][judgement][way]}
+  return record | {"metrics": metrics, "cell": {"head": head}}
+
+
+def _has_prior_inside(head: str) -> bool:
+  uneven = np.array([0.75, 0.25])
+  return not np.allclose(prior_of_predictions(head, uneven), uneven)
+
+
+def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
+  pair = one["nll"], other["nll"]
+  # Infinite likelihoods are None; moving rounds in float32.
+  return pair[0] != pair[1] and (None in pair or not math.isclose(*pair, rel_tol=1e-4))
+
+
+def _settings_table(by_setting) -> study.Table:
+  rows = []
+  for name, of in by_setting.items():
+    dataset = of[0]["measured"]["dataset"]
+    counts = dataset["class_counts"]
     cells = (
-      f"{counts.sum():,}",
-      ", ".join(str(count) for count in counts),
+      f"{sum(counts):,}",
+      ", ".join(map(str, counts)),
       f"{dataset['num_test']:,}",
       f"{dataset['num_capped']:,}" if dataset["num_capped"] else measures.MISSING,
     )
-    lines.append(tables.Row(name, tuple(map(tables.Cell, cells))))
+    rows.append(study.Row(name, tuple(map(study.Cell, cells))))
   columns = ("training examples", "of each class", "test split", "capped test set")
-  return tables.Table(columns, tuple(lines), name_column="setting")
+  return study.Table(columns, tuple(rows), "setting", "settings")
 
 
-def _claims_table(rulings: list[claims.Ruling]) -> tables.Table:
-  lines, shown = [], measures.ACCURACY
-  for claim, setting, paired, p_corrected, margin, verdict in rulings:
-    low, high = (shown.format(end, signed=True) for end in (paired.low, paired.high))
-    cells = (
-      tables.Cell(setting),
-      tables.Cell(str(paired.n)),
-      tables.Cell(shown.format(paired.mean, signed=True), detail=f"[{low}, {high}]"),
-      tables.Cell(measures.format_p_value(p_corrected)),
-      tables.Cell(shown.format(margin)),
-      tables.Cell(verdict, strong=True),
-    )
-    lines.append(tables.Row(claim.text, cells))
-  columns = ("setting", "n", "difference, points", "p (Holm)", "margin", "verdict")
-  return tables.Table(columns, tuple(lines), name_column="claim")
-
-
-def _table(judged: list[reporting.HeadRecords], judgement: str) -> tables.Table:
+def _table(records, name: str, judgement: str) -> study.Table:
   # With equal weights micro and macro accuracy are one.
   shown = [m for m in _MEASURES if not (m is _MICRO and judgement == "balanced")]
-  columns = [[tables.Cell(str(len(head.finished))) for head in judged]]
+  groups = study.group(records, "head")
+  columns = [[study.Cell(str(len(of.finished))) for of in groups]]
   for measure in shown:
-    compared = {c.head: c for c in comparisons.compare_heads(judged, measure.key)}
-    columns.append([_cell(head, measure, compared.get(head.name)) for head in judged])
-  lines = [
-    tables.Row(head.name, cells)
-    for head, cells in zip(judged, zip(*columns, strict=True), strict=True)
+    different = {d.name: d for d in study.compare(groups, measure)}
+    columns.append([_cell(of, measure, different.get(of.name)) for of in groups])
+  rows = [
+    study.Row(of.name, cells) for of, cells in zip(groups, zip(*columns, strict=True), strict=True)
   ]
-  titles = (f"{m.label}, {m.unit}" for m in shown)
-  return tables.Table(("n", *titles), tuple(lines))
+  return study.Table(("n", *(m.title for m in shown)), tuple(rows), "head", name)
 
 
-def _cell(head, measure, comparison) -> tables.Cell:
-  summary = statistics.summarise(list(head.values(measure.key).values()))
-  detail = ""
-  if comparison is not None:
-    p_value = measures.format_p_value(comparison.p_corrected)
-    equals = "" if p_value.startswith("<") else "= "
-    detail = f"({measure.format(comparison.paired.mean, signed=True)}, p {equals}{p_value})"
-  return tables.Cell(
-    measure.format(summary.mean),
-    f"± {measure.format(summary.std)}",
-    detail,
-    strong=comparison is not None and comparison.significant,
-  )
+def _cell(of: study.Group, measure: study.Measure, difference) -> study.Cell:
+  cell = tables.mean_cell(list(of.values(measure).values()), measure, interval=False)
+  if difference is None:
+    return cell
+  p_value = measures.format_p_value(difference.p_corrected)
+  equals = "" if p_value.startswith("<") else "= "
+  mean = measure.format(difference.paired.mean, signed=True)
+  return cell._replace(detail=f"({mean}, p {equals}{p_value})", strong=difference.significant)
 
 
-def _each_class(runs, names) -> tables.Table:
+def _each_class(name: str, records) -> study.Table:
   """Tabulate the accuracy of every class, a head a row."""
-  dataset, shown = runs[0]["dataset"], measures.ACCURACY
+  dataset, accuracy = records[0]["measured"]["dataset"], study.measure_of("accuracy")
+  rows = []
+  for of in study.group(judged(records, "balanced"), "head"):
+    found = [r["metrics"]["test"]["per_class_accuracy"] for r in of.finished.values()]
+    cells = [
+      tables.mean_cell(values, accuracy, interval=False) for values in zip(*found, strict=True)
+    ]
+    rows.append(study.Row(of.name, tuple(cells)))
   classes = zip(dataset["class_names"], dataset["class_counts"], strict=True)
-  lines = []
-  for head in rows.heads_of(runs, names, "balanced"):
-    found = [run["metrics"]["test"]["per_class_accuracy"] for run in head.finished.values()]
-    if not found:
-      continue
-    of_class = [statistics.summarise(values) for values in zip(*found, strict=True)]
-    cells = [tables.Cell(shown.format(one.mean), f"± {shown.format(one.std)}") for one in of_class]
-    lines.append(tables.Row(head.name, tuple(cells)))
-  return tables.Table(tuple(f"{name} ({count})" for name, count in classes), tuple(lines))
+  columns = tuple(f"{label} ({count})" for label, count in classes)
+  return study.Table(columns, tuple(rows), "head", f"classes_{name}")
 
 
-def _plot(settings, names):
+def _by_frequency(by_setting) -> study.Plot:
+  from softmax_research.study import line_plot  # noqa: PLC0415  # Matplotlib takes long to import.
+
   panels = []
-  for name, runs in settings.items():
-    counts = np.array(runs[0]["dataset"]["class_counts"])
+  for name, of in by_setting.items():
+    counts = np.array(of[0]["measured"]["dataset"]["class_counts"])
     places = np.unique(counts)
     lines = []
-    for head in rows.heads_of(runs, names, "balanced"):
+    for head in study.group(judged(of, "balanced"), "head"):
       accuracies = np.array(
-        [run["metrics"]["test"]["per_class_accuracy"] for run in head.finished.values()], float
+        [r["metrics"]["test"]["per_class_accuracy"] for r in head.finished.values()], float
       )
-      if len(accuracies):
-        values = 100 * np.array([accuracies[:, counts == place].mean(1) for place in places])
-        lines.append(line_plot.Line(head.name, places, values.mean(1)))
-    panels.append(
-      line_plot.Panel(
-        f"{name}: accuracy, %", "training examples of the class", lines, ("log", "linear")
-      )
-    )
-  return note.make_plot(
+      values = 100 * np.array([accuracies[:, counts == place].mean() for place in places])
+      lines.append(line_plot.Line(head.name, places, values))
+    title, axis = f"{name}: accuracy, %", "training examples of the class"
+    panels.append(line_plot.Panel(title, axis, lines, ("log", "linear")))
+  return study.Plot(
     "by_frequency",
     "Accuracy of the classes by their training examples",
     "On the test split, means over the seeds; classes with equally many training examples are "
