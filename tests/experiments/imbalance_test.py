@@ -1,30 +1,15 @@
-"""Imbalanced classes: judging, claims and settings by hand, and the script from end to end."""
-
-import json
-import math
+"""Imbalanced classes: judging, settings and the report by hand, and the study from end to end."""
 
 import numpy as np
 import pytest
 
 from configs import imbalance_cifar10, imbalance_mnist
-from experiments.imbalanced import claims, judging, report, rows, settings
-from softmax_research import reporting
+from experiments import devices
+from experiments.imbalanced import experiment, judging, report, settings
+from softmax_research import study
+from softmax_research.study import runner, workdir
 from softmax_research.training import metrics
-from tests.experiments.scripts import expect_error, run_script
-
-_DIGITS = (
-  "--config=configs/imbalance_mnist.py",
-  "--config.dataset=digits",
-  "--config.train_range=(0,1000)",
-  "--config.test_range=(1000,1200)",
-  "--config.validation_range=(1200,1437)",
-  "--config.settings=alternating:even=20:odd=80",
-  "--config.heads=softmax,pc_softmax",
-  "--config.seeds=2",
-  "--config.num_epochs=2",
-  "--config.backbone.stages=((2,),)",
-  "--config.backbone.dense=(8,)",
-)
+from tests.study.record_test import WHOLE
 
 
 def _predictions(num_examples=400, num_classes=4, seed=0):
@@ -81,107 +66,57 @@ def test_the_prior_behind_predictions():
     np.testing.assert_allclose(judging.prior_of_predictions(head, training), expected, rtol=1e-12)
 
 
-def _paired(mean, spread=0.001):
-  ours = 0.9 + mean + spread * np.array([-1, 0, 1, -1, 1, 0])
-  return reporting.paired_difference(ours, np.full(6, 0.9))
-
-
-@pytest.mark.parametrize(
-  ("sign", "mean", "p", "expected"),
-  [
-    (1, 0.02, 0.001, "holds"),
-    (-1, -0.02, 0.001, "holds"),
-    (1, -0.02, 0.001, "does not hold"),
-    (-1, 0.02, 0.001, "does not hold"),
-    (1, 0.0001, 0.5, "does not hold"),
-    (1, 0.0045, 0.2, "undecided"),
-    (0, 0.0001, 0.5, "holds"),
-    (0, 0.02, 0.001, "does not hold"),
-    (0, 0.0045, 0.2, "undecided"),
-  ],
-)
-def test_verdicts(sign, mean, p, expected):
-  assert claims.decide(sign, _paired(mean), p, margin=0.005) == expected
-
-
-def test_verdicts_without_pairs_or_spread():
-  alone = reporting.paired_difference([0.9], [0.8])
-  assert claims.decide(1, alone, math.nan, 0.005) == "undecided"
-  assert claims.decide(0, alone, math.nan, 0.005) == "undecided"
-  equal = reporting.paired_difference([0.9, 0.9], [0.9, 0.9])
-  assert claims.decide(0, equal, math.nan, 0.005) == "holds"
-  assert claims.decide(1, equal, math.nan, 0.005) == "does not hold"
-
-
-def _runs(counts, accuracies):
-  def judged(accuracy, nll):
-    found = {"accuracy": accuracy, "macro_accuracy": accuracy, "nll": nll, "ece": 0.1}
-    return {"as_is": found, "moved": found | {"nll": nll + 1}}
+def _records(counts, heads):
+  def judged(way):
+    found = {"accuracy": 0.8, "macro_accuracy": 0.7, "nll": 0.1 + way, "ece": 0.1}
+    return found | {"per_class_accuracy": [0.5, 0.9]}
 
   return [
-    {
-      "head": head,
-      "seed": seed,
-      "status": "finished",
-      "dataset": {"class_counts": counts},
-      "metrics": {name: judged(value, 0.1) for name in ("balanced", "training")},
+    WHOLE
+    | {
+      "cell": {"setting": "natural:size=110", "head": head},
+      "metrics": {
+        name: {"as_is": judged(0), "moved": judged(1)} for name in ("balanced", "training")
+      },
+      "measured": {
+        "dataset": {
+          "class_counts": counts,
+          "class_names": ["zero", "one"],
+          "num_test": 9,
+          "num_capped": 0,
+        }
+      },
     }
-    for head, values in accuracies.items()
-    for seed, value in enumerate(values)
+    for head in heads
   ]
 
 
-def test_settings_without_a_finished_run_are_left_out_of_the_report(tmp_path):
-  config = {"heads": "softmax", "settings": "natural:size=110,natural:size=120"}
-  config |= {"num_epochs": 1, "batch_size": 8, "dataset": "digits"}
-  dataset = {"class_counts": [10, 100], "num_test": 9, "num_capped": 0, "num_validation": 9}
-  dataset["class_names"] = ["zero", "one"]
-  (lost,) = (run | {"wall_seconds": 1.0} for run in _runs([10, 100], {"softmax": [0.8]}))
-  lost |= {"setting": "natural:size=110", "dataset": dataset}
-  good = json.loads(json.dumps(lost | {"setting": "natural:size=120"}))
-  for judged in good["metrics"].values():
-    for metrics_of_variant in judged.values():
-      metrics_of_variant["per_class_accuracy"] = [0.5, 0.9]
-  lost |= {"status": "diverged", "metrics": None}
-
-  def write(*records):
-    (tmp_path / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
-    return report.write(tmp_path, config, command="run it").read_text()
-
-  text = write(good, lost)
-  assert "| natural:size=120 |" in text and "| natural:size=110 |" not in text
-  assert "softmax, seed 0, in natural:size=110" in text and "- training time: 2 s" in text
-  assert text.count("zero (10)") == 1  # the table of each class, with its training examples
-  each = text.split("## Accuracy of each class")[1].split("## Tables")[0]
-  assert "50.00 ± " in each and "90.00 ± " in each and "softmax, moved" in each
-  with pytest.raises(ValueError, match=r"All runs in .* diverged; lower optimizer.learning_rate"):
-    write(lost)
-
-
-def test_claims_are_ruled_where_they_are_about_something():
-  noise = 0.001 * np.array([1, -1, 0, 1, -1, 0])
-  heads = {"softmax": 0.8 + noise, "pc_softmax": 0.85 + noise[::-1]}
-  studies = {"uneven": _runs([10, 100], heads), "even": _runs([60, 50], heads)}
-  found = {(r.claim.text, r.setting): r for r in claims.rule(studies, list(heads))}
-  raised = found["PC-softmax raises macro accuracy", "uneven"]
-  assert raised.verdict == "holds" and raised.difference.mean == pytest.approx(0.05)
-  assert found["PC-softmax costs micro accuracy", "uneven"].verdict == "does not hold"
-  same = found["With balanced classes PC-softmax has softmax's accuracy", "even"]
-  assert same.verdict == "does not hold"
-  assert len(found) == 5  # None of the capped test set, which there is not.
-  assert raised.p_corrected == pytest.approx(5 * raised.difference.p_value)
-  assert not claims.rule(studies, ["softmax"])
-
-
 def test_moved_rows_stand_where_moving_changes_something():
-  runs = _runs([10, 100], {"softmax": [0.8], "taylor": [0.8], "pc_softmax": [0.8]})
-  for run in runs:
-    if run["head"] == "pc_softmax":
-      run["metrics"]["balanced"]["moved"] = run["metrics"]["balanced"]["as_is"]
-  names = [h.name for h in rows.heads_of(runs, ["softmax", "taylor", "pc_softmax"], "balanced")]
+  heads = ["softmax", "taylor", "pc_softmax"]
+  records = _records([10, 100], heads)
+  same = records[2]["metrics"]["balanced"]
+  same["moved"] = same["as_is"]
+  names = [r["cell"]["head"] for r in report.judged(records, "balanced")]
   assert names == ["softmax", "softmax, moved", "taylor", "pc_softmax"]
-  names = [h.name for h in rows.heads_of(runs, ["softmax", "taylor", "pc_softmax"], "training")]
+  names = [r["cell"]["head"] for r in report.judged(records, "training")]
   assert names == ["softmax", "softmax, moved", "taylor", "pc_softmax", "pc_softmax, moved"]
+
+
+def test_settings_without_a_finished_run_are_left_out_of_the_report():
+  config = imbalance_mnist.get_config()
+  config.settings = "natural:size=110,alternating:even=3:odd=30"
+  good, lost = _records([10, 100], ["softmax", "pc_softmax"])
+  good["cell"]["setting"] = "alternating:even=3:odd=30"
+  lost |= {"status": "diverged", "metrics": {}}
+  blocks = list(report.blocks([good, lost], config))
+  tables = [block for block in blocks if isinstance(block, study.Table)]
+  assert [row.name for row in tables[0].rows] == ["alternating:even=3:odd=30"]
+  of_class = next(table for table in tables if table.name.startswith("classes_"))
+  assert of_class.columns == ("zero (10)", "one (100)")
+  assert [row.name for row in of_class.rows] == ["softmax", "softmax, moved"]
+  assert [cell.value for cell in of_class.rows[0].cells] == ["50.00", "90.00"]
+  only = list(report.blocks([lost], config))
+  assert only[-1] == "All runs diverged; lower optimizer.learning_rate."
 
 
 @pytest.mark.parametrize("module", [imbalance_mnist, imbalance_cifar10])
@@ -229,7 +164,7 @@ def test_settings_that_do_not_fit_the_data(key, value, message):
   config[key] = value
   settings.check_config(config)
   with pytest.raises(ValueError, match=message):
-    settings.make_settings(config)
+    settings.make_settings(config, settings.names(config))
 
 
 def test_the_test_sets_of_a_setting():
@@ -237,7 +172,7 @@ def test_the_test_sets_of_a_setting():
   config.dataset, config.settings = "digits", "alternating:even=10:odd=40,natural:size=300"
   config.train_range, config.test_range, config.validation_range = (0, 1000), (1000, 1300), ()
   config.validation_range = (1300, 1437)
-  uneven, natural = settings.make_settings(config)
+  uneven, natural = settings.make_settings(config, settings.names(config)).values()
   assert uneven.counts.tolist() == [10, 40] * 5 and natural.counts.sum() == 300
   capped = np.bincount(uneven.capped.labels)
   assert capped[::2].max() == 10 and capped[1::2].max() <= 40
@@ -247,34 +182,27 @@ def test_the_test_sets_of_a_setting():
   )
 
 
-def test_the_script_from_end_to_end(tmp_path):
-  run_script("imbalance", *_DIGITS, f"--workdir={tmp_path}")
-  lines = (tmp_path / "results.jsonl").read_text().splitlines()
-  records = [json.loads(line) for line in lines]
-  assert [(r["head"], r["seed"]) for r in records] == [
+def test_the_study_from_end_to_end(tmp_path):
+  config = imbalance_mnist.get_config()
+  config.dataset, config.settings = "digits", "alternating:even=20:odd=80"
+  config.train_range, config.test_range = (0, 1000), (1000, 1200)
+  config.validation_range = (1200, 1437)
+  config.heads, config.seeds, config.num_epochs = "softmax,pc_softmax", 2, 2
+  config.backbone.stages, config.backbone.dense = ((2,),), (8,)
+  options = runner.Options(tmp_path, "command", devices=devices.get_options())
+  assert runner.run(experiment.STUDY, config, options) == []
+  records = workdir.read(tmp_path)
+  assert [(r["cell"]["head"], r["seed"]) for r in records] == [
     (head, seed) for head in ("softmax", "pc_softmax") for seed in (0, 1)
   ]
   for record in records:
-    assert record["dataset"]["class_counts"] == [20, 80] * 5
-    assert record["dataset"]["num_test"] == 360 and record["dataset"]["num_capped"] < 200
+    dataset = record["measured"]["dataset"]
+    assert dataset["class_counts"] == [20, 80] * 5
+    assert dataset["num_test"] == 360 and dataset["num_capped"] < 200
     judged = record["metrics"]["training"]
     moved_by = abs(judged["as_is"]["nll"] - judged["moved"]["nll"])
-    assert (moved_by > 1e-3) == (record["head"] == "pc_softmax")
+    assert (moved_by > 1e-3) == (record["cell"]["head"] == "pc_softmax")
     balanced = record["metrics"]["balanced"]["as_is"]
     assert balanced["accuracy"] == pytest.approx(balanced["macro_accuracy"])
-  report = (tmp_path / "report.md").read_text()
-  assert "PC-softmax raises macro accuracy" in report and "softmax, moved" in report
+  assert "softmax, moved" in (tmp_path / "report.md").read_text()
   assert (tmp_path / "figures" / "by_frequency.svg").exists()
-  # Killed before the last record: that run alone is made again.
-  (tmp_path / "results.jsonl").write_text("\n".join(lines[:-1]) + "\n")
-  run_script("imbalance", *_DIGITS, f"--workdir={tmp_path}")
-  again = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
-  assert again[:-1] == records[:-1] and again[-1]["seed"] == 1
-  for judgement in ("balanced", "training", "capped"):
-    ours, theirs = (r["metrics"][judgement]["as_is"]["nll"] for r in (again[-1], records[-1]))
-    assert ours == pytest.approx(theirs, rel=1e-4)
-
-
-def test_another_experiments_configuration_is_refused(tmp_path):
-  message = expect_error("imbalance", f"--workdir={tmp_path}/no")
-  assert "configs/imbalance_mnist.py" in message and not (tmp_path / "no").exists()
