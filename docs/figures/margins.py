@@ -44,7 +44,7 @@ def gradient(margin, lead, score):
 margins = np.linspace(0, 4, 81)
 for lead, colour in ((0.5, "C0"), (1.5, "C1"), (3.0, "C2")):
   for style, score in (("-", lambda z: z), ("--", lambda z: functional.taylor_score(z, order=2))):
-    sizes = [gradient(margin, lead, score) for margin in margins]
+    sizes = jax.vmap(gradient, in_axes=(0, None, None))(margins, lead, score)
     kind = "SM" if style == "-" else "SM-Taylor"
     right.plot(margins, sizes, style, color=colour, label=f"{kind}, lead {lead}")
 right.axhline(0, color="0.7", linewidth=0.8)
