@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 class Panel(NamedTuple):
   """Hold a panel: a title, its rows from the top, what is measured, and a title of the axis.
 
-  Where the measure is of `differences`, the axis has zero in its middle.
+  Where the values are `differences`, zero is marked.
   """
 
   title: str
@@ -133,7 +133,7 @@ def _limits(panel: Panel, values, summaries) -> tuple[float, float]:
   middle = 0.0 if panel.differences else float(np.median(means))
   distances = sorted(abs(mean - middle) for mean in means if mean != middle)
   # With few rows there is no saying which of them lies outside.
-  far = _OUTLYING * distances[(len(distances) - 1) // 2] if len(distances) > 3 else math.inf
+  far = _OUTLYING * distances[(len(distances) - 1) // 2] if len(distances) > 4 else math.inf
   shown = [
     value
     for of, summary in zip(values, summaries, strict=True)
@@ -142,8 +142,7 @@ def _limits(panel: Panel, values, summaries) -> tuple[float, float]:
     if math.isfinite(value)
   ]
   if panel.differences:
-    end = 1.08 * max(map(abs, shown)) or 1.0
-    return -end, end
+    shown.append(0.0)
   low, high = min(shown), max(shown)
   reach = _REACH * (high - low)
   published = [entry.published for entry in panel.entries if entry.published is not None]

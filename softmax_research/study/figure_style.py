@@ -91,7 +91,8 @@ def grid_of_axes(names: Sequence[str], *, columns: int, height: float) -> tuple[
   axes = list(figure.subplots(rows, columns_used, squeeze=False).flat)
   most = int(WIDTH / columns * 72 / 7)
   for panel, name in zip(axes, names, strict=False):
-    panel.set_title(name if len(name) <= most else name.replace(":", "\n", 1))
+    lines = [name] if len(name) <= most else name.replace(":", "\n", 1).split("\n")
+    panel.set_title("\n".join(shorten(line, most + 2) for line in lines))
   for unused in axes[count:]:
     unused.set_visible(False)
   return figure, axes[:count]

@@ -6,7 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+  FixedLocator,
+  FuncFormatter,
+  Locator,
+  MaxNLocator,
+  NullFormatter,
+  NullLocator,
+)
 
 from softmax_research.study import figure_style
 
@@ -46,7 +53,8 @@ class Panel(NamedTuple):
 def line_plot(panels: Sequence[Panel]) -> Figure:
   """Plot lines in panels below each other; a name has the same style in all of them.
 
-  More than eight lines have a small panel each, beside the first line, which is black.
+  More than eight lines have a small panel each, beside the first line, which is black; what few of
+  them have far from the others is cut off.
 
   Args:
     panels: at least one panel of at least one line.
@@ -97,13 +105,34 @@ def _small_panels(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
       _draw(place, by_name.get(names[0]), figure_style.head_style(0), band=False, marker=None)
       _draw(place, by_name.get(name), figure_style.head_style(1), marker=None)
       place.set_title(figure_style.shorten(name, 24), fontsize=7.5, fontweight="normal", pad=3)
-      _set_axes(place, panel)
+      _set_axes(place, panel._replace(limits=panel.limits or _most(panel, by_name.get(names[0]))))
     for unused in axes[len(names) - 1 :]:
       unused.set_visible(False)
     for place in axes[-_COLUMNS - (len(axes) - len(names) + 1) : len(names) - 1]:
       place.tick_params(labelbottom=True)
     axes[(rows - 1) * _COLUMNS].set_xlabel(panel.axis)
   return figure
+
+
+def _logarithmic(low: float, high: float) -> Locator:
+  """Return ticks of a logarithmic axis: powers of ten, and more where these are few."""
+  powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+  ticks = powers if high > _LEAST_DECADES * low else np.outer(powers, (1, 2, 5)).ravel()
+  ticks = ticks[(low <= ticks) & (ticks <= high)]
+  return FixedLocator(ticks) if len(ticks) > 1 else MaxNLocator(4)
+
+
+def _most(panel: Panel, first: Line | None) -> tuple[float, float]:
+  """Return limits that hold most of all values, and all of the first line's."""
+  values = np.concatenate([np.asarray(line.values, np.float64) for line in panel.lines])
+  ends = np.quantile(values[np.isfinite(values)], (0.02, 0.95))
+  of_first = [value for value in first.values if np.isfinite(value)] if first else []
+  low, high = min([ends[0], *of_first]), max([ends[1], *of_first])
+  if panel.scales[1] == "log":
+    room = (high / low) ** 0.08
+    return low / room, high * room
+  room = 0.08 * (high - low) or 1.0
+  return low - room, high + room
 
 
 def _stack(figure: Figure, count: int, right: float) -> list[Axes]:
@@ -137,11 +166,12 @@ def _set_axes(axes: Axes, panel: Panel) -> None:
     (axes.yaxis, panel.scales[1], axes.get_ylim()),
   ):
     if scale == "log":
-      few = ends[1] < _LEAST_DECADES * ends[0]
-      axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+      axis.set_major_locator(_logarithmic(*ends))
       axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
       axis.set_minor_formatter(NullFormatter())
       axis.set_minor_locator(NullLocator())
+  if panel.scales[0] == "linear":
+    axes.margins(x=0.01)
   if panel.axis == "epoch":
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", visible=False)

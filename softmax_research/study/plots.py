@@ -253,7 +253,10 @@ def _crowded(text: str, names: Sequence[str]) -> str:
 
   if len(names) <= line_plot.MOST_TOGETHER:
     return text
-  return f"{text} Each panel shows one row in blue, and {names[0]} in black."
+  return (
+    f"{text} Each panel shows one row in blue, and {names[0]} in black; what lies far from most is "
+    "cut off."
+  )
 
 
 def _values(of: Group | None, measure: Measure) -> list[float]:

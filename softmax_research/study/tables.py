@@ -62,18 +62,31 @@ def table(
   """
   given = [measure] if isinstance(measure, str | Measure) else measure
   measures = [as_measure(one) for one in given]
-  row_title = _title(records, rows)
+  row_title = title_of(records, rows)
   if columns is not None:
     return _crossed(records, measures[0], rows, columns, interval, name)
+  groups = arrange(group(records, rows), measures[0], baseline=baseline)
+  return mean_table(groups, measures, name_column=row_title, name=name, interval=interval)
+
+
+def mean_table(
+  groups: Sequence[Group],
+  measures: Sequence[Measure],
+  *,
+  name_column: str,
+  name: str = "summary",
+  interval: bool = True,
+) -> Table:
+  """Tabulate the means of groups, in their order, each with its ensemble below it."""
   found = []
-  for of in arrange(group(records, rows), measures[0], baseline=baseline):
+  for of in groups:
     cells = [mean_cell(list(of.values(m).values()), m, interval=interval) for m in measures]
     found.append(Row(of.name, (Cell(str(len(of.finished))), *cells)))
     if of.ensemble is not None:
       members = of.ensemble["cell"]["ensemble"]
       cells = [Cell(m.format(record.look_up(of.ensemble, m.key))) for m in measures]
       found.append(Row(f"ensemble of {len(members)}", (Cell(""), *cells), subordinate=True))
-  return Table(("n", *(m.title for m in measures)), tuple(found), row_title, name)
+  return Table(("n", *(m.title for m in measures)), tuple(found), name_column, name)
 
 
 def differences(
@@ -96,7 +109,7 @@ def differences(
   measure = as_measure(measure)
   groups = arrange(group(records, rows), measure, baseline=baseline)
   return difference_table(
-    groups, measure, name_column=_title(records, rows), name=name or f"differences_{measure.key}"
+    groups, measure, name_column=title_of(records, rows), name=name or f"differences_{measure.key}"
   )
 
 
@@ -171,7 +184,7 @@ def unfinished(records: Records, *, rows: By = None) -> Table | None:
   columns = ("seed", "status", "step", "last finite loss", "error")
   used = [i for i in range(5) if any(row.cells[i].value != MISSING for row in found)]
   shown = tuple(row._replace(cells=tuple(row.cells[i] for i in used)) for row in found)
-  return Table(tuple(columns[i] for i in used), shown, _title(records, rows), "unfinished")
+  return Table(tuple(columns[i] for i in used), shown, title_of(records, rows), "unfinished")
 
 
 def mean_cell(values: Sequence[float], measure: Measure, *, interval: bool = True) -> Cell:
@@ -202,10 +215,10 @@ def _crossed(records, measure, rows, columns, interval, name) -> Table:
       cells.append(mean_cell(seeds, measure, interval=interval) if seeds else Cell(MISSING))
     found.append(Row(row, tuple(cells)))
   title = columns.replace("_", " ")
-  return Table(tuple(f"{title} {v}" for v in values), tuple(found), _title(records, rows), name)
+  return Table(tuple(f"{title} {v}" for v in values), tuple(found), title_of(records, rows), name)
 
 
-def _title(records: Records, rows: By | Callable) -> str:
+def title_of(records: Records, rows: By | Callable) -> str:
   """Return the title of the column of the rows' names."""
   if callable(rows):
     return "cell"

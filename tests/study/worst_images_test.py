@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from softmax_research.reporting import group_by_head
-from softmax_research.reporting.worst_images import shared_by_all, worst_images, worst_tiles
-from tests.reporting.fake_results import make_ensemble, make_png, make_run
+from softmax_research.study import group
+from softmax_research.study.worst_images import MOST_ROWS, shared_by_all, worst_images, worst_tiles
+from tests.study.fake_records import make_ensemble, make_png, make_run
 
 _NAMES = ["cat", "dog"]
 
@@ -14,8 +14,8 @@ def _tiles(**worst):
   records = []
   for head, entries in worst.items():
     records += [make_run(head, 0), make_ensemble(head, [0, 1], images=1)]
-    records[-1]["worst"] = entries
-  return worst_tiles(group_by_head(records), _NAMES)
+    records[-1]["measured"]["worst"] = entries
+  return worst_tiles(group(records), _NAMES)
 
 
 def _entry(index=0, probability=0.25, png=None):
@@ -46,8 +46,8 @@ def test_what_is_no_png_is_left_out(png):
 
 
 def test_heads_without_ensemble_or_images_have_no_tiles():
-  tiles = worst_tiles(group_by_head([make_run("a", 0), make_run("b", 0)]), _NAMES)
-  assert tiles == {} and worst_images(tiles) is None and shared_by_all(tiles) == 0
+  tiles = worst_tiles(group([make_run("a", 0), make_run("b", 0)]), _NAMES)
+  assert tiles == {} and shared_by_all(tiles) == 0
 
 
 def test_images_shared_by_all_heads_are_counted():
@@ -70,7 +70,12 @@ def test_right_predictions_are_called_right():
 
 def test_long_class_names_are_broken_and_clipped():
   records = [make_run("a", 0), make_ensemble("a", [0, 1], images=1)]
-  records[-1]["worst"] = [_entry()]
+  records[-1]["measured"]["worst"] = [_entry()]
   names = ["a rather long class name", "airplane"]
-  (axes,) = worst_images(worst_tiles(group_by_head(records), names)).axes
+  (axes,) = worst_images(worst_tiles(group(records), names)).axes
   assert axes.texts[1].get_text() == "airplane →\na rather long…\n25.0%"
+
+
+def test_of_many_heads_the_first_are_drawn():
+  (axes,) = worst_images(_tiles(**{f"head{i}": [_entry()] for i in range(24)})).axes
+  assert len(axes.images) == MOST_ROWS

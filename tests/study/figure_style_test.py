@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from softmax_research.reporting import figure_style
+from softmax_research.study import figure_style
 
 
 def _plot():
@@ -101,6 +101,18 @@ def test_a_long_title_is_broken_before_its_options():
   assert panel.get_title(loc="left") == "sm_taylor\norder=2:margin=0.6"
 
 
-def test_png_is_the_same_every_time():
-  data = figure_style.to_png(_plot())
-  assert data.startswith(b"\x89PNG") and data == figure_style.to_png(_plot())
+def test_pdf_is_the_same_every_time():
+  data = figure_style.to_pdf(_plot())
+  assert data.startswith(b"%PDF") and data == figure_style.to_pdf(_plot())
+
+
+def test_names_are_no_formulas_and_long_ones_are_cut():
+  name = r"kind=$\frac{1}{0$" + 280 * "x"
+  with figure_style.style_context():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_title(name)
+    axes.set_yticks([0.5], [name])
+    figure_style.label_line_ends(axes, [(name, 0.5, figure_style.head_style(0))])
+  assert r"kind=$\frac{1}{0$" in figure_style.to_svg(figure, "x")
+  assert len(axes.texts[0].get_text()) == figure_style.LONGEST_LABEL

@@ -1,0 +1,98 @@
+"""Whole reports: files and their names, sameness, and what no name can break."""
+
+import csv
+import importlib.resources
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from matplotlib.figure import Figure
+
+from softmax_research import study
+from softmax_research.study.blocks import Cell, Plot, Row, Table
+from softmax_research.study.report import FORMATS
+from tests.study.fake_records import make_diverged, make_record
+
+_NASTY = "../<script>alert(1)</script> $\\frac{1}{0$|x\ny"
+
+
+def _figure(label):
+  from softmax_research.study import figure_style
+
+  with figure_style.style_context():
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().set_title(label)
+  return figure
+
+
+def _blocks(name=_NASTY):
+  rows = (Row(name, (Cell("1.0", "± 0.5"),)),)
+  return [
+    f"Text of {study.escape(name)}, and raw <script>alert(2)</script>.",
+    "# A title",
+    "## A heading",
+    Table((name,), rows, name_column=name, name=name),
+    Table((), rows[:0], name=name),
+    Plot(name, name, name, _figure(name)),
+    Plot("Curves", "Curves", "Two names that differ in case alone.", _figure("first")),
+    Plot("curves", "Curves", "Twice.", _figure("second")),
+  ]
+
+
+def test_a_report_has_all_its_files_and_they_are_always_the_same(tmp_path):
+  records = [make_record("a", 0), make_diverged("b", 1)]
+  options = {"formats": FORMATS, "command": "make it", "config": {"seeds": 2}}
+  paths = study.write_report(tmp_path / "first", _blocks(), records, **options)
+  again = study.write_report(tmp_path / "second", _blocks(), records, **options)
+  names = [path.relative_to(tmp_path / "first").as_posix() for path in paths]
+  plain = "script_alert_1_script_frac_1_0_x_y"
+  assert names[0] == "report.html" and set(names) == {
+    "report.html",
+    "report.md",
+    *(f"figures/{n}.{s}" for n in (plain, "Curves", "curves_2") for s in ("svg", "pdf")),
+    *(f"tables/{n}.{s}" for n in (plain, f"{plain}_2", "unfinished") for s in ("csv", "tex")),
+  }
+  assert {p for p in (tmp_path / "first").rglob("*") if p.is_file()} == set(paths)
+  for one, other in zip(paths, again, strict=True):
+    assert one.read_bytes() == other.read_bytes(), one.name
+
+  text = (tmp_path / "first/report.md").read_text(encoding="utf-8")
+  assert text.startswith("# A title\n\nText of ") and "<script" not in text
+  assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
+    "A heading",
+    "Runs that did not finish",
+    "How it was run",
+  ]
+  assert "- command: `make it`\n" in text and "\nseeds: 2\n" in text and "| diverged |" in text
+  linked = re.findall(r"\]\((figures/[^)]+)\)", text)
+  assert linked == [f"figures/{n}.svg" for n in (plain, "Curves", "curves_2")]
+  assert "<script" not in (tmp_path / "first/report.html").read_text(encoding="utf-8")
+  with (tmp_path / f"first/tables/{plain}.csv").open(encoding="utf-8", newline="") as file:
+    assert list(csv.reader(file)) == [[_NASTY, _NASTY, f"{_NASTY}, spread"], [_NASTY, "1.0", "0.5"]]
+
+
+def test_formats_are_chosen_and_checked(tmp_path):
+  blocks = ["Text.", Plot("p", "P", "Caption.", _figure("p"))]
+  paths = study.write_report(tmp_path, blocks, [make_record("a")], formats=("md",))
+  assert [path.name for path in paths] == ["report.md", "p.svg"]
+  assert paths[0].read_text(encoding="utf-8").startswith("# compare\n\nText.\n")
+  with pytest.raises(ValueError, match="'word'; the formats are md, html, csv"):
+    study.write_report(tmp_path / "none", blocks, [], formats=("md", "word"))
+  assert not (tmp_path / "none").exists()
+
+
+def test_studies_load_no_plotting():
+  statement = "import sys, json, softmax_research.study; print(json.dumps(list(sys.modules)))"
+  run = subprocess.run(
+    [sys.executable, "-c", statement], capture_output=True, text=True, check=True
+  )
+  loaded = set(json.loads(run.stdout.splitlines()[-1]))
+  slow = {"matplotlib", "jinja2", "markdown_it", "scipy.stats", "scipy.optimize"}
+  assert "softmax_research.study.plots" in loaded and not slow & loaded
+
+
+def test_the_template_is_part_of_the_package():
+  templates = importlib.resources.files("softmax_research.study") / "templates"
+  assert {"report.html", "report.css"} <= {path.name for path in templates.iterdir()}
