@@ -1,18 +1,15 @@
 """The comparison of heads, networks and optimisers over several seeds on one data set."""
 
-import base64
-import io
 import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import PIL.Image
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments import assembly, classifiers
+from experiments import assembly, classifiers, pictures
 from softmax_research import heads, study
 
 _NUM_WORST = 16
@@ -145,12 +142,8 @@ def _worst(log_probs: np.ndarray, split: Any) -> list[dict[str, Any]]:
 
 
 def _png(image: np.ndarray) -> str | None:
-  """Encode an image as base64 PNG; None for data that are not images."""
-  if image.ndim != 3 or image.dtype != np.uint8:
-    return None
-  encoded = io.BytesIO()
-  PIL.Image.fromarray(image.squeeze()).save(encoded, "png")
-  return base64.b64encode(encoded.getvalue()).decode()
+  """Encode an image; None for data that are no images."""
+  return pictures.to_text(image) if image.ndim == 3 and image.dtype == np.uint8 else None
 
 
 STUDY = study.Study(

@@ -1,14 +1,13 @@
 """Evaluation: the maps of a trained network scored, and some of them kept to be shown."""
 
 import functools
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly, runs
+from experiments import assembly, classifiers, pictures
 from experiments.localization import maps, scores
 from experiments.localization.scenes import Material
 from experiments.many.task import in_batches
@@ -16,7 +15,8 @@ from softmax_research import data, information, training
 
 _NUM_EXAMPLES = 6
 
-Judge = Callable[[training.TrainState, runs.Predictions], tuple[dict[str, Any], dict[str, Any]]]
+#: From a state and its predictions to the localisation and to examples.
+Judge = Callable[[training.TrainState, classifiers.Predictions], tuple[dict[str, Any], list[dict]]]
 
 
 def make_judge(config: ConfigDict, material: Material, splits: assembly.Splits) -> Judge:
@@ -28,8 +28,8 @@ def make_judge(config: ConfigDict, material: Material, splits: assembly.Splits) 
     splits: the same as splits.
 
   Returns:
-    A function of one seed's state and its predictions. It returns the localisation for a record,
-    and examples as arrays by name.
+    A function of one seed's state and its predictions. It returns the localisation and examples,
+    both for a record.
   """
   preprocess = functools.partial(data.standardise, mean=splits.mean, std=splits.std)
   compute = maps.make_mapper(config.backbone.to_dict(), preprocess)
@@ -60,8 +60,8 @@ def make_judge(config: ConfigDict, material: Material, splits: assembly.Splits) 
       for i, kind in enumerate(maps.KINDS)
     }
     localisation = {
-      "levels": scores.LEVELS,
-      "thresholds": scores.THRESHOLDS,
+      "levels": list(scores.LEVELS),
+      "thresholds": list(scores.THRESHOLDS),
       "maps": scored,
       "fixed_box": fixed,
       "mean_share": maps.mean_share(state.params["head"]["kernel"]),
@@ -71,49 +71,28 @@ def make_judge(config: ConfigDict, material: Material, splits: assembly.Splits) 
   return judge
 
 
-def _examples(material, predicted, test_maps, scored) -> dict[str, np.ndarray]:
-  """Collect the first test scenes with their maps, and the boxes found in these."""
+def _examples(material, predicted, test_maps, scored) -> list[dict[str, Any]]:
+  """Return the first test scenes with their maps, and the boxes found in these, for a record."""
   level = scores.LEVELS.index(0.5)
   cuts = [scored[kind]["plain"]["chosen"]["thresholds"][level] for kind in maps.KINDS]
-  rows = slice(0, _NUM_EXAMPLES)
-  found = [
-    [information.bounding_box(one, threshold=cut) for one, cut in zip(of_scene, cuts, strict=True)]
-    for of_scene in test_maps[rows]
+  test, names = material.test, material.class_names
+  return [
+    {
+      "image": pictures.to_text(test.images[i].squeeze()),
+      "label": names[test.labels[i]],
+      "predicted": names[predicted[i]],
+      "box": list(map(float, test.boxes[i])),
+      "maps": [pictures.to_text(_as_bytes(activation)) for activation in test_maps[i]],
+      "found": [
+        list(map(float, information.bounding_box(activation, threshold=cut)))
+        for activation, cut in zip(test_maps[i], cuts, strict=True)
+      ],
+    }
+    for i in range(min(_NUM_EXAMPLES, len(test.labels)))
   ]
-  names = np.array(material.class_names)
-  return {
-    "images": material.test.images[rows],
-    "labels": names[material.test.labels[rows]],
-    "predicted": names[predicted[rows]],
-    "boxes": material.test.boxes[rows],
-    "maps": test_maps[rows],
-    "found": np.array(found),
-  }
 
 
-def example_path(workdir: pathlib.Path, head: str, seed: int) -> pathlib.Path:
-  """Name the file of a run's examples."""
-  return workdir / "examples" / f"{runs.file_name(head)}-seed{seed}.npz"
-
-
-def save_examples(
-  workdir: pathlib.Path, head: str, seed: int, examples: dict[str, np.ndarray]
-) -> None:
-  """Write examples whole or not at all."""
-  path = example_path(workdir, head, seed)
-  path.parent.mkdir(exist_ok=True)
-  partial = path.with_suffix(".partial")
-  with partial.open("wb") as file:
-    np.savez_compressed(file, **examples)
-  partial.replace(path)
-
-
-def summarise(record: dict[str, Any]) -> str:
-  """Say in a line how a run ended."""
-  text = runs.summarise(record)
-  if "localisation" not in record:
-    return text
-  level = scores.LEVELS.index(0.5)
-  found = record["localisation"]["maps"]
-  shares = [f"{kind} {found[kind]['plain']['chosen']['known'][level]:.1%}" for kind in maps.KINDS]
-  return f"{text}; boxes found at 0.5: {', '.join(shares)}"
+def _as_bytes(activation: np.ndarray) -> np.ndarray:
+  """Return a map's positive part in 256 steps of its maximum, which a picture cannot tell apart."""
+  positive = np.maximum(activation, 0)
+  return np.round(255 * positive / max(positive.max(), np.finfo(np.float32).tiny)).astype(np.uint8)

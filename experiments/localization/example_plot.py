@@ -1,45 +1,44 @@
 """Example plot: scenes and their maps, with the true and the found boxes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from softmax_research.reporting import figure_style
+from experiments import pictures
+from softmax_research.study import figure_style
 
 
-def example_plot(examples: Mapping[str, np.ndarray], kinds: Sequence[str]) -> Figure:
+def example_plot(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Figure:
   """Draw a column for each scene: the scene, and below it a map of each kind.
 
   Args:
-    examples: `images [M, S, S, C]`, `labels [M]` and `predicted [M]` as names, `boxes [M, 4]`,
-      `maps [M, kinds, S, S]` and `found [M, kinds, 4]`.
+    examples: of a record; see `evaluation`.
     kinds: of the maps.
 
   Returns:
     The figure.
   """
-  number = len(examples["images"])
+  number = len(examples)
   side = figure_style.WIDTH / max(number, 4)
   with figure_style.style_context():
     figure = Figure(figsize=(side * number, side * (1 + len(kinds)) * 1.08), layout="constrained")
     axes = figure.subplots(1 + len(kinds), number, squeeze=False)
-    for column in range(number):
-      image, label = examples["images"][column], examples["labels"][column]
-      predicted = examples["predicted"][column]
-      axes[0, column].imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-      axes[0, column].set_title(label if label == predicted else f"{label}, not {predicted}")
-      for row, activation in enumerate(examples["maps"][column], 1):
-        axes[row, column].imshow(np.maximum(activation, 0), cmap="viridis", vmin=0)
-        _outline(axes[row, column], examples["found"][column, row - 1], "#ff7f0e", "dashed")
-      for place in axes[:, column]:
-        _outline(place, examples["boxes"][column], "#ffffff", "solid")
+    for column, of in zip(axes.T, examples, strict=True):
+      label, predicted = of["label"], of["predicted"]
+      column[0].imshow(pictures.from_text(of["image"]), cmap="gray", vmin=0, vmax=255)
+      column[0].set_title(label if label == predicted else f"{label}, not {predicted}")
+      for place, picture, found in zip(column[1:], of["maps"], of["found"], strict=True):
+        place.imshow(pictures.from_text(picture), cmap="viridis", vmin=0)
+        _outline(place, found, "#ff7f0e", "dashed")
+      for place in column:
+        _outline(place, of["box"], "#ffffff", "solid")
         place.set_xticks([])
         place.set_yticks([])
         place.grid(visible=False)
-    for row, name in enumerate(("scene", *kinds)):
-      axes[row, 0].set_ylabel(name)
+    for place, name in zip(axes[:, 0], ("scene", *kinds), strict=True):
+      place.set_ylabel(name)
   return figure
 
 

@@ -1,54 +1,55 @@
 """Localisation end to end: trained, judged, resumed and reported; bad input is refused."""
 
-import json
-
 import PIL.Image
 import pytest
 from ml_collections import ConfigDict
 
 from configs import localize_digits, localize_objects
-from experiments.localization import material
-from tests.experiments.scripts import expect_error, run_script
+from experiments import devices, pictures
+from experiments.localization import experiment, material
+from softmax_research import study
+from softmax_research.study import runner, workdir
 
-_TINY = (
-  "--config=configs/localize_digits.py",
-  "--config.dataset=digits",
-  "--config.scenes.canvas=16",
-  "--config.scenes.sizes=(6,10)",
-  "--config.scenes.piece=3",
-  "--config.scenes.num_train=110",
-  "--config.scenes.num_validation=20",
-  "--config.scenes.num_test=30",
-  "--config.backbone.stages=((4,),(8,))",
-  "--config.backbone.pool=(2,2)",
-  "--config.num_epochs=1",
-  "--config.batch_size=16",
-  "--devices.seed=1",
-)
+
+def _config(**changes):
+  config = localize_digits.get_config()
+  config.dataset, config.num_epochs, config.batch_size = "digits", 1, 16
+  config.scenes.canvas, config.scenes.sizes, config.scenes.piece = 16, (6, 10), 3
+  config.scenes.num_train, config.scenes.num_validation, config.scenes.num_test = 110, 20, 30
+  config.backbone.stages, config.backbone.pool = ((4,), (8,)), (2, 2)
+  config.update(changes)
+  return config
+
+
+def _run(directory, **changes):
+  options = runner.Options(directory, "command", devices=devices.get_options())
+  options.devices.seed = 1
+  assert runner.run(experiment.STUDY, _config(**changes), options) == []
+  return workdir.read(directory)
 
 
 def test_a_study_goes_on_and_reports(tmp_path):
-  arguments = (f"--workdir={tmp_path}", *_TINY)
-  run_script("localize", *arguments, "--config.seeds=1", "--config.heads=softmax")
-  first = (tmp_path / "results.jsonl").read_text()
-  run_script("localize", *arguments, "--config.seeds=2")
-  text = (tmp_path / "results.jsonl").read_text()
-  assert text.startswith(first)  # what is finished is not made again
-  records = [json.loads(line) for line in text.splitlines()]
-  runs = [(record["head"], record["seed"]) for record in records]
+  first = _run(tmp_path, seeds=1, heads="softmax")
+  records = _run(tmp_path, seeds=2)
+  assert records[:1] == first  # What is finished is not made again.
+  runs = [(record["cell"]["head"], record["seed"]) for record in records]
   assert runs == [("softmax", 0), ("softmax", 1), ("pc_softmax", 0), ("pc_softmax", 1)]
   for record in records:
     assert record["metrics"]["test"]["num_examples"] == 30
     for kind in ("CAM", "infoCAM", "infoCAM+"):
-      found = record["localisation"]["maps"][kind]["plain"]["chosen"]
+      found = record["measured"]["localisation"]["maps"][kind]["plain"]["chosen"]
       assert 1 >= found["known"][0] >= found["top_1"][0] >= 0
       assert len(found["thresholds"]) == len(found["known"]) == 3
-    assert (tmp_path / "examples" / f"{record['head']}-seed{record['seed']}.npz").exists()
-  report = (tmp_path / "report.md").read_text()
-  assert "infoCAM over CAM; softmax; plain maps, threshold of validation" in report
-  assert "pc_softmax over softmax; accuracy" in report
+    assert ("examples" in record["measured"]) == (record["seed"] == 0)
+  example = first[0]["measured"]["examples"][0]
+  assert pictures.from_text(example["image"]).shape == (16, 16)
+  assert pictures.from_text(example["maps"][0]).max() == 255
   for name in ("thresholds", "examples_0", "examples_1"):
     assert (tmp_path / "figures" / f"{name}.svg").stat().st_size > 5000
+  # The report needs nothing but the results.
+  study.remake(experiment.STUDY, tmp_path, tmp_path / "again")
+  for name in ("report.md", "figures/examples_0.svg"):
+    assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def _write_folder(folder, classes, in_train, boxes):
@@ -82,10 +83,11 @@ def test_a_folder_is_split_for_training_validation_and_test(tmp_path):
 def test_a_box_outside_its_image_is_refused(tmp_path):
   folder = tmp_path / "birds"
   _write_folder(folder, [1, 2, 1], [1, 1, 0], ["1 1 4 4", "1 1 4 4", "5 1 6 4"])
-  message = expect_error(
-    "localize", f"--workdir={tmp_path / 'run'}", *_TINY, f"--config.folder={folder}"
+  with pytest.raises(ValueError) as caught:
+    _run(tmp_path / "run", folder=str(folder))
+  assert "a.png is 8 pixels wide and 8 high, and its box is left 5, top 1, width 6" in str(
+    caught.value
   )
-  assert "a.png is 8 pixels wide and 8 high, and its box is left 5, top 1, width 6" in message
 
 
 @pytest.mark.parametrize(
