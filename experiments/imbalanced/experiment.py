@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import imbalance_mnist
 from experiments import assembly, classifiers
-from experiments.imbalanced import judging, report, settings
+from experiments.imbalanced import judging, prior_claims, report, settings
 from softmax_research import study, training
 
 
@@ -79,6 +79,6 @@ STUDY = study.Study(
   selects=("settings", "heads", "control_heads", "seeds"),
   estimate=estimate,
   summarise=summarise,
-  claims=(),
+  claims=prior_claims.CLAIMS,
   devices=True,
 )

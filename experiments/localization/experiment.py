@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import localize_digits
 from experiments import assembly, classifiers
-from experiments.localization import evaluation, maps, material, report
+from experiments.localization import evaluation, map_claims, maps, material, report
 from softmax_research import heads, study
 
 
@@ -76,5 +76,6 @@ STUDY = study.Study(
   selects=("heads", "seeds"),
   estimate=estimate,
   summarise=summarise,
+  claims=map_claims.CLAIMS,
   devices=True,
 )

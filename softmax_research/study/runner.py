@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from softmax_research.study import record, report, study, workdir
+from softmax_research.study import ledger, record, report, study, workdir
 from softmax_research.study.interruption import interruptible
 from softmax_research.training import environment, processes, progress
 
@@ -173,7 +173,11 @@ def write_report(
   if not records:
     return []
   records = in_order(of, settings, records)
-  blocks = of.report(records, settings)
+  blocks = list(of.report(records, settings))
+  # Claims are what a study is about, so they stand before its first section.
+  sections = [i for i, b in enumerate(blocks) if isinstance(b, str) and b.startswith("## ")]
+  start = sections[0] if sections else len(blocks)
+  blocks[start:start] = ledger.of_study(of.claims, records)
   return report.write_report(
     out, blocks, records, config=study.to_json(settings), formats=tuple(formats)
   )
