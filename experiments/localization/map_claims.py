@@ -10,8 +10,8 @@ _LEVEL = 1
 #: How maps become boxes: as the paper's code does, and with what is best on the validation split.
 PAPERS_WAY, OUR_WAY = "smoothed/paper", "plain/chosen"
 _WAYS = {
-  PAPERS_WAY: "smoothed maps, a threshold of 0.2",
-  OUR_WAY: "plain maps, the threshold that is best on validation",
+  PAPERS_WAY: ("smoothed maps", "At a threshold of 0.2, as in the paper's code."),
+  OUR_WAY: ("plain maps", "At the threshold that is best on validation."),
 }
 
 
@@ -32,8 +32,9 @@ def of_maps(way: str) -> tuple[Claim, ...]:
       {}, {}, _path(better, way, "known"), "higher", _path(worse, way, "known")
     )
     test = Test(None, "", "", (comparison,), each={"head": ".*"})
-    text = f"{better} finds more boxes than {worse}, the class given ({_WAYS[way]})"
-    claims.append(Claim("qin2019", text, (test,)))
+    maps, threshold = _WAYS[way]
+    text = f"{better} finds more boxes than {worse} in {maps}"
+    claims.append(Claim("qin2019", text, (test,), f"The class is given. {threshold}"))
   return tuple(claims)
 
 

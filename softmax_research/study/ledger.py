@@ -31,7 +31,7 @@ RULES = (
 REGIMES = (
   "Each test has a regime: **paper** is the paper's protocol, its deviations named; **modern** "
   "is a net and training as good practice has them today, tuned for each row at equal budget on "
-  "validation; **short** has the paper's nets, data or training cut down. Verdicts come from the "
+  "validation; **short** has the paper's nets or data cut down. Verdicts come from the "
   "first two alone. What short tests show is an indication, for or against; it refutes nobody.",
 )
 #: What is said of the papers' numbers.
@@ -60,7 +60,7 @@ def counts(rulings: Sequence[Ruling]) -> Table:
       *map(hints.count, ("for", "against")),
     )
     rows.append(Row(name, tuple(Cell(str(number)) for number in numbers)))
-  columns = ("claims", *verdicts.VERDICTS, "of these indicated", "indicated against")
+  columns = ("claims", *verdicts.VERDICTS, "short tests: for", "short tests: against")
   return Table(columns, tuple(rows), "paper", "counts")
 
 

@@ -62,7 +62,7 @@ def test_counts_are_of_verdicts_and_of_what_short_tests_indicate(rulings):
   table = ledger.counts(rulings)
   assert table.columns == (
     *("claims", "supported", "contradicted", "negligible", "undecided", "not tested"),
-    *("of these indicated", "indicated against"),
+    *("short tests: for", "short tests: against"),
   )
   assert _rows(table) == {
     "liu2016": ["3", "1", "1", "0", "0", "1", "0", "1"],

@@ -1,0 +1,102 @@
+"""Write the ledger of committed results, what the README shows of it, and their figures."""
+
+import pathlib
+from collections.abc import Sequence
+
+from experiments.ledger import published_errors
+from experiments.ledger.claim_list import CLAIMS
+from softmax_research.study import Block, Plot, claims, claims_plot, ledger, markdown, record
+from softmax_research.study.claims import Ruling
+from softmax_research.study.figure_style import to_svg
+
+_BEGIN, _END = "<!-- headline: begin, by make results -->", "<!-- headline: end -->"
+_MADE = "Made by `{command}`."
+_HEADLINE = (
+  "A claim that is tested in several places counts once, by the first test that decides. "
+  "[The ledger](claims.md) has every test, with intervals, p-values and rules."
+)
+
+
+def judge(directory: pathlib.Path) -> list[Ruling]:
+  """Judge all claims by the results in a directory, with a directory for each."""
+  paths = sorted(directory.glob("*/results.jsonl"))
+  return claims.judge(CLAIMS, {path.parent.name: record.read(path) for path in paths})
+
+
+def write(directory: pathlib.Path, rulings: Sequence[Ruling], *, command: str) -> pathlib.Path:
+  """Write claims.md, headline.md, the figures, and the block of the README beside the directory.
+
+  Args:
+    directory: of the results.
+    rulings: of `judge`.
+    command: that makes all this.
+
+  Returns:
+    The path of the ledger.
+  """
+  plots = [
+    claims_plot.claims_plot(rulings),
+    published_errors.errors_plot(published_errors.points(directory)),
+  ]
+  plots = [plot for plot in plots if plot is not None]
+  (directory / "figures").mkdir(exist_ok=True)
+  for plot in plots:
+    path = directory / "figures" / f"{plot.name}.svg"
+    path.write_text(to_svg(plot.figure, plot.name), encoding="utf-8")
+  made = _MADE.format(command=command)
+  title = "# Claims of the papers, and what the results here say of them"
+  path = directory / "claims.md"
+  path.write_text(_render([title, made, *ledger.of_papers(rulings)]), encoding="utf-8")
+  headline = _headline(rulings, made)
+  (directory / "headline.md").write_text(_render(headline, figures="figures"), encoding="utf-8")
+  readme = directory.absolute().parent / "README.md"
+  if readme.is_file():
+    block = _render(_of_readme(rulings, plots), figures=f"{directory.name}/figures")
+    text = insert(readme.read_text(encoding="utf-8"), block.rstrip("\n"))
+    readme.write_text(text, encoding="utf-8")
+  return path
+
+
+def insert(text: str, block: str) -> str:
+  """Put a block between the markers of a text; a text without markers stays as it is.
+
+  Example:
+    >>> text = insert("a <!-- headline: begin, by make results -->b<!-- headline: end --> c", "new")
+    >>> text.splitlines()[2]
+    'new'
+  """
+  before, begin, rest = text.partition(_BEGIN)
+  _, end, after = rest.partition(_END)
+  if not (begin and end):
+    return text
+  return f"{before}{begin}\n\n{block}\n\n{end}{after}"
+
+
+def _headline(rulings: Sequence[Ruling], made: str) -> list[Block]:
+  return [
+    "# What is decided of the papers' claims",
+    made,
+    _HEADLINE,
+    ledger.counts(rulings),
+    "## Tested",
+    *ledger.REGIMES,
+    ledger.headline(rulings),
+    "## Indications of short tests",
+    ledger.indications(rulings),
+    "## Not tested",
+    ledger.untested(rulings),
+  ]
+
+
+def _of_readme(rulings: Sequence[Ruling], plots: Sequence[Plot]) -> list[Block]:
+  return [ledger.headline(rulings), ledger.counts(rulings), *plots]
+
+
+def _render(blocks: Sequence[Block], *, figures: str = "") -> str:
+  parts = []
+  for block in blocks:
+    if isinstance(block, Plot):
+      parts += [f"![{block.heading}]({figures}/{block.name}.svg)", block.caption]
+    else:
+      parts.append(block if isinstance(block, str) else markdown.table(block))
+  return "\n\n".join(parts) + "\n"

@@ -1,0 +1,128 @@
+"""Claims plot: how far the seeds speak for or against each claim, in units of what matters."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from softmax_research.study import claims, figure_style, verdicts
+from softmax_research.study.blocks import Plot
+from softmax_research.study.claims import Finding, Ruling
+
+_COLOURS = {
+  verdicts.SUPPORTED: figure_style.head_style(3)["color"],
+  verdicts.CONTRADICTED: figure_style.head_style(2)["color"],
+  verdicts.NEGLIGIBLE: figure_style.head_style(1)["color"],
+  verdicts.UNDECIDED: figure_style.MUTED,
+}
+_MOST = 1000.0  # What lies beyond is an arrow at the edge.
+_LONGEST = 70
+_ROW = 0.21  # inches
+
+
+def claims_plot(rulings: Sequence[Ruling], *, name: str = "claims") -> Plot | None:
+  r"""Plot the paired differences behind the verdict on each claim that has a test.
+
+  .. math:: s \bar d / m
+
+  with the claimed sign s (1 where no difference is claimed) and the smallest difference of interest
+  m. A claim of several comparisons has a mark for each. Claims that no test decides are shown by
+  their first indication.
+
+  Args:
+    rulings: of `claims.judge`.
+    name: of the plot's files.
+
+  Returns:
+    The plot, or None where nothing is tested.
+  """
+  shown = _shown(rulings)
+  if not shown:
+    return None
+  with figure_style.style_context():
+    size = (figure_style.WIDTH, 0.9 + _ROW * len(shown))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.axvspan(-1, 1, color=figure_style.RULE, alpha=0.5, linewidth=0)
+    axes.axvline(0, color=figure_style.INK, linewidth=0.9)
+    for row, ruling in enumerate(shown):
+      count = len(ruling.findings)
+      heights = row + (np.linspace(-0.25, 0.25, count) if count > 1 else np.zeros(1))
+      for height, finding in zip(heights, ruling.findings, strict=True):
+        _draw(axes, height, finding, filled=ruling.test.decides)
+    _label(axes, shown)
+    _part(axes, sum(ruling.test.decides for ruling in shown), len(shown))
+  caption = (
+    "Mean differences with their corrected intervals, divided by the smallest difference of "
+    "interest, to the right where they speak for the claim; within the grey band they are too "
+    "small to matter, which is what a claim of no difference asks for. Beyond it the axis is "
+    "logarithmic. Filled marks decide; open ones, below the line, are indications of short tests. "
+    "An arrow lies beyond the edge."
+  )
+  return Plot(name, "How far the seeds speak for each claim", caption, figure)
+
+
+def _shown(rulings: Sequence[Ruling]) -> list[Ruling]:
+  """Return of each claim the ruling that decides, or else its first indication."""
+  decided = [ruling for ruling in claims.decisive(rulings) if ruling.findings]
+  known = {id(ruling.claim) for ruling in decided}
+  first: dict[int, Ruling] = {}
+  for ruling in rulings:
+    if ruling.findings and id(ruling.claim) not in known:
+      first.setdefault(id(ruling.claim), ruling)
+  return [*decided, *first.values()]
+
+
+def _scaled(finding: Finding) -> tuple[float, float, float]:
+  """Return the mean and the ends of the interval, in the claimed direction."""
+  better = claims.measure(finding.comparison).higher_is_better
+  sign = {"higher": 1, "lower": -1, "same": 1, "no_worse": 1 if better else -1}
+  scale = sign[finding.comparison.direction] / finding.smallest if finding.smallest else math.nan
+  ends = sorted([finding.interval.low * scale, finding.interval.high * scale])
+  return finding.paired.mean * scale, *ends
+
+
+def _draw(axes: Axes, height: float, finding: Finding, *, filled: bool) -> None:
+  colour = _COLOURS[finding.verdict]
+  mean, *ends = _scaled(finding)
+  if not math.isfinite(mean):
+    return
+  if math.isfinite(ends[0]):
+    axes.plot(np.clip(ends, -_MOST, _MOST), [height] * 2, color=colour, linewidth=1.2, zorder=3)
+  face = colour if filled else figure_style.PAPER
+  marker = "D" if abs(mean) <= _MOST else ">" if mean > 0 else "<"
+  place = float(np.clip(mean, -_MOST, _MOST))
+  axes.plot(place, height, marker, markersize=4, color=colour, markerfacecolor=face, zorder=4)
+
+
+def _label(axes: Axes, shown: Sequence[Ruling]) -> None:
+  names = [
+    f"{figure_style.shorten(ruling.claim.text, _LONGEST)} · {ruling.claim.paper}"
+    for ruling in shown
+  ]
+  axes.set_yticks(range(len(shown)), names)
+  for label, ruling in zip(axes.get_yticklabels(), shown, strict=True):
+    label.set_color(_COLOURS[ruling.verdict] if ruling.test.decides else figure_style.MUTED)
+  axes.set_ylim(len(shown) - 0.4, -0.6)
+  axes.set_xscale("symlog", linthresh=1, linscale=0.6)
+  ends = [x for ruling in shown for f in ruling.findings for x in _scaled(f) if math.isfinite(x)]
+  low, high = max(min([-2.0, *ends]), -_MOST), min(max([2.0, *ends]), _MOST)
+  axes.set_xlim(1.3 * low, 1.3 * high)
+  ticks = [x for x in (-1000, -100, -10, -1, 0, 1, 10, 100, 1000) if low <= x <= high]
+  axes.set_xticks(ticks, [f"{x:,}".replace("-", "−") for x in ticks])
+  axes.set_xticks([], minor=True)
+  axes.tick_params(axis="y", length=0)
+  axes.spines["left"].set_visible(False)
+  axes.grid(axis="y", visible=False)
+  axes.set_xlabel("← against\u2003difference over the smallest of interest\u2003for →")
+  for number, (name, colour) in enumerate(_COLOURS.items()):
+    style = {"fontsize": 8, "fontweight": "bold", "color": colour, "va": "bottom"}
+    axes.text(0.25 * number, 1.01, name, transform=axes.transAxes, **style)
+
+
+def _part(axes: Axes, decided: int, count: int) -> None:
+  """Draw a line between what is decided and what short tests indicate."""
+  if 0 < decided < count:
+    axes.axhline(decided - 0.5, color=figure_style.MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
