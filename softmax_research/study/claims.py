@@ -234,11 +234,11 @@ def smallest_of_interest(
   """
   width = comparison.smallest
   if width is None:
-    name = comparison.metric.rpartition("/")[2]
+    of = measure(comparison)
     width = _SHARE * abs(baseline)
-    if name.endswith("accuracy"):
+    if of.unit == "%" and of.higher_is_better:  # A share of what is right, as an accuracy is.
       width = min(_POINTS, _SHARE * (1 - baseline))
-    elif name.endswith("error"):
+    elif of.label == "error":
       width = min(_POINTS, width)
   if comparison.direction in ("higher", "lower") and abs(effect) > 0:  # False for NaN.
     width = min(width, abs(effect) / 2)

@@ -34,6 +34,11 @@ REGIMES = (
   "validation; **short** has the paper's nets or data cut down. Verdicts come from the "
   "first two alone. What short tests show is an indication, for or against; it refutes nobody.",
 )
+#: What a study's own verdicts are of.
+OWN = (
+  "This is what the runs of this report say of the claims. Where they have a paper's nets or data "
+  "cut down, that refutes no paper; the ledger of the papers' claims says which do."
+)
 #: What is said of the papers' numbers.
 ORIGINS = (
   "Papers' numbers were read in a transcription of the paper by others where they are marked "
@@ -153,6 +158,7 @@ def of_study(list_of: Sequence[Claim], records: Sequence[dict]) -> list[Block]:
   ]
   return [
     "## Claims",
+    OWN,
     *RULES,
     Table(("by", "verdict", "difference"), tuple(rows), "claim", "claims"),
     findings(tested, regimes=False),

@@ -125,7 +125,7 @@ def test_a_studys_report_has_its_own_claims():
     Claim("Bayes' rule", "what no record tests", (own._replace(each={"setting": "nowhere"}),)),
   ]
   title, *rules, table, findings = ledger.of_study(list_of, _RECORDS)
-  assert title == "## Claims" and rules == list(ledger.RULES)
+  assert title == "## Claims" and rules == [ledger.OWN, *ledger.RULES]
   assert [row.name for row in table.rows] == ["m = 2 is softmax"]
   assert [cell.value for cell in table.rows[0].cells][:2] == ["Bayes' rule", "supported"]
   assert findings.rows[0].name == "mnist" and "regime" not in findings.columns
