@@ -41,14 +41,17 @@ from softmax_research.functional.spherical import (
   spherical_score,
   spherical_softmax,
 )
-from softmax_research.functional.taxonomy import taxonomy_tree, two_level_tree
 from softmax_research.functional.taylor import log_taylor_softmax, taylor_score, taylor_softmax
 from softmax_research.functional.tree import Tree
-from softmax_research.functional.tree_builders import balanced_tree, huffman_tree
-from softmax_research.functional.tree_parameters import tree_init
+from softmax_research.functional.tree_builders import (
+  balanced_tree,
+  huffman_tree,
+  taxonomy_tree,
+  two_level_tree,
+)
 from softmax_research.functional.tree_path import tree_label_rows
 from softmax_research.functional.tree_search import TreeSearch, tree_greedy, tree_top_k
-from softmax_research.functional.tree_softmax import tree_label_log_prob, tree_log_probs
+from softmax_research.functional.tree_softmax import tree_init, tree_label_log_prob, tree_log_probs
 
 __all__ = [
   "Sampler",

@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.mesh import has_explicit_mesh
-from softmax_research.functional.normalise import log_normalise
+from softmax_research.functional.layer import look_up
 from softmax_research.functional.tree import Tree
-from softmax_research.functional.tree_parameters import check_tree_inputs, row_logits
+from softmax_research.functional.tree_softmax import (
+  check_tree_inputs,
+  child_log_probs,
+  for_each_example,
+)
 
 # So many nodes stay open in the best-first search before it goes deep instead. Larger costs time
 # at each step, smaller visits more nodes; neither changes what is found.
@@ -129,36 +132,15 @@ def _search(features, params, tree: Tree, search: Callable) -> TreeSearch:
   """Run a search for each example; it is given `expand(node, log_prob, width) -> _Children`."""
   features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
 
-  def expand(params, feature, node, log_prob, width):
-    first_child, classes = jnp.asarray(tree.first_child), jnp.asarray(tree.classes)
-    first, end = first_child[node], first_child[node + 1]
-    if tree.is_binary:
-      nodes, start, size = first + jnp.arange(2, dtype=jnp.int32), (first - 1) // 2, 1
-    else:
-      # A run of rows is cut as one slice; near the end it starts before the children.
-      start, size = jnp.clip(first - 1, 0, tree.num_rows - width), width
-      nodes = start + 1 + jnp.arange(width, dtype=jnp.int32)
-    rows = {n: jax.lax.dynamic_slice_in_dim(v, start, size) for n, v in params.items()}
-    logits = row_logits(feature, rows)
-    exist = (nodes >= first) & (nodes < end)
-    if tree.is_binary:
-      choices = jax.nn.log_sigmoid(jnp.concatenate([logits, -logits]))
-    else:
-      choices = log_normalise(logits, where=exist)
-    log_probs = jnp.where(exist, log_prob + choices, -jnp.inf)
-    return _Children(nodes, jnp.where(exist, classes[nodes], -1), log_probs, exist)
+  def search_one(feature, params):
+    def expand(node, log_prob, width):
+      nodes, exist, choices = child_log_probs(feature, params, tree, node, width)
+      classes = jnp.where(exist, look_up(tree.classes, nodes), -1)
+      return _Children(nodes, classes, log_prob + choices, exist)
 
-  def every(features, params):
-    one = jax.vmap(lambda x: search(functools.partial(expand, params, x), features.dtype))
-    found = one(features.reshape(-1, features.shape[-1]))
-    return jax.tree.map(lambda x: x.reshape(*features.shape[:-1], *x.shape[1:]), found)
+    return search(expand, features.dtype)
 
-  if has_explicit_mesh(features):
-    # Each step gathers rows by number, which Explicit axes leave to the compiler only in here.
-    given = jax.typeof(features).sharding
-    batch = jax.sharding.NamedSharding(given.mesh, jax.sharding.PartitionSpec(*given.spec[:-1]))
-    every = jax.sharding.auto_axes(every, out_sharding=batch)
-  found = every(features, params)
+  found = for_each_example(search_one, (features,), params)
   return found._replace(log_probs=found.log_probs.astype(result_type))
 
 

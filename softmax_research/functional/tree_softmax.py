@@ -1,24 +1,50 @@
 """Tree softmax: a class's probability is the product of the choices on its path."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional import tree_path_blocks
-from softmax_research.functional.labels import is_known, select_label
+from softmax_research.functional.labels import is_known
 from softmax_research.functional.layer import check_class_labels
 from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.tree import Tree
-from softmax_research.functional.tree_parameters import (
-  check_tree_inputs,
-  row_logits,
-  take_rows,
-  take_runs,
+from softmax_research.functional.tree_path import (
+  LABELS_REMEDY,
+  blocks_pay,
+  children,
+  path_log_prob_in_blocks,
+  path_units,
+  walk,
 )
-from softmax_research.functional.tree_path import LABELS_REMEDY, path_siblings, path_units, walk
+
+
+def tree_init(key: jax.Array, num_features: int, tree: Tree) -> dict[str, jax.Array]:
+  r"""Draw the parameters of a tree softmax.
+
+  A binary tree has one row for each inner node, any other one for each node but the root; the
+  rows follow the order of the nodes. A flat tree's rows are the classes' in their order.
+
+  Args:
+    key: a random key.
+    num_features: D.
+    tree: the tree, with R = `tree.num_rows`.
+
+  Returns:
+    `{"kernel": [R, D], "bias": [R]}` in float32: a kernel of variance 1 / D, and zeros.
+
+  Example:
+    >>> import jax
+    >>> from softmax_research.functional import balanced_tree
+    >>> tree_init(jax.random.key(0), 5, balanced_tree(4))["kernel"].shape
+    (3, 5)
+  """
+  kernel = jax.random.normal(key, (tree.num_rows, num_features), jnp.float32)
+  return {"kernel": kernel / np.sqrt(num_features), "bias": jnp.zeros(tree.num_rows, jnp.float32)}
 
 
 def tree_log_probs(
@@ -65,7 +91,7 @@ def tree_log_probs(
     Mikolov et al. 2013 (arXiv 1310.4546), eq. 3.
   """
   features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
-  logits = row_logits(features, params)
+  logits = _row_logits(features, params)
   if tree.is_binary:
     choices = jnp.stack([jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)], axis=-1)
     choices = choices.reshape(*logits.shape[:-1], 2 * tree.num_rows)
@@ -138,52 +164,160 @@ def tree_label_log_prob(
   labels = check_class_labels(labels, features, tree.num_classes, LABELS_REMEDY)
   in_range = is_known(labels, tree.num_classes)
   path = walk(tree, jnp.where(in_range, labels, 0))
-  if tree.is_binary:
-    log_prob = _sum_logistic(features, params, tree, path, rows)
+  in_blocks = rows is not None and tree.is_binary and blocks_pay(tree, path, features.shape[-1])
+  if num_rows == 0:  # There is but one class, or no label at all.
+    log_prob = jnp.zeros_like(labels, features.dtype)
+  elif in_blocks and not has_explicit_mesh(features):
+    log_prob = path_log_prob_in_blocks(features, params, rows, path)
   else:
-    log_prob = _sum_softmax(features, params, tree, path, rows)
+    sum_choices = _sum_logistic if tree.is_binary else _sum_softmax
+    log_prob = for_each_example(
+      lambda feature, path, given: sum_choices(feature, path, *given, tree),
+      (features, path),
+      (params, rows),
+    )
   return jnp.where(in_range, log_prob, jnp.nan).astype(result_type)
 
 
-def _sum_logistic(features, params, tree, path, rows) -> jax.Array:
-  """Sum the log-probabilities of logistic units along paths."""
+def check_tree_inputs(
+  features: jax.typing.ArrayLike, params: dict[str, jax.Array], num_rows: int
+) -> tuple[jax.Array, dict[str, jax.Array], jnp.dtype]:
+  """Return features and parameters as arrays, and the result's type, after checking the shapes.
+
+  Args:
+    features: `[..., D]`.
+    params: `{"kernel": [R, D], "bias": [R]}`.
+    num_rows: R.
+
+  Returns:
+    The features in the type of sums, float32 or wider; the parameters; and the type that the two
+    promote to.
+
+  Raises:
+    ValueError: the shapes do not fit.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> params = {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(3)}
+    >>> check_tree_inputs(jnp.ones(2, jnp.bfloat16), params, 3)[2].name
+    'float32'
+  """
+  features = jnp.asarray(features)
+  params = {name: jnp.asarray(params[name]) for name in ("kernel", "bias")}
+  shapes = params["kernel"].shape, params["bias"].shape
+  if features.ndim == 0 or shapes != ((num_rows, features.shape[-1]), (num_rows,)):
+    raise ValueError(
+      f"Got features of shape {features.shape}, a kernel of {shapes[0]} and a bias of "
+      f"{shapes[1]}; with features [..., D] they must be [{num_rows}, D] and [{num_rows}]."
+    )
+  result_type = jnp.result_type(features, params["kernel"])
+  wide = jnp.promote_types(result_type, jnp.float32)
+  return features.astype(wide), params, result_type
+
+
+def for_each_example(function: Callable[..., Any], examples: tuple, params: Any) -> Any:
+  """Call `function(*examples, params)` for one example after the other, in one program.
+
+  Args:
+    function: of arrays without leading axes.
+    examples: features `[..., D]` first, then arrays `[..., any]`.
+    params: what all examples share.
+
+  Returns:
+    The results with the leading axes `[...]` in front, sharded as the features are.
+
+  Example:
+    >>> for_each_example(lambda x, scale: scale * x.sum(), (jnp.ones((2, 3)),), 2.0).tolist()
+    [6.0, 6.0]
+  """
+  features = examples[0]
+  for _ in range(features.ndim - 1):
+    function = jax.vmap(function, in_axes=(*[0] * len(examples), None))
+  if has_explicit_mesh(features):
+    # Rows are picked by number, which Explicit axes leave to the compiler only in here.
+    given = jax.typeof(features).sharding
+    batch = jax.sharding.NamedSharding(given.mesh, jax.sharding.PartitionSpec(*given.spec[:-1]))
+    function = jax.sharding.auto_axes(function, out_sharding=batch)
+  return function(*examples, params)
+
+
+def child_log_probs(
+  feature: jax.Array,
+  params: dict[str, jax.Array],
+  tree: Tree,
+  node: jax.typing.ArrayLike,
+  width: int,
+  rows: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Compute the log-probabilities of a node's children, given the node, for one example.
+
+  Args:
+    feature: `[D]`, in the type of sums.
+    params: the parameters, or the given rows of them.
+    tree: the tree.
+    node: the number of an inner node.
+    width: how many children to make room for, 2 in a binary tree.
+    rows: which rows `params` holds, all by default.
+
+  Returns:
+    Nodes, which of them are children of the node, and their log-probabilities, -inf for the
+    others; `[width]` each.
+
+  Example:
+    >>> tree = Tree.from_parents([-1, 0, 0, 0, 3, 3], [1, 2, 4, 5])
+    >>> params = {"kernel": jnp.zeros((5, 1)), "bias": jnp.zeros(5)}
+    >>> nodes, exist, log_probs = child_log_probs(jnp.ones(1), params, tree, jnp.array(3), 3)
+    >>> nodes.tolist(), exist.tolist(), log_probs.round(2).tolist()
+    ([3, 4, 5], [False, True, True], [-inf, -0.6899999976158142, -0.6899999976158142])
+  """
+  first, arity = children(tree, jnp.asarray(node))
+  row = (first - 1) // 2 if tree.is_binary else first - 1
+  if rows is not None:
+    row = jnp.searchsorted(rows, row)  # Of siblings either all are there or none.
+  if tree.is_binary:
+    logit = _row_logits(feature, _slice(params, row, 1))
+    log_probs = jax.nn.log_sigmoid(jnp.concatenate([logit, -logit]))
+    return first + jnp.arange(2, dtype=jnp.int32), jnp.ones(2, bool), log_probs
+  # A run of rows is cut as one slice, which with hundreds of rows is several times as fast as row
+  # by row; near the end it starts before the children.
+  start = jnp.clip(row, 0, len(params["bias"]) - width)
+  nodes = first + start - row + jnp.arange(width, dtype=jnp.int32)
+  exist = (nodes >= first) & (nodes < first + arity)
+  logits = _row_logits(feature, _slice(params, start, width))
+  return nodes, exist, log_normalise(logits, where=exist)
+
+
+def _sum_logistic(feature, path, params, rows, tree) -> jax.Array:
+  """Sum the log-probabilities of one example's choices in a binary tree."""
   places = path_units(path)
   if rows is not None:
-    in_blocks = tree_path_blocks.pays(tree, path, features.shape[-1])
-    if in_blocks and not has_explicit_mesh(features):
-      return tree_path_blocks.path_log_prob_in_blocks(features, params, rows, path)
     # Unrolled, the search is one loop over the places instead of one for each of its steps.
     places = jnp.searchsorted(rows, places, method="scan_unrolled")
-  return jnp.sum(_choices(row_logits(features, take_rows(params, places)), path), axis=-1)
+  logits = _row_logits(feature, {n: v.at[places].get(mode="clip") for n, v in params.items()})
+  first = path % 2 == 1  # First children have the odd numbers.
+  return jnp.sum(jnp.where(path > 0, jax.nn.log_sigmoid(jnp.where(first, logits, -logits)), 0))
 
 
-def _choices(logits: jax.Array, nodes: jax.Array) -> jax.Array:
-  """Return the log-probability of choosing each node, 0 past the leaf."""
-  first = nodes % 2 == 1  # First children have the odd numbers.
-  return jnp.where(nodes > 0, jax.nn.log_sigmoid(jnp.where(first, logits, -logits)), 0)
-
-
-def _sum_softmax(features, params, tree, path, rows) -> jax.Array:
-  # All paths choose at the root: one product with its rows, which come first.
-  logits = row_logits(features, {n: v[: tree.level_widths[0]] for n, v in params.items()})
-  log_prob = select_label(log_normalise(logits), path[..., 0] - 1)
-  first, arity = path_siblings(tree, path)
-  start = first - 1
-  if rows is not None:
-    start = jnp.searchsorted(rows, start)  # Of siblings either all are there or none.
-  for depth in range(1, tree.depth):
-    width = tree.level_widths[depth]
-    # A run has W rows even where siblings are fewer; near the end it starts before them.
-    run_start = jnp.clip(start[..., depth], 0, len(params["bias"]) - width)
-    skipped = start[..., depth] - run_start
-    logits = row_logits(features, take_runs(params, run_start, width))
-    place = jnp.arange(width) - skipped[..., None]
-    exists = (place >= 0) & (place < arity[..., depth, None])
-    position = path[..., depth] - first[..., depth] + skipped
-    active = path[..., depth] > 0
-    choices = select_label(log_normalise(logits, where=exists), jnp.where(active, position, 0))
-    log_prob = log_prob + jnp.where(active, choices, 0)
+def _sum_softmax(feature, path, params, rows, tree) -> jax.Array:
+  """Sum the log-probabilities of one example's choices among siblings."""
+  log_prob = jnp.zeros((), feature.dtype)
+  for depth, width in enumerate(tree.level_widths):
+    # All paths choose at the root, so that its rows are multiplied by all features at once. Past
+    # the leaf there is no choice: no child has the number 0.
+    node = jnp.where(path[depth] > 0, path[depth - 1], 0) if depth else 0
+    nodes, _, log_probs = child_log_probs(feature, params, tree, node, width, rows)
+    log_prob += jnp.sum(jnp.where(nodes == path[depth], log_probs, 0))
   return log_prob
+
+
+def _row_logits(features: jax.Array, rows: dict[str, jax.Array]) -> jax.Array:
+  """Return the logits `[..., L]` of rows `{"kernel": [L, D], "bias": [L]}`."""
+  kernel, bias = (rows[name].astype(features.dtype) for name in ("kernel", "bias"))
+  return jnp.einsum("...d,ld->...l", features, kernel) + bias
+
+
+def _slice(params: dict[str, jax.Array], start: jax.Array, size: int) -> dict[str, jax.Array]:
+  return {n: jax.lax.dynamic_slice_in_dim(v, start, size) for n, v in params.items()}
 
 
 def _take(values: jax.Array, indices: np.ndarray) -> jax.Array:

@@ -1,28 +1,35 @@
-"""Paths and the rows that they need, against walks in plain Python."""
+"""Paths, the rows that they need and their log-probabilities, against walks in plain Python."""
 
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from softmax_research.functional import (
   balanced_tree,
   huffman_tree,
   taxonomy_tree,
+  tree_label_log_prob,
   tree_label_rows,
+  tree_path,
   two_level_tree,
 )
-from softmax_research.functional.tree_path import path_siblings, path_units, walk
+from tests.functional import tree_oracle
 
-TREES = [
-  huffman_tree(np.arange(20) ** 3),
-  balanced_tree(31, branching=4),
-  taxonomy_tree([3, [0, [4, 1, 9, 10], [[11, 7], 2]], [5, 13], [6, 8, 12]]),
-  two_level_tree(np.arange(17) // 3),
-]
+TREES = {
+  "huffman": huffman_tree(np.arange(1, 31) ** 4),
+  "wide": balanced_tree(31, branching=4),
+  "uneven": taxonomy_tree([*tree_oracle.UNEVEN, [12, 13]]),
+  "groups": two_level_tree(np.arange(17) // 3),
+}
+LABELS = np.array([13, 0, 13, 3, 12, 1, 11])
+WEIGHTS = np.array([0.5, -1.25, 2.0, 0.75, -0.25, 1.5, -1.0])  # Exact in bfloat16 too.
 
 
+@functools.cache
 def _paths(tree):
   """Returns each class's nodes from depth 1 down."""
   paths = []
@@ -35,42 +42,33 @@ def _paths(tree):
   return paths
 
 
-@pytest.mark.parametrize("tree", TREES)
-def test_walks(tree):
-  labels = np.arange(tree.num_classes)
-  paths = _paths(tree)
-  walked = np.asarray(walk(tree, labels))
-  expected = [path + [0] * (tree.depth - len(path)) for path in paths]
+@pytest.mark.parametrize("name", TREES)
+def test_walks(name):
+  tree = TREES[name]
+  walked = np.asarray(tree_path.walk(tree, np.arange(tree.num_classes)))
+  expected = [path + [0] * (tree.depth - len(path)) for path in _paths(tree)]
   np.testing.assert_array_equal(walked, expected)
-  first, count = map(np.asarray, path_siblings(tree, walked))
-  for label, path in enumerate(paths):
-    for depth, node in enumerate(path):
-      siblings = np.flatnonzero(tree.parents == tree.parents[node])
-      assert siblings[0] == first[label, depth] and len(siblings) == count[label, depth]
-
-
-def test_units_are_the_inner_nodes_in_their_order():
-  tree = TREES[0]
-  inner = np.flatnonzero(tree.arities).tolist()
-  units = np.asarray(path_units(walk(tree, np.arange(tree.num_classes))))
-  for label, path in enumerate(_paths(tree)):
-    expected = [inner.index(tree.parents[node]) for node in path]
-    assert units[label, : len(path)].tolist() == expected
-
-
-@pytest.mark.parametrize("tree", TREES)
-@pytest.mark.parametrize("labels", [[0], [4, 4, 4], [[11, 2], [7, 13]], list(range(14))])
-def test_rows(tree, labels):
-  rows = np.asarray(jax.jit(lambda y: tree_label_rows(tree, y))(np.array(labels)))
-  paths = _paths(tree)
-  choosing = {int(tree.parents[node]) for label in np.ravel(labels) for node in paths[label]}
   if tree.is_binary:
-    expected = sorted(np.flatnonzero(tree.arities).tolist().index(node) for node in choosing)
-  else:
-    expected = [node - 1 for node in range(1, tree.num_nodes) if tree.parents[node] in choosing]
-  assert rows[: len(expected)].tolist() == expected
-  assert set(rows[len(expected) :]) <= {tree.num_rows}
-  assert len(rows) <= tree.num_rows
+    inner = np.flatnonzero(tree.arities)
+    units = np.searchsorted(inner, tree.parents[walked])
+    found = np.asarray(tree_path.path_units(walked))
+    np.testing.assert_array_equal(found[walked > 0], units[walked > 0])
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_rows(name):
+  tree = TREES[name]
+  list_rows = jax.jit(functools.partial(tree_label_rows, tree))
+  for labels in ([[0, 0], [0, 0]], [[4, 4], [9, 4]], [[11, 2], [7, 13]]):
+    rows = np.asarray(list_rows(np.array(labels)))
+    choosing = {int(tree.parents[node]) for y in np.ravel(labels) for node in _paths(tree)[y]}
+    if tree.is_binary:
+      expected = sorted(np.flatnonzero(tree.arities).tolist().index(node) for node in choosing)
+    else:
+      expected = [node - 1 for node in range(1, tree.num_nodes) if tree.parents[node] in choosing]
+    assert rows[: len(expected)].tolist() == expected
+    assert set(rows[len(expected) :]) <= {tree.num_rows}
+    assert len(rows) <= tree.num_rows
 
 
 def test_rows_grow_with_the_paths_alone():
@@ -85,6 +83,165 @@ def test_rows_grow_with_the_paths_alone():
 
 
 def test_rows_without_labels_or_choices():
-  assert tree_label_rows(balanced_tree(1), [0, 0]).shape == (0,)
-  empty = np.zeros(0, np.int32)
-  assert tree_label_rows(TREES[1], empty).tolist() == [0, 1, 2, 3]
+  none = jax.eval_shape(lambda: tree_label_rows(balanced_tree(1), [0, 0]))
+  assert none.shape == (0,)
+  rows = jax.jit(functools.partial(tree_label_rows, TREES["wide"]))(np.zeros(0, np.int32))
+  assert rows.tolist() == [0, 1, 2, 3]
+
+
+@pytest.fixture(params=[4, 1000], ids=["many blocks", "one block"])
+def block(request, monkeypatch):
+  """Makes blocks so small that there are many, or so large that there is one."""
+  monkeypatch.setattr(tree_path, "_CPU_BLOCK", request.param)
+  monkeypatch.setattr(tree_path, "_FEW_NUMBERS", 0)
+  return request.param
+
+
+@pytest.fixture
+def many_blocks(monkeypatch):
+  monkeypatch.setattr(tree_path, "_CPU_BLOCK", 4)
+  monkeypatch.setattr(tree_path, "_FEW_NUMBERS", 0)
+
+
+def _example(tree, dtype=np.float64):
+  given = tree_oracle.example(tree.num_rows, batch=(len(LABELS),), num_features=3)
+  return jax.tree.map(lambda value: value.astype(dtype), given)
+
+
+def _expected(tree, features, params, labels=LABELS):
+  """Returns log-probabilities at the labels, and the gradients of their weighted sum."""
+  weights = np.zeros((len(labels), tree.num_classes))
+  weights[np.arange(len(labels)), labels] = WEIGHTS
+  log_probs, *gradients = tree_oracle.log_probs_and_gradients(
+    tree_oracle.nest(tree), features, params, weights
+  )
+  return log_probs[np.arange(len(labels)), labels], *gradients
+
+
+def _ours(tree):
+  """Returns `(features, params, labels) -> values and gradients`, the latter of all rows."""
+
+  def run(features, params, labels):
+    rows = tree_label_rows(tree, labels)
+    some = {name: value.at[rows].get(mode="clip") for name, value in params.items()}
+
+    def loss(features, some):
+      log_prob = tree_label_log_prob(features, some, tree, labels, rows=rows)
+      return WEIGHTS.astype(log_prob.dtype) @ log_prob, log_prob
+
+    (of_features, of_some), value = jax.grad(loss, (0, 1), has_aux=True)(features, some)
+    of_params = {
+      n: jnp.zeros_like(v).at[rows].add(of_some[n], mode="drop") for n, v in params.items()
+    }
+    return value, of_features, of_params
+
+  return run
+
+
+def _label_log_prob_text(tree, *example):
+  """Returns the program of the labels' log-probabilities from all rows, given as such."""
+  rows = np.arange(tree.num_rows)
+  return str(
+    jax.make_jaxpr(lambda x, p: tree_label_log_prob(x, p, tree, LABELS, rows=rows))(*example)
+  )
+
+
+def _assert_close(found, expected, **tolerance):
+  for ours, exact in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(np.asarray(ours, np.float64), exact, **tolerance)
+
+
+@pytest.mark.parametrize("name", ["wide", "groups"])
+def test_the_rows_of_the_paths_suffice(name):
+  features, params = _example(TREES[name])
+  with jax.enable_x64(True):
+    found = jax.jit(_ours(TREES[name]))(features, params, LABELS)
+  _assert_close(found, _expected(TREES[name], features, params), rtol=1e-12, atol=1e-13)
+
+
+def test_binary_paths_in_blocks(block):
+  tree = TREES["huffman"]
+  features, params = _example(tree)
+  run = _ours(tree)
+  with jax.enable_x64(True):
+    assert "custom_vjp_call" in _label_log_prob_text(tree, features, params)
+    found = jax.jit(run)(features, params, LABELS)
+  _assert_close(found, _expected(tree, features, params), rtol=1e-12, atol=1e-13)
+  # What is past the leaves makes no blocks.
+  path = tree_path.walk(tree, LABELS)
+  expected = -(-tree.path_lengths[LABELS].sum() // block)
+  assert tree_path._choices(path)[1] == expected
+  assert block == 1000 or expected < -(-path.size // block)
+
+
+def test_small_batches_of_even_trees_take_no_blocks():
+  tree = balanced_tree(32)
+  features, params = _example(tree)
+  run = _ours(tree)
+  with jax.enable_x64(True):
+    assert "custom_vjp_call" not in _label_log_prob_text(tree, features, params)
+    found = jax.jit(run)(features, params, LABELS)
+  _assert_close(found, _expected(tree, features, params), rtol=1e-12, atol=1e-13)
+
+
+def test_second_derivatives_of_blocks_in_forward_mode(many_blocks):
+  tree = TREES["huffman"]
+  features, params = _example(tree)
+  with jax.enable_x64(True):
+
+    @jax.jit
+    def second(features, params):
+      return jax.jvp(lambda x: _ours(tree)(x, params, LABELS)[1], (features,), (features,))[1]
+
+    found = np.asarray(second(*jax.tree.map(jnp.asarray, (features, params))))
+  near = [_expected(tree, (1 + step) * features, params)[1] for step in (1e-5, -1e-5)]
+  np.testing.assert_allclose(found, np.subtract(*near) / 2e-5, rtol=1e-6, atol=1e-8)
+  assert np.linalg.norm(found) > 0.1
+
+
+def test_vmap_over_parameters_and_labels_of_blocks(many_blocks):
+  tree = TREES["huffman"]
+  features, params = _example(tree, np.float32)
+  labels = np.stack([LABELS, LABELS[::-1]])
+  seeds = jax.tree.map(lambda value: np.stack([value, 2 * value]), params)
+  found = jax.jit(jax.vmap(functools.partial(_ours(tree), features)))(seeds, labels)
+  for i in range(2):
+    given = jax.tree.map(lambda value, i=i: np.float64(value[i]), seeds)
+    expected = _expected(tree, np.float64(features), given, labels[i])
+    _assert_close(jax.tree.map(lambda x, i=i: x[i], found), expected, rtol=2e-5, atol=1e-5)
+
+
+def test_examples_of_blocks_sharded_by_shard_map(many_blocks):
+  tree = TREES["huffman"]
+  features, params = _example(tree)
+  mesh = jax.make_mesh((7,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+  rows = np.asarray(tree_label_rows(tree, LABELS))
+
+  @jax.jit
+  @jax.grad
+  def gradient(some):
+    @functools.partial(jax.shard_map, mesh=mesh, in_specs=(P(), *[P("data")] * 3), out_specs=P())
+    def loss(some, features, labels, weights):
+      log_prob = tree_label_log_prob(features, some, tree, labels, rows=rows)
+      return jax.lax.psum(weights @ log_prob, "data")
+
+    return loss(some, features, LABELS, WEIGHTS)
+
+  held = rows[rows < tree.num_rows]
+  with jax.enable_x64(True):
+    some = {name: jnp.asarray(value).at[rows].get(mode="clip") for name, value in params.items()}
+    found = gradient(some)
+  *_, expected = _expected(tree, features, params)
+  for name in params:
+    np.testing.assert_allclose(
+      found[name][: len(held)], expected[name][held], rtol=1e-12, atol=1e-13
+    )
+
+
+def test_half_precision_in_blocks_is_summed_in_float32(many_blocks):
+  tree = TREES["huffman"]
+  features, params = _example(tree)
+  half = jax.tree.map(lambda value: jnp.asarray(value, jnp.bfloat16), (features, params))
+  found = jax.jit(_ours(tree))(*half, LABELS)
+  _assert_close(found, _expected(tree, features, params), rtol=2**-8, atol=1e-6)
+  assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"bfloat16"}

@@ -1,7 +1,5 @@
 """Search in trees against exhaustive log-probabilities."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,157 +12,149 @@ from softmax_research.functional import (
   taxonomy_tree,
   tree_greedy,
   tree_init,
-  tree_log_probs,
+  tree_search,
   tree_top_k,
-  two_level_tree,
 )
+from tests.functional import tree_oracle
 
 TREES = {
-  "binary": balanced_tree(37),
   "huffman": huffman_tree(np.arange(30) ** 3),
   "ternary": balanced_tree(50, branching=3),
-  "two levels": two_level_tree(np.arange(40) // 7),
-  "uneven": taxonomy_tree([3, [0, [4, 1, 9, 10], [[11, 7], 2]], [5, 13], [6, 8, 12]]),
+  "uneven": taxonomy_tree(tree_oracle.UNEVEN),
   "flat": balanced_tree(6, branching=6),
-  "pair": balanced_tree(2),
   "single": balanced_tree(1),
 }
 
 
-def _example(tree, scale, num_examples=8):
-  params = tree_init(jax.random.key(0), 5, tree)
-  params = jax.tree.map(lambda value: scale * value, params)
-  return scale * jax.random.normal(jax.random.key(1), (num_examples, 5)), params
+def _example(tree, scale, batch=(2, 4)):
+  features, params = tree_oracle.example(tree.num_rows, batch=batch, num_features=5, scale=scale)
+  return jax.tree.map(jnp.float32, (features, params))
 
 
-@pytest.mark.parametrize(
-  ("name", "frontier"),
-  [*((name, 128) for name in TREES), ("binary", 1), ("ternary", 1), ("uneven", 1)],
-)
-def test_top_k_equals_exhaustive_search(name, frontier, monkeypatch):
-  # With a frontier of one node the search must go deep and still forget nothing.
-  monkeypatch.setattr("softmax_research.functional.tree_search._FRONTIER", frontier)
-  tree = TREES[name]
-  features, params = _example(tree, scale=2.0)
-  few = min(3, tree.num_classes)
+def _exhaustive(tree, features, params):
+  """Returns log-probabilities `[N, K]`, and probabilities of all nodes `[N, num_nodes]`."""
+  exact = jax.tree.map(np.float64, (features.reshape(-1, features.shape[-1]), params))
+  weights = np.zeros((features.size // features.shape[-1], tree.num_classes))
+  log_probs, *_ = tree_oracle.log_probs_and_gradients(tree_oracle.nest(tree), *exact, weights)
+  below = np.zeros((len(log_probs), tree.num_nodes))
+  below[:, tree.leaves] = np.exp(log_probs)
+  for node in range(tree.num_nodes - 1, 0, -1):
+    below[:, tree.parents[node]] += below[:, node]
+  return log_probs, below
 
-  @jax.jit
-  def search(features, params):
-    return tuple(tree_top_k(features, params, tree, k) for k in (few, tree.num_classes))
 
-  expected = jax.jit(functools.partial(tree_log_probs, tree=tree))(features, params)
-  for found in search(features, params):
-    k = found.classes.shape[-1]
-    log_probs, classes = jax.lax.top_k(expected, k)
-    np.testing.assert_array_equal(found.classes, classes)
-    np.testing.assert_allclose(found.log_probs, log_probs, rtol=1e-5, atol=1e-6)
-    assert np.all(found.num_visited <= tree.num_nodes - 1)
-  # All classes cannot be found without a visit to every node.
-  np.testing.assert_array_equal(found.num_visited, tree.num_nodes - 1)
+def _check_top_k(found, log_probs, k):
+  order = np.argsort(-log_probs, axis=-1)[:, :k]
+  np.testing.assert_array_equal(found.classes.reshape(-1, k), order)
+  expected = np.take_along_axis(log_probs, order, axis=-1)
+  np.testing.assert_allclose(found.log_probs.reshape(-1, k), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_greedy_follows_the_most_probable_children(name):
+def test_both_searches_equal_exhaustive_ones(name):
   tree = TREES[name]
   features, params = _example(tree, scale=1.0)
-  found = jax.jit(functools.partial(tree_greedy, tree=tree))(features, params)
-  log_probs = np.asarray(jax.jit(functools.partial(tree_log_probs, tree=tree))(features, params))
-  for example, probabilities in enumerate(np.exp(np.float64(log_probs))):
-    below = np.zeros(tree.num_nodes)
-    below[tree.leaves] = probabilities
-    for node in range(tree.num_nodes - 1, 0, -1):
-      below[tree.parents[node]] += below[node]
+  log_probs, below = _exhaustive(tree, features, params)
+  k = min(3, tree.num_classes)
+  found, greedy = jax.jit(lambda f, p: (tree_top_k(f, p, tree, k), tree_greedy(f, p, tree)))(
+    features, params
+  )
+  _check_top_k(found, log_probs, k)
+  bound = np.sort(log_probs)[:, -k]
+  for n, probs in enumerate(below):
+    # No exact search expands fewer nodes than those more probable than the last class found.
+    needed = (tree.arities > 0) & ((np.log(probs) > bound[n] + 1e-9) | (np.arange(len(probs)) == 0))
+    assert found.num_visited.ravel()[n] == tree.arities[needed].sum()
     node, visited = 0, 0
     while tree.arities[node]:
       first = tree.first_child[node]
       visited += tree.arities[node]
-      node = first + np.argmax(below[first : first + tree.arities[node]])
-    assert found.classes[example] == tree.classes[node]
-    assert found.num_visited[example] == visited
-    np.testing.assert_allclose(
-      found.log_probs[example], log_probs[example, tree.classes[node]], rtol=1e-5, atol=1e-6
-    )
+      node = first + np.argmax(probs[first : first + tree.arities[node]])
+    assert greedy.classes.ravel()[n] == tree.classes[node]
+    assert greedy.num_visited.ravel()[n] == visited
+    expected = log_probs[n, tree.classes[node]]
+    np.testing.assert_allclose(greedy.log_probs.ravel()[n], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_confident_model_visits_little_more_than_a_path():
-  tree = balanced_tree(2**14)
-  features, params = _example(tree, scale=6.0)
-  found = jax.jit(lambda f, p: tree_top_k(f, p, tree))(features, params)
-  assert np.mean(found.num_visited) < 4 * tree.depth
-
-
-def test_a_model_that_has_learnt_nothing_is_searched_to_the_end():
-  tree = balanced_tree(300)  # More open nodes than the frontier holds.
-  params = {"kernel": jnp.zeros((299, 1)), "bias": jnp.full(299, 1e-3)}
-  found = jax.jit(lambda f, p: tree_top_k(f, p, tree, k=2))(jnp.ones(1), params)
-  expected, _ = jax.lax.top_k(tree_log_probs(jnp.ones(1), params, tree), 2)
-  np.testing.assert_allclose(found.log_probs, expected, rtol=1e-6)
-  assert found.num_visited > 500
-
-
-def test_no_exact_search_expands_fewer_nodes():
-  tree = TREES["ternary"]
+@pytest.mark.parametrize("name", ["huffman", "uneven"])
+def test_a_crowded_search_goes_deep_and_forgets_nothing(name, monkeypatch):
+  monkeypatch.setattr(tree_search, "_FRONTIER", 1)
+  tree = TREES[name]
   features, params = _example(tree, scale=1.0)
-  found = jax.jit(lambda f, p: tree_top_k(f, p, tree, k=4))(features, params)
-  log_probs = np.asarray(jax.jit(functools.partial(tree_log_probs, tree=tree))(features, params))
-  for example, probabilities in enumerate(np.exp(np.float64(log_probs))):
-    below = np.zeros(tree.num_nodes)
-    below[tree.leaves] = probabilities
-    for node in range(tree.num_nodes - 1, 0, -1):
-      below[tree.parents[node]] += below[node]
-    bound = np.sort(probabilities)[-4]
-    needed = tree.arities[(tree.arities > 0) & (below > bound)].sum()
-    assert found.num_visited[example] == needed
+  log_probs, _ = _exhaustive(tree, features, params)
+  few, every = jax.jit(lambda f, p: [tree_top_k(f, p, tree, k) for k in (3, tree.num_classes)])(
+    features, params
+  )
+  _check_top_k(few, log_probs, 3)
+  _check_top_k(every, log_probs, tree.num_classes)
+  # All classes cannot be found without a visit to every node.
+  np.testing.assert_array_equal(every.num_visited, tree.num_nodes - 1)
+
+
+def test_what_a_model_has_learnt_decides_how_many_nodes_are_visited():
+  tree = balanced_tree(300)  # More open nodes than the frontier holds.
+  search = jax.jit(lambda f, p: tree_top_k(f, p, tree, k=2))
+  features, params = _example(tree, scale=6.0, batch=(8,))
+  confident = search(6 * features, params)
+  assert np.mean(confident.num_visited) < 4 * tree.depth
+  params = {"kernel": jnp.zeros_like(params["kernel"]), "bias": jnp.full(299, 1e-3)}
+  ignorant = search(features, params)
+  expected = np.sort(_exhaustive(tree, features, params)[0])[:, :-3:-1]
+  np.testing.assert_allclose(ignorant.log_probs, expected, rtol=1e-6)
+  assert np.all(ignorant.num_visited > 500)
 
 
 def test_examples_sharded_over_explicit_axes():
   tree = TREES["uneven"]
-  features, params = _example(tree, scale=2.0)
-  log_probs, classes = jax.lax.top_k(tree_log_probs(features, params, tree), 2)
+  features, params = _example(tree, scale=2.0, batch=(8,))
+  log_probs, _ = _exhaustive(tree, features, params)
   mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Explicit,))
   with jax.set_mesh(mesh):
     features = jax.device_put(features, NamedSharding(mesh, PartitionSpec("batch")))
-    found = jax.jit(lambda x, p: tree_top_k(x, p, tree, 2))(features, params)
-    greedy = tree_greedy(features, params, tree)
-  assert found.classes.sharding.spec[0] == "batch"
-  np.testing.assert_array_equal(found.classes, classes)
-  np.testing.assert_allclose(found.log_probs, log_probs, rtol=1e-5)
-  assert np.all(np.asarray(greedy.log_probs) <= np.asarray(log_probs)[:, 0] + 1e-5)
+    found, greedy = jax.jit(lambda x, p: (tree_top_k(x, p, tree, 2), tree_greedy(x, p, tree)))(
+      features, params
+    )
+  assert found.classes.sharding.spec[0] == greedy.classes.sharding.spec[0] == "batch"
+  _check_top_k(jax.device_get(found), log_probs, 2)
+  assert np.all(np.asarray(greedy.log_probs) <= log_probs.max(-1) + 1e-5)
 
 
-def test_shapes_and_types():
-  tree = TREES["two levels"]
-  features, params = _example(tree, scale=1.0, num_examples=6)
-  search = jax.jit(lambda f, p: (tree_top_k(f, p, tree, k=2), tree_greedy(f, p, tree)))
-  flat, greedy = search(features, params)
-  many, many_greedy = search(features.reshape(2, 3, 5), params)
-  np.testing.assert_array_equal(many.classes.reshape(6, 2), flat.classes)
-  np.testing.assert_array_equal(many_greedy.classes.ravel(), greedy.classes)
-  none, none_greedy = search(features[:0], params)
-  assert none.classes.shape == (0, 2) and none_greedy.num_visited.shape == (0,)
-  half = jax.eval_shape(search, features.astype(jnp.bfloat16), jax.tree.map(jnp.bfloat16, params))
-  assert all(found.log_probs.dtype == jnp.bfloat16 for found in half)
+@pytest.mark.parametrize("name", ["huffman", "uneven"])
+def test_shapes_and_types(name):
+  tree = TREES[name]
+
+  def search(batch, dtype=jnp.float32):
+    features = jax.ShapeDtypeStruct((*batch, 5), dtype)
+    params = jax.eval_shape(lambda: tree_init(jax.random.key(0), 5, tree))
+    params = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, dtype), params)
+    found, greedy = jax.eval_shape(
+      lambda f, p: (tree_top_k(f, p, tree, k=2), tree_greedy(f, p, tree)), features, params
+    )
+    assert found.log_probs.shape == found.classes.shape == (*batch, 2)
+    assert found.num_visited.shape == greedy.classes.shape == greedy.num_visited.shape == batch
+    assert found.classes.dtype == greedy.classes.dtype == jnp.int32
+    assert found.log_probs.dtype == greedy.log_probs.dtype
+    return greedy.log_probs.dtype
+
+  assert search(()) == search((0,)) == jnp.float32
+  assert search((3,), jnp.bfloat16) == jnp.bfloat16
   with jax.enable_x64(True):
-    wide, wide_greedy = search(*jax.tree.map(jnp.float64, (features, params)))
-  assert wide.log_probs.dtype == wide_greedy.log_probs.dtype == jnp.float64
-  np.testing.assert_array_equal(wide.classes, flat.classes)
+    assert search((3,), jnp.float64) == jnp.float64
 
 
-@pytest.mark.parametrize("name", ["binary", "uneven"])
+@pytest.mark.parametrize("name", ["huffman", "uneven"])
 def test_features_that_are_nan_give_nan(name):
   tree = TREES[name]
-  features, params = _example(tree, scale=1.0, num_examples=2)
+  features, params = _example(tree, scale=1.0, batch=(2,))
   features = features.at[0, 0].set(jnp.nan)
-  found, greedy = jax.jit(lambda f: (tree_top_k(f, params, tree, 2), tree_greedy(f, params, tree)))(
-    features
-  )
+  search = jax.jit(lambda f: (tree_top_k(f, params, tree, 2), tree_greedy(f, params, tree)))
+  found, greedy = search(features)
   np.testing.assert_array_equal(np.isnan(found.log_probs), [[True, True], [False, False]])
   np.testing.assert_array_equal(np.isnan(greedy.log_probs), [True, False])
 
 
-@pytest.mark.parametrize("k", [0, 38, -1, 2.0, True])
+@pytest.mark.parametrize("k", [0, 51, -1, 2.0, True])
 def test_bad_k(k):
-  tree = TREES["binary"]
-  features, params = _example(tree, scale=1.0)
-  with pytest.raises(ValueError, match="between 1 and 37"):
-    tree_top_k(features, params, tree, k)
+  tree = TREES["ternary"]
+  with pytest.raises(ValueError, match="between 1 and 50"):
+    tree_top_k(*_example(tree, scale=1.0), tree, k)

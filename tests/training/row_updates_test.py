@@ -8,8 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from softmax_research.functional import balanced_tree, tree_init, tree_label_log_prob
-from softmax_research.functional.tree_path import tree_label_rows
+from softmax_research.functional import (
+  balanced_tree,
+  tree_init,
+  tree_label_log_prob,
+  tree_label_rows,
+)
 from softmax_research.training import ALL_ROWS, row_updates, update_rows
 
 TREE = balanced_tree(40, branching=3)
