@@ -1,7 +1,10 @@
 """The wheel: it holds all files of the library, of the experiments and of their configurations."""
 
+import os
 import pathlib
 import runpy
+import subprocess
+import sys
 
 import setuptools
 from setuptools.command.build_py import build_py
@@ -20,3 +23,16 @@ def test_the_wheel_holds_all_files(monkeypatch):
   folders = ("softmax_research", "experiments", "configs")
   files = {path for folder in folders for path in pathlib.Path(folder).rglob("*.*")}
   assert {path for path in files if "__pycache__" not in path.parts} <= packed
+
+
+def test_configurations_are_found_outside_of_a_clone(tmp_path):
+  done = subprocess.run(
+    [sys.executable, "-m", "experiments.compare", "--config=configs/spiral.py", "--help"],
+    cwd=tmp_path,
+    env=os.environ | {"PYTHONPATH": str(_ROOT)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert "--config.dataset=spiral" in done.stdout

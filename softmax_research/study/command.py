@@ -29,6 +29,7 @@ from softmax_research.training import compiled
 
 flags.disclaim_key_flags()
 
+_OUR_CONFIG = re.compile(r"^(--?config=|)(configs/\w+\.py)$")
 _OVERRIDE = re.compile(r"^--?config\.([\w.]+)(=|$)")
 
 
@@ -273,6 +274,7 @@ def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str,
       fail("Got no --config; give a configuration file, as --config=configs/liu2016.py.")
     argv = [argv[0], f"--config={default_config}", *argv[1:]]
   argv = [_find_config(argument) for argument in argv]
+  argv = [_find_config(argument) for argument in argv]
   wants_help = [a for a in argv[1:] if re.match(r"^--?(help|helpshort|helpfull|h)$", a)]
   argv = [a for a in argv if a not in wants_help]
   texts: dict[str, str] = {}
@@ -325,6 +327,16 @@ def _find_config(argument: str) -> str:
     found = pathlib.Path(directory, *rest)
     if found.exists():
       return f"{flag}{equals}{found}"
+  return argument
+
+
+def _find_config(argument: str) -> str:
+  """Return an argument; `configs/NAME.py` outside of a clone is the file installed with us."""
+  match = _OUR_CONFIG.match(argument)
+  if match and not os.path.exists(match[2]):
+    for installed in (pathlib.Path(folder, match[2]) for folder in sys.path):
+      if installed.exists():
+        return f"{match[1]}{installed}"
   return argument
 
 

@@ -36,7 +36,7 @@ def write_report(
 
   Args:
     directory: to write to; made where it is missing.
-    blocks: of the report; text that begins with `# ` is the title.
+    blocks: of the report; text that begins with ``#`` and a space is the title.
     records: that it is of; which did not finish and how they were made stands at its end.
     command: that made them; by default what the records say.
     config: the settings; by default those of the last record.
