@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from configs import default
 from experiments import assembly, classifiers, pictures
 from softmax_research import heads, study
+from softmax_research.study import classifier_report
 
 _NUM_WORST = 16
 #: What is compared, and how messages call it.
@@ -108,7 +109,7 @@ def derive(
 
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[Any]:
   """Yield the blocks of the report; the first row is the one that the others are compared with."""
-  yield study.table(records, measure=("accuracy", "nll"))
+  yield from classifier_report.report(records)
 
 
 def _config_for(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:

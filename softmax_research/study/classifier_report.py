@@ -37,7 +37,7 @@ def report(
   """
   groups = arrange(group(records, rows), findings.ACCURACY)
   noun = tables.title_of(records, rows)
-  noun = noun if noun.isalpha() else "row"
+  noun = noun if noun.isalpha() else "combination"
   yield f"# {escape(title or _title(groups, noun))}"
   yield from findings.headline(groups, noun)
   yield "## Test metrics"

@@ -138,7 +138,9 @@ def _make(name: str, members: Sequence[dict[str, Any]], by: By) -> Group:
   ensemble = None
   for made in members:
     if "ensemble" in made["cell"]:
-      ensemble = made
+      # More seeds may have come since the first ensemble of a cell.
+      most = len(ensemble["cell"]["ensemble"]) if ensemble else 0
+      ensemble = made if len(made["cell"]["ensemble"]) > most else ensemble
     elif made["status"] == "finished":
       if made["seed"] in finished:
         cells = [record.describe(of["cell"]) for of in (finished[made["seed"]], made)]

@@ -9,7 +9,7 @@ from softmax_research.study import exports, markdown, tables
 from softmax_research.study.blocks import Block, Plot, Table
 from softmax_research.study.provenance import provenance
 
-#: Formats of a report. Plots are always SVG too, which Markdown shows.
+#: Formats of a report. Markdown and the page have plots as SVG beside them.
 FORMATS = ("md", "html", "csv", "latex", "svg", "pdf")
 _LONGEST_NAME = 80
 
@@ -40,7 +40,7 @@ def write_report(
     records: that it is of; which did not finish and how they were made stands at its end.
     command: that made them; by default what the records say.
     config: the settings; by default those of the last record.
-    formats: of `FORMATS`.
+    formats: of `FORMATS`; where there is none, nothing is drawn.
 
   Returns:
     The paths of all files; the page or else the Markdown is the first.
@@ -49,13 +49,15 @@ def write_report(
     ValueError: a format is unknown.
   """
   check_formats(formats)
+  if not formats:
+    return []
   blocks = _titled(list(blocks), records)
   if (table := tables.unfinished(records)) is not None:
     blocks += ["## Runs that did not finish", table]
   blocks = _named(blocks)
-  plots = [block for block in blocks if isinstance(block, Plot)]
   facts = provenance(records, command=command, config=config)
-  svgs = _draw(plots)
+  plots = [block for block in blocks if isinstance(block, Plot)]
+  svgs = _draw(plots) if {"md", "html", "svg"} & set(formats) else {}
   texts: dict[str, str | bytes] = {}
   if "html" in formats:
     from softmax_research.study.page import make_page  # noqa: PLC0415

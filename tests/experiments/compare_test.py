@@ -24,8 +24,10 @@ def _config(**changes):
   return config
 
 
-def _run(directory, **changes):
-  options = runner.Options(directory, "python compare", devices=devices.get_options())
+def _run(directory, *, formats=(), **changes):
+  options = runner.Options(
+    directory, "python compare", formats=formats, devices=devices.get_options()
+  )
   config = _config(**changes)
   failed = runner.run(comparison.STUDY, config, options)
   assert failed == []
@@ -40,7 +42,7 @@ def _seeds(records):
 def _finished(tmp_path_factory):
   """A working directory in which two heads with two seeds are finished."""
   directory = tmp_path_factory.mktemp("compare")
-  _run(directory)
+  _run(directory, formats=("md", "html"))
   return directory
 
 
@@ -77,7 +79,10 @@ def test_an_ensemble_is_the_mean_of_probabilities(finished):
 def test_a_report_is_left(finished):
   page = (finished / "report.html").read_text()
   assert "sm_taylor:order=4:margin=0.5" in page
-  assert (finished / "report.md").exists()
+  text = (finished / "report.md").read_text()
+  assert text.startswith("# 2 softmax heads on digits\n") and "↳ ensemble of 2" in text
+  for name in ("paired_differences", "learning_curves", "reliability", "confusion", "worst_images"):
+    assert f"(figures/{name}.svg)" in text and (finished / f"figures/{name}.svg").is_file()
 
 
 def test_a_rerun_makes_only_what_is_missing(finished, tmp_path):
@@ -124,6 +129,7 @@ def test_damaged_predictions_cost_the_ensemble_alone(finished, tmp_path, capsys,
 def test_networks_and_optimisers_are_rows_too(tmp_path):
   records = _run(
     tmp_path,
+    formats=("md",),
     heads="softmax",
     backbone="identity,mlp:widths=(8,):activation=tanh",
     optimizer="adam:learning_rate=0.001,sgd:learning_rate=0.1",
@@ -164,7 +170,7 @@ def test_bad_input_is_refused_with_what_exists(tmp_path, changes, expected):
 
 
 def test_a_diverged_seed_is_recorded_and_the_others_go_on(tmp_path):
-  records = _run(tmp_path, heads="softmax", optimizer="sgd:learning_rate=1e30")
+  records = _run(tmp_path, formats=("md",), heads="softmax", optimizer="sgd:learning_rate=1e30")
   assert [r["status"] for r in records] == ["diverged", "diverged"]
   assert records[0]["metrics"] == {} and records[0]["measured"]["diverged"]["step"] >= 1
   assert "diverged" in (tmp_path / "report.md").read_text()

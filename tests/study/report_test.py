@@ -80,6 +80,7 @@ def test_formats_are_chosen_and_checked(tmp_path):
   assert paths[0].read_text(encoding="utf-8").startswith("# compare\n\nText.\n")
   with pytest.raises(ValueError, match="'word'; the formats are md, html, csv"):
     study.write_report(tmp_path / "none", blocks, [], formats=("md", "word"))
+  assert study.write_report(tmp_path / "none", blocks, [], formats=()) == []
   assert not (tmp_path / "none").exists()
 
 
