@@ -10,7 +10,7 @@ from softmax_research.study.claims import Ruling
 from softmax_research.study.figure_style import to_svg
 
 _BEGIN, _END = "<!-- headline: begin, by make results -->", "<!-- headline: end -->"
-_MADE = "Made by `{command}`."
+_MADE = "Made by `python -m experiments.claims`."
 _HEADLINE = (
   "A claim that is tested in several places counts once, by the first test that decides. "
   "[The ledger](claims.md) has every test, with intervals, p-values and rules."
@@ -23,13 +23,37 @@ def judge(directory: pathlib.Path) -> list[Ruling]:
   return claims.judge(CLAIMS, {path.parent.name: record.read(path) for path in paths})
 
 
-def write(directory: pathlib.Path, rulings: Sequence[Ruling], *, command: str) -> pathlib.Path:
+def ledger_text(rulings: Sequence[Ruling]) -> str:
+  """Return the ledger as Markdown: every test of every claim."""
+  title = "# Claims of the papers, and what the results here say of them"
+  return _render([title, _MADE, *ledger.of_papers(rulings)])
+
+
+def headline_text(rulings: Sequence[Ruling]) -> str:
+  """Return one line a claim as Markdown: what is decided, what is indicated, what is not tested."""
+  return _render(
+    [
+      "# What is decided of the papers' claims",
+      _MADE,
+      _HEADLINE,
+      ledger.counts(rulings),
+      "## Tested",
+      *ledger.REGIMES,
+      ledger.headline(rulings),
+      "## Indications of short tests",
+      ledger.indications(rulings),
+      "## Not tested",
+      ledger.untested(rulings),
+    ]
+  )
+
+
+def write(directory: pathlib.Path, rulings: Sequence[Ruling]) -> pathlib.Path:
   """Write claims.md, headline.md, the figures, and the block of the README beside the directory.
 
   Args:
     directory: of the results.
     rulings: of `judge`.
-    command: that makes all this.
 
   Returns:
     The path of the ledger.
@@ -43,16 +67,14 @@ def write(directory: pathlib.Path, rulings: Sequence[Ruling], *, command: str) -
   for plot in plots:
     path = directory / "figures" / f"{plot.name}.svg"
     path.write_text(to_svg(plot.figure, plot.name), encoding="utf-8")
-  made = _MADE.format(command=command)
-  title = "# Claims of the papers, and what the results here say of them"
   path = directory / "claims.md"
-  path.write_text(_render([title, made, *ledger.of_papers(rulings)]), encoding="utf-8")
-  headline = _headline(rulings, made)
-  (directory / "headline.md").write_text(_render(headline, figures="figures"), encoding="utf-8")
+  path.write_text(ledger_text(rulings), encoding="utf-8")
+  (directory / "headline.md").write_text(headline_text(rulings), encoding="utf-8")
   readme = directory.absolute().parent / "README.md"
   if readme.is_file():
-    block = _render(_of_readme(rulings, plots), figures=f"{directory.name}/figures")
-    text = insert(readme.read_text(encoding="utf-8"), block.rstrip("\n"))
+    blocks = [ledger.headline(rulings), ledger.counts(rulings), *plots]
+    block = _render(blocks, figures=f"{directory.name}/figures").rstrip("\n")
+    text = insert(readme.read_text(encoding="utf-8"), block)
     readme.write_text(text, encoding="utf-8")
   return path
 
@@ -70,26 +92,6 @@ def insert(text: str, block: str) -> str:
   if not (begin and end):
     return text
   return f"{before}{begin}\n\n{block}\n\n{end}{after}"
-
-
-def _headline(rulings: Sequence[Ruling], made: str) -> list[Block]:
-  return [
-    "# What is decided of the papers' claims",
-    made,
-    _HEADLINE,
-    ledger.counts(rulings),
-    "## Tested",
-    *ledger.REGIMES,
-    ledger.headline(rulings),
-    "## Indications of short tests",
-    ledger.indications(rulings),
-    "## Not tested",
-    ledger.untested(rulings),
-  ]
-
-
-def _of_readme(rulings: Sequence[Ruling], plots: Sequence[Plot]) -> list[Block]:
-  return [ledger.headline(rulings), ledger.counts(rulings), *plots]
 
 
 def _render(blocks: Sequence[Block], *, figures: str = "") -> str:

@@ -92,9 +92,12 @@ def test_everything_is_written(results, monkeypatch):
   )
   rulings = writing.judge(results)
   assert [ruling.verdict for ruling in claims.decisive(rulings)] == ["supported"]
-  path = writing.write(results, rulings, command="python -m x")
+  path = writing.write(results, rulings)
   ledger = path.read_text()
-  assert "Made by `python -m x`." in ledger and "### m = 4 beats softmax: supported" in ledger
+  assert (
+    "Made by `python -m experiments.claims`." in ledger
+    and "### m = 4 beats softmax: supported" in ledger
+  )
   headline = (results / "headline.md").read_text()
   assert "| m = 4 beats softmax | liu2016 | **supported** |  paper | liu2016 |" in headline
   text = readme.read_text()
@@ -104,6 +107,6 @@ def test_everything_is_written(results, monkeypatch):
     assert f"](results/figures/{name}.svg)" in text
     assert (results / "figures" / f"{name}.svg").read_text().startswith("<?xml")
   before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
-  writing.write(results, rulings, command="python -m x")
+  writing.write(results, rulings)
   assert before == {path: path.read_bytes() for path in before}
   assert writing.insert("no markers", "new") == "no markers"
