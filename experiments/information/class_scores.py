@@ -1,8 +1,7 @@
 """Estimators of information from a network that gives each input a score for each class.
 
 All have the same network, so that they differ by their objectives alone. A classifier's scores are
-its logits; a critic's score of the pair (x, y) is the logit of class y. A class whose log-prior is
--inf is none, so that one program serves any number of classes.
+its logits; a critic's score of the pair (x, y) is the logit of class y.
 """
 
 from collections.abc import Callable
@@ -21,8 +20,8 @@ class Estimator(NamedTuple):
   Attributes:
     name: its name.
     objective: the name of the objective that the network was trained by.
-    terms: `(logits, labels, log_prior, pairs) -> [M]`, whose mean is the estimate; the terms are
-      of examples, or of batches of so many pairs.
+    terms: `(logits [B, K], labels [B], log_prior [K]) -> [M]`, whose mean over all batches is the
+      estimate: a term of each example, or one of the batch.
   """
 
   name: str
@@ -41,12 +40,8 @@ def pair_scores(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return logits @ jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype).T
 
 
-def _cross_entropy(logits, labels, log_prior):
-  return functional.cross_entropy(jnp.where(log_prior > -jnp.inf, logits, -jnp.inf), labels)
-
-
 def _softmax(logits, labels, log_prior, average):
-  return jnp.mean(_cross_entropy(logits, labels, log_prior)), average
+  return jnp.mean(functional.cross_entropy(logits, labels)), average
 
 
 def _pc_softmax(logits, labels, log_prior, average):
@@ -68,27 +63,22 @@ OBJECTIVES = {
 }
 
 
-def _log_ratio(logits, labels, log_prior, pairs):
+def _log_ratio(logits, labels, log_prior):
   return -functional.pc_cross_entropy(logits, labels, log_prior)
 
 
-def _plain(logits, labels, log_prior, pairs):
-  num_classes = jnp.sum(log_prior > -jnp.inf)
-  return jnp.log(num_classes) - _cross_entropy(logits, labels, log_prior)
+def _plain(logits, labels, log_prior):
+  return jnp.log(len(log_prior)) - functional.cross_entropy(logits, labels)
 
 
-def _plug_in(logits, labels, log_prior, pairs):
-  own = jnp.where(log_prior > -jnp.inf, log_prior, 0)
-  return -jnp.sum(jnp.exp(log_prior) * own) - _cross_entropy(logits, labels, log_prior)
+def _plug_in(logits, labels, log_prior):
+  entropy = -jnp.sum(jnp.exp(log_prior) * log_prior)
+  return entropy - functional.cross_entropy(logits, labels)
 
 
-def _in_batches(bound):
-  def terms(logits, labels, log_prior, pairs):
-    whole = len(labels) // pairs * pairs
-    logits, labels = (
-      array[:whole].reshape(-1, pairs, *array.shape[1:]) for array in (logits, labels)
-    )
-    return jax.lax.map(lambda batch: bound.estimate(pair_scores(*batch)), (logits, labels))
+def _of_batch(bound):
+  def terms(logits, labels, log_prior):
+    return bound.estimate(pair_scores(logits, labels))[None]
 
   return Estimator(bound.name, bound.objective, terms)
 
@@ -97,5 +87,5 @@ ESTIMATORS = (
   Estimator("softmax + log K", "softmax", _plain),
   Estimator("softmax, plug-in", "softmax", _plug_in),
   Estimator("PC-softmax", "PC-softmax", _log_ratio),
-  *map(_in_batches, (bounds.MINE, bounds.NWJ, bounds.INFO_NCE, bounds.SMILE[5])),
+  *map(_of_batch, (bounds.MINE, bounds.NWJ, bounds.INFO_NCE, bounds.SMILE[5])),
 )

@@ -7,6 +7,7 @@ image determines its class is an assumption: wrong or ambiguous labels in the da
 information smaller than this truth, by what is neglected here.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Pools(NamedTuple):
 
 
 class Pairs(NamedTuple):
-  """Hold pairs: rows of both images `[..., 2]`, and the class of the second one `[...]`."""
+  """Hold pairs: rows of both images `[..., B, 2]`, and the class of the second one `[..., B]`."""
 
   rows: np.ndarray
   labels: np.ndarray
@@ -67,25 +68,27 @@ def load(name: str) -> Pools:
   return Pools(*pools, float(pixels.mean()), float(pixels.std()))
 
 
-def draw(generator: np.random.Generator, pool: Pool, shape: tuple[int, ...], error: float) -> Pairs:
+def draw(generators: Sequence[np.random.Generator], pool: Pool, count: int, error: float) -> Pairs:
   """Draw pairs.
 
   Args:
-    generator: draws them.
+    generators: of S seeds.
     pool: the images.
-    shape: of the pairs' array.
+    count: how many pairs of each seed.
     error: the chance that the channel changes a class.
   """
-  classes = len(pool.rows)
-  first = generator.integers(classes, size=shape)
-  moved = first + generator.integers(1, classes, size=shape)  # To any other class alike.
-  second = np.where(generator.random(shape) < error, moved % classes, first)
-  counts = np.array([len(rows) for rows in pool.rows])
-  by_class = np.concatenate(pool.rows)
-  labels = np.stack([first, second], axis=-1)
-  places = (generator.random(labels.shape) * counts[labels]).astype(np.int64)
-  rows = by_class[np.cumsum(counts)[labels] - counts[labels] + places]
-  return Pairs(rows.astype(np.int32), second.astype(np.int32))
+  classes, counts = len(pool.rows), np.array([len(rows) for rows in pool.rows])
+  by_class, starts = np.concatenate(pool.rows), np.cumsum(counts) - counts
+
+  def draw_one(generator):
+    first = generator.integers(classes, size=count)
+    moved = first + generator.integers(1, classes, size=count)  # To any other class alike.
+    second = np.where(generator.random(count) < error, moved % classes, first)
+    labels = np.stack([first, second], axis=-1)
+    places = (generator.random(labels.shape) * counts[labels]).astype(np.int64)
+    return Pairs(by_class[starts[labels] + places].astype(np.int32), second.astype(np.int32))
+
+  return Pairs(*map(np.stack, zip(*map(draw_one, generators), strict=True)))
 
 
 def true_information(classes: int, error: float) -> float:

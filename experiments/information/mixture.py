@@ -1,14 +1,16 @@
 """Mixtures: Gaussian classes whose means lie on one line, so that their information is known."""
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from softmax_research import information
 
 
 class Sample(NamedTuple):
-  """Hold inputs `[S, N, width]` and their classes `[S, N]`, of S seeds."""
+  """Hold inputs `[S, N, D]` and their classes `[S, N]`, of S seeds."""
 
   inputs: np.ndarray
   labels: np.ndarray
@@ -33,30 +35,34 @@ def positions(num_classes: int) -> np.ndarray:
 
 
 def draw(
-  generator: np.random.Generator,
-  labels: np.ndarray,
+  seeds: Sequence[int],
+  entropy: Sequence[int],
+  draw_labels: Callable[[np.random.Generator], Iterable[np.ndarray]],
   places: np.ndarray,
   dimension: int,
-  width: int,
-) -> Sample:
-  """Draw inputs around the means of their classes, which lie on the diagonal of the space.
+) -> Splits:
+  """Draw splits, of each seed alike whichever others there are.
 
   Args:
-    generator: draws them.
-    labels: classes `[S, N]`.
-    places: of the classes' means on the diagonal, `[K]`, in units of the standard deviation.
-    dimension: how many components an input has.
-    width: to which inputs are filled up with zeros, so that one program serves all dimensions.
+    seeds: S seeds.
+    entropy: what the random numbers depend on beside the seed.
+    draw_labels: from a generator to the classes of the three splits.
+    places: of the classes' means on the diagonal of the space, `[K]`, in standard deviations.
+    dimension: of the inputs.
 
   Returns:
-    The sample.
+    The splits.
   """
-  inputs = np.zeros((*labels.shape, width), np.float32)
-  noise = generator.standard_normal((*labels.shape, dimension), dtype=np.float32)
-  inputs[..., :dimension] = (
-    noise + (places / np.sqrt(dimension)).astype(np.float32)[labels][..., None]
-  )
-  return Sample(inputs, labels.astype(np.int32))
+  means = (places / np.sqrt(dimension)).astype(np.float32)
+
+  def draw_one(seed):
+    generator = np.random.default_rng([seed, *entropy])
+    for labels in draw_labels(generator):
+      noise = generator.standard_normal((len(labels), dimension), dtype=np.float32)
+      yield Sample(noise + means[labels][:, None], labels.astype(np.int32))
+
+  by_split = zip(*map(draw_one, seeds), strict=True)
+  return Splits(*(jax.tree.map(lambda *of: np.stack(of), *of_split) for of_split in by_split))
 
 
 def true_information(places: np.ndarray, log_prior: np.ndarray) -> float:

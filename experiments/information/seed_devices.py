@@ -27,8 +27,20 @@ def divide(tree: Any, axis: int = 0) -> Any:
     (2, 3)
   """
   num_seeds = jax.tree.leaves(tree)[0].shape[axis]
+  return jax.device_put(tree, _sharding(num_seeds, PartitionSpec(*[None] * axis, "seed")))
+
+
+def replicate(tree: Any, num_seeds: int) -> Any:
+  """Lay a copy of arrays on each device that has seeds.
+
+  Example:
+    >>> replicate(np.ones(3), 2).shape
+    (3,)
+  """
+  return jax.device_put(tree, _sharding(num_seeds, PartitionSpec()))
+
+
+def _sharding(num_seeds: int, spec: PartitionSpec) -> NamedSharding:
   devices = jax.devices()
   count = max(n for n in range(1, len(devices) + 1) if num_seeds % n == 0)
-  mesh = Mesh(np.array(devices[:count]), ("seed",))
-  spec = PartitionSpec(*[None] * axis, "seed")
-  return jax.device_put(tree, NamedSharding(mesh, spec))
+  return NamedSharding(Mesh(np.array(devices[:count]), ("seed",)), spec)

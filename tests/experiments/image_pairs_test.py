@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.information import bounds, image_pairs, images
-from softmax_research import data
+from experiments.information import image_pairs, images
+from softmax_research import data, study
 
 
 @pytest.fixture(name="pools", scope="module")
@@ -20,7 +20,8 @@ def _classes(pool):
 
 
 def test_pairs_are_of_the_channels_classes(pools):
-  pairs = image_pairs.draw(np.random.default_rng(0), pools.train, (40, 500), 0.3)
+  generators = [np.random.default_rng(seed) for seed in (0, 1)]
+  pairs = image_pairs.draw(generators, pools.train, 10_000, 0.3)
   of_pair = _classes(pools.train)[pairs.rows]
   np.testing.assert_array_equal(of_pair[..., 1], pairs.labels)
   joint = np.zeros((10, 10))
@@ -46,28 +47,15 @@ def test_the_truth_is_that_of_the_channel():
 
 
 @pytest.mark.parametrize(("objective", "least"), [("classifier", 0.65), ("InfoNCE", 0.25)])
-def test_a_short_fit_finds_part_of_the_information(objective, least):
+def test_a_short_fit_finds_part_of_the_information(pools, objective, least):
   settings = images.Settings(dataset="digits", errors=(0.3,), seeds=2, steps=200, batch_size=32)
-  runs = images.measure(settings, {"objective": objective, "error": 0.3})
-  estimates = [run["estimate"] for run in runs]
-  assert len(estimates) == 2
-  assert least < np.mean(estimates) < runs[0]["truth"] + 0.1
-
-
-def test_the_claims_say_where_an_estimator_breaks():
-  settings = images.Settings(errors=(0.1, 0.3))
-  common = {"truth": 1.0, "half_width": 0.1}
-  runs = [
-    common | {"estimator": name, "error": error, "estimate": 1 + bias + jitter}
-    for name in (images.CLASSIFIER, *(bound.name for bound in bounds.BOUNDS))
-    for error, bias in ((0.1, 0.02), (0.3, -0.2))
-    for jitter in (-0.01, 0.01)
-  ]
-  text = images.claims(settings, runs)
-  assert (
-    "classifier, plug-in: within 0.05 nats of the truth at 1 of 2 errors; off by -0.200 at error "
-    "0.3 (truth 1.000)." in text
-  )
+  cell = {"objective": objective, "error": 0.3}
+  context = study.Context(images.STUDY, settings, cell, (0, 1), prepared=pools)
+  (records,) = images.run(cell, context)
+  found = [list(record["measured"]["estimators"].values()) for record in records]
+  assert [len(of_seed) for of_seed in found] == [1, 1]
+  mean = np.mean([of_seed[0]["estimate"] for of_seed in found])
+  assert least < mean < records[0]["measured"]["truth"] + 0.1
 
 
 @pytest.mark.parametrize(
@@ -75,10 +63,14 @@ def test_the_claims_say_where_an_estimator_breaks():
   [
     ({"errors": (1.5,)}, r"errors=1.5; it must be in \[0, 1\]"),
     ({"dataset": "letters"}, "Got --dataset=letters; there are digits"),
-    ({"dataset": "spiral"}, "points in place of images"),
-    ({"steps": 10}, "steps=10; it must be at least 50"),
+    ({"steps": 0}, "steps=0; it must be at least 1"),
   ],
 )
 def test_settings_that_are_none_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     images.check(images.Settings(dataset="digits")._replace(**changes))
+
+
+def test_points_are_refused():
+  with pytest.raises(ValueError, match="points in place of images"):
+    images.prepare(images.Settings(dataset="spiral"), [])

@@ -1,37 +1,23 @@
-"""The studies of classes and the script: terms by their formulas, fits near the truth, errors."""
-
-import datetime
-import json
+"""The studies of classes: terms by their formulas, fits near the truth, reports, bad settings."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.information import (
-  class_scores,
-  fitting,
-  gaussians,
-  images,
-  mixture,
-  staircase,
-  summary,
-  sweep,
-)
-from experiments.information.study import estimate, make_settings
-from tests.experiments.scripts import expect_error, run_script
+from experiments.information import class_scores, estimates, fitting, gaussians, mixture, sweep
+from softmax_research import study
+from softmax_research.study import runner, workdir
 
-_PAIRS = 50
 _RNG = np.random.default_rng(0)
-LOGITS = _RNG.normal(size=(2 * _PAIRS, 3)).astype(np.float32)
+LOGITS = _RNG.normal(size=(50, 3)).astype(np.float32)
 LABELS = _RNG.integers(0, 3, len(LOGITS))
 PRIOR = np.array([0.2, 0.3, 0.5])
 
 
-def _terms(name, logits=LOGITS, prior=PRIOR):
+def _terms(name):
   estimator = next(e for e in class_scores.ESTIMATORS if e.name == name)
-  with np.errstate(divide="ignore"):
-    log_prior = jnp.asarray(np.log(prior), jnp.float32)
-  found = estimator.terms(jnp.asarray(logits), jnp.asarray(LABELS), log_prior, _PAIRS)
+  log_prior = jnp.asarray(np.log(PRIOR), jnp.float32)
+  found = estimator.terms(jnp.asarray(LOGITS), jnp.asarray(LABELS), log_prior)
   return np.asarray(found, np.float64)
 
 
@@ -46,39 +32,28 @@ def test_terms_of_classifiers_are_their_formulas():
   np.testing.assert_allclose(_terms("PC-softmax"), corrected, atol=1e-5)
 
 
-def test_terms_of_critics_are_their_bounds_on_batches_of_pairs():
-  expected = []
-  for start in (0, _PAIRS):
-    rows = slice(start, start + _PAIRS)
-    scores = LOGITS[rows].astype(np.float64)[:, LABELS[rows]]
-    apart = ~np.eye(len(scores), dtype=bool)
-    expected.append(1 + np.diag(scores).mean() - np.exp(scores)[apart].mean())
-  np.testing.assert_allclose(_terms("NWJ"), expected, atol=1e-5)
+def test_the_term_of_a_critic_is_its_bound_on_the_pairs_of_a_batch():
+  scores = LOGITS.astype(np.float64)[:, LABELS]
+  apart = ~np.eye(len(scores), dtype=bool)
+  expected = 1 + np.diag(scores).mean() - np.exp(scores)[apart].mean()
+  np.testing.assert_allclose(_terms("NWJ"), [expected], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [estimator.name for estimator in class_scores.ESTIMATORS])
-def test_a_class_that_is_none_changes_no_term(name):
-  logits = np.concatenate([LOGITS, np.full((len(LOGITS), 1), 3.0, np.float32)], axis=1)
-  padded = _terms(name, logits, np.append(PRIOR, 0.0))
-  np.testing.assert_allclose(padded, _terms(name), atol=1e-5)
-
-
-def test_draws_have_the_counts_and_the_means():
+def test_draws_have_the_counts_and_the_means_whichever_other_seeds_there_are():
   counts = (500, 1000, 1500, 500, 1000)
-  train, validation, test = gaussians.draw(counts, 2, 3, 2)
+  train, validation, test = gaussians.draw((0, 1), counts, 2)
   for seed in range(2):
     assert np.bincount(train.labels[seed]).tolist() == list(counts)
     assert np.bincount(validation.labels[seed]).tolist() == [count // 5 for count in counts]
-  assert not np.any(train.inputs[..., 2])
-  means = [np.mean(train.inputs[train.labels == k, :2]) for k in range(5)]
+  means = [np.mean(train.inputs[train.labels == k]) for k in range(5)]
   np.testing.assert_allclose(means, [0, 2, -2, 4, -4], atol=5 / np.sqrt(2 * 2 * 500))
   assert not np.any(train.inputs[0, :10, 0] == train.inputs[1, :10, 0])
   assert not np.isin(test.inputs[0, :, 0], train.inputs[0, :, 0]).any()
+  np.testing.assert_array_equal(gaussians.draw((1,), counts, 2).test.inputs[0], test.inputs[1])
 
 
 def test_the_sweeps_draws_have_the_prior_and_means_on_a_line():
-  problem = {"size": 20_000, "dimension": 4, "ratio": 4.0, "classes": 3}
-  splits = sweep.draw(problem, 4, 2)
+  splits = sweep.draw((0, 1), {"size": 20_000, "dimension": 4, "ratio": 4.0, "classes": 3})
   assert [split.labels.shape for split in splits] == [(2, 12_000), (2, 4_000), (2, 4_000)]
   frequencies = np.bincount(splits.train.labels.ravel()) / splits.train.labels.size
   np.testing.assert_allclose(frequencies, [4 / 7, 2 / 7, 1 / 7], atol=0.02)
@@ -88,146 +63,104 @@ def test_the_sweeps_draws_have_the_prior_and_means_on_a_line():
   np.testing.assert_allclose(np.mean(of_last @ [0.5, 0.5, -0.5, -0.5]), 0, atol=0.1)
 
 
-def test_fits_come_near_the_truth_whatever_is_padded():
-  counts = (600, 1200, 1800, 2400, 3000)
-  log_prior = np.log(np.array(counts) / sum(counts))
-  padded = np.append(log_prior, -np.inf)
-  options = {"objective": "softmax", "steps": 400, "look_every": 100, "part": 600}
-  options |= {"batch_size": 100, "hidden": (32,)}
-  found = fitting.fit_and_estimate(gaussians.draw(counts, 1, 2, 2), padded, **options)
-  truth = mixture.true_information(mixture.positions(5), log_prior)
-  np.testing.assert_allclose(np.mean(found["softmax, plug-in"], 1), truth, atol=0.1)
-  assert found["softmax, plug-in"].shape == (2, 1800)
-  gap = np.log(5) + np.sum(np.exp(log_prior) * log_prior)
-  excess = np.mean(found["softmax + log K"], 1) - np.mean(found["softmax, plug-in"], 1)
-  np.testing.assert_allclose(excess, gap, atol=1e-4)
-  assert np.all(found["macro"] < found["micro"])  # rare classes are missed more often
-
-
 def test_all_batches_of_a_pass_differ():
-  sample = mixture.Sample(np.zeros((2, 10, 1)), np.zeros((2, 10)))
-  rows = np.stack(list(fitting._batches(sample, 4, 5, np.random.default_rng(0))))
+  sample = mixture.Sample(np.zeros((2, 10, 1)), np.tile(np.arange(10), (2, 1)))
+  batches = fitting._batches(sample, (0, 1), 5)
+  rows = np.stack([next(batches).labels for _ in range(4)])
   for pair in (rows[:2], rows[2:]):
     for seed in range(2):
       assert sorted(pair[:, seed].ravel()) == list(range(10))
   assert np.any(rows[:2] != rows[2:])
 
 
+def test_fits_come_near_the_truth_and_go_on_where_they_were(tmp_path):
+  settings = gaussians.Settings(dimensions=(1,), seeds=2, epochs=4, batch_size=50, scale=0.1)
+  options = runner.Options(tmp_path, only="^(softmax|NWJ) / imbalanced")
+  assert runner.run(gaussians.STUDY, settings, options) == []
+  records = workdir.read(tmp_path)
+  assert [record["cell"]["objective"] for record in records] == ["softmax"] * 2 + ["NWJ"] * 2
+  for record in records[:2]:
+    found, accuracies = record["measured"], record["metrics"]["test"]
+    log_prior = np.log(np.arange(1, 6) / 15)
+    truth = mixture.true_information(mixture.positions(5), log_prior)
+    gap = np.log(5) + np.sum(np.exp(log_prior) * log_prior)
+    assert (found["truth"], found["entropy_gap"]) == pytest.approx((truth, gap))
+    plug_in, plain = (
+      found["estimators"][name]["estimate"] for name in ("softmax, plug-in", "softmax + log K")
+    )
+    assert plug_in == pytest.approx(truth, abs=0.15)
+    assert plain - plug_in == pytest.approx(gap, abs=1e-4)
+    assert accuracies["macro_accuracy"] < accuracies["accuracy"]  # Rare classes are missed more.
+  report = (tmp_path / "report.md").read_text()
+  assert "imbalanced classes, d = 1" in report and "| softmax, plug-in |" in report
+
+  path = tmp_path / "results.jsonl"
+  path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:2]))
+  assert runner.run(gaussians.STUDY, settings, options) == []
+  assert [r["measured"] for r in workdir.read(tmp_path)] == [r["measured"] for r in records]
+
+
 def test_intervals_of_estimates_are_those_of_students_t():
-  found = estimate(np.array([1.0, 2.0, 6.0]))
+  found = estimates.interval(np.array([1.0, 2.0, 6.0]))
   # t of 2 degrees of freedom is 4.302653; the standard deviation is sqrt(7).
   assert found == pytest.approx({"estimate": 3.0, "half_width": 4.302653 * np.sqrt(7 / 3)})
-  assert estimate(np.array([1.0, np.inf])) == {"estimate": None, "half_width": None}
+  assert estimates.interval(np.array([1.0, np.inf])) == {"estimate": None, "half_width": None}
 
 
-def test_the_claims_say_what_the_runs_say():
-  def runs(name, errors):
-    common = {"prior": "balanced", "dimension": 1, "truth": 1.0, "entropy_gap": 0.0}
-    return [common | {"estimator": name, "estimate": 1 + error} for error in errors]
-
-  cells = summary.group(
-    runs("PC-softmax", [0.02, -0.02]) + runs("softmax + log K", [0.03, 0.01]),
-    ("prior", "dimension", "estimator"),
-  )
-  text = gaussians.claims(cells)
-  assert "PC-softmax, balanced: mean estimate within 0.01 nats of the truth holds" in text
-  assert "softmax + log K, balanced: within 0.01 nats of the truth does not hold: +0.0200" in text
-
-
-def test_an_estimator_that_is_never_finite_has_dashes(tmp_path, monkeypatch):
-  monkeypatch.setattr(summary, "plot", lambda *_: "the figure")  # as a paragraph
-  names = [estimator.name for estimator in class_scores.ESTIMATORS]
-  common = {"truth": 1.0, "half_width": 0.1, "micro": 0.5, "macro": 0.5, "entropy_gap": 0.0}
-  values = {name: {"estimate": 1.5} | common for name in names}
-  values[names[0]] = common | {"estimate": None, "half_width": None}
-
-  def made(cells):
-    return [
-      cell | {"estimator": n, "seed": s} | values[n]
-      for cell in cells
-      for n in names
-      for s in (0, 1)
-    ]
-
-  few = gaussians.Settings(dimensions=(1,), seeds=2)
-  texts = [gaussians.report(tmp_path, few, made(gaussians.cells(few)[:2]), {}).read_text()]
-  assert "log K, balanced: within 0.01 nats of the truth does not hold: a cell has no" in texts[0]
-  few = sweep.Settings((16_000,), (2,), (1.0,), (5,), seeds=2)
-  texts.append(sweep.report(tmp_path, few, made(sweep.problems(few)), {}).read_text())
-  for text in texts:
-    assert "the truth is 1.000000 nats" in text
-    rows = {row[1].strip(): [part.strip() for part in row[2:-1]] for row in _rows(text)}
-    assert rows[names[0]] == ["0", *"––––––"]
-    assert rows[names[1]][1] == "+0.5000 [+0.5000, +0.5000]" and rows[names[1]][-1] == "50.00%"
-
-
-def _rows(text):
-  return [line.split("|") for line in text.splitlines() if line.startswith("|")]
-
-
-def test_the_script_goes_on_where_it_was(tmp_path):
-  arguments = (
-    "--study=gaussians",
-    f"--workdir={tmp_path}",
-    "--dimensions=1",
-    "--seeds=2",
-    "--epochs=1",
-    "--scale=0.01",
-    "--batch_size=50",
-  )
-  run_script("mutual_information", *arguments)
-  path = tmp_path / "results.jsonl"
-  lines = path.read_text().splitlines()
-  assert len(lines) == 12  # six objectives, two priors
-  records = [json.loads(line) for line in lines]
-  ends = [datetime.datetime.fromisoformat(record["finished_at"]) for record in records]
-  between = sum(record["seconds"] for record in records[1:])
-  assert (ends[-1] - ends[0]).total_seconds() > between - 1.5  # in whole seconds
-  path.write_text("\n".join(lines[:-1]) + "\n")
-  again = run_script("mutual_information", *arguments)
-  assert again.stdout.count("objective") == 1
-  made = [line[: line.index('"seconds"')] for line in path.read_text().splitlines()]
-  assert made == [line[: line.index('"seconds"')] for line in lines]
-  assert "InfoNCE" in (tmp_path / "report.md").read_text()
+def _made(values):
+  """Return records of an estimator with these estimates; the truth is 1."""
+  return [
+    {
+      "cell": {"objective": "NWJ", "size": 9},
+      "seed": seed,
+      "status": "finished",
+      "metrics": {"test": {"accuracy": 0.5, "macro_accuracy": 0.5}},
+      "measured": {
+        "truth": 1.0,
+        "estimators": {"NWJ": {"estimate": value, "half_width": 0.6}},
+      },
+    }
+    for seed, value in enumerate(values)
+  ]
 
 
 @pytest.mark.parametrize(
-  ("flags", "message"),
+  ("values", "expected"),
   [
-    (["--dimensions=1,zero"], "Got --dimensions=1,zero; it must be whole numbers"),
-    (["--scale=0.01"], "Pass a scale of at least 0.05"),
-    (["--critics=joint"], "--critics, which the study 'gaussians' has no use for; it takes --dim"),
+    ([1.5, 1.7, 1.3], ["3", "+0.5000", "0.2000", "0.5260", "67", "50.00", "50.00"]),
+    ([1.5, 1.5, None], ["2 of 3", "+0.5000", "0.0000", "0.5000", "100", "50.00", "50.00"]),
+    ([None, None], ["0 of 2", "–", "–", "–", "–", "–", "–"]),
   ],
 )
-def test_bad_input_is_refused(tmp_path, flags, message):
-  workdir = tmp_path / "run"
-  assert message in expect_error("mutual_information", f"--workdir={workdir}", *flags)
-  assert not workdir.exists()
+def test_tables_say_how_many_estimates_are_finite(values, expected):
+  rows = estimates.by_estimator(_made(values))
+  text, table = estimates.tables(rows, lambda cell: "9 examples")
+  assert text == "**9 examples**: the truth is 1.000000 nats."
+  (row,) = table.rows
+  assert row.name == "NWJ" and [cell.value for cell in row.cells] == expected
+  plot = study.plots._values(study.group(rows, "estimator")[0], estimates.ERROR)
+  assert np.isnan(np.mean(plot)) == (None in values)  # Where some are missing the line has a gap.
+
+
+def test_nearness_counts_problems_and_names_the_farthest():
+  rows = estimates.by_estimator(_made([1.01, 0.99]))
+  rows += [row | {"cell": {"estimator": "NWJ", "size": 5}} for row in rows]
+  rows[-1] = rows[-1] | {"measured": rows[-1]["measured"] | {"error": -0.5}}
+  text = estimates.near(rows, 0.02)
+  assert text.startswith(
+    "- NWJ: mean estimate within 0.02 nats of the truth in 1 of 2 problems; −0.2"
+  )
+  assert text.endswith("at worst (size 5).")
 
 
 def test_settings_that_are_none_are_refused():
-  for study, changes, message in (
+  for module, changes, message in (
     (gaussians, {"seeds": 1}, "seeds=1; it must be at least 2"),
     (gaussians, {"dimensions": ()}, "Got no --dimensions"),
+    (gaussians, {"scale": 0.01}, "Pass a scale of at least 0.05"),
     (sweep, {"sizes": (500,)}, "sizes=500; it must be at least 1000"),
     (sweep, {"sizes": (100_000,), "batch_size": 1601}, "Pass --batch_size=1600 or less"),
     (sweep, {"ratios": (0.5,)}, "ratios=0.5; it must be at least 1"),
-    (sweep, {"steps": 120}, "multiple of 50"),
   ):
     with pytest.raises(ValueError, match=message):
-      study.check(study.Settings(**changes))
-
-
-@pytest.mark.parametrize(
-  ("study", "field", "values", "listed", "once"),
-  [
-    (gaussians, "dimensions", (2, 1, 2), "2,1,2", "2,1"),
-    (images, "errors", (0.0, -0.0), "0.0,-0.0", "0.0"),
-    (staircase, "critics", ("joint", "joint"), "joint,joint", "joint"),
-  ],
-)
-def test_repeated_values_are_refused(study, field, values, listed, once):
-  with pytest.raises(
-    ValueError, match=f"Got --{field}={listed}; each value.* Pass --{field}={once}\\.$"
-  ):
-    make_settings("mine", study.Settings, {field: values})
+      module.check(module.Settings(**changes))

@@ -1,32 +1,45 @@
-"""The study of the staircase: its pairs, its summaries, its claims, and bad settings."""
+"""The study of the staircase: its pairs, its summaries, its report, and bad settings."""
 
 import numpy as np
 import pytest
 
-from experiments.information import bounds, staircase, staircase_report, summary
+from experiments.information import bounds, estimates, staircase
+from softmax_research import study
 
 SMALL = staircase.Settings(
   nats=(1.0, 6.0), dimension=2, steps=20, joint_steps=20, batch_size=16, seeds=2
 )
 
 
+def _run(settings, **cell):
+  context = study.Context(staircase.STUDY, settings, cell, tuple(range(settings.seeds)))
+  (records,) = staircase.run(cell, context)
+  return records
+
+
 @pytest.mark.parametrize("critic", ["separable", "joint"])
-def test_a_cell_has_a_run_for_each_bound_seed_and_stair(critic):
-  cell = {"critic": critic, "objective": "Jensen-Shannon", "transform": "cubic"}
-  runs = staircase.measure(SMALL, cell)
-  names = {bound.name for bound in bounds.of_objective("Jensen-Shannon")}
-  assert len(names) == 4
-  made = {(run["estimator"], run["seed"], run["stair"], run["truth"]) for run in runs}
-  stairs = list(enumerate(SMALL.nats))
-  assert made == {(n, s, i, nats) for n in names for s in range(2) for i, nats in stairs}
-  assert all(len(run["curve"]) == 10 for run in runs)
+def test_a_record_has_each_bound_at_each_stair(critic):
+  records = _run(SMALL, critic=critic, objective="Jensen-Shannon", transform="cubic")
+  assert [record["seed"] for record in records] == [0, 1]
+  for record in records:
+    found = record["measured"]["estimators"]
+    assert list(found) == [bound.name for bound in bounds.of_objective("Jensen-Shannon")]
+    for of_bound in found.values():
+      stairs = of_bound["stairs"]
+      assert [(stair["stair"], stair["truth"]) for stair in stairs] == [(0, 1.0), (1, 6.0)]
+      assert all(len(stair["curve"]) == 10 for stair in stairs)
+  blocks = list(staircase.report(records, SMALL._replace(critics=(critic,))))
+  (table,) = (block for block in blocks if isinstance(block, study.Table))
+  assert [row.name for row in table.rows] == list(found)
+  assert sum(isinstance(block, study.Plot) for block in blocks) == 2
 
 
 def test_a_critic_learns_the_information_of_its_pairs():
   settings = SMALL._replace(nats=(1.0,), steps=300, batch_size=64)
-  cell = {"critic": "separable", "objective": "InfoNCE", "transform": "linear"}
-  runs = staircase.measure(settings, cell)
-  assert np.mean([run["estimate"] for run in runs]) == pytest.approx(1.0, abs=0.25)
+  records = _run(settings, critic="separable", objective="InfoNCE", transform="linear")
+  stairs = [r["measured"]["estimators"]["InfoNCE"]["stairs"][0] for r in records]
+  assert np.mean([stair["estimate"] for stair in stairs]) == pytest.approx(1.0, abs=0.25)
+  assert all(stair["largest"] <= np.log(64) + 1e-4 for stair in stairs)
 
 
 def test_what_is_not_finite_is_none():
@@ -35,40 +48,19 @@ def test_what_is_not_finite_is_none():
   assert found["curve"] == [1.0] * 9 + [None]
 
 
-def _run(name, critic, truth, **values):
-  common = {"critic": critic, "transform": "linear", "seed": 0, "truth": truth}
-  return common | {"estimator": name} | values
+def test_cells_say_how_many_seeds_are_finite():
+  def record(seed, *values):
+    stairs = [
+      {"stair": i, "truth": nats, "estimate": value, "variance": value, "squared_error": value}
+      for i, (nats, value) in enumerate(zip(SMALL.nats, values, strict=True))
+    ]
+    cell = {"critic": "separable", "objective": "NWJ", "transform": "linear"}
+    return {"cell": cell, "seed": seed, "measured": {"estimators": {"NWJ": {"stairs": stairs}}}}
 
-
-def test_the_claims_say_what_the_runs_say():
-  settings = SMALL._replace(critics=("separable",), batch_size=64)
-  spread = {"SMILE, tau 1": 0.1, "SMILE, tau 5": 0.2, "SMILE, tau ∞": 0.15}
-  spread |= {"NWJ": 9.0, "MINE (DV)": 2.0, "InfoNCE": 0.01}
-  runs = [
-    _run(name, "separable", 6.0, variance=value, estimate=3.9, largest=4.2)
-    for name, value in spread.items()
-  ]
-  text = staircase_report.claims(settings, runs)
-  assert "InfoNCE never exceeds log B = 4.1589 nats does not hold: 4.2000 at most" in text
-  assert "InfoNCE saturates within 1 nat below log B at 6 nats (separable, linear) holds" in text
-  assert "SMILE's variance falls with its clip at 6 nats (separable) does not hold" in text
-  assert "NWJ and MINE vary more than InfoNCE at 6 nats (separable) holds" in text
-
-
-def test_cells_say_how_many_seeds_are_finite_and_the_figure_leaves_them_out():
-  estimates = {1.0: (0.5, 0.7), 6.0: (None, 4.0)}  # two seeds
-  runs = [
-    _run("NWJ", "separable", nats, estimate=value, variance=value, squared_error=value)
-    for nats, values in estimates.items()
-    for value in values
-  ]
-  found = summary.group(runs, ("transform", "estimator", "truth"))
-  rows = {row.name: row.cells for row in staircase_report._table(SMALL, found, "linear").rows}
-  texts = [cell.value for cell in rows["NWJ"]]
+  rows = estimates.by_estimator([record(0, 0.5, None), record(1, 0.7, 4.0)])
+  (row,) = staircase._table(rows, SMALL, "nwj").rows
+  texts = [cell.value for cell in row.cells]
   assert texts == ["-0.40 / 0.6 / 0.6", "-2.00 / 4 / 4 (n = 1 of 2)"]
-  assert [cell.value for cell in rows["InfoNCE"]] == ["–", "–"]
-  lines = {line.name: line for line in staircase_report._bias_panel(SMALL, found, "linear").lines}
-  np.testing.assert_allclose(lines["NWJ"].values, [-0.4, np.nan])
 
 
 @pytest.mark.parametrize(

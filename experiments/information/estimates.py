@@ -1,0 +1,223 @@
+"""Estimates: what is recorded of the estimators of a cell, and what the seeds say of each."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from softmax_research import study
+
+#: How far an estimate is from the truth.
+ERROR = study.Measure("error", "bias", "nats", 1.0, 4, False)
+#: What the numbers of `tables` are.
+METHOD = (
+  "Bias, standard deviation and root mean squared error are over the seeds, in nats, with the 95% "
+  "t interval of the bias in brackets. Coverage: how often the truth lies within the 95% t "
+  "interval of an estimate, from the spread of its terms on the test split (examples, or batches "
+  "of pairs). Where some seeds' estimates are not finite, tables are of the others and say how "
+  "many they are (n), and figures have a gap."
+)
+
+
+def interval(terms: np.ndarray) -> dict[str, float | None]:
+  """Return the estimate that is a mean of terms, with half the width of its 95% t interval.
+
+  Example:
+    >>> interval(np.array([1.0, 2.0, 3.0]))["estimate"]
+    2.0
+  """
+  terms = np.asarray(terms, np.float64)
+  if not np.all(np.isfinite(terms)):  # JSON has no such numbers.
+    return {"estimate": None, "half_width": None}
+  count = len(terms)
+  half = -special.stdtrit(count - 1, 0.025) * np.std(terms, ddof=1) / np.sqrt(count)
+  return {"estimate": float(np.mean(terms)), "half_width": float(half)}
+
+
+def records(
+  context: study.Context,
+  seconds: float,
+  terms: Mapping[str, np.ndarray],
+  measured: Mapping[str, Any],
+  metrics: Mapping[str, np.ndarray] | None = None,
+) -> list[dict[str, Any]]:
+  """Return the records of a cell's seeds, which trained together.
+
+  Args:
+    context: of the cell.
+    seconds: that they took.
+    terms: of each estimator on the test split, `[S, M]`.
+    measured: what is known of the cell beside its estimators, as the truth.
+    metrics: of each seed on the test split, `[S]`.
+  """
+  made = []
+  for place, seed in enumerate(context.seeds):
+    of_seed = {name: float(of[place]) for name, of in (metrics or {}).items()}
+    found = {name: interval(of[place]) for name, of in terms.items()}
+    made.append(
+      context.record(
+        seed,
+        seconds=seconds / len(context.seeds),
+        metrics={"test": of_seed} if of_seed else {},
+        measured={**measured, "estimators": found},
+      )
+    )
+  return made
+
+
+def by_estimator(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Return a record for each estimator, and for each stair that it climbed.
+
+  Their cells name the estimator in place of the objective, and a stair by its nats.
+
+  Example:
+    >>> found = {"truth": 1.0, "estimators": {"NWJ": {"estimate": 1.5, "half_width": 0.1}}}
+    >>> made = by_estimator([{"cell": {"objective": "NWJ", "size": 9}, "measured": found}])[0]
+    >>> made["cell"], made["measured"]["error"]
+    ({'estimator': 'NWJ', 'size': 9}, 0.5)
+  """
+  rows = []
+  for record in records:
+    problem = {name: value for name, value in record["cell"].items() if name != "objective"}
+    for estimator, found in record["measured"].get("estimators", {}).items():
+      for one in found.get("stairs", [found]):
+        cell = {"estimator": estimator, **problem}
+        if "stair" in one:
+          cell["nats"] = one["truth"]
+        known = {"truth": record["measured"].get("truth"), **one}
+        finite = known["estimate"] is not None
+        known["error"] = known["estimate"] - known["truth"] if finite else None
+        rows.append(record | {"cell": cell, "measured": known})
+  return rows
+
+
+def tables(
+  rows: Sequence[dict[str, Any]], describe: Callable[[dict[str, Any]], str]
+) -> Iterator[study.Block]:
+  """Yield for each problem its truth and a table of the estimators.
+
+  Accuracies are shown where all estimators are classifiers; – stands for what no seed, or a single
+  one, does not say.
+
+  Args:
+    rows: the records of `by_estimator`.
+    describe: from a cell to what the problem is, in words.
+  """
+  for of_problem in _by_problem(rows):
+    first = of_problem[0]
+    accuracies = [
+      measure
+      for measure in map(study.measure_of, ("accuracy", "macro_accuracy"))
+      if all(measure.key in row["metrics"].get("test", {}) for row in of_problem)
+    ]
+    yield f"**{describe(first['cell'])}**: the truth is {first['measured']['truth']:.6f} nats."
+    columns = ("n", "bias", "std", "RMSE", "coverage, %", *(m.title for m in accuracies))
+    found = [_row(of, accuracies) for of in study.group(of_problem, "estimator")]
+    yield study.Table(columns, tuple(found), "estimator", describe(first["cell"]))
+
+
+def _row(of: study.Group, accuracies: Sequence[study.Measure]) -> study.Row:
+  finite = {seed: error for seed, error in of.values(ERROR).items() if math.isfinite(error)}
+  errors, n = list(finite.values()), len(finite)
+  bias = study.summarise(errors)
+  halves = [of.finished[seed]["measured"]["half_width"] for seed in finite]
+  rmse, coverage = math.nan, math.nan
+  if errors:
+    rmse = float(np.sqrt(np.mean(np.square(errors))))
+    coverage = float(np.mean(np.abs(errors) <= halves))
+  cells = [
+    study.Cell(str(n) if n == len(of.finished) else f"{n} of {len(of.finished)}"),
+    study.Cell(
+      ERROR.format(bias.mean, signed=True),
+      detail=ERROR.format_interval(bias.low, bias.high, signed=True) if n > 1 else "",
+    ),
+    study.Cell(ERROR.format(bias.std)),
+    study.Cell(ERROR.format(rmse)),
+    study.Cell(study.measures.format_number(100 * coverage, 0)),
+  ]
+  for measure in accuracies:
+    values = of.values(measure)
+    cells.append(study.Cell(measure.format(study.summarise([values[s] for s in finite]).mean)))
+  return study.Row(of.name, tuple(cells))
+
+
+def plot(
+  rows: Sequence[dict[str, Any]], x: str, name: str, heading: str, **options: Any
+) -> study.Plot:
+  """Plot the biases of the estimators from the records of `by_estimator`."""
+  return study.plot(
+    rows,
+    x=x,
+    y=ERROR,
+    by="estimator",
+    name=name,
+    heading=heading,
+    caption="0 is the truth.",
+    **options,
+  )
+
+
+def near(rows: Sequence[dict[str, Any]], within: float) -> str:
+  """List for each estimator in how many problems its mean is near the truth, and the farthest.
+
+  Args:
+    rows: records of `by_estimator`.
+    within: how near, in nats.
+  """
+  lines = []
+  for name in dict.fromkeys(row["cell"]["estimator"] for row in rows):
+    own = [row for row in rows if row["cell"]["estimator"] == name]
+    biases = {}
+    for of_problem in _by_problem(own):
+      (of,) = study.group(of_problem, "estimator")
+      biases[_name(of_problem[0]["cell"])] = study.summarise(list(of.values(ERROR).values())).mean
+    close = sum(abs(bias) <= within for bias in biases.values())
+    farthest = max(biases, key=lambda problem: np.nan_to_num(abs(biases[problem]), nan=np.inf))
+    lines.append(
+      f"- {name}: mean estimate within {within} nats of the truth in {close} of {len(biases)} "
+      f"problems; {ERROR.format(biases[farthest], signed=True)} at worst ({farthest})."
+    )
+  return "\n".join(lines)
+
+
+def _by_problem(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+  found: dict[str, list[dict[str, Any]]] = {}
+  for row in rows:
+    found.setdefault(_name(row["cell"]), []).append(row)
+  return list(found.values())
+
+
+def _name(cell: dict[str, Any]) -> str:
+  return ", ".join(f"{name} {value}" for name, value in cell.items() if name != "estimator")
+
+
+def estimator_of_time(
+  run: Callable[..., Any], shorten: Callable[[Any, dict[str, Any]], tuple[Any, float]]
+) -> Callable[..., float]:
+  """Return a function that estimates a cell's seconds by two short runs of it.
+
+  The first compiles; how long a step takes, the second says.
+
+  Args:
+    run: the study's.
+    shorten: from settings and a cell to the settings of a short run, and how many times as long
+      the whole is.
+  """
+
+  def estimate(cell, context):
+    short, times = shorten(context.settings, cell)
+    settings, seconds = context.settings, []
+    try:
+      context.settings = short
+      for _ in range(2):
+        began = time.perf_counter()
+        list(run(cell, context))
+        seconds.append(time.perf_counter() - began)
+    finally:
+      context.settings = settings
+    return max(0.0, seconds[0] - seconds[1]) + times * seconds[1]
+
+  return estimate
