@@ -35,17 +35,18 @@ def provenance(
   Returns:
     Facts and settings. A fact in which the records differ lists every value.
   """
-  records = sorted(records, key=lambda made: str(made["time"].get("finished_at") or ""))
-  last = records[-1] if records else {}
+  # An ensemble follows from runs, and is none.
   runs = [made for made in records if "ensemble" not in made["cell"]]
-  datasets = [_dataset(made["measured"].get("dataset")) for made in records]
+  runs.sort(key=lambda made: str(made["time"].get("finished_at") or ""))
+  last = runs[-1] if runs else {}
+  datasets = [_dataset(made["measured"].get("dataset")) for made in runs]
   facts = [
-    ("command", command or _distinct([made["command"] for made in records])),
+    ("command", command or _distinct([made["command"] for made in runs])),
     ("dataset", _distinct(datasets)),
     ("runs", _runs(runs)),
-    ("device", _distinct([made["device"] for made in records])),
-    ("versions", _distinct([_versions(made["versions"]) for made in records])),
-    ("git revision", _distinct([made["revision"] for made in records])),
+    ("device", _distinct([made["device"] for made in runs])),
+    ("versions", _distinct([_versions(made["versions"]) for made in runs])),
+    ("git revision", _distinct([made["revision"] for made in runs])),
     ("time of the runs", duration(sum(made["time"].get("seconds") or 0 for made in runs))),
     ("finished", (last.get("time") or {}).get("finished_at") or NOT_RECORDED),
   ]

@@ -12,7 +12,9 @@ def _facts(records, **options):
 
 def test_facts_of_equal_runs_are_told_once():
   runs = [make_run("a", seed) for seed in range(3)]
-  assert _facts([*runs, make_ensemble("a", [0, 1, 2])]) == {
+  ensemble = make_ensemble("a", [0, 1, 2])
+  ensemble["time"]["finished_at"] = "2025-03-15T00:00:00+00:00"
+  assert _facts([*runs, ensemble]) == {
     "command": "python -m experiments.compare",
     "dataset": "digits: 1,200 training, 197 validation, 100 test, 10 classes",
     "runs": "3: 1 cell, seeds 0 to 2",
