@@ -14,7 +14,7 @@ INK = "#1f2328"
 MUTED = "#656d76"
 RULE = "#d0d7de"
 PAPER = "#ffffff"
-LONGEST_LABEL = 40
+LONGEST_LABEL = 48
 WIDTH = 9.6  # inches; the page scales its figures to its own width
 
 # Okabe and Ito's colours, which the colour-blind can tell apart, without black and yellow: the

@@ -23,6 +23,7 @@ _COLUMNS = 6
 _MOST_MARKED = 12  # places of a line that are marked by dots
 # A logarithmic axis over a smaller ratio than this has too few powers of ten for ticks.
 _LEAST_DECADES = 100
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Inches: what stands above and below a panel's lines, and how high these are.
 _TOP, _BOTTOM, _HEIGHT = 0.32, 0.45, 2.1
 _SMALL_TOP, _SMALL_HEIGHT = 0.3, 0.85
@@ -95,8 +96,8 @@ def _small_panels(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
     top = 1 - (number * block + _TOP) / total
     figure.text(0.005, top + 0.08 / total, panel.title, fontsize=9, fontweight="bold")
     grid = figure.add_gridspec(
-      rows, _COLUMNS, left=0.055, right=0.995, top=top - _SMALL_TOP / total,
-      bottom=1 - ((number + 1) * block - _BOTTOM) / total, wspace=0.08,
+      rows, _COLUMNS, left=0.055, right=0.98, top=top - _SMALL_TOP / total,
+      bottom=1 - ((number + 1) * block - _BOTTOM) / total, wspace=0.13,
       hspace=_SMALL_TOP / _SMALL_HEIGHT,
     )  # fmt: skip
     axes = list(grid.subplots(sharex=True, sharey=True).flat)
@@ -105,6 +106,9 @@ def _small_panels(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
       _draw(place, by_name.get(names[0]), figure_style.head_style(0), band=False, marker=None)
       _draw(place, by_name.get(name), figure_style.head_style(1), marker=None)
       place.set_title(figure_style.shorten(name, 24), fontsize=7.5, fontweight="normal", pad=3)
+      if panel.scales[0] == "linear":
+        # The last number of a panel would stand beside the first of the next.
+        place.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
       _set_axes(place, panel._replace(limits=panel.limits or _most(panel, by_name.get(names[0]))))
     for unused in axes[len(names) - 1 :]:
       unused.set_visible(False)
@@ -120,6 +124,15 @@ def _logarithmic(low: float, high: float) -> Locator:
   ticks = powers if high > _LEAST_DECADES * low else np.outer(powers, (1, 2, 5)).ravel()
   ticks = ticks[(low <= ticks) & (ticks <= high)]
   return FixedLocator(ticks) if len(ticks) > 1 else MaxNLocator(4)
+
+
+def _plain(value: float) -> str:
+  """Return a tick's number; far from one as a power of ten."""
+  number, _, exponent = f"{value:,.10g}".partition("e")
+  if not exponent:
+    return number
+  factor = "" if number == "1" else f"{number}·"
+  return f"{factor}10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def _most(panel: Panel, first: Line | None) -> tuple[float, float]:
@@ -167,11 +180,11 @@ def _set_axes(axes: Axes, panel: Panel) -> None:
   ):
     if scale == "log":
       axis.set_major_locator(_logarithmic(*ends))
-      axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+      axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
       axis.set_minor_formatter(NullFormatter())
       axis.set_minor_locator(NullLocator())
   if panel.scales[0] == "linear":
     axes.margins(x=0.01)
   if panel.axis == "epoch":
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="x", visible=False)

@@ -68,7 +68,9 @@ def plot(
       ranges = [s.low for s in found], [s.high for s in found]
       means = [s.mean for s in found]
       lines.append(line_plot.Line(line, places, means, ranges if interval else None))
-    panels.append(line_plot.Panel(measure.title, x.replace("_", " "), lines, scales, limits))
+    panels.append(
+      line_plot.Panel(_capital(measure.title), x.replace("_", " "), lines, scales, limits)
+    )
   what = f"{', '.join(m.label for m in measures)} by {x.replace('_', ' ')}"
   said = _INTERVALS if interval else "Lines are means over the seeds."
   return Plot(

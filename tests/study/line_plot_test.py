@@ -34,12 +34,13 @@ def test_a_line_without_a_finite_value_has_no_name():
 
 
 def test_logarithmic_axes_have_plain_numbers():
-  lines = [Line("a", [10, 100_000], [2.4, 6.4])]
+  lines = [Line("a", [1e-5, 1e10], [2.4, 6.4])]
   (axes,) = line_plot([Panel("Panel", "x", lines, ("log", "log"))]).axes
   figure = axes.figure
   figure.canvas.draw()
   ticks = [label.get_text() for label in axes.get_xticklabels()]
-  assert ticks == ["10", "100", "1,000", "10,000", "100,000"]
+  assert ticks[:4] == ["10⁻⁵", "0.0001", "0.001", "0.01"] and ticks[-1] == "10¹⁰"
+  assert "100,000" in ticks
   assert len(axes.get_yticks()) >= 2 and "$" not in "".join(
     label.get_text() for label in axes.get_yticklabels()
   )

@@ -31,7 +31,7 @@ def test_means_against_an_item_of_the_cells():
   summary = study.summarise([1, 2, 3])
   assert {summary.low, summary.high} <= set(np.round(band, 12)) | set(band)
   assert {text.get_text() for text in axes.texts} == {"uniform", "log_uniform"}
-  assert axes.get_title(loc="left") == "bias, nats" and axes.get_xlabel() == "num samples"
+  assert axes.get_title(loc="left") == "Bias, nats" and axes.get_xlabel() == "num samples"
   alone = study.plot(records[:6], x="num_samples", y="bias", interval=False)
   assert [text.get_text() for text in alone.figure.axes[0].texts] == ["mean"]
 
