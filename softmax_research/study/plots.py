@@ -11,11 +11,11 @@ import numpy as np
 
 from softmax_research.study.blocks import Plot
 from softmax_research.study.comparisons import compare
-from softmax_research.study.groups import By, Group, differing, group
+from softmax_research.study.groups import By, Group, as_groups, differing, group
 from softmax_research.study.measures import Measure, as_measure
 from softmax_research.study.statistics import summarise
 
-Records = Sequence[dict[str, Any]]
+Records = Sequence[dict[str, Any]] | Sequence[Group]
 
 _INTERVALS = "Lines are means over the seeds, bands their 95% t intervals."
 _RANGES = "Lines are means over the seeds, bands the range of the seeds."
@@ -84,7 +84,7 @@ def plot(
 def curves(
   records: Records,
   *,
-  panels: Mapping[str, str] | Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]],
+  panels: Mapping[str, str | tuple[str, Callable[[np.ndarray], np.ndarray]]],
   by: By = None,
   x: str = "epoch",
   name: str = "curves",
@@ -95,7 +95,7 @@ def curves(
   """Plot curves of the records: means over the seeds, with the range of the seeds.
 
   Args:
-    records: of a study.
+    records: of a study; or groups, whose order is kept.
     panels: by the panel's title the name of a curve, or a pair of it and of what is done to its
       values. A panel without any values is left out.
     by: what makes a line; see `groups.By`. More than eight lines have a small panel each.
@@ -108,23 +108,9 @@ def curves(
   Returns:
     The plot, or None where no record has such a curve.
   """
-  return curve_plot(
-    group(records, by),
-    panels=panels,
-    x=x,
-    name=name,
-    heading=heading,
-    caption=caption,
-    scales=scales,
-  )
-
-
-def curve_plot(
-  groups: Sequence[Group], *, panels, x="epoch", name, heading, caption="", scales=("linear", None)
-) -> Plot | None:
-  """Plot curves of groups, in their order; see `curves`."""
   from softmax_research.study import line_plot  # noqa: PLC0415
 
+  groups = as_groups(records, by)
   drawn = []
   for title, what in panels.items():
     key, change = (what, lambda values: values) if isinstance(what, str) else what
@@ -199,14 +185,27 @@ def dots(
   return Plot(name or measure.key, heading or _capital(measure.label), text.strip(), figure)
 
 
-def difference_plot(groups: Sequence[Group], measures: Sequence[str | Measure]) -> Plot | None:
-  """Plot the paired differences of groups from the first one, a panel a measure.
+def difference_plot(
+  records: Records,
+  *,
+  measures: Sequence[str | Measure],
+  rows: By = None,
+  baseline: str | None = None,
+) -> Plot | None:
+  """Plot paired differences from one row, a panel a measure.
+
+  Args:
+    records: of a study; or groups, whose order is kept.
+    measures: what is compared; by the first of them many rows are sorted.
+    rows: what makes a row; see `groups.By`.
+    baseline: the row that the others are compared with; by default the first.
 
   Returns:
-    The plot, or None where no two groups have a seed in common.
+    The plot, or None where no two rows have a seed in common.
   """
   from softmax_research.study import dot_plot  # noqa: PLC0415
 
+  groups = as_groups(records, rows, sort_by=measures[0], baseline=baseline)
   drawn = []
   for measure in map(as_measure, measures):
     entries = [

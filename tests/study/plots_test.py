@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from softmax_research import study
-from softmax_research.study import plots
 from tests.study.fake_records import make_diverged, make_record, make_run, make_runs
 
 
@@ -100,11 +99,11 @@ def test_dots_have_panels_and_published_numbers():
 @pytest.mark.parametrize("taylor", [[0.96, 0.95, 0.98], [0.9]])
 def test_paired_differences(taylor):
   groups = study.group(make_runs({"softmax": [0.951, 0.948, 0.953], "taylor": taylor}))
-  plot = plots.difference_plot(groups, ["accuracy", "nll"])
+  plot = study.difference_plot(groups, measures=["accuracy", "nll"])
   accuracy, nll = plot.figure.axes
   assert accuracy.get_xlabel().startswith("← worse") and nll.get_xlabel().startswith("← better")
   assert accuracy.get_title(loc="left") == "Accuracy minus that of softmax, points"
   differences = 100 * (np.array(taylor) - [0.951, 0.948, 0.953][: len(taylor)])
   np.testing.assert_allclose(accuracy.collections[0].get_offsets()[:, 0], differences)
   unpaired = study.group([make_run("softmax", 0), make_run("taylor", 1)])
-  assert plots.difference_plot(unpaired, ["accuracy"]) is None
+  assert study.difference_plot(unpaired, measures=["accuracy"]) is None
