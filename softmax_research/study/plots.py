@@ -1,4 +1,4 @@
-"""Plots that several reports share, from records to the plot: lines, curves, dots, differences.
+"""Plots that several reports share, from records to the plot: lines, curves, differences.
 
 Matplotlib takes long to import, so the figures' modules are imported where a plot is drawn.
 """
@@ -55,28 +55,26 @@ def plot(
   if by is None:
     by = tuple(item for item in differing(records) if item != x) or (lambda made: "mean")
   places = sorted({made["cell"][x] for made in records})
-  at = {place: _by_name([r for r in records if r["cell"][x] == place], by) for place in places}
-  names = list(dict.fromkeys(of for groups in at.values() for of in groups))
+  groups: dict[str, dict[float, Group]] = {}  # by the line's name and the place
+  for place in places:
+    for of in group([made for made in records if made["cell"][x] == place], by):
+      groups.setdefault(of.name, {})[place] = of
   panels = []
   for measure in measures:
     lines = []
-    for line in names:
-      found = [
-        summarise(measure.scale * np.array(_values(at[place].get(line), measure)))
-        for place in places
-      ]
-      ranges = [s.low for s in found], [s.high for s in found]
-      means = [s.mean for s in found]
-      lines.append(line_plot.Line(line, places, means, ranges if interval else None))
-    panels.append(
-      line_plot.Panel(_capital(measure.title), x.replace("_", " "), lines, scales, limits)
-    )
+    for line, at in groups.items():
+      values = [list(at[place].values(measure).values()) if place in at else [] for place in places]
+      found = [summarise(measure.scale * np.array(seeds)) for seeds in values]
+      ranges = ([s.low for s in found], [s.high for s in found]) if interval else None
+      lines.append(line_plot.Line(line, places, [s.mean for s in found], ranges))
+    title = _capital(measure.title)
+    panels.append(line_plot.Panel(title, x.replace("_", " "), lines, scales, limits))
   what = f"{', '.join(m.label for m in measures)} by {x.replace('_', ' ')}"
   said = _INTERVALS if interval else "Lines are means over the seeds."
   return Plot(
     name or f"{'_'.join(m.key for m in measures)}_by_{x}",
     heading or _capital(what),
-    f"{caption} {_crowded(said, names)}".strip(),
+    f"{caption} {_crowded(said, list(groups))}".strip(),
     line_plot.line_plot(panels),
   )
 
@@ -132,57 +130,6 @@ def curves(
   names = dict.fromkeys(line.name for panel in drawn for line in panel.lines)
   text = f"{_crowded(_RANGES, list(names))} {caption}".strip()
   return Plot(name, heading, text, line_plot.line_plot(drawn))
-
-
-def dots(
-  records: Records,
-  *,
-  measure: str | Measure,
-  rows: By = None,
-  panels: str | None = None,
-  published: Callable[[str, str], tuple[float, bool] | None] = lambda panel, row: None,
-  name: str | None = None,
-  heading: str | None = None,
-  caption: str = "",
-) -> Plot | None:
-  """Plot a measure's seeds, means and intervals, and published numbers where there are some.
-
-  Args:
-    records: of a study.
-    measure: what is plotted.
-    rows: what makes a row; see `groups.By`.
-    panels: name of an item of the cells that parts the rows; by default there is one panel.
-    published: from the names of a panel and a row to a paper's number, in the unit in which it is
-      printed, and whether it was read.
-    name: of the plot's files; by default the measure's.
-    heading: by default the measure's.
-    caption: stands before what the marks are.
-
-  Returns:
-    The plot, or None where there is no value.
-  """
-  from softmax_research.study import dot_plot  # noqa: PLC0415
-
-  measure = as_measure(measure)
-  drawn, any_published = [], False
-  for panel in dict.fromkeys(_item(made, panels) for made in records):
-    members = [made for made in records if _item(made, panels) == panel]
-    entries = []
-    for of in group(members, rows):
-      number, verified = published(panel, of.name) or (None, True)
-      any_published |= number is not None
-      values = list(of.values(measure).values())
-      entries.append(dot_plot.Entry(of.name, values, number, verified))
-    if any(math.isfinite(value) for entry in entries for value in entry.values):
-      drawn.append(dot_plot.Panel(panel or _capital(measure.label), entries, measure))
-  if not drawn:
-    return None
-  text = f"{caption} Dots are seeds, diamonds their means with 95% t intervals."
-  if any_published:
-    text += " Squares are the paper's numbers, open where unverified."
-  text += " A number with an arrow lies beyond the axis."
-  figure = dot_plot.dot_plot(drawn)
-  return Plot(name or measure.key, heading or _capital(measure.label), text.strip(), figure)
 
 
 def difference_plot(
@@ -260,18 +207,6 @@ def _crowded(text: str, names: Sequence[str]) -> str:
     f"{text} Each panel shows one row in blue, and {names[0]} in black; what lies far from most is "
     "cut off."
   )
-
-
-def _values(of: Group | None, measure: Measure) -> list[float]:
-  return list(of.values(measure).values()) if of else []
-
-
-def _by_name(records: Records, by: By) -> dict[str, Group]:
-  return {of.name: of for of in group(records, by)}
-
-
-def _item(made: Mapping[str, Any], name: str | None) -> str:
-  return "" if name is None else str(made["cell"].get(name))
 
 
 def _capital(text: str) -> str:
