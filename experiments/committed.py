@@ -6,7 +6,6 @@ import pathlib
 from ml_collections import ConfigDict
 
 from experiments.imbalanced import report as imbalance_report
-from experiments.many import report as many_report
 from experiments.reproduction import queue, report, studied, study_runs
 from experiments.reproduction.protocol import Protocol, make_protocol
 from softmax_research import reporting
@@ -39,8 +38,6 @@ def remake(directory: pathlib.Path) -> bool:
     protocol = _protocol_of(config)
     merged = queue.merge(results.read(directory / "results.jsonl"), protocol)
     report.write(directory, protocol, merged, command=typed)
-  elif "task" in config:
-    many_report.write(directory, command=typed)
   elif "settings" in config:
     imbalance_report.write(directory, config, command=typed)
   elif "scenes" not in config and set(config) >= _COMPARES:

@@ -10,19 +10,16 @@ own, and the features are judged by the true class of the nearest neighbour. Eve
 seed) is appended at once to results.jsonl; the same command run again makes only what is missing.
 """
 
-import shlex
-import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from configs import many_classes_images, many_classes_words
-from experiments import command, runs
 from experiments.many import equal_time, instances, next_token, report, task
-from softmax_research import heads, training
-from softmax_research.training import results
-
-_CONFIG = command.define_config()
-_WORKDIR = command.define_workdir()
+from softmax_research import heads, study, training
+from softmax_research.study import command
 
 #: For each task what makes it, and the configuration whose keys it has.
 _TASKS = {
@@ -31,7 +28,14 @@ _TASKS = {
 }
 
 
-def check_config(config: ConfigDict) -> None:
+class Prepared(NamedTuple):
+  """Hold the task, and the output layer of each head."""
+
+  task: task.Task
+  layers: dict[str, equal_time.OutputLayer]
+
+
+def check(config: ConfigDict) -> None:
   """Check a configuration before data are loaded.
 
   Raises:
@@ -53,66 +57,82 @@ def check_config(config: ConfigDict) -> None:
       raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
   if not config.seconds > 0:
     raise ValueError(f"Got seconds={config.seconds!r}; it must be a number above 0.")
+  _make_optimizer(config)
 
 
-def main() -> None:
-  """Train what is missing and write the report."""
-  config = _CONFIG.value
-  with command.errors_explained():
-    check_config(config)
-    optimizer = training.make_optimizer(**config.optimizer.to_dict(), num_steps=1)
-    workdir = command.prepare_workdir(_WORKDIR.value)
-    path, plain = workdir / "results.jsonl", config.to_dict()
-    for place in ("data_dir", "cache_dir"):  # Where data lie is not part of a result.
-      plain.pop(place, None)
-    made = _TASKS[config.task][0](config)
-    layers = {name: equal_time.make_output_layer(name, made) for name in heads.split(config.heads)}
-    # Kept only now: what was refused above can be mended and run in the same directory.
-    results.check_config(workdir, plain, may_change=("heads", "seeds"))
-    records = results.read(path)
-    finished = {(record["head"], record["seed"]) for record in records}
-    task.check_same(workdir, records, made)
+def cells(config: ConfigDict) -> list[dict[str, Any]]:
+  """Return a cell a head."""
+  return [{"head": head} for head in heads.split(config.heads)]
+
+
+def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> Prepared:
+  """Make the task, and the output layers of the heads that are left."""
+  made = _TASKS[config.task][0](config)
   print(f"{made.name}: {made.num_classes:,} classes")
-  # Seed by seed, so that whatever else slows the machine slows all heads.
-  for seed in range(config.seeds):
-    for name, layer in layers.items():
-      if (name, seed) in finished:
-        continue
-      outcome = equal_time.train(
-        made,
-        layer,
-        optimizer,
-        seed=seed,
-        seconds=config.seconds,
-        batch_size=config.batch_size,
-        num_looks=config.looks,
-      )
-      record = _record(name, seed, outcome, plain, made)
-      results.append(path, record)
-      print(f"{name}, seed {seed}: {record['metrics'] or 'diverged'}")
-  line = shlex.join(["python", "-m", "experiments.many_classes", *sys.argv[1:]])
-  try:
-    print(f"Report: {report.write(workdir, command=line)}")
-  except ValueError as error:
-    command.fail(str(error))
+  layers = {cell["head"]: equal_time.make_output_layer(cell["head"], made) for cell in left}
+  return Prepared(made, layers)
 
 
-def _record(name, seed, outcome, config, made) -> dict:
-  test = {k: v[-1] for k, v in outcome.curves.items() if k not in ("seconds", "steps")}
-  diverged = outcome.diverged is not None
-  record = {
-    "kind": "run",
-    "head": name,
-    "seed": seed,
-    "status": "diverged" if diverged else "finished",
-    "metrics": None if diverged else {"test": test},
-    "curves": outcome.curves,
-    "config": config,
-    "dataset": task.describe(made),
-    "num_parameters": outcome.num_parameters,
-  }
-  return record | ({"diverged": {"step": outcome.diverged}} if diverged else {}) | runs.provenance()
+def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
+  """Train a head for equal time; yield the records of its seeds."""
+  made = context.prepared.task
+  if changes := task.changes(context.finished, made):
+    command.fail(changes)
+  for seed in context.seeds:
+    began = time.perf_counter()
+    outcome = _train(cell, context, seed, context.settings.seconds)
+    diverged = outcome.diverged is not None
+    test = {k: v[-1] for k, v in outcome.curves.items() if k not in ("seconds", "steps")}
+    yield context.record(
+      seed,
+      seconds=time.perf_counter() - began,
+      status="diverged" if diverged else "finished",
+      metrics={} if diverged else {"test": test},
+      curves=outcome.curves,
+      measured={
+        "num_parameters": outcome.num_parameters,
+        "dataset": task.describe(made),
+        **({"diverged": {"step": outcome.diverged}} if diverged else {}),
+      },
+    )
 
+
+def estimate(cell: dict[str, Any], context: study.Context) -> float:
+  """Estimate the seconds of a cell: those of training, and those of compiling and judging."""
+  began = time.perf_counter()
+  _train(cell, context, context.seeds[0], 0.0)
+  return len(context.seeds) * (context.settings.seconds + time.perf_counter() - began)
+
+
+def _train(cell, context, seed: int, seconds: float) -> equal_time.Outcome:
+  config = context.settings
+  return equal_time.train(
+    context.prepared.task,
+    context.prepared.layers[cell["head"]],
+    _make_optimizer(config),
+    seed=seed,
+    seconds=seconds,
+    batch_size=config.batch_size,
+    num_looks=config.looks,
+  )
+
+
+def _make_optimizer(config: ConfigDict):
+  return training.make_optimizer(**config.optimizer.to_dict(), num_steps=1)
+
+
+STUDY = study.Study(
+  many_classes_words.get_config,
+  cells,
+  run,
+  report.blocks,
+  name="many_classes",
+  check=check,
+  prepare=prepare,
+  selects=("heads", "seeds"),
+  estimate=estimate,
+  seed_by_seed=True,
+)
 
 if __name__ == "__main__":
-  command.run(main)
+  study.main(STUDY, default_config="configs/many_classes_words.py")

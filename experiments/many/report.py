@@ -1,33 +1,19 @@
 """The report of heads trained for equal time: metrics, paired differences, curves over time."""
 
-import pathlib
+import statistics
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from softmax_research import reporting
-from softmax_research.reporting import (
-  comparisons,
-  line_plot,
-  measures,
-  note,
-  provenance,
-  statistics,
-  tables,
-)
-from softmax_research.training.results import flatten
+from softmax_research import study
 
-_MEASURES = {
-  "accuracy": measures.ACCURACY,
-  "nll": measures.NLL,
-  "perplexity": measures.Measure("perplexity", "perplexity", "", 1.0, 1, False),
-}
-
+_SHOWN = ("accuracy", "nll", "perplexity")
 _INFINITE = (
   "Where a test label had probability 0, the NLL and the perplexity are infinite: their means show "
   "as ∞ or –, differences as –, and lines have gaps."
 )
-
 _UNTRAINED = (
   "What training changed: the same nets at second 0, with the weights that they began with, and "
   "the difference, paired over seeds with its 95% interval. A head that does not gain here has "
@@ -35,143 +21,99 @@ _UNTRAINED = (
 )
 
 
-def write(workdir: pathlib.Path, *, command: str) -> pathlib.Path:
-  """Write the report of the results in a working directory.
-
-  Raises:
-    ValueError: no run is finished.
-  """
-  records = reporting.read_records(workdir / "results.jsonl")
-  heads = reporting.group_by_head(records)
-  runs = [run for head in heads for run in head.finished.values()]
+def blocks(records: Sequence[dict[str, Any]], config: ConfigDict) -> Iterator[study.Block]:
+  """Yield the blocks of the report."""
+  runs, groups = [r for r in records if r["status"] == "finished"], study.group(records, "head")
   if not runs:
-    raise ValueError(f"All runs in {workdir} diverged; lower optimizer.learning_rate.")
-  last = runs[-1]
-  dataset, config = last["dataset"], last["config"]
-  shown = [_MEASURES[name] for name in _MEASURES if name in last["metrics"]["test"]]
-  compared = _MEASURES[dataset["measure"]]
-  split = config.get("split", "test")
-  left_out = "compiling and judging"
-  if config.get("imprint"):
-    left_out = "ordering the classes, their first vectors, compiling and judging"
-  blocks: list[Any] = [
-    f"{dataset['num_classes']:,} classes; each run trained for {config['seconds']:g} s, {left_out} "
-    f"left out. Mean ± standard deviation over n seeds on the {split} split.",
-    _summary(heads, shown),
-  ]
-  if len(heads) > 1:
-    pairs = comparisons.compare_heads(heads, compared.key)
-    blocks += [
-      f"{split.capitalize()} {compared.label}: difference from {heads[0].name}, paired over seeds.",
-      tables.comparison_table(pairs, compared),
-    ]
+    yield f"# {len(groups)} heads at equal time"
+    yield "No run finished; a lower `optimizer.learning_rate` may help."
+    return
+  dataset = runs[-1]["measured"]["dataset"]
+  yield f"# {len(groups)} heads at equal time on {study.escape(dataset['name'])}"
+  shown = [study.measure_of(name) for name in _SHOWN if name in runs[0]["metrics"]["test"]]
+  compared, split = study.measure_of(dataset["measure"]), config.get("split", "test")
+  left_out = "ordering the classes, their first vectors, " if config.get("imprint") else ""
+  yield (
+    f"{dataset['num_classes']:,} classes; each run trained for {config.seconds:g} s, {left_out}"
+    "compiling and judging left out. Mean ± standard deviation over n seeds on "
+    f"{dataset['num_test']:,} examples of the {split} split."
+  )
+  yield _summary(records, groups, shown)
+  if len(groups) > 1:
+    yield (
+      f"{split.capitalize()} {compared.label}: difference from {study.escape(groups[0].name)}, "
+      "paired over seeds."
+    )
+    yield study.differences(records, measure=compared, rows="head")
   if compared.key == "accuracy":  # Of features, which random weights make too.
-    blocks += [_UNTRAINED, _gains(heads, compared)]
+    yield _UNTRAINED
+    yield _gains(groups, compared)
   if any(None in run["curves"].get("nll", ()) for run in runs):
-    blocks.append(_INFINITE)
-  blocks.append(_curves(heads, shown, split))
-  return note.write_note(
-    workdir,
-    title=f"{len(heads)} heads at equal time on {dataset['name']}",
-    blocks=blocks,
-    facts={
-      "command": f"`{command}`",
-      split: f"{dataset['num_test']:,} examples",
-      "configuration": flatten(config),
-    }
-    | provenance.made_with(records),
+    yield _INFINITE
+  # The perplexity says the same as the NLL.
+  drawn = {
+    f"{split.capitalize()} {of.title}": (of.key, lambda values, of=of: of.scale * values)
+    for of in shown
+    if of.key != "nll"
+  }
+  yield study.curves(
+    [_with_places(record, config) for record in records],
+    panels=drawn,
+    by="head",
+    x="seconds",
+    name="by_time",
+    heading=f"{split.capitalize()} metrics over time",
   )
 
 
-def _summary(heads, shown) -> tables.Table:
-  rows = []
-  for head in heads:
-    cells = [tables.Cell(str(len(head.finished)))]
-    for measure in shown:
-      summary = statistics.summarise(list(head.values(measure.key).values()))
-      cells.append(tables.Cell(measure.format(summary.mean), f"± {measure.format(summary.std)}"))
-    steps = [
-      run["curves"]["steps"][-1] / run["curves"]["seconds"][-1] for run in head.finished.values()
-    ]
-    parameters = [run["num_parameters"] for run in head.finished.values()]
-    cells.append(tables.Cell(f"{np.median(steps):,.0f}" if steps else measures.MISSING))
-    cells.append(tables.Cell(f"{parameters[0]:,}" if parameters else measures.MISSING))
-    rows.append(tables.Row(head.name, tuple(cells)))
-  columns = ("n", *(f"{m.label}, {m.unit}" if m.unit else m.label for m in shown))
-  return tables.Table((*columns, "steps/s", "parameters"), tuple(rows))
+def _summary(records, groups, shown) -> study.Table:
+  """Tabulate the metrics, steps a second and parameters."""
+  table = study.table(records, measure=shown, rows="head", interval=False)
+  more = {}
+  for of in groups:
+    runs = list(of.finished.values())
+    steps = [run["curves"]["steps"][-1] / run["curves"]["seconds"][-1] for run in runs]
+    parameters = [run["measured"]["num_parameters"] for run in runs]
+    texts = (f"{statistics.median(steps):,.0f}", f"{parameters[0]:,}") if runs else ("–", "–")
+    more[of.name] = tuple(map(study.Cell, texts))
+  rows = tuple(row._replace(cells=row.cells + more[row.name]) for row in table.rows)
+  return table._replace(columns=(*table.columns, "steps/s", "parameters"), rows=rows)
 
 
-def _gains(heads, measure) -> tables.Table:
+def _gains(groups: Sequence[study.Group], measure: study.Measure) -> study.Table:
   """Tabulate each head's measure before training, and what training added."""
   found = []
-  for head in heads:
-    curves = [run["curves"] for run in head.finished.values()]
+  for of in groups:
+    curves = [run["curves"] for run in of.finished.values()]
     values = [curve[measure.key] for curve in curves if curve["seconds"][0] == 0]
     if values:
       before, after = [value[0] for value in values], [value[-1] for value in values]
-      paired = reporting.paired_difference(after, before)
-      found.append((head.name, statistics.summarise(before), paired))
-  corrected = reporting.holm([paired.p_value for _, _, paired in found])
+      found.append((of.name, study.summarise(before), study.paired_difference(after, before)))
+  corrected = study.holm([paired.p_value for _, _, paired in found])
   rows = []
   for (name, before, paired), p in zip(found, corrected, strict=True):
-    low, high = (measure.format(end, signed=True) for end in (paired.low, paired.high))
     cells = (
-      tables.Cell(str(paired.n)),
-      tables.Cell(measure.format(before.mean), f"± {measure.format(before.std)}"),
-      tables.Cell(measure.format(paired.mean, signed=True), f"[{low}, {high}]"),
-      tables.Cell(measures.format_p_value(float(p))),
+      study.Cell(str(paired.n)),
+      study.Cell(measure.format(before.mean), f"± {measure.format(before.std)}"),
+      study.Cell(
+        measure.format(paired.mean, signed=True),
+        detail=measure.format_interval(paired.low, paired.high, signed=True),
+      ),
+      study.Cell(study.measures.format_p_value(float(p))),
     )
-    rows.append(tables.Row(name, cells))
+    rows.append(study.Row(name, cells))
   columns = ("n", f"before training, {measure.unit}", "training adds, points", "p (Holm)")
-  return tables.Table(columns, tuple(rows))
+  return study.Table(columns, tuple(rows), name="gains")
 
 
-def _curves(heads, shown, split):
-  panels = []
-  for measure in shown:
-    if measure.key == "nll":
-      continue  # The perplexity says the same.
-    lines = []
-    for head in heads:
-      curves = [run["curves"] for run in head.finished.values()]
-      if not curves:
-        continue
-      values = measure.scale * _align([curve[measure.key] for curve in curves])
-      seconds = np.nanmean(_align([curve["seconds"] for curve in curves]), axis=0)
-      mean, low, high = (
-        _gaps(over_seeds(values, axis=0)) for over_seeds in (np.nanmean, np.nanmin, np.nanmax)
-      )
-      ranges = (low, high) if len(curves) > 1 else None
-      lines.append(line_plot.Line(head.name, seconds, mean, ranges))
-    title = f"{measure.label}, {measure.unit}" if measure.unit else measure.label
-    scale = "linear" if measure.higher_is_better else "log"
-    panels.append(
-      line_plot.Panel(
-        f"{split.capitalize()} {title}", "seconds of training", lines, ("linear", scale)
-      )
-    )
-  return note.make_plot(
-    "by_time",
-    f"{split.capitalize()} metrics over time",
-    "Lines are means over the seeds, bands their range.",
-    line_plot.line_plot(panels),
-  )
+def _with_places(record: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
+  """Return a record whose looks are where they were to be, so that seeds have them in common.
 
-
-def _align(curves: list[list[float | None]]) -> np.ndarray:
-  """Return curves `[seeds, looks]` by their ends, infinity for None, NaN before the first look.
-
-  Records of an earlier version lack the look before training. The longest curve has no NaN, so
-  that each look has a number.
+  Records of an earlier version lack the look before training.
   """
-  looks = max(map(len, curves))
-  return np.array(
-    [
-      [np.nan] * (looks - len(curve)) + [np.inf if value is None else value for value in curve]
-      for curve in curves
-    ]
-  )
-
-
-def _gaps(values: np.ndarray) -> np.ndarray:
-  return np.where(np.isfinite(values), values, np.nan)
+  curves = record["curves"]
+  places = np.linspace(0, config.seconds, config.looks + 1)
+  count = len(curves.get("seconds", ()))
+  if record["status"] == "finished":
+    places = places[len(places) - count :]
+  return record | {"curves": curves | {"seconds": places[:count].tolist()}}

@@ -1,6 +1,5 @@
 """Task: examples, a network without its output layer, and how a trained model is judged."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -61,33 +60,32 @@ def describe(task: Task) -> dict[str, Any]:
   return described | ({"fingerprint": task.fingerprint} if task.fingerprint else {})
 
 
-def check_same(workdir: os.PathLike | str, records: Sequence[dict[str, Any]], task: Task) -> None:
-  """See that the results so far are of this task, as a text can have changed under its name.
+def changes(records: Sequence[dict[str, Any]], task: Task) -> str:
+  """Say how results so far are of another task; empty where they are not.
+
+  A text can change under its name. Records of an earlier version have no fingerprint, and are
+  compared by the rest.
 
   Args:
-    workdir: where the results are, for the message.
     records: the results so far.
     task: the task to go on with.
-
-  Raises:
-    ValueError: a result is of another task. Records of an earlier version have no fingerprint, and
-      are compared by the rest.
   """
   now = describe(task)
   for record in records:
-    before = record["dataset"]
-    changes = [
+    before = record["measured"].get("dataset", {})
+    found = [
       f"  {key}: {before[key]!r} -> {now[key]!r}"
       for key in now
       if key in before and before[key] != now[key]
     ]
-    if changes:
-      raise ValueError(
-        f"The results in {workdir} are of {before['name']!r}, and this run is of {now['name']!r}:\n"
-        + "\n".join(changes)
+    if found:
+      return (
+        f"The results there are of {before['name']!r}, and this run is of {now['name']!r}:\n"
+        + "\n".join(found)
         + "\nGive another --workdir, or the former data; pydoc and stdlib are those of the Python "
         "that runs."
       )
+  return ""
 
 
 def in_batches(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.ndarray]:

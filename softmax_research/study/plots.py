@@ -1,4 +1,4 @@
-"""Plots that several reports share, from records to the plot: lines, curves, differences.
+"""Plots that several reports share, from records to the plot: lines, curves, dots, differences.
 
 Matplotlib takes long to import, so the figures' modules are imported where a plot is drawn.
 """
@@ -11,11 +11,11 @@ import numpy as np
 
 from softmax_research.study.blocks import Plot
 from softmax_research.study.comparisons import compare
-from softmax_research.study.groups import By, Group, as_groups, differing, group
+from softmax_research.study.groups import By, Group, differing, group
 from softmax_research.study.measures import Measure, as_measure
 from softmax_research.study.statistics import summarise
 
-Records = Sequence[dict[str, Any]] | Sequence[Group]
+Records = Sequence[dict[str, Any]]
 
 _INTERVALS = "Lines are means over the seeds, bands their 95% t intervals."
 _RANGES = "Lines are means over the seeds, bands the range of the seeds."
@@ -55,26 +55,28 @@ def plot(
   if by is None:
     by = tuple(item for item in differing(records) if item != x) or (lambda made: "mean")
   places = sorted({made["cell"][x] for made in records})
-  groups: dict[str, dict[float, Group]] = {}  # by the line's name and the place
-  for place in places:
-    for of in group([made for made in records if made["cell"][x] == place], by):
-      groups.setdefault(of.name, {})[place] = of
+  at = {place: _by_name([r for r in records if r["cell"][x] == place], by) for place in places}
+  names = list(dict.fromkeys(of for groups in at.values() for of in groups))
   panels = []
   for measure in measures:
     lines = []
-    for line, at in groups.items():
-      values = [list(at[place].values(measure).values()) if place in at else [] for place in places]
-      found = [summarise(measure.scale * np.array(seeds)) for seeds in values]
-      ranges = ([s.low for s in found], [s.high for s in found]) if interval else None
-      lines.append(line_plot.Line(line, places, [s.mean for s in found], ranges))
-    title = _capital(measure.title)
-    panels.append(line_plot.Panel(title, x.replace("_", " "), lines, scales, limits))
+    for line in names:
+      found = [
+        summarise(measure.scale * np.array(_values(at[place].get(line), measure)))
+        for place in places
+      ]
+      ranges = [s.low for s in found], [s.high for s in found]
+      means = [s.mean for s in found]
+      lines.append(line_plot.Line(line, places, means, ranges if interval else None))
+    panels.append(
+      line_plot.Panel(_capital(measure.title), x.replace("_", " "), lines, scales, limits)
+    )
   what = f"{', '.join(m.label for m in measures)} by {x.replace('_', ' ')}"
   said = _INTERVALS if interval else "Lines are means over the seeds."
   return Plot(
     name or f"{'_'.join(m.key for m in measures)}_by_{x}",
     heading or _capital(what),
-    f"{caption} {_crowded(said, list(groups))}".strip(),
+    f"{caption} {_crowded(said, names)}".strip(),
     line_plot.line_plot(panels),
   )
 
@@ -82,7 +84,7 @@ def plot(
 def curves(
   records: Records,
   *,
-  panels: Mapping[str, str | tuple[str, Callable[[np.ndarray], np.ndarray]]],
+  panels: Mapping[str, str] | Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]],
   by: By = None,
   x: str = "epoch",
   name: str = "curves",
@@ -93,7 +95,7 @@ def curves(
   """Plot curves of the records: means over the seeds, with the range of the seeds.
 
   Args:
-    records: of a study; or groups, whose order is kept.
+    records: of a study.
     panels: by the panel's title the name of a curve, or a pair of it and of what is done to its
       values. A panel without any values is left out.
     by: what makes a line; see `groups.By`. More than eight lines have a small panel each.
@@ -106,9 +108,23 @@ def curves(
   Returns:
     The plot, or None where no record has such a curve.
   """
+  return curve_plot(
+    group(records, by),
+    panels=panels,
+    x=x,
+    name=name,
+    heading=heading,
+    caption=caption,
+    scales=scales,
+  )
+
+
+def curve_plot(
+  groups: Sequence[Group], *, panels, x="epoch", name, heading, caption="", scales=("linear", None)
+) -> Plot | None:
+  """Plot curves of groups, in their order; see `curves`."""
   from softmax_research.study import line_plot  # noqa: PLC0415
 
-  groups = as_groups(records, by)
   drawn = []
   for title, what in panels.items():
     key, change = (what, lambda values: values) if isinstance(what, str) else what
@@ -117,10 +133,9 @@ def curves(
       places, values = _over_seeds(of, x, key)
       if not np.isfinite(values).any():
         continue
-      values = np.ma.masked_invalid(change(values))
-      mean, low, high = (
-        over(axis=0).filled(np.nan) for over in (values.mean, values.min, values.max)
-      )
+      values = change(values)
+      values = np.ma.masked_array(values, np.isnan(values))
+      mean, low, high = (_gaps(over(axis=0)) for over in (values.mean, values.min, values.max))
       lines.append(line_plot.Line(of.name, places, mean, (low, high) if len(values) > 1 else None))
     if lines:
       scale = scales[1] or _scale(lines)
@@ -132,27 +147,65 @@ def curves(
   return Plot(name, heading, text, line_plot.line_plot(drawn))
 
 
-def difference_plot(
+def dots(
   records: Records,
   *,
-  measures: Sequence[str | Measure],
+  measure: str | Measure,
   rows: By = None,
-  baseline: str | None = None,
+  panels: str | None = None,
+  published: Callable[[str, str], tuple[float, bool] | None] = lambda panel, row: None,
+  name: str | None = None,
+  heading: str | None = None,
+  caption: str = "",
 ) -> Plot | None:
-  """Plot paired differences from one row, a panel a measure.
+  """Plot a measure's seeds, means and intervals, and published numbers where there are some.
 
   Args:
-    records: of a study; or groups, whose order is kept.
-    measures: what is compared; by the first of them many rows are sorted.
+    records: of a study.
+    measure: what is plotted.
     rows: what makes a row; see `groups.By`.
-    baseline: the row that the others are compared with; by default the first.
+    panels: name of an item of the cells that parts the rows; by default there is one panel.
+    published: from the names of a panel and a row to a paper's number, in the unit in which it is
+      printed, and whether it was read.
+    name: of the plot's files; by default the measure's.
+    heading: by default the measure's.
+    caption: stands before what the marks are.
 
   Returns:
-    The plot, or None where no two rows have a seed in common.
+    The plot, or None where there is no value.
   """
   from softmax_research.study import dot_plot  # noqa: PLC0415
 
-  groups = as_groups(records, rows, sort_by=measures[0], baseline=baseline)
+  measure = as_measure(measure)
+  drawn, any_published = [], False
+  for panel in dict.fromkeys(_item(made, panels) for made in records):
+    members = [made for made in records if _item(made, panels) == panel]
+    entries = []
+    for of in group(members, rows):
+      number, verified = published(panel, of.name) or (None, True)
+      any_published |= number is not None
+      values = list(of.values(measure).values())
+      entries.append(dot_plot.Entry(of.name, values, number, verified))
+    if any(math.isfinite(value) for entry in entries for value in entry.values):
+      drawn.append(dot_plot.Panel(panel or _capital(measure.label), entries, measure))
+  if not drawn:
+    return None
+  text = f"{caption} Dots are seeds, diamonds their means with 95% t intervals."
+  if any_published:
+    text += " Squares are the paper's numbers, open where unverified."
+  text += " A number with an arrow lies beyond the axis."
+  figure = dot_plot.dot_plot(drawn)
+  return Plot(name or measure.key, heading or _capital(measure.label), text.strip(), figure)
+
+
+def difference_plot(groups: Sequence[Group], measures: Sequence[str | Measure]) -> Plot | None:
+  """Plot the paired differences of groups from the first one, a panel a measure.
+
+  Returns:
+    The plot, or None where no two groups have a seed in common.
+  """
+  from softmax_research.study import dot_plot  # noqa: PLC0415
+
   drawn = []
   for measure in map(as_measure, measures):
     entries = [
@@ -180,16 +233,24 @@ def difference_plot(
 
 
 def _over_seeds(of: Group, x: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-  """Return the places `[P]` and the values `[seeds, P]` of a curve, NaN where a seed has none."""
+  """Return the places `[P]` and the values `[seeds, P]` of a curve, NaN where a seed has none.
+
+  A value of None is infinite: a mean that left it out would be of the other seeds alone.
+  """
   by_seed = []
   for made in of.finished.values():
     curves = made["curves"]
     if curves.get(key):
-      numbers = [math.nan if value is None else value for value in curves[key]]
+      numbers = [math.inf if value is None else value for value in curves[key]]
       by_seed.append(dict(zip(curves[x], numbers, strict=True)))
   places = sorted(set().union(*by_seed))
   values = [[curve.get(place, np.nan) for place in places] for curve in by_seed]
   return np.array(places), np.array(values, np.float64).reshape(len(by_seed), len(places))
+
+
+def _gaps(values: np.ma.MaskedArray) -> np.ndarray:
+  filled = values.filled(np.nan)
+  return np.where(np.isfinite(filled), filled, np.nan)
 
 
 def _scale(lines) -> str:
@@ -207,6 +268,18 @@ def _crowded(text: str, names: Sequence[str]) -> str:
     f"{text} Each panel shows one row in blue, and {names[0]} in black; what lies far from most is "
     "cut off."
   )
+
+
+def _values(of: Group | None, measure: Measure) -> list[float]:
+  return list(of.values(measure).values()) if of else []
+
+
+def _by_name(records: Records, by: By) -> dict[str, Group]:
+  return {of.name: of for of in group(records, by)}
+
+
+def _item(made: Mapping[str, Any], name: str | None) -> str:
+  return "" if name is None else str(made["cell"].get(name))
 
 
 def _capital(text: str) -> str:

@@ -9,8 +9,11 @@ from experiments import committed
 
 _RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 _DIRECTORIES = sorted(path.parent.name for path in _RESULTS.glob("*/config.json"))
-# Studies of mutual information, whose results are not yet records of the one shape.
-_STUDIES = ("gaussians", "staircase", "sweep", "mnist_pairs", "cifar10_pairs")
+# Studies whose results are not yet records of the one shape.
+_STUDIES = (
+  *("gaussians", "staircase", "sweep", "mnist_pairs", "cifar10_pairs"),
+  *("words", "identifiers", "instances_mnist", "instances_cifar10"),
+)
 
 
 @pytest.mark.parametrize("name", _DIRECTORIES)
