@@ -1,5 +1,6 @@
 """Classifiers: train a head's seeds as a study asks, with checkpoints, and judge the outcome."""
 
+import contextlib
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -138,8 +139,8 @@ def train(
     resume=resume,
   )
   if fit.interrupted:
-    saver.save(fit.states, fit.curves)
-    context.interrupt()
+    step = saver.save(fit.states, fit.curves)
+    context.interrupt(f"at step {step} and saved")
   predictions = predict(programs, fit.states, splits)
   measured = measure(programs, fit.states) or [{} for _ in seeds]
   states = saver.gather(fit.states)
@@ -253,13 +254,11 @@ def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
     StorageError: they cannot be written.
   """
   partial = path.with_suffix(".partial")
-  try:
+  with _storage_errors():
     path.parent.mkdir(exist_ok=True)
     with partial.open("wb") as file:
       np.savez(file, **predictions._asdict())
     partial.replace(path)
-  except OSError as error:
-    raise workdir.StorageError(*error.args) from error
 
 
 def load_predictions(path: pathlib.Path, splits: assembly.Splits) -> Predictions:
@@ -279,6 +278,15 @@ def load_predictions(path: pathlib.Path, splits: assembly.Splits) -> Predictions
   return found
 
 
+@contextlib.contextmanager
+def _storage_errors():
+  """Tell that an error is of the working directory, where no other cell would do better."""
+  try:
+    yield
+  except OSError as error:
+    raise workdir.StorageError(*error.args) from error
+
+
 class _Saver:
   """Save and restore the states of seeds that train together."""
 
@@ -292,14 +300,14 @@ class _Saver:
     count = len(self._context.seeds)
     return jax.tree.map(lambda leaf: leaf[:count], self._programs.gather(states))
 
-  def save(self, states, curves) -> None:
+  def save(self, states, curves) -> int:
+    """Save, and return the step."""
     gathered = self.gather(states)
     if processes.is_first():
-      try:
+      with _storage_errors():
         self._checkpoints.save(gathered, curves)
-      except OSError as error:
-        raise workdir.StorageError(*error.args) from error
     self._last = time.monotonic()
+    return int(gathered.step.max())
 
   def save_if_due(self, states, curves) -> None:
     passed = time.monotonic() - self._last
@@ -321,8 +329,9 @@ class _Saver:
     return self._programs.scatter(states), curves
 
   def _open(self) -> int:
-    self._checkpoints = training.Checkpoints(self._context.directory)
-    return len(self._checkpoints.steps())
+    with _storage_errors():
+      self._checkpoints = training.Checkpoints(self._context.directory)
+      return len(self._checkpoints.steps())
 
   def _read(self, like):
     self._states = like

@@ -12,6 +12,7 @@ from configs import default
 from experiments import assembly, classifiers, pictures
 from softmax_research import heads, study
 from softmax_research.study import classifier_report
+from softmax_research.training import processes
 
 _NUM_WORST = 16
 #: What is compared, and how messages call it.
@@ -60,10 +61,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   """Train the seeds of a cell, keep their predictions, and yield their records."""
   config = _config_for(context.settings, cell)
   trained = classifiers.train(context, config, context.prepared, cell["head"])
-  for of in trained:
-    if of.predictions is not None:
-      path = classifiers.prediction_path(context.workdir, cell, of.seed)
-      classifiers.save_predictions(path, of.predictions)
+  processes.from_first(lambda: _keep(context, trained))
   yield [of.record(context) for of in trained]
 
 
@@ -109,7 +107,16 @@ def derive(
 
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[Any]:
   """Yield the blocks of the report; the first row is the one that the others are compared with."""
+  del config
   yield from classifier_report.report(records)
+
+
+def _keep(context: study.Context, trained: Sequence[classifiers.Trained]) -> None:
+  """Keep the predictions of seeds, of which ensembles are made."""
+  for of in trained:
+    if of.predictions is not None:
+      path = classifiers.prediction_path(context.workdir, context.cell, of.seed)
+      classifiers.save_predictions(path, of.predictions)
 
 
 def _config_for(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:

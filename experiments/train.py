@@ -128,7 +128,9 @@ STUDY = comparison.STUDY._replace(
   keep_checkpoints=True,
 )
 
-if __name__ == "__main__":
+
+def main() -> None:
+  """Run the script."""
   study.main(
     STUDY,
     default_config="configs/digits.py",
@@ -136,3 +138,7 @@ if __name__ == "__main__":
     devices=devices.get_options,
     prepare_devices=lambda options, config: devices.prepare(options, 1),
   )
+
+
+if __name__ == "__main__":
+  main()

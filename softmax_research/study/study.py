@@ -103,13 +103,16 @@ class Context:
       command=self.command,
     )
 
-  def interrupt(self) -> None:
+  def interrupt(self, where: str = "") -> None:
     """Leave with the status of a process that the signal ended; call it once all is saved.
+
+    Args:
+      where: is told to the user, as "at step 10 and saved".
 
     Raises:
       SystemExit: always.
     """
-    print("Interrupted; the same command goes on.")
+    print(f"Interrupted {where}".rstrip() + "; the same command goes on.")
     raise SystemExit(self.interruption.exit_status)
 
 

@@ -1,10 +1,10 @@
 """Data that cannot be had, and caches that are damaged: what a script says and does."""
 
-import json
 import shutil
 
 import pytest
 
+from softmax_research.study import workdir
 from tests.experiments.scripts import TINY, expect_error, run_script
 
 # The finder says of the packages that they are not there, as it does where none is installed.
@@ -80,5 +80,6 @@ def test_a_damaged_cache_is_rebuilt_with_a_warning(
   )
   assert "damaged cache" in done.stderr and "train_labels.npy" in done.stderr
   assert labels.read_bytes() == whole
-  record = json.loads((tmp_path / "run" / "results.jsonl").read_text())
-  assert record["status"] == "finished" and record["dataset"]["num_train"] == 54_000
+  (record,) = workdir.read(tmp_path / "run")
+  assert record["status"] == "finished"
+  assert record["measured"]["dataset"]["num_train"] == 54_000

@@ -1,6 +1,5 @@
 """Two processes on one host: they train as one does, and one that is killed stops the other."""
 
-import json
 import os
 import signal
 import socket
@@ -11,13 +10,13 @@ import time
 import numpy as np
 import pytest
 
-from experiments import distributed
+from softmax_research.study import distributed, workdir
 from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
 
 _RUN = (*TINY, "--config.num_epochs=12", "--config.backbone.batch_norm=true", "--head=taylor")
 
 
-def _start(workdir, *arguments):
+def _start(directory, *arguments, apart=((), ())):
   """Start both processes; the second is given a directory that it has no business with."""
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
@@ -29,7 +28,8 @@ def _start(workdir, *arguments):
       subprocess.Popen(
         [
           *(sys.executable, "-m", "experiments.train", "--distributed", *flags, *arguments),
-          f"--workdir={workdir if number == 0 else workdir.with_name('other')}",
+          *apart[number],
+          f"--workdir={directory if number == 0 else directory.with_name('other')}",
         ],
         cwd=REPOSITORY,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
@@ -41,18 +41,12 @@ def _start(workdir, *arguments):
   return both
 
 
-def _outcome(workdir):
-  (path,) = (workdir / "predictions").glob("*.npz")
-  with np.load(path) as file:
-    return json.loads((workdir / "results.jsonl").read_text()), file["test"]
-
-
 def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_path):
-  workdir = tmp_path / "run"
-  first, second = _start(workdir, *_RUN)
+  directory = tmp_path / "run"
+  first, second = _start(directory, *_RUN)
   try:
     deadline = time.monotonic() + 300
-    while not list(workdir.glob("checkpoints/*[0-9]")) and time.monotonic() < deadline:
+    while not list(directory.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
       assert first.poll() is None, first.communicate()
       time.sleep(0.05)
     second.send_signal(signal.SIGKILL)
@@ -67,17 +61,28 @@ def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_p
     first.kill(), second.kill()
     second.communicate()
 
-  both = _start(workdir, *_RUN)
+  both = _start(directory, *_RUN)
   printed = [process.communicate(timeout=300) for process in both]
   assert [process.returncode for process in both] == [0, 0], printed
   assert "resuming at step" in printed[0][0] and "test accuracy" not in printed[1][0]
-  assert not workdir.with_name("other").exists()
+  assert not directory.with_name("other").exists()
   run_script("train", f"--workdir={tmp_path / 'alone'}", *_RUN)
-  (record, probs), (alone, alone_probs) = _outcome(workdir), _outcome(tmp_path / "alone")
-  assert (record["devices"]["processes"], record["devices"]["data_devices"]) == (2, 2)
+  (record,), (alone,) = workdir.read(directory), workdir.read(tmp_path / "alone")
+  laid_out = record["measured"]["devices"]
+  assert (laid_out["processes"], laid_out["data_devices"]) == (2, 2)
   # Other orders of sums, which Adam magnifies where gradients are small.
-  np.testing.assert_allclose(probs, alone_probs, atol=5e-3)
+  test, alone_test = (r["metrics"]["test"]["nll"] for r in (record, alone))
+  assert test == pytest.approx(alone_test, rel=1e-3)
   np.testing.assert_allclose(*(r["curves"]["train_loss"] for r in (record, alone)), rtol=1e-4)
+
+
+def test_processes_that_are_to_do_different_things_are_refused(tmp_path):
+  first, second = _start(tmp_path / "run", *_RUN, apart=(["--seed=1"], ["--seed=2"]))
+  for process in (first, second):
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "Processes 1 have other settings" in message and "same command" in message
+  assert not (tmp_path / "run").exists()
 
 
 def test_flags_that_lack_a_coordinator_are_refused(tmp_path):

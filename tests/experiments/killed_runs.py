@@ -19,7 +19,7 @@ import traceback
 
 import orbax.checkpoint  # noqa: F401  # Seconds that each child would take otherwise.
 
-from experiments import command, train
+from experiments import train
 from softmax_research import training
 
 _SAVING = mmap.mmap(-1, 1)  # Shared with the children: whether one is saving.
@@ -47,7 +47,7 @@ def _train(flags: list[str], number: int | None) -> None:
     _arm(random.Random(number), number)
   sys.argv = ["train", *flags]
   try:
-    command.run(train.main)
+    train.main()
   except SystemExit as exit:
     os._exit(exit.code or 0)
   except BaseException:

@@ -37,20 +37,3 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path):
   assert (tmp_path / "run" / "results.jsonl").read_bytes() == before
   done = run_script(*_SEEDS, workdir, "--config.seeds=2", env=env)
   assert "seed 1: test accuracy" in done.stdout and "seed 0:" not in done.stdout
-
-
-def test_a_checkpoint_that_cannot_be_saved_is_named(tmp_path):
-  env = _environment(tmp_path)
-  arguments = (f"--workdir={tmp_path / 'run'}", *TINY, "--config.backbone.widths=(64,)")
-  done = run_script("train", *arguments, env=env, before=_small_files, check=False)
-  assert done.returncode == 2, done.stderr
-  # Orbax's threads log their own, before, after and at times on the same line.
-  message = done.stderr.partition("error: ")[2].partition("\n")[0]
-  assert "checkpoint at step 10" in message and "File too large" in message
-
-
-def test_a_directory_that_turns_unwritable_is_named(tmp_path):
-  (tmp_path / "run").mkdir()
-  (tmp_path / "run" / "checkpoints").touch()
-  message = expect_error("train", f"--workdir={tmp_path / 'run'}", *TINY)
-  assert str(tmp_path / "run") in message and "cannot be written" in message

@@ -1,22 +1,30 @@
 """The training script: what it leaves and prints, and what SIGTERM does to it."""
 
-import json
 import signal
 import subprocess
 import sys
 import time
 
+import pytest
+
+from softmax_research.study import workdir
 from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
 
 
 def test_a_run_leaves_results_events_and_its_summary(tmp_path):
+  pytest.importorskip("tensorboardX")
   arguments = ("train", f"--workdir={tmp_path}", *TINY, "--head=sm:margin=0.5", "--seed=3")
   done = run_script(*arguments, "--tensorboard")
-  record = json.loads((tmp_path / "results.jsonl").read_text())
-  assert (record["head"], record["seed"], record["status"]) == ("sm:margin=0.5", 3, "finished")
-  assert record["devices"]["seeds_together"] == [3]
-  assert list((tmp_path / "events").iterdir()) and "test: {" in done.stdout
-  assert "Finished before" in run_script(*arguments).stdout
+  (record,) = workdir.read(tmp_path)
+  assert (record["cell"], record["seed"]) == ({"head": "sm:margin=0.5"}, 3)
+  assert record["status"] == "finished" and "tensorboard" not in record["config"]
+  assert record["measured"]["devices"]["seeds_together"] == [3]
+  (events,) = (tmp_path / "events").iterdir()
+  for name in (b"train_loss", b"validation_nll", b"test_accuracy"):
+    assert name in events.read_bytes()
+  assert "test: {" in done.stdout and list(tmp_path.glob("checkpoints/*/*"))
+  # Finished already, so only the report is made again.
+  assert "test: {" not in run_script(*arguments).stdout
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
@@ -24,7 +32,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
   command = [sys.executable, "-m", "experiments.train", *arguments]
   with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("checkpoints/*[0-9]")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
       time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate()
@@ -32,9 +40,10 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
   step = printed.partition("Interrupted at step ")[2].split()[0]
   done = run_script("train", *arguments)
   assert f"resuming at step {step}" in done.stdout
-  assert len(json.loads((tmp_path / "results.jsonl").read_text())["curves"]["epoch"]) == 30
+  (record,) = workdir.read(tmp_path)
+  assert len(record["curves"]["epoch"]) == 30
 
 
 def test_two_heads_are_refused(tmp_path):
-  message = expect_error("train", f"--workdir={tmp_path}", "--head=softmax,taylor")
-  assert "experiments.compare" in message
+  message = expect_error("train", f"--workdir={tmp_path / 'run'}", "--head=softmax,taylor")
+  assert "experiments.compare" in message and not (tmp_path / "run").exists()
