@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -183,7 +184,10 @@ def name_of(study: Study) -> str:
     >>> name_of(Study(None, None, None, None, name="compare"))
     'compare'
   """
-  return study.name or study.run.__module__.removeprefix("experiments.")
+  module = study.run.__module__
+  if module == "__main__":  # A script in a file of a user's own.
+    module = pathlib.Path(getattr(sys.modules[module], "__file__", None) or "study").stem
+  return study.name or module.removeprefix("experiments.")
 
 
 def to_json(settings: Any) -> dict[str, Any]:
