@@ -1,30 +1,46 @@
-"""Rebuild the report of an experiment from its results file.
+"""Make the report of a study anew from its results, without training.
 
-    python -m experiments.report --results=runs/digits/results.jsonl
+    python -m experiments.report --results=runs/digits
+    python -m experiments.report --results=runs/digits --out=paper --formats=md,csv,latex,pdf
 
-Writes report.html, report.md and figures/ beside the results, or where --out says. The first head
-of the last run's configuration is the one that the others are compared with.
+Any study's: its config.json says which. The report and its figures lie beside the results, or where
+--out says.
 """
 
 import pathlib
 
-from absl import flags
+from absl import app, flags
 
-from experiments import command
-from softmax_research import reporting
+from experiments import studies
+from softmax_research.study import command, report, workdir
 
-_RESULTS = flags.DEFINE_string("results", None, "JSON-lines file of an experiment.", required=True)
+_RESULTS = flags.DEFINE_string(
+  "results", None, "Working directory of a study, or its results.jsonl.", required=True
+)
 _OUT = flags.DEFINE_string("out", None, "Directory of the report; by default beside the results.")
-_TITLE = flags.DEFINE_string("title", None, "Title; by default made from heads and data set.")
+_TITLE = flags.DEFINE_string("title", None, "Title; by default the report's own.")
+_FORMATS = flags.DEFINE_list("formats", ["md", "html"], f"Of {', '.join(report.FORMATS)}.")
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
   """Write the report and say where it is."""
-  results = pathlib.Path(_RESULTS.value)
   with command.errors_explained():
-    pages = reporting.write_report(results, _OUT.value or results.parent, title=_TITLE.value)
-  print(f"Report: {pages.html}")
+    if argv[1:]:
+      raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
+    path = pathlib.Path(_RESULTS.value)
+    directory = path if path.is_dir() else path.parent
+    if not (directory / "results.jsonl").is_file():
+      raise ValueError(f"Got --results={path}, where there is no results.jsonl of a study.")
+    name, _ = workdir.read_config(directory)
+    written = command.remake(
+      studies.find(name),
+      directory,
+      _OUT.value,
+      title=_TITLE.value,
+      formats=tuple(_FORMATS.value),
+    )
+  print(f"Report: {written[0]}" if written else "There is nothing to report yet.")
 
 
 if __name__ == "__main__":
-  command.run(main)
+  app.run(main)

@@ -94,6 +94,7 @@ def remake(
   directory: os.PathLike | str,
   out: os.PathLike | str | None = None,
   *,
+  title: str | None = None,
   formats: Sequence[str] = ("md", "html"),
 ) -> list[pathlib.Path]:
   """Make the report of a directory's results anew, from its results and config.json alone.
@@ -102,6 +103,7 @@ def remake(
     of: the study that made them; `workdir.read_config` names it.
     directory: what the study left.
     out: where the report goes; by default to the directory.
+    title: in place of the report's own.
     formats: see `report.write_report`.
 
   Returns:
@@ -113,7 +115,9 @@ def remake(
   directory = pathlib.Path(directory)
   _, plain = workdir.read_config(directory)
   settings, records = study.from_json(of, plain), workdir.read(directory)
-  return runner.write_report(of, settings, records, pathlib.Path(out or directory), formats=formats)
+  return runner.write_report(
+    of, settings, records, pathlib.Path(out or directory), title=title, formats=formats
+  )
 
 
 def fail(message: str) -> typing.NoReturn:

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from softmax_research.study import ledger, record, report, study, workdir
+from softmax_research.study import ledger, markdown, record, report, study, workdir
 from softmax_research.study.interruption import interruptible
 from softmax_research.training import environment, processes, progress
 
@@ -163,9 +163,12 @@ def write_report(
   records: Sequence[study.Record],
   out: pathlib.Path,
   *,
+  title: str | None = None,
   formats: Sequence[str] = ("md", "html"),
 ) -> list[pathlib.Path]:
   """Write the report of a study's records; see `report.write_report`.
+
+  A title takes the place of the report's own.
 
   Returns:
     The paths of the pages.
@@ -174,6 +177,9 @@ def write_report(
     return []
   records = in_order(of, settings, records)
   blocks = list(of.report(records, settings))
+  if title is not None:
+    own = [b for b in blocks if not (isinstance(b, str) and b.startswith("# "))]
+    blocks = [f"# {markdown.escape(title)}", *own]
   # Claims are what a study is about, so they stand before its first section.
   sections = [i for i, b in enumerate(blocks) if isinstance(b, str) and b.startswith("## ")]
   start = sections[0] if sections else len(blocks)

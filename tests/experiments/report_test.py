@@ -1,19 +1,29 @@
-"""The report script, run as a user runs it: output, place, title, and bad input."""
+"""The report script, run as a user runs it: output, place, title, formats, and bad input."""
+
+import json
 
 from tests.experiments.scripts import expect_error, run_script
-from tests.reporting.fake_results import make_results, write_results
+from tests.study.fake_records import make_runs
 
 
 def test_a_report_stands_beside_the_results_unless_told(tmp_path):
-  records = make_results({"softmax": 0.03, "taylor": 0.02}, 2)
-  results = write_results(tmp_path / "results.jsonl", records)
+  records = make_runs({"softmax": [0.97, 0.96], "taylor": [0.98, 0.97]})
+  results = tmp_path / "results.jsonl"
+  results.write_text("".join(json.dumps(r) + "\n" for r in records))
+  assert "config.json" in expect_error("report", f"--results={results}")
+  settings = records[0]["config"] | {"heads": "softmax,taylor", "seeds": 2, "backbone": {}}
+  config = {"study": "compare", "settings": settings | {"optimizer": {}}}
+  (tmp_path / "config.json").write_text(json.dumps(config))
   done = run_script("report", f"--results={results}")
   assert done.stdout.strip() == f"Report: {tmp_path / 'report.html'}"
-  assert (tmp_path / "report.md").read_text(encoding="utf-8").startswith("# 2 softmax heads")
+  assert "softmax" in (tmp_path / "report.md").read_text(encoding="utf-8")
   out = tmp_path / "new" / "place"
-  run_script("report", f"--results={results}", f"--out={out}", "--title=Two heads")
-  assert "<h1>Two heads</h1>" in (out / "report.html").read_text(encoding="utf-8")
+  arguments = (f"--out={out}", "--title=Two heads", "--formats=md,csv,latex")
+  run_script("report", f"--results={tmp_path}", *arguments)
+  assert (out / "report.md").read_text(encoding="utf-8").startswith("# Two heads\n")
+  assert {path.suffix for path in (out / "tables").iterdir()} == {".csv", ".tex"}
 
 
-def test_a_missing_file_is_explained(tmp_path):
-  assert "no results file at" in expect_error("report", f"--results={tmp_path / 'none.jsonl'}")
+def test_a_missing_directory_is_explained(tmp_path):
+  message = expect_error("report", f"--results={tmp_path / 'none'}")
+  assert "no results.jsonl" in message
