@@ -318,8 +318,9 @@ class _Saver:
     """Return the states and curves of the newest checkpoint, or None where there is none."""
     if not processes.from_first(self._open):
       return None
-    like = self.gather(self._programs.init(seeds))
-    curves = processes.from_first(lambda: self._read(like))
+    # Of these processes but the first know the shapes alone.
+    self._states = self.gather(self._programs.init(seeds))
+    curves = processes.from_first(self._read)
     if curves is None:
       return None
     states = processes.share(self._states)
@@ -333,9 +334,8 @@ class _Saver:
       self._checkpoints = training.Checkpoints(self._context.directory)
       return len(self._checkpoints.steps())
 
-  def _read(self, like):
-    self._states = like
-    if (restored := self._checkpoints.restore(like)) is None:
+  def _read(self):
+    if (restored := self._checkpoints.restore(self._states)) is None:
       return None
     self._states, curves = restored
     return curves

@@ -70,6 +70,8 @@ def _run(several, defined, more, prepare_devices, command: str, argv: list[str])
   with errors_explained():
     settings = _settings(chosen, defined, more)
     connected = "connect" in defined and defined["connect"]()
+    if not defined["workdir"].value.strip():
+      raise ValueError("Got --workdir= without a directory; name one, as --workdir=runs/mine.")
     options = runner.Options(
       workdir=pathlib.Path(defined["workdir"].value),
       command=command,

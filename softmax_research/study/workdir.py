@@ -25,11 +25,8 @@ def prepare(path: os.PathLike | str) -> pathlib.Path:
   """Make the working directory and see that it can be written.
 
   Raises:
-    ValueError: no directory is named.
     OSError: it cannot be made or written.
   """
-  if not os.fspath(path).strip():
-    raise ValueError("Got --workdir= without a directory; name one, as --workdir=runs/mine.")
   workdir = pathlib.Path(path)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
