@@ -173,7 +173,7 @@ def write_report(
   Returns:
     The paths of the pages.
   """
-  if not records:
+  if not records or not formats:
     return []
   records = in_order(of, settings, records)
   blocks = list(of.report(records, settings))
