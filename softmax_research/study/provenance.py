@@ -40,6 +40,7 @@ def provenance(
   runs.sort(key=lambda made: str(made["time"].get("finished_at") or ""))
   last = runs[-1] if runs else {}
   datasets = [_dataset(made["measured"].get("dataset")) for made in runs]
+  seconds = [s for made in runs if (s := made["time"].get("seconds")) is not None]
   facts = [
     ("command", command or _distinct([made["command"] for made in runs])),
     ("dataset", _distinct(datasets)),
@@ -47,7 +48,7 @@ def provenance(
     ("device", _distinct([made["device"] for made in runs])),
     ("versions", _distinct([_versions(made["versions"]) for made in runs])),
     ("git revision", _distinct([made["revision"] for made in runs])),
-    ("time of the runs", duration(sum(made["time"].get("seconds") or 0 for made in runs))),
+    ("time of the runs", duration(sum(seconds) if seconds else math.nan)),
     ("finished", (last.get("time") or {}).get("finished_at") or NOT_RECORDED),
   ]
   if not any(datasets):

@@ -1,34 +1,49 @@
-"""Fits of the benchmark's rows, and their report."""
-
-import json
+"""The growth of trees: what is timed and recorded, fits of known laws, bad settings."""
 
 import numpy as np
+import pytest
 
-from experiments.benchmarks import classes
-from tests.experiments.scripts import expect_error, run_script
-
-
-def _row(num_classes):
-  depth = np.log2(num_classes)
-  row = {"case": classes.tree_name(num_classes), "repeats": 3, "device": "cpu", "versions": {}}
-  row |= {"ours_ms": depth**1.5, "ours_ms_range": [depth, depth**2]}
-  peer = num_classes / 10
-  row |= {"peer": classes.DENSE, "peer_ms": peer, "peer_ms_range": [peer, peer], "speedup": 7.0}
-  return json.dumps(row) + "\n"
+from experiments import tree_scaling
+from experiments.benchmarks import classes, pairs
+from softmax_research.study import runner, workdir
 
 
-def test_exponents_of_known_laws(tmp_path):
-  path = tmp_path / "rows"
-  path.write_text("".join(map(_row, classes.TREE_CLASSES)))
-  run_script("tree_scaling", f"--results={path}", f"--workdir={tmp_path}")
+def _row(options):
+  size = int(options.case.split()[2])
+  depth = np.log2(size)
+  dense = classes.DENSE if size < 2**22 else "another tree"
+  return {
+    "ours_ms": depth**1.5,
+    "ours_ms_range": [depth, depth**2],
+    "peer": dense,
+    "peer_ms": size / 10,
+    "peer_ms_range": [size / 11, size / 9],
+  }
+
+
+def test_exponents_of_known_laws(tmp_path, monkeypatch):
+  monkeypatch.setattr(pairs, "measure", lambda name, cases, options: [_row(options)])
+  settings = tree_scaling.Settings(repeats=3)
+  assert runner.run(tree_scaling.STUDY, settings, runner.Options(tmp_path)) == []
+  records = workdir.read(tmp_path)
+  assert [record["cell"]["classes"] for record in records] == list(classes.TREE_CLASSES)
+  assert "dense_ms" in records[0]["measured"] and "dense_ms" not in records[-1]["measured"]
   report = (tmp_path / "report.md").read_text()
   assert "tree, x the depth: a = 1.50 ± 0.00" in report
   assert "dense layer, x the number of classes: a = 1.00 ± 0.00" in report
   assert (tmp_path / "figures" / "scaling.svg").exists()
 
 
-def test_too_few_rows_are_refused(tmp_path):
-  path = tmp_path / "rows"
-  path.write_text(_row(classes.TREE_CLASSES[0]))
-  message = expect_error("tree_scaling", f"--results={path}", f"--workdir={tmp_path}")
-  assert "Got 1 of the trees' cases" in message
+def test_the_cases_are_the_benchmarks():
+  names = [case.name for case in classes.cases()]
+  for cell in tree_scaling.cells(tree_scaling.Settings()):
+    assert names.count(classes.tree_name(cell["classes"])) == 1
+
+
+def test_settings_that_are_none_are_refused():
+  for changes, message in (
+    ({"classes": (1000,)}, "Got --classes=1000; there are 1024, 4096"),
+    ({"repeats": 0}, "repeats=0; it must be at least 1"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      tree_scaling.check(tree_scaling.Settings(**changes))
