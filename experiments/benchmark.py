@@ -18,10 +18,10 @@ from typing import Any
 
 import rich.console
 import rich.table
-from absl import flags
+from absl import app, flags
 
-from experiments import command
 from experiments.benchmarks.row import Options
+from softmax_research.study import command
 
 #: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
 BENCHMARKS = ("classes", "losses", "seeds", "training")
@@ -35,10 +35,13 @@ _SECONDS = flags.DEFINE_float("seconds", 0.5, "The least time of a repeat.", low
 _THREADS = flags.DEFINE_integer("threads", 2, "Cores of each side.", lower_bound=1)
 
 
-def main(name: str) -> None:
+def main(argv: list[str]) -> None:
   """Run a benchmark and print its rows."""
   with command.errors_explained():
-    rows = load(name).rows(
+    if len(argv) != 2:
+      given = " ".join(argv[1:]) or "no name"
+      raise ValueError(f"Got {given}; name one benchmark of {', '.join(BENCHMARKS)}.")
+    rows = load(argv[1]).rows(
       Options(_CASE.value, _PEER.value, _REPEATS.value, _SECONDS.value, _THREADS.value)
     )
   if _JSON.value:
@@ -99,4 +102,4 @@ def _with_range(median: float, bounds: list[float]) -> str:
 
 
 if __name__ == "__main__":
-  command.run(main, positional=("benchmark's name",))
+  app.run(main)

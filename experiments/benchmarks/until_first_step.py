@@ -2,8 +2,8 @@
 
 import os
 
-from experiments import command, train
-from softmax_research import training
+from experiments import train
+from softmax_research.training import progress
 
 
 class _Leave:
@@ -23,5 +23,5 @@ class _Leave:
 
 
 if __name__ == "__main__":
-  training.display = _Leave
-  command.run(train.main)
+  progress.display = _Leave
+  train.main()
