@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
+from experiments import devices
 from softmax_research import data, heads, nn, training
 
 _EXAMPLES = {"backbone": "mlp:widths=(64,64)", "optimizer": "adam:learning_rate=0.001"}
@@ -161,6 +162,24 @@ def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Bac
   return nn.in_bfloat16(backbone) if dtype == "bfloat16" else backbone
 
 
+def lay_out(
+  config: ConfigDict, splits: Splits, options: ConfigDict, num_seeds: int
+) -> training.Layout:
+  """Lay so many seeds of the configuration's network on the devices at hand.
+
+  Args:
+    config: a checked configuration.
+    splits: the data.
+    options: of `devices.get_options`.
+    num_seeds: seeds that train together.
+
+  Raises:
+    ValueError: an option has a bad value, or there are too few devices.
+  """
+  filters = nn.forms.filters(make_backbone(config), splits.train.images.shape[1:])
+  return devices.lay_out(options, filters, num_seeds)
+
+
 def make_optimizer(config: ConfigDict, *, num_steps: int):
   """Build the optimiser that the configuration names, for a run of so many steps."""
   name, options = name_and_options(config, "optimizer")
@@ -181,6 +200,7 @@ def make_programs(
   splits: Splits,
   head: str,
   *,
+  seeds_by: str = "map",
   axis_name: str | None = None,
   mesh: jax.sharding.Mesh | None = None,
 ) -> training.Programs:
@@ -190,6 +210,7 @@ def make_programs(
     config: a checked configuration.
     splits: the data.
     head: the head's specification.
+    seeds_by: how the seeds of a device will train; see `nn.forms.fit`.
     axis_name: see `training.make_programs`.
     mesh: likewise.
 
@@ -201,7 +222,7 @@ def make_programs(
   """
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
   programs = training.make_programs(
-    make_backbone(config, axis_name=axis_name),
+    nn.forms.fit(make_backbone(config, axis_name=axis_name), seeds_by),
     make_head_for(splits, head),
     make_optimizer(config, num_steps=num_batches * config.num_epochs),
     input_shape=splits.train.images.shape[1:],
@@ -225,5 +246,12 @@ def make_parallel_programs(
       head.
   """
   layout.check_batch_size(config.batch_size)
-  programs = make_programs(config, splits, head, axis_name=layout.axis_name, mesh=layout.step_mesh)
+  programs = make_programs(
+    config,
+    splits,
+    head,
+    seeds_by=layout.seeds_by,
+    axis_name=layout.axis_name,
+    mesh=layout.step_mesh,
+  )
   return training.parallelise(programs, layout)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly, devices
+from experiments import assembly
 from softmax_research import study, training
 from softmax_research.study import record, workdir
 from softmax_research.training import processes
@@ -81,8 +81,7 @@ def make_programs(
   Raises:
     ValueError: the head, the data, the devices or the configuration do not fit each other.
   """
-  network, _ = assembly.name_and_options(config, "backbone")
-  layout = devices.lay_out(options, network, num_seeds)
+  layout = assembly.lay_out(config, splits, options, num_seeds)
   return assembly.make_parallel_programs(config, splits, head, layout)
 
 

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict, config_flags
 
-from softmax_research import training
-
-# How the seeds of one device take their turns, as measured on CPU: maps of all seeds at once leave
-# the caches, small matrix products gain from being many. `benchmark seeds` times both elsewhere.
-_SEEDS_BY = {"cnn": "map"}
+from softmax_research import nn, training
 
 
 def define_devices():
@@ -26,7 +22,7 @@ def get_options() -> ConfigDict:
   # "jit", where the compiler divides the work, or "pmap".
   options.strategy = "jit"
   # How seeds train: "vmap" or "map", all in one program; "apart", one run after the other; "auto"
-  # is "map" for convolutional nets and else "vmap".
+  # is what `nn.forms` chooses.
   options.seeds_by = "auto"
   # Devices along the seed axis and along the data axis; 0 chooses: on CPU a device for each seed,
   # up to the number of cores; elsewhere as many seeds apart as can be, then shares of batches.
@@ -82,12 +78,12 @@ def check_in_one_program(options: ConfigDict) -> None:
     )
 
 
-def lay_out(options: ConfigDict, network: str, num_seeds: int) -> training.Layout:
+def lay_out(options: ConfigDict, filters: Sequence[int], num_seeds: int) -> training.Layout:
   """Lay a group of seeds on the devices at hand.
 
   Args:
     options: of `get_options`.
-    network: the backbone's name.
+    filters: of the network's convolutions; see `nn.forms.filters`.
     num_seeds: seeds that train together.
 
   Returns:
@@ -99,7 +95,7 @@ def lay_out(options: ConfigDict, network: str, num_seeds: int) -> training.Layou
   seed, data = _choose(options.seed, options.data, num_seeds)
   seeds_by = options.seeds_by
   if seeds_by in ("auto", "apart"):
-    seeds_by = _SEEDS_BY.get(network, "vmap")
+    seeds_by = nn.forms.seeds_by(jax.default_backend(), -(-num_seeds // seed), filters)
   return training.make_layout(
     seed=seed,
     data=data,

@@ -30,7 +30,7 @@ def plan(
   """
   planned = []
   for head, seeds in devices.group(options, missing):
-    layout = devices.lay_out(options, config.backbone.name, len(seeds))
+    layout = assembly.lay_out(config, splits, options, len(seeds))
     programs = assembly.make_parallel_programs(config, splits, head, layout)
     planned.append((head, seeds, programs))
   return planned

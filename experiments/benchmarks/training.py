@@ -162,7 +162,7 @@ def together(shape, count, backbone, batch, num_seeds: int, seeds_by="auto") -> 
   options.seeds_by = seeds_by
   devices.prepare(options, num_seeds)
   config, splits = make_experiment(shape, count, backbone, batch)
-  layout = devices.lay_out(options, backbone["name"], num_seeds)
+  layout = assembly.lay_out(config, splits, options, num_seeds)
   programs = assembly.make_parallel_programs(config, splits, "softmax", layout)
   held = programs.hold(splits.train.images, splits.train.labels)
   states, epoch, steps = programs.init(range(num_seeds)), 0, count // batch

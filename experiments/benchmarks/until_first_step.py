@@ -18,8 +18,9 @@ class _Leave:
   def start(self, *_):
     pass
 
-  def update(self, *_):
-    os._exit(0)  # Nothing is left to be written.
+  def update(self, progress):
+    if progress.loss is not None:  # The first step is over.
+      os._exit(0)  # Nothing is left to be written.
 
 
 if __name__ == "__main__":

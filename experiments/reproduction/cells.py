@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments import assembly, devices, resumable, runs
+from experiments import assembly, resumable, runs
 from experiments.reproduction import cross_validation, measures, search, selection
 from experiments.reproduction.protocol import Protocol
 from experiments.reproduction.queue import Cell
@@ -64,7 +64,7 @@ def run(context: Context, cell: Cell) -> list[dict[str, Any]]:
 
 def make_programs(context, cell, config, splits) -> training.ParallelPrograms:
   """Build the programs that train a cell's seeds."""
-  layout = devices.lay_out(context.options, config.backbone.name, len(cell.seeds))
+  layout = assembly.lay_out(config, splits, context.options, len(cell.seeds))
   return assembly.make_parallel_programs(config, splits, cell.head, layout)
 
 

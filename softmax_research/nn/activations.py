@@ -14,7 +14,6 @@ class PReLU(nnx.Module):
 
   Args:
     features: C, the number of channels. Every slope starts at 0.25.
-    axis: the channels' axis.
 
   Example:
     >>> import jax.numpy as jnp
@@ -25,13 +24,14 @@ class PReLU(nnx.Module):
     He et al. 2015, "Delving Deep into Rectifiers", equation 1.
   """
 
-  def __init__(self, features: int, *, axis: int = -1):
-    self.slope = nnx.Param(jnp.full((features,), 0.25))
-    self.axis = axis
+  def __init__(self, features: int):
+    # Without its type, a weak one, the step would be compiled once more after its first call.
+    self.slope = nnx.Param(jnp.full((features,), 0.25, jnp.float32))
 
-  def __call__(self, inputs: jax.Array) -> jax.Array:
+  def __call__(self, inputs: jax.Array, *, axis: int = -1) -> jax.Array:
+    """Return the outputs; the channels lie along the axis."""
     shape = [1] * inputs.ndim
-    shape[self.axis] = -1
+    shape[axis] = -1
     slope = self.slope[...].astype(inputs.dtype).reshape(shape)
     return jnp.where(inputs >= 0, inputs, slope * inputs)
 
@@ -56,15 +56,12 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array] | type[nnx.Module]] = {
 MONOTONE = frozenset({"relu", "tanh", "sigmoid", "leaky_relu", "elu"})
 
 
-def make_activation(
-  name: str, features: int, *, axis: int = -1
-) -> Callable[[jax.Array], jax.Array]:
+def make_activation(name: str, features: int) -> Callable[[jax.Array], jax.Array]:
   """Return an activation by its name.
 
   Args:
     name: a key of `ACTIVATIONS`.
     features: the number of channels, for activations that learn.
-    axis: the channels' axis, likewise.
 
   Returns:
     A function of an array, or a module.
@@ -79,4 +76,4 @@ def make_activation(
   if name not in ACTIVATIONS:
     raise ValueError(f"Got activation={name!r}; the names are {', '.join(sorted(ACTIVATIONS))}.")
   activation = ACTIVATIONS[name]
-  return activation(features, axis=axis) if isinstance(activation, type) else activation
+  return activation(features) if isinstance(activation, type) else activation

@@ -9,8 +9,10 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from softmax_research.nn.backbone import Backbone
+from softmax_research.nn.convolution import conv
 
 _Tree = dict[str, Any]
 
@@ -22,7 +24,8 @@ def from_nnx(factory: Callable[..., nnx.Module]) -> Backbone:
   no arrays, and parameters read from a checkpoint serve without a call of `init`. Variables of
   type `nnx.Param` are the parameters, all others (batch statistics, say) the state; both are
   plain nested dictionaries of arrays with string keys. Streams of random numbers are neither:
-  they restart from `key` at each call, so the same key gives the same features.
+  they restart from `key` at each call, so the same key gives the same features. Convolutions
+  (`nnx.Conv`) are computed by `conv`, unless they are given another function.
 
   Args:
     factory: `(input_shape, *, rngs) -> module`, as the class of a module or a
@@ -52,6 +55,9 @@ def from_nnx(factory: Callable[..., nnx.Module]) -> Backbone:
   @functools.lru_cache(maxsize=32)
   def structure(input_shape):
     module = nnx.eval_shape(lambda: factory(input_shape, rngs=nnx.Rngs(0)))
+    for _, part in nnx.iter_graph(module):
+      if isinstance(part, nnx.Conv) and part.conv_general_dilated is lax.conv_general_dilated:
+        part.conv_general_dilated = conv
     return _split(module)
 
   def init(key, input_shape):
@@ -80,7 +86,8 @@ def from_linen(module: flax.linen.Module) -> Backbone:
   r"""Turn a Flax Linen module into a backbone.
 
   The collection `params` holds the parameters, all other collections (`batch_stats`, say) are
-  the state, and are mutable in training alone.
+  the state, and are mutable in training alone. Convolutions (`flax.linen.Conv`) are computed by
+  `conv`, unless they are given another function.
 
   Args:
     module: called as `module(images, train=train)` if it takes `train`, else as
@@ -114,17 +121,28 @@ def from_linen(module: flax.linen.Module) -> Backbone:
     return params, variables
 
   def apply(params, state, images, *, train, key=None):
-    features, updated = module.apply(
-      {"params": params, **state},
-      images,
-      **_accepted(module.__call__, train=train),
-      rngs=None if key is None else {"dropout": key},
-      mutable=list(state) if train else [],
-    )
+    with flax.linen.intercept_methods(_convolve):
+      features, updated = module.apply(
+        {"params": params, **state},
+        images,
+        **_accepted(module.__call__, train=train),
+        rngs=None if key is None else {"dropout": key},
+        mutable=list(state) if train else [],
+      )
     _check_features(features, images)
     return features, {**state, **flax.core.unfreeze(updated)}
 
   return Backbone(init, apply)
+
+
+def _convolve(call: Callable, arguments: tuple, options: _Tree, context: Any) -> Any:
+  """Call a method of a Linen module; a convolution without a function of its own takes `conv`."""
+  module = context.module
+  if isinstance(module, flax.linen.Conv) and not (
+    module.conv_general_dilated or module.conv_general_dilated_cls
+  ):
+    object.__setattr__(module, "conv_general_dilated", conv)  # Bound for this call alone.
+  return call(*arguments, **options)
 
 
 def _split(module: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:

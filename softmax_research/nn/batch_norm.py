@@ -20,7 +20,6 @@ class BatchNorm(nnx.Module):
 
   Args:
     features: the number of channels.
-    axis: the channels' axis.
     axis_name: the mapped axis of `jax.pmap` over which the statistics are averaged.
 
   Example:
@@ -34,21 +33,21 @@ class BatchNorm(nnx.Module):
     Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
   """
 
-  def __init__(self, features: int, *, axis: int = -1, axis_name: str | None = None):
-    self.scale = nnx.Param(jnp.ones((features,)))
-    self.bias = nnx.Param(jnp.zeros((features,)))
-    self.mean = nnx.BatchStat(jnp.zeros((features,)))
-    self.var = nnx.BatchStat(jnp.ones((features,)))
-    self.axis = axis
+  def __init__(self, features: int, *, axis_name: str | None = None):
+    ones, zeros = jnp.ones((features,), jnp.float32), jnp.zeros((features,), jnp.float32)
+    self.scale, self.bias = nnx.Param(ones), nnx.Param(zeros)
+    self.mean, self.var = nnx.BatchStat(zeros), nnx.BatchStat(ones)
     self.axis_name = axis_name
 
-  def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(self, inputs: jax.Array, *, train: bool, axis: int = -1) -> jax.Array:
+    """Return the outputs; the channels lie along the axis."""
     scale, bias = self.scale[...], self.bias[...]
     if not train:
-      return _affine(inputs, self.mean[...], self.var[...], scale, bias, self.axis)
-    outputs, mean, var = _normalise(inputs, scale, bias, self.axis, self.axis_name)
+      return _affine(inputs, self.mean[...], self.var[...], scale, bias, axis)
+    outputs, mean, var = _normalise(inputs, scale, bias, axis, self.axis_name)
     for running, batch in ((self.mean, mean), (self.var, var)):
-      running[...] = _MOMENTUM * running[...] + (1 - _MOMENTUM) * lax.stop_gradient(batch)
+      moved = _MOMENTUM * running[...] + (1 - _MOMENTUM) * lax.stop_gradient(batch)
+      running[...] = moved.astype(running[...].dtype)
     return outputs
 
 
@@ -62,10 +61,15 @@ def _normalise(inputs, scale, bias, axis, axis_name):
 
 
 def _forward(inputs, scale, bias, axis, axis_name):
-  mean = _average(inputs, axis, axis_name)
-  # The squares about the mean: the mean of squares less the squared mean would lose all digits
-  # where the mean is large.
-  var = _average(_centre(inputs, mean, axis) ** 2, axis, axis_name)
+  # About a value of each channel, both means come from one pass over the inputs. About zero, the
+  # mean of squares less the squared mean would lose all digits where the mean is large.
+  centre = lax.stop_gradient(_first(inputs, axis))
+  shifted = _centre(inputs, centre, axis)
+  shift = _average(shifted, axis)
+  mean, var = centre + shift, jnp.maximum(_average(shifted**2, axis) - shift**2, 0)
+  if axis_name is not None:
+    share, mean = mean, lax.pmean(mean, axis_name)
+    var = lax.pmean(var + (share - mean) ** 2, axis_name)
   outputs = _affine(inputs, mean, var, scale, bias, axis)
   return (outputs, mean, var), (inputs, mean, var, scale, bias)
 
@@ -75,8 +79,8 @@ def _backward(axis, axis_name, residuals, cotangents):
   cotangents = cotangents[0]
   count = inputs.size // inputs.shape[axis]
   inverse = lax.rsqrt(var + _EPSILON)
-  level = _average(cotangents, axis, None)
-  slope = _average(cotangents * _centre(inputs, mean, axis), axis, None) * inverse
+  level = _average(cotangents, axis)
+  slope = _average(cotangents * _centre(inputs, mean, axis), axis) * inverse
   d_scale, d_bias = count * slope, count * level
   if axis_name is not None:
     level, slope = lax.pmean((level, slope), axis_name)
@@ -95,11 +99,20 @@ def _affine(inputs, mean, var, scale, bias, axis):
   return (_centre(inputs, mean, axis) * factor + _along(bias, inputs, axis)).astype(inputs.dtype)
 
 
-def _average(arrays, axis, axis_name):
-  """Return the channels' means, in float32 at least, over the mapped axis too."""
+def _average(arrays, axis):
+  """Return the channels' means, in float32 at least."""
   axes = [i for i in range(arrays.ndim) if i != axis % arrays.ndim]
-  means = jnp.mean(arrays, axes, dtype=jnp.promote_types(arrays.dtype, jnp.float32))
-  return means if axis_name is None else lax.pmean(means, axis_name)
+  return jnp.mean(arrays, axes, dtype=_wide(arrays))
+
+
+def _first(arrays, axis):
+  """Return a value of each channel, in float32 at least."""
+  place = tuple(slice(None) if i == axis % arrays.ndim else 0 for i in range(arrays.ndim))
+  return arrays[place].astype(_wide(arrays))
+
+
+def _wide(arrays):
+  return jnp.promote_types(arrays.dtype, jnp.float32)
 
 
 def _centre(arrays, mean, axis):

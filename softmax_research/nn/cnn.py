@@ -1,15 +1,19 @@
 """CNN: stages of convolutions given as data, then dense layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from softmax_research.nn.convolution import BATCH_LAST, conv
-from softmax_research.nn.layer import Layer, kernel_initialiser
-from softmax_research.nn.shapes import check_floating, check_size, check_sizes
+from softmax_research.nn.convolution import Convolution
+from softmax_research.nn.layer import (
+  Layer,
+  check_floating,
+  check_size,
+  check_sizes,
+  kernel_initialiser,
+)
 
 
 class CNN(nnx.Module):
@@ -75,9 +79,15 @@ class CNN(nnx.Module):
     self.convolutions = nnx.List(
       [
         Layer(
-          _Convolution(layer, padding.upper(), initialiser, rngs=rngs),
+          Convolution(
+            layer.channels,
+            layer.filters,
+            kernel=layer.kernel,
+            padding=padding.upper(),
+            kernel_init=initialiser,
+            rngs=rngs,
+          ),
           layer.filters,
-          axis=0,
           activation=activation,
           pool=layer.pool,
           dropout=layer.dropout,
@@ -111,10 +121,10 @@ class CNN(nnx.Module):
       Maps `[B, H', W', F]`.
     """
     check_floating(images)
-    maps = images.transpose(3, 1, 2, 0)
+    maps = images
     for layer in self.convolutions:
       maps = layer(maps, train=train, rngs=rngs)
-    return maps.transpose(3, 1, 2, 0)
+    return maps
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     maps = self.maps(images, train=train, rngs=rngs)
@@ -125,19 +135,6 @@ class CNN(nnx.Module):
     for layer in self.dense:
       features = layer(features, train=train, rngs=rngs)
     return features
-
-
-class _Convolution(nnx.Module):
-  """Convolve maps `[C, H, W, B]`: with the batch last, training is fastest on CPU (see `conv`)."""
-
-  def __init__(self, plan: "_Plan", padding: str, initialiser: Callable, *, rngs: nnx.Rngs):
-    shape = (plan.kernel, plan.kernel, plan.channels, plan.filters)
-    self.kernel = nnx.Param(initialiser(rngs.params(), shape, jnp.float32))
-    self.padding = padding
-
-  def __call__(self, maps: jax.Array) -> jax.Array:
-    kernel = self.kernel[...].astype(maps.dtype)
-    return conv(maps, kernel, (1, 1), self.padding, dimension_numbers=BATCH_LAST)
 
 
 class _Plan(NamedTuple):

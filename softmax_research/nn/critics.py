@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from softmax_research.nn.activations import make_activation
-from softmax_research.nn.layer import kernel_initialiser
+from softmax_research.nn.layer import check_floating, check_sizes, kernel_initialiser
 from softmax_research.nn.mlp import MLP
-from softmax_research.nn.shapes import check_floating, check_sizes
 
 
 class SeparableCritic(nnx.Module):
@@ -115,8 +114,8 @@ class JointCritic(nnx.Module):
     (x_size, y_size), widths = check_sizes("sizes", (x_size, y_size)), check_sizes("widths", widths)
     initialiser = kernel_initialiser(kernel_init)
     self.x_size = x_size
-    self.kernel = nnx.Param(initialiser(rngs.params(), (x_size + y_size, widths[0])))
-    self.bias = nnx.Param(jnp.zeros((widths[0],)))
+    self.kernel = nnx.Param(initialiser(rngs.params(), (x_size + y_size, widths[0]), jnp.float32))
+    self.bias = nnx.Param(jnp.zeros((widths[0],), jnp.float32))
     self.activation = make_activation(activation, widths[0])
     options = {"activation": activation, "kernel_init": kernel_init, "rngs": rngs}
     self.rest = MLP(widths[:1], widths=widths[1:], **options) if len(widths) > 1 else None

@@ -11,7 +11,6 @@ class Dropout(nnx.Dropout):
 
   Args:
     rate: the fraction.
-    batch_axis: the examples' axis.
     axis_name: the mapped axis of `jax.pmap` whose devices hold equal shares of a batch. Each draws
       for the whole batch and keeps its share, so that no two share a mask and the outcome is that
       of one device.
@@ -24,17 +23,22 @@ class Dropout(nnx.Dropout):
     Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
   """
 
-  def __init__(self, rate: float, *, batch_axis: int = 0, axis_name: str | None = None):
+  def __init__(self, rate: float, *, axis_name: str | None = None):
     super().__init__(rate)
-    self.batch_axis = batch_axis
     self.axis_name = axis_name
 
   def __call__(
-    self, inputs: jax.Array, *, deterministic: bool, rngs: nnx.Rngs | None = None
+    self,
+    inputs: jax.Array,
+    *,
+    deterministic: bool,
+    rngs: nnx.Rngs | None = None,
+    batch_axis: int = 0,
   ) -> jax.Array:
+    """Return the outputs; the examples lie along the batch axis."""
     if self.axis_name is None or deterministic:
       return super().__call__(inputs, deterministic=deterministic, rngs=rngs)
-    axis, own = self.batch_axis % inputs.ndim, inputs.shape[self.batch_axis]
+    axis, own = batch_axis % inputs.ndim, inputs.shape[batch_axis]
     shape = list(inputs.shape)
     shape[axis] = own * lax.axis_size(self.axis_name)
     factors = super().__call__(jnp.ones(shape, inputs.dtype), deterministic=False, rngs=rngs)

@@ -1,6 +1,6 @@
 """Layer: a linear map and what follows it: bias or batch norm, activation, pooling, dropout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from softmax_research.functional.arguments import check_fraction
-from softmax_research.nn.activations import MONOTONE, make_activation
+from softmax_research.nn import cpu, forms
+from softmax_research.nn.activations import MONOTONE, PReLU, make_activation
 from softmax_research.nn.batch_norm import BatchNorm
+from softmax_research.nn.convolution import Convolution
 from softmax_research.nn.dropout import Dropout
-from softmax_research.nn.pooling import max_pool
 
 #: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`.
 KERNEL_INITIALISERS: dict[str, Callable[..., jax.Array]] = {
@@ -50,7 +51,6 @@ class Layer(nnx.Module):
   Args:
     linear: the linear map, without a bias.
     features: the number of channels of its output.
-    axis: the channels' axis: -1, or 0 for maps with the batch last.
     activation: a key of `ACTIVATIONS`, or None to keep the layer linear.
     batch_norm: False, `"before"` (or True) or `"after"` the activation. Before it, the norm's own
       bias stands for the layer's.
@@ -70,7 +70,6 @@ class Layer(nnx.Module):
     linear: Callable[[jax.Array], jax.Array],
     features: int,
     *,
-    axis: int = -1,
     activation: str | None = "relu",
     batch_norm: bool | str = False,
     pool: int = 1,
@@ -80,38 +79,42 @@ class Layer(nnx.Module):
     check_fraction("dropout", dropout)
     self.norm_order = _norm_order(batch_norm)
     self.linear = linear
-    self.axis = axis
     self.pool = pool
-    self.bias = None if self.norm_order == "before" else nnx.Param(jnp.zeros((features,)))
-    self.norm = BatchNorm(features, axis=axis, axis_name=axis_name) if self.norm_order else None
-    self.activation = (
-      None if activation is None else make_activation(activation, features, axis=axis)
-    )
-    # Maps have their batch last, see `CNN`; other inputs have it first.
-    batch_axis = -1 if axis == 0 else 0
-    self.dropout = (
-      Dropout(dropout, batch_axis=batch_axis, axis_name=axis_name) if dropout > 0 else None
-    )
+    zeros = jnp.zeros((features,), jnp.float32)
+    self.bias = None if self.norm_order == "before" else nnx.Param(zeros)
+    self.norm = BatchNorm(features, axis_name=axis_name) if self.norm_order else None
+    self.activation = None if activation is None else make_activation(activation, features)
+    self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
     self.pools_first = self.norm_order != "after" and activation in {None, *MONOTONE}
 
   def __call__(self, inputs: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
-    outputs = self.linear(inputs)
+    if isinstance(self.linear, Convolution) and forms.takes_products():
+      # Between two such layers the compiler takes both transpositions away.
+      outputs = self.linear.products(cpu.batch_last(inputs))
+      return cpu.batch_first(self._follow(outputs, 0, train, rngs))
+    return self._follow(self.linear(inputs), -1, train, rngs)
+
+  def _follow(self, outputs: jax.Array, axis: int, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
+    """Do what comes after the linear map; the channels lie along the axis."""
     if self.norm_order == "before":
-      outputs = self.norm(outputs, train=train)
+      outputs = self.norm(outputs, train=train, axis=axis)
     if self.pools_first and self.pool > 1:
-      outputs = max_pool(outputs, self.pool)
+      outputs = cpu.max_pool(outputs, self.pool)
     if self.bias is not None:
       shape = [1] * outputs.ndim
-      shape[self.axis] = -1
+      shape[axis] = -1
       outputs = outputs + self.bias[...].reshape(shape)
-    if self.activation is not None:
+    if isinstance(self.activation, PReLU):
+      outputs = self.activation(outputs, axis=axis)
+    elif self.activation is not None:
       outputs = self.activation(outputs)
     if self.norm_order == "after":
-      outputs = self.norm(outputs, train=train)
+      outputs = self.norm(outputs, train=train, axis=axis)
     if not self.pools_first and self.pool > 1:
-      outputs = max_pool(outputs, self.pool)
+      outputs = cpu.max_pool(outputs, self.pool)
     if self.dropout is not None:
-      outputs = self.dropout(outputs, deterministic=not train, rngs=rngs)
+      batch_axis = -1 if axis == 0 else 0
+      outputs = self.dropout(outputs, deterministic=not train, rngs=rngs, batch_axis=batch_axis)
     return outputs
 
 
@@ -123,3 +126,40 @@ def _norm_order(batch_norm: Any) -> str:
       "the activation, or 'after'."
     )
   return orders[batch_norm]
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
+  """Return the sizes as a tuple, or raise a ValueError unless all are positive integers.
+
+  Example:
+    >>> check_sizes("widths", [512, 256])
+    (512, 256)
+  """
+  if isinstance(sizes, str) or not isinstance(sizes, Sequence) or not sizes:
+    raise ValueError(f"Got {name}={sizes!r}; pass at least one size, as (128,).")
+  for size in sizes:
+    check_size(name, size)
+  return tuple(sizes)
+
+
+def check_size(name: str, size: Any) -> None:
+  """Raise a ValueError unless the size is a positive integer.
+
+  Example:
+    >>> check_size("kernel", 3)
+  """
+  if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    raise ValueError(f"Got {size!r} in {name}; it must be an integer of at least 1.")
+
+
+def check_floating(images: jax.Array) -> None:
+  """Raise a TypeError unless the images are floats.
+
+  Example:
+    >>> check_floating(jnp.ones((2, 4)))
+  """
+  if not jnp.issubdtype(images.dtype, jnp.floating):
+    raise TypeError(
+      f"Got images of type {images.dtype}; a network takes floats. Scale them first, for instance "
+      "with softmax_research.data.standardise."
+    )

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from softmax_research.nn.layer import Layer, kernel_initialiser
-from softmax_research.nn.shapes import check_floating, check_sizes
+from softmax_research.nn.layer import Layer, check_floating, check_sizes, kernel_initialiser
 
 
 class MLP(nnx.Module):

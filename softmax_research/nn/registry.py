@@ -11,8 +11,8 @@ from flax import nnx
 from softmax_research.nn.adapters import from_nnx
 from softmax_research.nn.backbone import Backbone
 from softmax_research.nn.cnn import CNN
+from softmax_research.nn.layer import check_floating
 from softmax_research.nn.mlp import MLP
-from softmax_research.nn.shapes import check_floating
 
 
 class Identity(nnx.Module):

@@ -5,18 +5,23 @@ import json
 import os
 import pathlib
 import warnings
+from typing import Any
 
 import jax
+import numpy as np
 
 from softmax_research.training.loop import Curves
 from softmax_research.training.step import TrainState
+
+# Of what differs between a checkpoint and what is asked for, so much is named.
+_MOST_NAMED = 4
 
 
 class Checkpoints:
   """Save and restore training states with their learning curves.
 
   A checkpoint holds the parameters, the optimiser's and the backbone's state, the random keys and
-  the steps; the position in the data follows from the steps.
+  the steps; the position in the data follows from the steps. A digest of all of it tells damage.
 
   Args:
     directory: made if missing.
@@ -47,6 +52,7 @@ class Checkpoints:
       multiprocessing_options=alone,
     )
     self._args = ocp.args
+    self._directory = directory
     self._manager = ocp.CheckpointManager(directory, options=options)
 
   def steps(self) -> list[int]:
@@ -62,9 +68,9 @@ class Checkpoints:
     step = int(states.step.max())
     if step in self.steps():
       return
+    record = {"seeds": curves, "arrays": _describe(states), "digest": _digest(states, curves)}
     args = self._args.Composite(
-      states=self._args.StandardSave(states._asdict()),
-      curves=self._args.JsonSave({"seeds": curves, "digest": _digest(curves)}),
+      states=self._args.StandardSave(states._asdict()), curves=self._args.JsonSave(record)
     )
     try:
       self._manager.save(step, args=args)
@@ -77,35 +83,93 @@ class Checkpoints:
   def restore(self, like: TrainState) -> tuple[TrainState, list[Curves]] | None:
     """Restore the newest checkpoint that is whole.
 
-    A damaged one is reported in a warning, and the one before it is tried.
+    A damaged one is reported in a warning and set aside, as `damaged-STEP` beside the others, and
+    the one before it is tried.
 
     Args:
       like: gathered states of the same model, optimiser and number of seeds.
 
     Returns:
-      The gathered states and their curves; None where there is no usable checkpoint.
+      The gathered states and their curves; None where there is no checkpoint that is whole.
+
+    Raises:
+      ValueError: the checkpoint was saved with another model, optimiser or number of seeds. The
+        message says what differs; the checkpoint stays as it is.
     """
     for step in reversed(self.steps()):
-      args = self._args.Composite(
-        states=self._args.StandardRestore(like._asdict()), curves=self._args.JsonRestore()
-      )
       try:
-        restored = self._manager.restore(step, args=args)
-        # JSON can be damaged and still be read; checkpoints before this check have no digest.
-        curves = restored.curves["seeds"]
-        if restored.curves.get("digest", _digest(curves)) != _digest(curves):
-          raise ValueError("the curves are not those that were saved")
+        record = self._read(step, curves=self._args.JsonRestore()).curves
+        curves, arrays, digest = record["seeds"], record["arrays"], record["digest"]
       except Exception as error:  # Orbax and its storage raise many types for damaged files.
-        warnings.warn(
-          f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {error}); "
-          "the one before it is used.",
-          stacklevel=2,
-        )
-        self._manager.delete(step)
+        self._set_aside(step, error)
         continue
-      return TrainState(**restored.states), curves
+      self._check_arrays(step, arrays, _describe(like))
+      try:
+        states = TrainState(
+          **self._read(step, states=self._args.StandardRestore(like._asdict())).states
+        )
+        if _digest(states, curves) != digest:
+          raise ValueError("it does not hold what was saved")
+      except Exception as error:
+        self._set_aside(step, error)
+        continue
+      return states, curves
     return None
 
+  def _read(self, step: int, **items: Any) -> Any:
+    return self._manager.restore(step, args=self._args.Composite(**items))
 
-def _digest(curves: list[Curves]) -> str:
-  return hashlib.sha256(json.dumps(curves, sort_keys=True).encode()).hexdigest()
+  def _check_arrays(self, step: int, saved: dict[str, list], wanted: dict[str, list]) -> None:
+    """Raise a ValueError unless the checkpoint holds the arrays that are wanted."""
+    # The model's own arrays first: the optimiser's follow from them.
+    names = sorted(saved | wanted, key=lambda name: (name.startswith("opt_state"), name))
+    differences = [
+      f"{name} is {_say(saved.get(name))} there and {_say(wanted.get(name))} here"
+      for name in names
+      if saved.get(name) != wanted.get(name)
+    ]
+    if differences:
+      more = len(differences) - _MOST_NAMED
+      rest = f"; and {more} more" if more > 0 else ""
+      raise ValueError(
+        f"The checkpoint at step {step} in {self._directory} was saved with another model, "
+        f"optimiser or number of seeds: {'; '.join(differences[:_MOST_NAMED])}{rest}. Go on with "
+        "what saved it, or give another directory."
+      )
+
+  def _set_aside(self, step: int, error: Exception) -> None:
+    """Rename a damaged checkpoint, so that its step can be saved anew."""
+    aside = self._directory / f"damaged-{step}"
+    number = 1
+    while aside.exists():
+      number += 1
+      aside = self._directory / f"damaged-{step}-{number}"
+    reason = str(error).partition("\n")[0]
+    warnings.warn(
+      f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {reason}); it is set "
+      f"aside as {aside}, and the one before it is used.",
+      stacklevel=3,
+    )
+    (self._directory / str(step)).rename(aside)
+    self._manager.reload()
+
+
+def _describe(states: TrainState) -> dict[str, list]:
+  """Return the shape and the type of every array by its path, as JSON holds them."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): [list(leaf.shape), leaf.dtype.name]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(states._asdict())
+  }
+
+
+def _say(array: list | None) -> str:
+  return "absent" if array is None else f"{array[1]}{array[0]}"
+
+
+def _digest(states: TrainState, curves: list[Curves]) -> str:
+  """Return a digest of everything that is restored."""
+  digest = hashlib.sha256(json.dumps(curves, sort_keys=True).encode())
+  digest.update(json.dumps(_describe(states), sort_keys=True).encode())
+  for leaf in jax.tree.leaves(states):
+    digest.update(np.ascontiguousarray(leaf).tobytes())
+  return digest.hexdigest()

@@ -19,15 +19,30 @@ Curves = dict[str, list[float]]
 
 
 class Progress(NamedTuple):
-  """Hold what a display shows of a run under way: means over the seeds that are well."""
+  """Hold what a display shows of a run under way: means over the seeds that are well.
+
+  The first call of the step compiles it. Before it there is one report without a loss, and it
+  counts for no speed and no time left.
+
+  Attributes:
+    epoch: the one under way, counted from 1.
+    num_epochs: in all.
+    step: updates made.
+    num_steps: in all.
+    loss: the mean of the epoch so far; None while the first call compiles.
+    validation_accuracy: after the last epoch; None before the first has ended.
+    images_per_second: of measured calls alone; 0 before the first.
+    seconds_left: likewise; None before the first.
+  """
 
   epoch: int
   num_epochs: int
   step: int
   num_steps: int
-  loss: float
+  loss: float | None
   validation_accuracy: float | None
   images_per_second: float
+  seconds_left: float | None = None
 
 
 class Fit(NamedTuple):
@@ -142,12 +157,15 @@ def fit(
   states, curves = resume or (programs.init(seeds), [_empty_curves() for _ in seeds])
   report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
   clock, batches, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
+  lost = np.zeros(len(seeds), bool)
   began = time.perf_counter()
   while goes_on := report.goes_on(num_steps):
     steps, asked_to_stop = processes.agree(clock.steps_per_call(), asked_to_stop)
     if asked_to_stop:
       break
     epoch, start = divmod(report.position(), num_batches)
+    if batches is None:
+      on_progress(Progress(epoch + 1, num_epochs, report.position(), num_steps, None, None, 0.0))
     if batches is None or start == 0:
       batches = programs.deal(states, held, epoch, num_batches, batch_size)
     stop = min(start + steps, num_batches)
@@ -156,10 +174,13 @@ def fit(
     clock.count(stop - start)
     well = np.flatnonzero(report.bad_step < 0)
     if stop == num_batches and len(well):
+      looked = time.perf_counter()
       log_probs = predict(programs, states, validation.images)
+      clock.count_look(time.perf_counter() - looked)
       seconds, began = time.perf_counter() - began, time.perf_counter()
+      lost = np.isnan(log_probs).any(axis=(1, 2)) & (report.bad_step < 0)
       for i in well:
-        scores = metrics.evaluate(log_probs[i], validation.labels)
+        scores = _scores(log_probs[i], validation.labels)
         _append(curves[i], epoch + 1, report.loss_sum[i] / num_batches, scores, seconds)
       on_epoch(states, curves)
     if len(well):
@@ -173,15 +194,28 @@ def fit(
           float(np.mean(report.loss_sum[well])) / stop,
           float(np.mean(accuracies)) if accuracies else None,
           clock.images_per_second(),
+          clock.seconds_left(
+            num_steps - report.position(), num_epochs - (epoch + stop // num_batches)
+          ),
         )
       )
     asked_to_stop = should_stop()
-  return Fit(states, curves, report.divergences(), clock.images_per_second(), goes_on)
+  # The last update of all has no loss after it that would tell; its predictions do.
+  ends = report._replace(bad_step=np.where(lost, report.step, report.bad_step))
+  return Fit(states, curves, ends.divergences(), clock.images_per_second(), goes_on)
 
 
 def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Report:
   """Return the report of the seeds alone, without the places that repeat the last one."""
   return Report(*(numbers[:num_seeds] for numbers in programs.report(states)))
+
+
+def _scores(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+  """Return the likelihood and the accuracy; a prediction that is NaN is wrong."""
+  if np.isnan(log_probs).any():
+    right = np.isfinite(log_probs).all(1) & (np.argmax(log_probs, 1) == labels)
+    return {"nll": None, "accuracy": float(np.mean(right))}
+  return metrics.evaluate(log_probs, labels)
 
 
 def _empty_curves() -> Curves:
@@ -205,6 +239,7 @@ class _Clock:
     self._calls = 0
     self._steps = 0
     self._seconds = 0.0
+    self._looks: list[float] = []
     self._last = time.perf_counter()
 
   def steps_per_call(self) -> int:
@@ -218,6 +253,15 @@ class _Clock:
     if self._calls > 1:  # The first call compiles.
       self._steps += steps
       self._seconds += time.perf_counter() - self._last
+
+  def count_look(self, seconds: float) -> None:
+    self._looks.append(seconds)
+
+  def seconds_left(self, steps: int, epochs: int) -> float | None:
+    if not self._seconds:
+      return None
+    look = min(self._looks[1:], default=0.0)  # The first one compiles.
+    return steps * self._seconds / self._steps + epochs * look
 
   def images_per_second(self) -> float:
     return self._steps * self._batch_size / self._seconds if self._seconds else 0.0

@@ -6,6 +6,9 @@ import numpy as np
 
 NUM_BINS = 15
 
+# Rounding in bfloat16 moves a sum of probabilities by less.
+_TOLERANCE = 0.02
+
 
 def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
   r"""Compute every metric of a set of predictions, ready for JSON.
@@ -33,7 +36,8 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     `reliability` (`count`, `confidence`, `accuracy` a bin; None where a bin is empty).
 
   Raises:
-    ValueError: there are no examples, or the shapes do not fit.
+    ValueError: there are no examples, the shapes do not fit, a label is no class, or a row is no
+      distribution, as logits are none; the message says which.
 
   Example:
     >>> metrics = evaluate(np.log([[0.75, 0.25], [0.5, 0.5]]), np.array([0, 1]))
@@ -51,7 +55,9 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
       "they must be [N, K] and [N] with N >= 1."
     )
   num_classes = log_probs.shape[1]
+  _check_labels(labels, num_classes)
   probs = np.exp(log_probs)
+  _check_distributions(log_probs, probs)
   predicted = np.argmax(log_probs, axis=1)
   confusion = np.zeros((num_classes, num_classes), np.int64)
   np.add.at(confusion, (labels, predicted), 1)
@@ -74,6 +80,32 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     "confusion": confusion.tolist(),
     "reliability": reliability,
   }
+
+
+def _check_labels(labels: np.ndarray, num_classes: int) -> None:
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(f"Got labels of type {labels.dtype}; a label is the integer of a class.")
+  if np.any(outside := (labels < 0) | (labels >= num_classes)):
+    first = int(np.argmax(outside))
+    raise ValueError(
+      f"Got the label {labels[first]} of example {first} for {num_classes} classes; labels are "
+      f"numbered from 0 to {num_classes - 1}. Leave out examples without a label."
+    )
+
+
+def _check_distributions(log_probs: np.ndarray, probs: np.ndarray) -> None:
+  if np.any(missing := np.isnan(log_probs).any(1)):
+    raise ValueError(
+      f"Got NaN among the log-probabilities of {missing.sum()} examples, the first of them "
+      f"{int(np.argmax(missing))}; the model that predicted them has diverged."
+    )
+  totals = probs.sum(1)
+  if np.any(wrong := ~(np.abs(totals - 1) <= _TOLERANCE)):
+    first = int(np.argmax(wrong))
+    raise ValueError(
+      f"Got log-probabilities whose exponentials sum to {totals[first]:.6g} at example {first}, "
+      "not to 1. Pass what a head's log_prob returns, or log_softmax of logits."
+    )
 
 
 def _reliability(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list]:

@@ -42,7 +42,7 @@ def display() -> Iterator[Display]:
     rich.progress.BarColumn(),
     rich.progress.MofNCompleteColumn(),
     rich.progress.TextColumn("{task.fields[status]}"),
-    rich.progress.TimeRemainingColumn(),
+    rich.progress.TextColumn("{task.fields[left]}"),
   )
   with rich.progress.Progress(*columns, console=console) as bars:
     yield _Bars(bars)
@@ -54,7 +54,11 @@ def describe(progress: Progress) -> str:
   Example:
     >>> describe(Progress(2, 20, 120, 1200, 0.5, 0.91, 5000.0))
     'epoch 2/20, loss 0.5000, validation 91.00%, 5,000 images/s'
+    >>> describe(Progress(1, 20, 0, 1200, None, None, 0.0))
+    'epoch 1/20, compiling'
   """
+  if progress.loss is None:
+    return f"epoch {progress.epoch}/{progress.num_epochs}, compiling"
   parts = [f"epoch {progress.epoch}/{progress.num_epochs}", f"loss {progress.loss:.4f}"]
   if progress.validation_accuracy is not None:
     parts.append(f"validation {progress.validation_accuracy:.2%}")
@@ -68,15 +72,15 @@ class _Lines:
 
   def start(self, name: str, runs_done: int, num_runs: int) -> None:
     self._name, self._done, self._num_runs = name, runs_done, num_runs
-    self._began = self._printed = time.monotonic()
+    self._printed = time.monotonic()
 
   def update(self, progress: Progress) -> None:
     now = time.monotonic()
     if now - self._printed >= _SECONDS_PER_LINE:
       self._printed = now
-      left = (now - self._began) * (progress.num_steps / progress.step - 1)
-      count = f"{self._done + 1}/{self._num_runs}"
-      print(f"[{count}] {self._name}: {describe(progress)}, {left:.0f} s left in this run")
+      count, left = f"{self._done + 1}/{self._num_runs}", progress.seconds_left
+      more = "" if left is None else f", {left:.0f} s left in this run"
+      print(f"[{count}] {self._name}: {describe(progress)}{more}")
       sys.stdout.flush()
 
   def finish(self, name: str, summary: str) -> None:
@@ -90,12 +94,12 @@ class _Bars:
 
   def __init__(self, bars: rich.progress.Progress):
     self._bars = bars
-    self._runs = bars.add_task("runs", total=None, status="")
-    self._steps = bars.add_task("", total=None, status="", visible=False)
+    self._runs = bars.add_task("runs", total=None, status="", left="")
+    self._steps = bars.add_task("", total=None, status="", left="", visible=False)
 
   def start(self, name: str, runs_done: int, num_runs: int) -> None:
     self._bars.update(self._runs, completed=runs_done, total=num_runs)
-    self._bars.reset(self._steps, description=name, visible=True, status="compiling")
+    self._bars.reset(self._steps, description=name, visible=True, status="compiling", left="")
 
   def update(self, progress: Progress) -> None:
     self._bars.update(
@@ -103,6 +107,7 @@ class _Bars:
       completed=progress.step,
       total=progress.num_steps,
       status=describe(progress),
+      left="" if progress.seconds_left is None else f"{progress.seconds_left:.0f} s left",
     )
 
   def finish(self, name: str, summary: str) -> None:

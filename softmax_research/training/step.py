@@ -100,10 +100,11 @@ def make_programs(
       lambda p, s, x: backbone.apply(p, s, x, train=False), params, model_state, images
     )
     params = {"backbone": params, "head": head.init(head_key, features.shape[-1])}
+    params, model_state = _typed((params, model_state))
     return TrainState(
       params,
       model_state,
-      optimizer.init(params),
+      _typed(optimizer.init(params)),
       step=jnp.zeros((), jnp.int32),
       key=run_key,
       loss_sum=jnp.zeros((), jnp.float32),
@@ -198,6 +199,14 @@ def make_programs(
     predict=jax.jit(predict),
     shuffle=jax.jit(shuffle, static_argnums=(2, 3, 4)),
   )
+
+
+def _typed(tree: Any) -> Any:
+  """Return the arrays with a type that is not weak: a step would turn a weak one into another.
+
+  The step would then be compiled once more after its first call.
+  """
+  return jax.tree.map(lambda array: jnp.asarray(array, jnp.result_type(array)), tree)
 
 
 def _by_shares(function: Callable, mesh: Mesh, axis_name: str, in_specs, out_specs) -> Callable:

@@ -6,10 +6,10 @@ import pytest
 from experiments import devices
 
 
-def _lay_out(network="mlp", num_seeds=5, **given):
+def _lay_out(filters=(), num_seeds=5, **given):
   options = devices.get_options()
   options.update(given)
-  layout = devices.lay_out(options, network, num_seeds)
+  layout = devices.lay_out(options, filters, num_seeds)
   return tuple(layout.mesh.shape.values()), layout.seeds_by
 
 
@@ -35,17 +35,28 @@ def test_devices_go_to_seeds_first_and_elsewhere_than_on_cpu_none_is_idle(
 
 
 @pytest.mark.parametrize(
-  ("network", "asked", "expected"),
+  ("filters", "asked", "expected"),
   [
-    ("cnn", "auto", "map"),
-    ("mlp", "auto", "vmap"),
-    ("cnn", "apart", "map"),
-    ("cnn", "vmap", "vmap"),
-    ("mlp", "map", "map"),
+    ((32, 64), "auto", "map"),
+    ((), "auto", "vmap"),
+    ((32, 64), "apart", "map"),
+    ((32, 64), "vmap", "vmap"),
+    ((), "map", "map"),
   ],
 )
-def test_seeds_of_one_device_train_as_is_fastest_for_the_network(network, asked, expected):
-  assert _lay_out(network, seeds_by=asked)[1] == expected
+def test_seeds_of_one_device_train_as_is_fastest_for_the_network(filters, asked, expected):
+  assert _lay_out(filters, seeds_by=asked)[1] == expected
+
+
+@pytest.mark.parametrize(
+  ("num_seeds", "filters", "expected"),
+  [(16, (32, 64), "vmap"), (8, (32, 64), "map"), (16, (96, 192), "map"), (8, (), "vmap")],
+)
+def test_on_gpu_narrow_nets_train_all_seeds_of_a_device_at_once(
+  monkeypatch, num_seeds, filters, expected
+):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert _lay_out(filters, num_seeds)[1] == expected  # Eight devices.
 
 
 def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):

@@ -209,3 +209,39 @@ def test_bad_calls_say_what_to_do(data):
   params, state = images.init(jax.random.key(0), (4, 4, 1))
   with pytest.raises(ValueError, match=r"\[B, D\]"):
     images.apply(params, state, jnp.ones((2, 4, 4, 1)), train=False)
+
+
+class NnxConvolutions(nnx.Module):
+  def __init__(self, input_shape, *, rngs):
+    self.layers = nnx.List(
+      [nnx.Conv(c, f, (3, 3), rngs=rngs) for c, f in ((1, 3), (3, 2))],
+    )
+
+  def __call__(self, images):
+    for layer in self.layers:
+      images = nnx.relu(layer(images))
+    return images.mean((1, 2))
+
+
+class LinenConvolutions(nn.Module):
+  @nn.compact
+  def __call__(self, images):
+    for filters in (3, 2):
+      images = nn.relu(nn.Conv(filters, (3, 3))(images))
+    return images.mean((1, 2))
+
+
+@pytest.mark.parametrize(
+  "make_backbone", [lambda: from_nnx(NnxConvolutions), lambda: from_linen(LinenConvolutions())]
+)
+def test_plain_convolutions_of_flax_take_the_form_of_the_backend(make_backbone, monkeypatch):
+  """The library's is so slow inside of a compiled loop that no user should meet it on CPU."""
+  backbone, outcomes = make_backbone(), {}
+  images = jax.random.normal(jax.random.key(0), (2, 5, 5, 1))
+  params, state = backbone.init(jax.random.key(1), (5, 5, 1))
+  for backend in ("gpu", "cpu"):
+    monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+    run = jax.jit(lambda params: backbone.apply(params, state, images, train=True)[0])
+    outcomes[backend] = run(params)
+    assert ("stablehlo.convolution" in run.lower(params).as_text()) == (backend == "gpu")
+  np.testing.assert_allclose(outcomes["cpu"], outcomes["gpu"], atol=1e-5)

@@ -14,19 +14,19 @@ INPUTS = np.random.default_rng(0).normal(1.0, 2.0, size=(6, 3, 2, 4)).astype(np.
 SCALE, BIAS = np.array([1.5, -1.0, 0.5, 2.0]), np.array([0.1, 0.2, -0.3, 0.0])
 
 
-def _norm(axis=-1, axis_name=None):
-  norm = BatchNorm(4, axis=axis, axis_name=axis_name)
+def _norm(axis_name=None):
+  norm = BatchNorm(4, axis_name=axis_name)
   norm.scale[...], norm.bias[...] = jnp.asarray(SCALE), jnp.asarray(BIAS)
   return norm
 
 
-def _run(norm, inputs):
+def _run(norm, inputs, axis=-1):
   """Return outputs, gradients for (scale, bias, inputs) of a weighted sum, and statistics."""
   graph, params, rest = nnx.split(norm, nnx.Param, ...)
 
   def loss(params, inputs):
     norm = nnx.merge(graph, params, rest, copy=True)
-    outputs = norm(inputs, train=True)
+    outputs = norm(inputs, train=True, axis=axis)
     return jnp.sum(jnp.sin(outputs)), (outputs, norm.mean[...], norm.var[...])
 
   (_, out), (d_params, d_inputs) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
@@ -44,9 +44,8 @@ def test_everything_is_pytorchs(axis):
   expected = peer(inputs.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
   expected.sin().sum().backward()
   moved = np.moveaxis(INPUTS, -1, axis)
-  outputs, mean, var, d_scale, d_bias, d_inputs = jax.jit(functools.partial(_run, _norm(axis)))(
-    moved
-  )
+  run = jax.jit(functools.partial(_run, _norm(), axis=axis))
+  outputs, mean, var, d_scale, d_bias, d_inputs = run(moved)
   close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
   close(np.moveaxis(outputs, axis, -1), expected.detach())
   close(np.moveaxis(d_inputs, axis, -1), inputs.grad)

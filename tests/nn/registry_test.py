@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softmax_research.nn import NETWORKS, make, network_options
+from softmax_research.nn import ACTIVATIONS, NETWORKS, make, network_options
 
 
 def test_identity_flattens():
@@ -32,6 +32,17 @@ def test_every_option_has_a_default_and_is_documented(name):
   for option, default in network_options(name).items():
     assert default is not inspect.Parameter.empty
     assert f"{option}:" in NETWORKS[name].__doc__
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["cnn", "mlp"])
+def test_parameters_and_state_are_float32_and_not_weakly_typed(name, activation):
+  for batch_norm in (False, "before", "after"):
+    backbone = make(name, activation=activation, batch_norm=batch_norm, dropout=0.1)
+    with jax.enable_x64(True):
+      variables = jax.eval_shape(lambda b=backbone: b.init(jax.random.key(0), (8, 8, 1)))
+    types = {(leaf.dtype.name, leaf.weak_type) for leaf in jax.tree.leaves(variables)}
+    assert types == {("float32", False)}
 
 
 def test_an_unknown_network_lists_the_networks():

@@ -2,9 +2,10 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
-from softmax_research import training
+from softmax_research import heads, training
 from tests.training.models import bright_rows, tiny_programs
 
 
@@ -42,23 +43,64 @@ def _cut(checkpoint):
       path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def _flip_a_bit(checkpoint):
+  """Change one parameter, by saving the checkpoint's other contents with it."""
+  directory = checkpoint.parent
+  checkpoints = training.Checkpoints(directory)
+  record = checkpoints._read(18, curves=checkpoints._args.JsonRestore()).curves
+  states = checkpoints._read(18, states=checkpoints._args.StandardRestore()).states
+  kernel = np.array(states["params"]["head"]["kernel"])
+  kernel.view(np.uint32)[0, 0, 0] ^= 1
+  states["params"]["head"]["kernel"] = kernel
+  checkpoints._manager.delete(18)
+  args = checkpoints._args
+  checkpoints._manager.save(
+    18, args=args.Composite(states=args.StandardSave(states), curves=args.JsonSave(record))
+  )
+
+
 def _change_a_number(checkpoint):
   path = checkpoint / "curves" / "metadata"
   assert path.read_bytes().count(b"[1, 2, 3]") == 2
   path.write_bytes(path.read_bytes().replace(b"[1, 2, 3]", b"[1, 2, 7]", 1))
 
 
-@pytest.mark.parametrize("damage", [_cut, _change_a_number])
-def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(saved, damage):
+@pytest.mark.parametrize("damage", [_cut, _flip_a_bit, _change_a_number])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(saved, damage):
   directory, programs, fit = saved
   damage(directory / "18")
   checkpoints = training.Checkpoints(directory)
   with pytest.warns(UserWarning, match="at step 18 cannot be read"):
     states, curves = checkpoints.restore(_like(programs))
   assert states.step.tolist() == [12, 12] and curves[0]["epoch"] == [1, 2]
+  assert sorted(path.name for path in directory.iterdir()) == ["12", "6", "damaged-18"]
   # It gives way: what is saved at its step now is what the next start finds.
   checkpoints.save(programs.gather(fit.states), fit.curves)
   assert training.Checkpoints(directory).restore(_like(programs))[0].step.tolist() == [18, 18]
+
+
+@pytest.mark.parametrize(
+  ("changed", "message"),
+  [
+    (
+      {"head": heads.make("hierarchical", 3)},
+      r"params/head/bias is float32\[2, 3\] there and float32\[2, 2\] here; params/head/kernel",
+    ),
+    ({"optimizer": optax.sgd(0.1)}, r"opt_state/0/count is int32\[2\] there and absent here"),
+    ({"seeds": [1, 2, 3]}, r"bad_step is int32\[2\] there and int32\[3\] here; .* and \d+ more"),
+  ],
+)
+def test_another_model_optimiser_or_number_of_seeds_is_an_error_and_deletes_nothing(
+  saved, changed, message
+):
+  directory, _, _ = saved
+  seeds = changed.pop("seeds", [8, 9])
+  other = training.parallelise(tiny_programs(**changed))
+  checkpoints = training.Checkpoints(directory)
+  with pytest.raises(ValueError, match=message):
+    checkpoints.restore(other.gather(other.init(seeds)))
+  assert checkpoints.steps() == [6, 12, 18]
+  assert sorted(path.name for path in directory.iterdir()) == ["12", "18", "6"]
 
 
 def test_only_the_newest_few_are_kept(saved):

@@ -43,6 +43,38 @@ def test_progress_counts_every_step(programs):
   assert {p.epoch for p in seen} == {1, 2, 3, 4}
 
 
+def test_the_call_that_compiles_counts_for_no_time_left(programs, monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(training.loop.time, "perf_counter", lambda: now[0])
+  run_steps = programs.run_steps
+
+  def slow_at_first(states, batches, start, stop):
+    # The first call takes an hour, and every step after it a second.
+    now[0] += (stop - start) if now[0] else 3600.0
+    return run_steps(states, batches, start, stop)
+
+  seen = []
+  _fit(programs._replace(run_steps=slow_at_first), on_progress=seen.append)
+  assert (seen[0].step, seen[0].loss, seen[0].seconds_left) == (0, None, None)
+  assert seen[1].step == 1 and seen[1].seconds_left is None and seen[1].images_per_second == 0
+  for progress in seen[2:]:
+    assert progress.seconds_left == progress.num_steps - progress.step
+    assert progress.images_per_second == 2 * 16
+
+
+def test_predictions_that_are_not_numbers_after_the_last_update_are_a_divergence(programs):
+  predict = programs.predict
+
+  def broken(states, images):
+    log_probs = np.array(predict(states, images))
+    log_probs[1, 3] = np.nan
+    return log_probs
+
+  fit = _fit(programs._replace(predict=broken), num_epochs=1)
+  assert fit.diverged[0] is None and fit.diverged[1].step == 6
+  assert fit.curves[1]["validation_nll"] == [None]
+
+
 def test_a_run_cut_between_any_two_calls_ends_with_the_same_bits(programs, monkeypatch):
   whole = _fit(programs)
   # Four steps a call: calls end within epochs of six steps and between them.

@@ -87,3 +87,19 @@ def test_a_class_without_examples_has_no_accuracy_of_its_own():
 def test_shapes_that_do_not_fit_are_refused(log_probs, labels):
   with pytest.raises(ValueError, match=r"must be \[N, K\] and \[N\]"):
     metrics.evaluate(log_probs, labels)
+
+
+@pytest.mark.parametrize(
+  ("log_probs", "labels", "message"),
+  [
+    (np.log(np.full((3, 2), 0.5)), [0, 1, -1], "label -1 of example 2 for 2 classes"),
+    (np.log(np.full((3, 2), 0.5)), [0, 2, 1], "label 2 of example 1"),
+    (np.log(np.full((2, 2), 0.5)), [0.0, 1.0], "labels of type float64"),
+    ([[0.0, -np.inf], [np.nan, np.nan]], [0, 0], "NaN among .* of 1 examples, the first of them 1"),
+    ([[0.0, -np.inf], [3.0, 1.0]], [0, 0], r"sum to 22\.8\d+ at example 1, not to 1"),
+    ([[-np.inf, -np.inf]], [0], "sum to 0 at example 0"),
+  ],
+)
+def test_what_is_no_prediction_or_no_label_is_refused(log_probs, labels, message):
+  with pytest.raises(ValueError, match=message):
+    metrics.evaluate(np.array(log_probs), np.array(labels))

@@ -24,13 +24,17 @@ def bare_backbone():
 
 
 def tiny_programs(
-  backbone=None, head=None, augment=lambda key, images: images, rate=1e-2, axis_name=None
+  backbone=None,
+  head=None,
+  augment=lambda key, images: images,
+  optimizer=None,
+  axis_name=None,
 ):
   """The programs of a tiny model with three classes."""
   return training.make_programs(
     backbone or bare_backbone(),
     head or heads.make("sm_taylor", 3),
-    optax.adam(rate),
+    optimizer or optax.adam(1e-2),
     input_shape=SHAPE,
     preprocess=lambda images: images.astype(jnp.float32) / 255,
     augment=augment,

@@ -7,7 +7,7 @@ import rich.console
 from softmax_research.training import progress
 from softmax_research.training.loop import Progress
 
-_PROGRESS = Progress(2, 20, 120, 1200, 0.5, 0.91, 5000.0)
+_PROGRESS = Progress(2, 20, 120, 1200, 0.5, 0.91, 5000.0, 270.0)
 
 
 def _show(display):
@@ -23,12 +23,15 @@ def test_plain_lines_are_few_and_say_how_a_run_ended(capsys):
 
 
 def test_a_long_run_says_now_and_then_how_it_is_doing(capsys, monkeypatch):
-  clock = iter([0.0, 30.0])
+  clock = iter([0.0, 30.0, 60.0])
   monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
   with progress.display() as display:
-    _show(display)
-  line = capsys.readouterr().out.splitlines()[0]
-  assert line.endswith("validation 91.00%, 5,000 images/s, 270 s left in this run")
+    display.start("softmax, seed 0", 0, 2)
+    display.update(Progress(1, 20, 0, 1200, None, None, 0.0))
+    display.update(_PROGRESS)
+  compiling, measured = capsys.readouterr().out.splitlines()
+  assert compiling == "[1/2] softmax, seed 0: epoch 1/20, compiling"
+  assert measured.endswith("validation 91.00%, 5,000 images/s, 270 s left in this run")
 
 
 def test_a_terminal_gets_bars(monkeypatch, capsys):
@@ -40,4 +43,4 @@ def test_a_terminal_gets_bars(monkeypatch, capsys):
     display._bars.refresh()  # Bars are drawn by a clock; here at once.
     display.finish("softmax, seed 0", "test accuracy 97.00%")
   shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)  # Without colours.
-  assert "epoch 2/20" in shown and "test accuracy 97.00%" in shown
+  assert "epoch 2/20" in shown and "270 s left" in shown and "test accuracy 97.00%" in shown

@@ -110,6 +110,39 @@ def test_seeds_differ_and_repeat(examples):
     assert any(np.any(a != b) for a, b in zip(of_one, of_other, strict=True))
 
 
+def _types(state):
+  return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(state)]
+
+
+@pytest.mark.parametrize("head", sorted(heads.HEADS))
+@pytest.mark.parametrize("activation", ["relu", "prelu"])
+def test_a_step_leaves_the_types_that_it_found(head, activation, examples):
+  """Of another type, weak ones included, the next step would be compiled again."""
+  counts = {"class_counts": (5, 3, 2)} if "class_counts" in heads.head_options(head) else {}
+  options = {"adaptive": {"cutoffs": (1,)}, "sampled": {"num_samples": 2}}.get(head, {})
+  for batch_norm in (False, "before", "after"):
+    network = {"widths": (4,), "activation": activation, "batch_norm": batch_norm, "dropout": 0.1}
+    programs = tiny_programs(nn.make("mlp", **network), heads.make(head, 3, **counts, **options))
+    state = jax.eval_shape(programs.init, 0)
+    order = np.arange(96).reshape(6, 16)
+    after = jax.eval_shape(programs.run_steps, state, *examples, order, 0, 1)
+    assert _types(after) == _types(state)
+
+
+def test_a_network_with_weakly_typed_parameters_is_compiled_once(examples):
+  def init(key, input_shape):
+    return {"slope": jax.numpy.full((4,), 0.25)}, {"count": 0.0}
+
+  def apply(params, state, images, *, train, key=None):
+    return images[:, :, 0, 0] * params["slope"], {"count": state["count"] + 1.0}
+
+  programs = tiny_programs(nn.Backbone(init, apply))
+  state, order = programs.init(0), np.arange(96).reshape(6, 16)
+  for step in range(3):
+    state = programs.run_steps(state, *examples, order, step, step + 1)
+  assert programs.run_steps._cache_size() == 1
+
+
 def test_every_step_has_random_numbers_of_its_own(examples):
   def draw(key, images):
     return jax.numpy.full(images.shape, jax.random.uniform(key))

@@ -9,10 +9,10 @@ import pytest
 from jax import lax
 
 from softmax_research.nn import conv
-from softmax_research.nn.convolution import BATCH_LAST
-from softmax_research.nn.winograd import conv_3x3, saves_products
+from softmax_research.nn.cpu.winograd import conv_3x3, saves_products
 
 SAME = ((1, 1), (1, 1))
+_BATCH_LAST, _NHWC = ("CHWN", "HWIO", "CHWN"), ("NHWC", "HWIO", "NHWC")
 
 
 def _arrays(height, width, channels=3, filters=2, batch=2):
@@ -24,7 +24,7 @@ def _arrays(height, width, channels=3, filters=2, batch=2):
 
 
 def _library(images, kernel, padding):
-  return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=BATCH_LAST)
+  return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=_BATCH_LAST)
 
 
 # Whole tiles and parts of them; one tile only; padding that is uneven, absent, or beyond the tiles.
@@ -101,8 +101,8 @@ def test_batching_is_a_loop(axes):
 )
 def test_it_is_taken_where_it_saves_half_the_products(size, kernel, saves):
   assert saves_products((kernel[2], size, size, 2), kernel, SAME) == saves
-  images = jnp.ones((kernel[2], size, size, 2))
-  run = functools.partial(conv, window_strides=(1, 1), padding="SAME", dimension_numbers=BATCH_LAST)
+  images = jnp.ones((2, size, size, kernel[2]))
+  run = functools.partial(conv, window_strides=(1, 1), padding="SAME", dimension_numbers=_NHWC)
   for dtype, taken in ((jnp.float32, saves), (jnp.bfloat16, False)):
     text = str(jax.make_jaxpr(run)(images.astype(dtype), jnp.ones(kernel, dtype)))
     assert ("conv_3x3" in text) == taken
