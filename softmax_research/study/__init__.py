@@ -7,7 +7,7 @@ from softmax_research.study.comparisons import Difference, compare
 from softmax_research.study.groups import Group, arrange, group
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import Measure, measure_of
-from softmax_research.study.plots import curves, difference_plot, dots, plot
+from softmax_research.study.plots import curves, difference_plot, plot
 from softmax_research.study.record import look_up
 from softmax_research.study.report import write_report
 from softmax_research.study.statistics import (
@@ -46,7 +46,6 @@ __all__ = [
   "detectable_difference",
   "difference_plot",
   "differences",
-  "dots",
   "escape",
   "group",
   "holm",

@@ -7,7 +7,7 @@ from typing import Any
 from softmax_research.study import findings, plots, tables
 from softmax_research.study.blocks import Block, Plot
 from softmax_research.study.comparisons import compare
-from softmax_research.study.groups import By, Group, arrange, group
+from softmax_research.study.groups import By, Group, arrange, group, title_of
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, Measure, measure_of
 
@@ -36,7 +36,7 @@ def report(
     title: by default made from the rows and the data set.
   """
   groups = arrange(group(records, rows), findings.ACCURACY)
-  noun = tables.title_of(records, rows)
+  noun = title_of(records, rows)
   noun = noun if noun.isalpha() else "combination"
   yield f"# {escape(title or _title(groups, noun))}"
   yield from findings.headline(groups, noun)
@@ -44,7 +44,7 @@ def report(
   yield from metrics(groups, noun)
   if len(groups) > 1:
     yield "## Paired differences"
-    yield from differences(groups, noun)
+    yield from differences(groups)
   parts = (learning_curves(groups), reliability(groups), confusion(groups), worst_images(groups))
   for plot in parts:
     if plot is not None:
@@ -53,13 +53,13 @@ def report(
   yield "## Caveats"
   yield "\n".join(f"- {note}" for note in findings.caveats(groups, noun))
   yield "## Cost"
-  yield tables.cost(groups, name_column=noun)
+  yield tables.cost(groups)
   yield "Speed and time are medians over the seeds."
 
 
 def metrics(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
   """Yield the table of the test metrics and the notes on what stands in it."""
-  yield tables.mean_table(groups, SUMMARISED, name_column=noun)
+  yield tables.table(groups, measure=SUMMARISED)
   yield (
     "Mean ± standard deviation over n seeds on the test split, in brackets the 95% t interval of "
     "the mean. NLL is in nats; ECE has 15 bins; macro accuracy is the mean over classes."
@@ -72,9 +72,9 @@ def metrics(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
     yield "∞: a test label got probability zero, so the mean NLL is infinite."
 
 
-def differences(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
+def differences(groups: Sequence[Group]) -> Iterator[Block]:
   """Yield the plot and the tables of the paired differences from the first group."""
-  plot = plots.difference_plot(groups, COMPARED)
+  plot = plots.difference_plot(groups, measures=COMPARED)
   if plot is not None:
     yield plot
   for measure in COMPARED:
@@ -82,15 +82,14 @@ def differences(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
     yield (
       f"### Test {measure.label}: difference from {escape(groups[0].name)} ({better} is better)"
     )
-    name = f"differences_{measure.key}"
-    yield tables.difference_table(groups, measure, name_column=noun, name=name)
+    yield tables.differences(groups, measure=measure)
     yield from _undefined(groups, measure)
   yield tables.METHOD
 
 
 def learning_curves(groups: Sequence[Group]) -> Plot | None:
   """Plot errors, NLL and training loss by epoch, or return None where no record has curves."""
-  return plots.curve_plot(
+  return plots.curves(
     groups,
     panels=_CURVES,
     name="learning_curves",

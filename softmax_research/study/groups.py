@@ -68,6 +68,43 @@ def group(records: Sequence[dict[str, Any]], by: By = None) -> list[Group]:
   return [_make(name, members, by) for name, members in found.items()]
 
 
+def as_groups(
+  records: Sequence[dict[str, Any]] | Sequence[Group],
+  by: By = None,
+  *,
+  sort_by: str | Measure | None = None,
+  baseline: str | None = None,
+) -> list[Group]:
+  """Return groups of what a table or a plot is made from.
+
+  Args:
+    records: of a study; or groups, which keep their order.
+    by: what makes a group of records.
+    sort_by: measure by which many groups of records are arranged; None leaves them as they are.
+    baseline: see `arrange`.
+  """
+  if _are_groups(records):
+    return list(records)
+  groups = group(records, by)
+  return groups if sort_by is None else arrange(groups, sort_by, baseline=baseline)
+
+
+def title_of(records: Sequence[dict[str, Any]] | Sequence[Group], by: By = None) -> str:
+  """Return the title of the column of the rows' names: what makes a group.
+
+  Example:
+    >>> title_of([{"cell": {"batch_size": 1}}, {"cell": {"batch_size": 2}}])
+    'batch size'
+  """
+  if callable(by):
+    return "row"
+  if by is None:
+    by = differing(
+      [made for of in records for made in of.records] if _are_groups(records) else records
+    )
+  return " / ".join(name.replace("_", " ") for name in ((by,) if isinstance(by, str) else by))
+
+
 def differing(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
   """Return the names of the items in which cells differ; all names where none does.
 
@@ -110,6 +147,10 @@ def arrange(
   if len(groups) > _MOST_UNSORTED:
     rest.sort(key=rank)
   return [first, *rest] if first is not None else rest
+
+
+def _are_groups(records: Sequence[Any]) -> bool:
+  return bool(records) and isinstance(records[0], Group)
 
 
 def _naming(records, by: By) -> Callable[[dict[str, Any]], str]:

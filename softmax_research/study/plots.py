@@ -1,4 +1,4 @@
-"""Plots that several reports share, from records to the plot: lines, curves, dots, differences.
+"""Plots that several reports share, from records to the plot: lines, curves, differences.
 
 Matplotlib takes long to import, so the figures' modules are imported where a plot is drawn.
 """
@@ -11,11 +11,11 @@ import numpy as np
 
 from softmax_research.study.blocks import Plot
 from softmax_research.study.comparisons import compare
-from softmax_research.study.groups import By, Group, differing, group
+from softmax_research.study.groups import By, Group, as_groups, differing, group
 from softmax_research.study.measures import Measure, as_measure
 from softmax_research.study.statistics import summarise
 
-Records = Sequence[dict[str, Any]]
+Records = Sequence[dict[str, Any]] | Sequence[Group]
 
 _INTERVALS = "Lines are means over the seeds, bands their 95% t intervals."
 _RANGES = "Lines are means over the seeds, bands the range of the seeds."
@@ -55,28 +55,26 @@ def plot(
   if by is None:
     by = tuple(item for item in differing(records) if item != x) or (lambda made: "mean")
   places = sorted({made["cell"][x] for made in records})
-  at = {place: _by_name([r for r in records if r["cell"][x] == place], by) for place in places}
-  names = list(dict.fromkeys(of for groups in at.values() for of in groups))
+  groups: dict[str, dict[float, Group]] = {}  # by the line's name and the place
+  for place in places:
+    for of in group([made for made in records if made["cell"][x] == place], by):
+      groups.setdefault(of.name, {})[place] = of
   panels = []
   for measure in measures:
     lines = []
-    for line in names:
-      found = [
-        summarise(measure.scale * np.array(_values(at[place].get(line), measure)))
-        for place in places
-      ]
-      ranges = [s.low for s in found], [s.high for s in found]
-      means = [s.mean for s in found]
-      lines.append(line_plot.Line(line, places, means, ranges if interval else None))
-    panels.append(
-      line_plot.Panel(_capital(measure.title), x.replace("_", " "), lines, scales, limits)
-    )
+    for line, at in groups.items():
+      values = [list(at[place].values(measure).values()) if place in at else [] for place in places]
+      found = [summarise(measure.scale * np.array(seeds)) for seeds in values]
+      ranges = ([s.low for s in found], [s.high for s in found]) if interval else None
+      lines.append(line_plot.Line(line, places, [s.mean for s in found], ranges))
+    title = _capital(measure.title)
+    panels.append(line_plot.Panel(title, x.replace("_", " "), lines, scales, limits))
   what = f"{', '.join(m.label for m in measures)} by {x.replace('_', ' ')}"
   said = _INTERVALS if interval else "Lines are means over the seeds."
   return Plot(
     name or f"{'_'.join(m.key for m in measures)}_by_{x}",
     heading or _capital(what),
-    f"{caption} {_crowded(said, names)}".strip(),
+    f"{caption} {_crowded(said, list(groups))}".strip(),
     line_plot.line_plot(panels),
   )
 
@@ -84,7 +82,7 @@ def plot(
 def curves(
   records: Records,
   *,
-  panels: Mapping[str, str] | Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]],
+  panels: Mapping[str, str | tuple[str, Callable[[np.ndarray], np.ndarray]]],
   by: By = None,
   x: str = "epoch",
   name: str = "curves",
@@ -95,7 +93,7 @@ def curves(
   """Plot curves of the records: means over the seeds, with the range of the seeds.
 
   Args:
-    records: of a study.
+    records: of a study; or groups, whose order is kept.
     panels: by the panel's title the name of a curve, or a pair of it and of what is done to its
       values. A panel without any values is left out.
     by: what makes a line; see `groups.By`. More than eight lines have a small panel each.
@@ -108,23 +106,9 @@ def curves(
   Returns:
     The plot, or None where no record has such a curve.
   """
-  return curve_plot(
-    group(records, by),
-    panels=panels,
-    x=x,
-    name=name,
-    heading=heading,
-    caption=caption,
-    scales=scales,
-  )
-
-
-def curve_plot(
-  groups: Sequence[Group], *, panels, x="epoch", name, heading, caption="", scales=("linear", None)
-) -> Plot | None:
-  """Plot curves of groups, in their order; see `curves`."""
   from softmax_research.study import line_plot  # noqa: PLC0415
 
+  groups = as_groups(records, by)
   drawn = []
   for title, what in panels.items():
     key, change = (what, lambda values: values) if isinstance(what, str) else what
@@ -147,65 +131,27 @@ def curve_plot(
   return Plot(name, heading, text, line_plot.line_plot(drawn))
 
 
-def dots(
+def difference_plot(
   records: Records,
   *,
-  measure: str | Measure,
+  measures: Sequence[str | Measure],
   rows: By = None,
-  panels: str | None = None,
-  published: Callable[[str, str], tuple[float, bool] | None] = lambda panel, row: None,
-  name: str | None = None,
-  heading: str | None = None,
-  caption: str = "",
+  baseline: str | None = None,
 ) -> Plot | None:
-  """Plot a measure's seeds, means and intervals, and published numbers where there are some.
+  """Plot paired differences from one row, a panel a measure.
 
   Args:
-    records: of a study.
-    measure: what is plotted.
+    records: of a study; or groups, whose order is kept.
+    measures: what is compared; by the first of them many rows are sorted.
     rows: what makes a row; see `groups.By`.
-    panels: name of an item of the cells that parts the rows; by default there is one panel.
-    published: from the names of a panel and a row to a paper's number, in the unit in which it is
-      printed, and whether it was read.
-    name: of the plot's files; by default the measure's.
-    heading: by default the measure's.
-    caption: stands before what the marks are.
+    baseline: the row that the others are compared with; by default the first.
 
   Returns:
-    The plot, or None where there is no value.
+    The plot, or None where no two rows have a seed in common.
   """
   from softmax_research.study import dot_plot  # noqa: PLC0415
 
-  measure = as_measure(measure)
-  drawn, any_published = [], False
-  for panel in dict.fromkeys(_item(made, panels) for made in records):
-    members = [made for made in records if _item(made, panels) == panel]
-    entries = []
-    for of in group(members, rows):
-      number, verified = published(panel, of.name) or (None, True)
-      any_published |= number is not None
-      values = list(of.values(measure).values())
-      entries.append(dot_plot.Entry(of.name, values, number, verified))
-    if any(math.isfinite(value) for entry in entries for value in entry.values):
-      drawn.append(dot_plot.Panel(panel or _capital(measure.label), entries, measure))
-  if not drawn:
-    return None
-  text = f"{caption} Dots are seeds, diamonds their means with 95% t intervals."
-  if any_published:
-    text += " Squares are the paper's numbers, open where unverified."
-  text += " A number with an arrow lies beyond the axis."
-  figure = dot_plot.dot_plot(drawn)
-  return Plot(name or measure.key, heading or _capital(measure.label), text.strip(), figure)
-
-
-def difference_plot(groups: Sequence[Group], measures: Sequence[str | Measure]) -> Plot | None:
-  """Plot the paired differences of groups from the first one, a panel a measure.
-
-  Returns:
-    The plot, or None where no two groups have a seed in common.
-  """
-  from softmax_research.study import dot_plot  # noqa: PLC0415
-
+  groups = as_groups(records, rows, sort_by=measures[0], baseline=baseline)
   drawn = []
   for measure in map(as_measure, measures):
     entries = [
@@ -268,18 +214,6 @@ def _crowded(text: str, names: Sequence[str]) -> str:
     f"{text} Each panel shows one row in blue, and {names[0]} in black; what lies far from most is "
     "cut off."
   )
-
-
-def _values(of: Group | None, measure: Measure) -> list[float]:
-  return list(of.values(measure).values()) if of else []
-
-
-def _by_name(records: Records, by: By) -> dict[str, Group]:
-  return {of.name: of for of in group(records, by)}
-
-
-def _item(made: Mapping[str, Any], name: str | None) -> str:
-  return "" if name is None else str(made["cell"].get(name))
 
 
 def _capital(text: str) -> str:

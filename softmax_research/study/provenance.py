@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from softmax_research.study.study import flatten
+
 NOT_RECORDED = "not recorded"
 
 
@@ -53,23 +55,8 @@ def provenance(
   ]
   if not any(datasets):
     del facts[1]
-  return Provenance(facts, flatten(last.get("config") or {} if config is None else config))
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-  """Return nested settings as pairs of a dotted name and a text.
-
-  Example:
-    >>> flatten({"backbone": {"name": "mlp", "widths": [8]}})
-    [('backbone.name', 'mlp'), ('backbone.widths', '[8]')]
-  """
-  pairs = []
-  for key, value in config.items():
-    if isinstance(value, Mapping) and value:
-      pairs += flatten(value, f"{prefix}{key}.")
-    else:
-      pairs.append((f"{prefix}{key}", str(value)))
-  return pairs
+  settings = flatten(last.get("config") or {} if config is None else config)
+  return Provenance(facts, [(name, str(value)) for name, value in settings.items()])
 
 
 def duration(seconds: float) -> str:

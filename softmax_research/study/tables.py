@@ -2,13 +2,21 @@
 
 import math
 import statistics as medians
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from softmax_research.study import record
 from softmax_research.study.blocks import Cell, Row, Table
 from softmax_research.study.comparisons import compare
-from softmax_research.study.groups import By, Group, arrange, differing, group, text_of
+from softmax_research.study.groups import (
+  By,
+  Group,
+  as_groups,
+  differing,
+  group,
+  text_of,
+  title_of,
+)
 from softmax_research.study.measures import (
   MISSING,
   Measure,
@@ -18,7 +26,7 @@ from softmax_research.study.measures import (
 )
 from softmax_research.study.statistics import summarise
 
-Records = Sequence[dict[str, Any]]
+Records = Sequence[dict[str, Any]] | Sequence[Group]
 
 #: What the table of `differences` shows, in words.
 METHOD = (
@@ -42,7 +50,7 @@ def table(
   """Tabulate means over the seeds with their standard deviations and 95% t intervals.
 
   Args:
-    records: of a study.
+    records: of a study; without `columns` they can be groups, whose order is kept.
     measure: what is shown, a column each; of a table with `columns`, one.
     rows: what makes a row; see `groups.By`.
     columns: name of an item of the cells whose values are the columns.
@@ -62,31 +70,18 @@ def table(
   """
   given = [measure] if isinstance(measure, str | Measure) else measure
   measures = [as_measure(one) for one in given]
-  row_title = title_of(records, rows)
   if columns is not None:
     return _crossed(records, measures[0], rows, columns, interval, name)
-  groups = arrange(group(records, rows), measures[0], baseline=baseline)
-  return mean_table(groups, measures, name_column=row_title, name=name, interval=interval)
-
-
-def mean_table(
-  groups: Sequence[Group],
-  measures: Sequence[Measure],
-  *,
-  name_column: str,
-  name: str = "summary",
-  interval: bool = True,
-) -> Table:
-  """Tabulate the means of groups, in their order, each with its ensemble below it."""
   found = []
-  for of in groups:
+  for of in as_groups(records, rows, sort_by=measures[0], baseline=baseline):
     cells = [mean_cell(list(of.values(m).values()), m, interval=interval) for m in measures]
     found.append(Row(of.name, (Cell(str(len(of.finished))), *cells)))
     if of.ensemble is not None:
       members = of.ensemble["cell"]["ensemble"]
       cells = [Cell(m.format(record.look_up(of.ensemble, m.key))) for m in measures]
       found.append(Row(f"ensemble of {len(members)}", (Cell(""), *cells), subordinate=True))
-  return Table(("n", *(m.title for m in measures)), tuple(found), name_column, name)
+  titles = (m.title for m in measures)
+  return Table(("n", *titles), tuple(found), title_of(records, rows), name)
 
 
 def differences(
@@ -100,23 +95,14 @@ def differences(
   """Tabulate paired differences from one row, with their tests; `METHOD` says what they are.
 
   Args:
-    records: of a study.
+    records: of a study; or groups, whose order is kept.
     measure: what is compared.
     rows: what makes a row; see `groups.By`.
     baseline: the row that the others are compared with; by default the first.
     name: of the table's files; by default made from the measure.
   """
   measure = as_measure(measure)
-  groups = arrange(group(records, rows), measure, baseline=baseline)
-  return difference_table(
-    groups, measure, name_column=title_of(records, rows), name=name or f"differences_{measure.key}"
-  )
-
-
-def difference_table(
-  groups: Sequence[Group], measure: Measure, *, name_column: str, name: str
-) -> Table:
-  """Tabulate the differences of groups from the first one, in their order."""
+  groups = as_groups(records, rows, sort_by=measure, baseline=baseline)
   unit = f", {measure.difference_unit}" if measure.difference_unit else ""
   found = []
   for of in compare(groups, measure):
@@ -140,17 +126,18 @@ def difference_table(
     "effect size",
     f"detectable{unit}",
   )
-  return Table(columns, tuple(found), name_column, name)
+  title = title_of(records, rows)
+  return Table(columns, tuple(found), title, name or f"differences_{measure.key}")
 
 
-def cost(groups: Sequence[Group], *, name_column: str = "head") -> Table:
+def cost(records: Records, *, rows: By = None) -> Table:
   """Tabulate size and speed: parameters, and medians over the finished seeds."""
 
   def median(of: Group, path: str, form: str) -> Cell:
     values = [value for value in of.values(path).values() if not math.isnan(value)]
     return Cell(form.format(medians.median(values)) if values else MISSING)
 
-  rows = tuple(
+  found = tuple(
     Row(
       of.name,
       (
@@ -159,9 +146,10 @@ def cost(groups: Sequence[Group], *, name_column: str = "head") -> Table:
         median(of, "time/seconds", "{:.1f}"),
       ),
     )
-    for of in groups
+    for of in as_groups(records, rows)
   )
-  return Table(("parameters", "images/s", "seconds a run"), rows, name_column, "cost")
+  columns = ("parameters", "images/s", "seconds a run")
+  return Table(columns, found, title_of(records, rows), "cost")
 
 
 def unfinished(records: Records, *, rows: By = None) -> Table | None:
@@ -216,11 +204,3 @@ def _crossed(records, measure, rows, columns, interval, name) -> Table:
     found.append(Row(row, tuple(cells)))
   title = columns.replace("_", " ")
   return Table(tuple(f"{title} {v}" for v in values), tuple(found), title_of(records, rows), name)
-
-
-def title_of(records: Records, rows: By | Callable) -> str:
-  """Return the title of the column of the rows' names."""
-  if callable(rows):
-    return "cell"
-  names = differing(records) if rows is None else (rows,) if isinstance(rows, str) else rows
-  return " / ".join(name.replace("_", " ") for name in names)

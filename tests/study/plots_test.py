@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from softmax_research import study
-from softmax_research.study import plots
 from tests.study.fake_records import make_diverged, make_record, make_run, make_runs
 
 
@@ -74,37 +73,14 @@ def test_wide_ranges_are_logarithmic_and_zeros_are_not():
   assert study.curves(records[1:], panels=_PANELS) is None
 
 
-def test_dots_have_panels_and_published_numbers():
-  records = [
-    make_record(seed=seed, cell={"setting": setting, "method": method},
-                metrics={"test": {"accuracy": accuracy + seed / 100}})
-    for setting, method, accuracy in (("mnist", "a", 0.9), ("mnist", "b", 0.8), ("cifar", "a", 0.5))
-    for seed in (0, 1)
-  ]  # fmt: skip
-  plot = study.dots(
-    records,
-    measure="accuracy",
-    rows="method",
-    panels="setting",
-    published=lambda panel, row: (88.0, True) if (panel, row) == ("mnist", "a") else None,
-  )
-  assert "Squares are the paper's numbers" in plot.caption
-  mnist, cifar = plot.figure.axes
-  squares = [line.get_xdata()[0] for line in mnist.lines if line.get_marker() == "s"]
-  assert squares == [88.0] and not [line for line in cifar.lines if line.get_marker() == "s"]
-  assert mnist.get_title(loc="left") == "mnist" and len(mnist.get_yticklabels()) == 2
-  assert study.dots(records, measure="ece", rows="method", panels="setting") is None
-  assert "Squares" not in study.dots(records, measure="accuracy").caption
-
-
 @pytest.mark.parametrize("taylor", [[0.96, 0.95, 0.98], [0.9]])
 def test_paired_differences(taylor):
   groups = study.group(make_runs({"softmax": [0.951, 0.948, 0.953], "taylor": taylor}))
-  plot = plots.difference_plot(groups, ["accuracy", "nll"])
+  plot = study.difference_plot(groups, measures=["accuracy", "nll"])
   accuracy, nll = plot.figure.axes
   assert accuracy.get_xlabel().startswith("← worse") and nll.get_xlabel().startswith("← better")
   assert accuracy.get_title(loc="left") == "Accuracy minus that of softmax, points"
   differences = 100 * (np.array(taylor) - [0.951, 0.948, 0.953][: len(taylor)])
   np.testing.assert_allclose(accuracy.collections[0].get_offsets()[:, 0], differences)
   unpaired = study.group([make_run("softmax", 0), make_run("taylor", 1)])
-  assert plots.difference_plot(unpaired, ["accuracy"]) is None
+  assert study.difference_plot(unpaired, measures=["accuracy"]) is None
