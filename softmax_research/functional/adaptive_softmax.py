@@ -11,7 +11,7 @@ import numpy as np
 from softmax_research.functional.arguments import check_at_least, check_num_classes
 from softmax_research.functional.labels import is_known, select_label
 from softmax_research.functional.layer import check_class_labels, check_features, product
-from softmax_research.functional.member_rows import member_label_log_prob
+from softmax_research.functional.linear_cross_entropy import member_label_log_prob
 from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
 

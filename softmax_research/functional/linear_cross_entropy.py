@@ -1,31 +1,39 @@
 """Linear cross-entropy: the loss of a dense output layer without all of its logits in memory."""
 
+import math
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arguments import check_at_least, check_fraction
+from softmax_research.functional.arguments import broadcasts_to, check_at_least, check_fraction
+from softmax_research.functional.closures import Hoisted, hoist
 from softmax_research.functional.cross_entropy import cross_entropy
+from softmax_research.functional.labels import is_known
 from softmax_research.functional.layer import (
   check_class_labels,
   check_features,
+  look_up,
   norms,
   product,
 )
-from softmax_research.functional.linear_cross_entropy_blocks import Layer, block_sizes, even_size
-from softmax_research.functional.linear_cross_entropy_operands import (
-  Margin,
-  Score,
-  check_block_size,
-  check_num_classes,
-  check_vector,
-  check_where,
-  hoist_margin,
-  hoist_score,
-  num_shards,
-  prepare_rows,
+from softmax_research.functional.mesh import has_explicit_mesh, varying_axes
+from softmax_research.functional.normalise import exclude
+from softmax_research.functional.streaming import (
+  Blocks,
+  Examples,
+  Layer,
+  Loss,
+  Options,
+  choose_blocks,
+  even_size,
+  losses,
 )
-from softmax_research.functional.linear_cross_entropy_rule import Fixed, Options, Plan, losses
-from softmax_research.functional.mesh import has_explicit_mesh
+
+Score = Callable[[jax.Array], jax.Array]
+Margin = Callable[[jax.Array, jax.Array, dict[str, jax.Array]], jax.Array]
+
+_NONE = Hoisted(None, (), [], ())
 
 
 def linear_cross_entropy(
@@ -40,7 +48,7 @@ def linear_cross_entropy(
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
   where: jax.typing.ArrayLike | None = None,
-  block_size: tuple[int, int] | None = None,
+  block_size: tuple[int, int] | str | None = None,
   axis_name: str | None = None,
 ) -> jax.Array:
   r"""Compute the cross-entropy of a dense output layer, a block of examples at a time.
@@ -58,6 +66,10 @@ def linear_cross_entropy(
   too, but its gradient costs two products more, of then five. Examples whose label is out of
   range have no gradient and may be left out of a sum at no cost.
 
+  The lean form visits a block of classes for all examples at a time. It computes the logits twice,
+  four products for any combination of the losses, and needs memory for them and for a float32 copy
+  of the features' gradient alone, where other forms also need a float32 copy of the kernel's.
+
   Inside `jax.shard_map` each device may hold some of the classes: name their mesh axis. Examples
   may be sharded over other axes. Under `jax.jit` alone, with a kernel sharded over classes, pass
   all classes as the block, or devices exchange the kernel.
@@ -73,20 +85,21 @@ def linear_cross_entropy(
     margin: `(logits [..., K], labels [...], norms) -> logits`, where `norms` holds the keyword
       arguments `feature_norms` and `kernel_norms` of `large_margin`. It must change the label's
       logit alone, and is shown that alone, as the only class, one example at a time.
-    log_prior: logarithms of class frequencies, `[K]`, added to the scores.
-    label_smoothing: in [0, 1); see `cross_entropy`.
+    log_prior: logarithms of class frequencies, `[K]`, added to the scores; -inf excludes a class.
+    label_smoothing: in [0, 1), spread over the possible classes; see `cross_entropy`.
     z_loss: at least 0; see `cross_entropy`.
     where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
-    block_size: how many examples and how many classes are computed together, by default chosen by
-      K. The logits of so many examples stand in memory, those of all classes. Neither number
-      need divide anything.
+    block_size: how many examples and how many classes are computed together. The logits of so
+      many examples stand in memory, those of all classes. Neither number need divide anything.
+      `"lean"` is the lean form. By default the blocks are chosen by K, type and backend; then, on a
+      GPU, bfloat16 features and kernel have bfloat16 logits.
     axis_name: the mesh axis over which kernel, bias, prior and mask are sharded, inside
       `jax.shard_map`. Labels number the classes of all devices, in the order of the devices.
 
   Returns:
     Losses in nats, `[...]`, in float32 or the wider type of features and kernel; so are all sums,
-    and the gradients have the types of the arguments. NaN for a label out of range, infinite for
-    a label whose class is impossible.
+    and the gradients have the types of the arguments. NaN, and no gradient, for a label out of
+    range; infinite for a label whose class is impossible.
 
   Raises:
     ValueError: a shape does not fit, an option is out of range, there are 2^31 classes or more,
@@ -109,62 +122,299 @@ def linear_cross_entropy(
   kernel = jnp.asarray(kernel)
   features = check_features(features, kernel)
   num_columns, batch = kernel.shape[1], features.shape[:-1]
-  num_classes = num_columns * num_shards(axis_name, features, kernel)
-  check_num_classes(num_classes)
+  num_classes = num_columns * _num_shards(axis_name, features, kernel)
+  if not 1 <= num_classes < 2**31:
+    raise ValueError(
+      f"Got a kernel of {num_classes} classes; there must be at least one and fewer than 2^31. "
+      "Use a tree or an adaptive softmax for more."
+    )
   labels = check_class_labels(
     labels, features, num_classes, "For distributions over classes use cross_entropy on logits."
   )
   check_fraction("label_smoothing", label_smoothing)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
-  check_block_size(block_size)
-  bias = check_vector("bias", bias, num_columns)
-  log_prior = check_vector("log_prior", log_prior, num_columns)
-  mask = check_where(where, (*batch, num_columns))
-
-  wide = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
-  score_of, margin_of = hoist_score(score, wide), hoist_margin(margin, wide)
+  _check_block_size(block_size)
+  dtype = jnp.promote_types(features.dtype, kernel.dtype)
+  wide = jnp.promote_types(dtype, jnp.float32)
+  dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
+  features, kernel = features.astype(dtype), kernel.astype(dtype)
+  bias = _check_vector("bias", bias, num_columns, wide)
+  log_prior = _check_vector("log_prior", log_prior, num_columns, wide)
+  class_mask = _check_where(where, (*batch, num_columns))
+  axes = varying_axes(features, kernel, labels)
+  others_score = _hoist_score(score, wide, axes)
+  label_score = _hoist_label_score(score, margin, wide, axes - {axis_name})
   if labels.size == 0:
     return jnp.zeros(batch, wide)
   if has_explicit_mesh(features) or has_explicit_mesh(kernel):
     # No blocks can be cut out of axes whose sharding is part of the type.
-    logits = product(features, kernel) + (0 if bias is None else bias)
-    if margin is not None:
-      lengths = {"feature_norms": norms(features, axis=-1), "kernel_norms": norms(kernel, axis=0)}
-      logits = margin(logits, labels, lengths)
-    scores = (logits if score is None else score(logits)) + (0 if log_prior is None else log_prior)
-    options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "where": where}
-    return cross_entropy(scores, labels, **options).astype(wide)
-
-  examples, classes = block_size or block_sizes(labels.size, num_columns)
-  rows, facts = prepare_rows(
-    features.reshape(-1, features.shape[-1]),
+    return reference(
+      features,
+      kernel,
+      labels,
+      bias=bias,
+      score=score,
+      margin=margin,
+      log_prior=log_prior,
+      label_smoothing=label_smoothing,
+      z_loss=z_loss,
+      where=where,
+    )
+  if class_mask is not None and len(class_mask) == 1:
+    log_prior = jnp.where(class_mask[0], 0 if log_prior is None else log_prior, -jnp.inf)
+    class_mask = None
+  examples = _examples(
+    features.reshape(labels.size, features.shape[-1]),
     kernel,
     labels.ravel(),
     num_classes,
     log_prior=log_prior,
-    mask=mask,
-    uses_norms=any(margin_of.uses[1:]),
+    class_mask=class_mask,
+    uses_norms=any(label_score.uses[1:]),
     axis_name=axis_name,
   )
-  value = losses(
-    Plan(
-      score=score_of.call,
-      margin=margin_of.call,
-      smooth=not (isinstance(label_smoothing, int | float) and label_smoothing == 0),
-      examples=min(examples, labels.size),
-      classes=even_size(num_columns, classes),
+  blocks = _blocks(block_size, labels.size, num_columns, dtype)
+  if axes and (others_score.constants or label_score.constants):
+    # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
+    # known when the gradients are formed.
+    blocks = blocks._replace(logits_type=None)
+  values = losses(
+    Loss(
+      blocks,
+      score=others_score.call,
+      label_score=label_score.call,
+      smooths_labels=not (isinstance(label_smoothing, int | float) and label_smoothing == 0),
       axis_name=axis_name,
     ),
-    Layer(kernel, bias, log_prior, None if facts.mask is not None else mask),
-    features.reshape(-1, features.shape[-1]),
-    rows,
-    Options(
-      jnp.asarray(label_smoothing, wide),
-      jnp.asarray(z_loss, wide),
-      score_of.constants.floats,
-      margin_of.constants.floats,
-    ),
-    facts,
-    Fixed(score_of.constants.others, margin_of.constants.others),
+    Layer(kernel, bias, log_prior, others_score.constants),
+    Options(jnp.asarray(label_smoothing, wide), jnp.asarray(z_loss, wide), label_score.constants),
+    examples,
   )
-  return value.reshape(batch)
+  return jnp.where(examples.known, values, jnp.nan).reshape(batch)
+
+
+def reference(
+  features: jax.typing.ArrayLike,
+  kernel: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  bias: jax.typing.ArrayLike | None = None,
+  score: Score | None = None,
+  margin: Margin | None = None,
+  log_prior: jax.typing.ArrayLike | None = None,
+  label_smoothing: jax.typing.ArrayLike = 0.0,
+  z_loss: jax.typing.ArrayLike = 0.0,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  """Compute what `linear_cross_entropy` computes, with all logits in memory.
+
+  It has derivatives of every kind and takes labels that are distributions.
+
+  Args:
+    features: `[..., D]`.
+    kernel: `[D, K]`.
+    labels: integers `[...]` or distributions `[..., K]`.
+    bias: `[K]`.
+    score: as in `linear_cross_entropy`.
+    margin: likewise, but shown all logits.
+    log_prior: `[K]`.
+    label_smoothing: in [0, 1).
+    z_loss: at least 0.
+    where: booleans that broadcast to `[..., K]`.
+
+  Returns:
+    Losses in nats, `[...]`.
+
+  Example:
+    >>> reference(jnp.ones((1, 2)), jnp.zeros((2, 4)), jnp.array([3])).round(4)
+    Array([1.3863], dtype=float32)
+  """
+  features, kernel, labels = jnp.asarray(features), jnp.asarray(kernel), jnp.asarray(labels)
+  scores = product(features, kernel)
+  if bias is not None:
+    scores += bias
+  if margin is not None:
+    lengths = {"feature_norms": norms(features, axis=-1), "kernel_norms": norms(kernel, axis=0)}
+    scores = margin(scores, labels, lengths)
+  if score is not None:
+    scores = score(scores)
+  scores = exclude(scores if log_prior is None else scores + log_prior, where)
+  # An impossible class is one thing however it is spelt: no smoothing falls on it.
+  possible = scores != -jnp.inf
+  options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "where": possible}
+  loss = cross_entropy(scores, labels, **options)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    loss = jnp.where(is_known(labels, kernel.shape[1]), loss, jnp.nan)
+  return loss
+
+
+def member_label_log_prob(
+  features: jax.Array,
+  kernel: jax.Array,
+  labels: jax.Array,
+  member: jax.Array,
+  *,
+  tile: tuple[int, int],
+) -> jax.Array:
+  r"""Compute the label's log-probability under softmax for the examples that are members.
+
+  .. math:: \log p_y = z_y - \log \sum_k e^{z_k}, \qquad z = h W
+
+  How many examples are members is known only at run time, and shapes are fixed before it. So the
+  members are sorted to the front, and blocks of examples without a member are skipped. Gradients
+  are formed in the forward pass, and there are no second ones and no forward mode.
+
+  Args:
+    features: h, `[N, D]`.
+    kernel: W, `[D, K]`.
+    labels: integers `[N]`, in range for the members.
+    member: booleans `[N]`.
+    tile: how many examples make a block, and how many classes are computed together. The logits
+      of a block's examples stand in memory, those of all classes.
+
+  Returns:
+    Log-probabilities in nats, `[N]`, in float32 or wider; 0 for the other examples.
+
+  Example:
+    >>> features, kernel = jnp.zeros((2, 3)), jnp.zeros((3, 4))
+    >>> labels, member = jnp.array([3, 0]), jnp.array([True, False])
+    >>> jnp.exp(member_label_log_prob(features, kernel, labels, member, tile=(1, 2))).round(4)
+    Array([0.25, 1.  ], dtype=float32)
+  """
+  features, kernel = jnp.asarray(features), jnp.asarray(kernel)
+  labels, member = jnp.asarray(labels), jnp.asarray(member)
+  dtype = jnp.promote_types(features.dtype, kernel.dtype)
+  wide = jnp.promote_types(dtype, jnp.float32)
+  order, zero = jnp.argsort(~member, stable=True), jnp.zeros((), wide)
+  values = losses(
+    Loss(_blocks(tile, len(labels), kernel.shape[1], dtype), known_first=True),
+    Layer(kernel.astype(dtype)),
+    Options(zero, zero),
+    Examples(features[order].astype(dtype), labels[order], member[order]),
+  )
+  return -values[jnp.argsort(order)]
+
+
+def _blocks(block_size, num_examples: int, num_classes: int, dtype) -> Blocks:
+  if block_size is None or block_size == "lean":
+    backend, lean = jax.default_backend(), block_size == "lean"
+    return choose_blocks(num_examples, num_classes, dtype, backend=backend, lean=lean)
+  examples, classes = block_size
+  wide = jnp.promote_types(dtype, jnp.float32)
+  return Blocks(min(examples, num_examples), even_size(num_classes, classes), wide)
+
+
+def _examples(
+  features, kernel, labels, num_classes, *, log_prior, class_mask, uses_norms, axis_name
+) -> Examples:
+  """Look up what the losses of N examples need to know of their labels."""
+  num_columns, local = kernel.shape[1], labels
+  if axis_name is not None:
+    local = labels - num_columns * jax.lax.axis_index(axis_name).astype(labels.dtype)
+  here = is_known(local, num_columns)
+
+  def at_label(found):
+    """Return what was found on the device that has the label; 0 for a label that none has."""
+    found = jnp.where(here, found, 0)
+    return found if axis_name is None else jax.lax.psum(found, axis_name)
+
+  label_log_prior = None if log_prior is None else at_label(look_up(log_prior, local))
+  if class_mask is not None:
+    columns = jnp.clip(local, 0, num_columns - 1)[:, None]
+    found = jnp.take_along_axis(class_mask.astype(jnp.int32), columns, axis=-1)[:, 0]
+    prior = jnp.zeros((), kernel.dtype) if label_log_prior is None else label_log_prior
+    label_log_prior = jnp.where(at_label(found) > 0, prior, -jnp.inf)
+  return Examples(
+    features,
+    local,
+    is_known(labels, num_classes),
+    class_mask,
+    norms(features, axis=-1) if uses_norms else None,
+    at_label(look_up(norms(kernel, axis=0), local)) if uses_norms else None,
+    label_log_prior,
+  )
+
+
+def _num_shards(axis_name: str | None, features: jax.Array, kernel: jax.Array) -> int:
+  """Return over how many devices the classes are sharded."""
+  if axis_name is None:
+    return 1
+  if axis_name not in varying_axes(kernel) or axis_name in varying_axes(features):
+    raise ValueError(
+      f"Got axis_name={axis_name!r}; inside jax.shard_map with check_vma=True the kernel must be "
+      "sharded over that axis and the features must not. Without a sharded kernel pass None."
+    )
+  return jax.lax.axis_size(axis_name)
+
+
+def _check_block_size(block_size) -> None:
+  if block_size is None or block_size == "lean":
+    return
+  if (
+    not isinstance(block_size, tuple)
+    or len(block_size) != 2
+    or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in block_size)
+  ):
+    raise ValueError(
+      f"Got block_size={block_size!r}; it must be (examples, classes), as (256, 8192), 'lean', or "
+      "None for a choice by the number of classes, the type and the backend."
+    )
+
+
+def _check_vector(name: str, values, num_columns: int, dtype) -> jax.Array | None:
+  if values is None:
+    return None
+  values = jnp.asarray(values)
+  if values.shape != (num_columns,):
+    raise ValueError(
+      f"Got {name} of shape {values.shape} for a kernel of {num_columns} columns; it must "
+      f"have shape ({num_columns},)."
+    )
+  return values.astype(dtype)
+
+
+def _check_where(where, shape: tuple[int, ...]) -> jax.Array | None:
+  """Return a mask of classes as `[1, K]`, or as `[N, K]` if it differs between the N examples."""
+  if where is None:
+    return None
+  where = jnp.asarray(where, bool)
+  if not broadcasts_to(where.shape, shape):
+    raise ValueError(f"Got where of shape {where.shape}; it must broadcast to {shape}.")
+  shared = all(size == 1 for size in where.shape[:-1])
+  where = jnp.broadcast_to(where, (1, shape[-1]) if shared else shape)
+  return where.reshape(math.prod(where.shape[:-1]), shape[-1])
+
+
+def _hoist_score(score: Score | None, dtype: jnp.dtype, axes: frozenset[str]) -> Hoisted:
+  """Return `(constants, logits) -> scores`."""
+  if score is None:
+    return _NONE
+  hoisted = hoist(score, dtype, axes=axes)
+  if hoisted.shape != ():
+    raise ValueError(
+      f"Got a score that makes an array of shape {hoisted.shape} of a number; it must be "
+      "elementwise. For numbers that differ between classes use bias or log_prior."
+    )
+  return hoisted
+
+
+def _hoist_label_score(
+  score: Score | None, margin: Margin | None, dtype: jnp.dtype, axes: frozenset[str]
+) -> Hoisted:
+  """Return `(constants, label_logits, feature_norms, label_kernel_norms) -> label_scores`."""
+
+  def label_score(logit: jax.Array, feature_norm: jax.Array, kernel_norm: jax.Array) -> jax.Array:
+    if margin is not None:
+      lengths = {"feature_norms": feature_norm, "kernel_norms": kernel_norm[None]}
+      logits = margin(logit[None], jnp.zeros((), jnp.int32), lengths)
+      if jnp.shape(logits) != (1,):
+        raise ValueError(
+          f"Got a margin that makes logits of shape {jnp.shape(logits)} of those of shape (1,); it "
+          "must change the label's logit alone, and not differ between examples or classes."
+        )
+      logit = logits[0]
+    return logit if score is None else score(logit)
+
+  if score is None and margin is None:
+    return _NONE
+  return hoist(label_score, dtype, num_arguments=3, axes=axes)

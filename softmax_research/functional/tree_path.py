@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional.layer import check_class_labels, look_up
+from softmax_research.functional.mesh import match_gradient, vary, varying_axes
 from softmax_research.functional.tree import Tree
-from softmax_research.functional.varying import match_gradient, vary, varying_axes
 
 LABELS_REMEDY = "For distributions over classes use negative_log_likelihood on tree_log_probs."
 

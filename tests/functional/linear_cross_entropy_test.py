@@ -1,6 +1,8 @@
-"""Linear cross-entropy against numpy in float64 and the plain composition on all logits."""
+"""Linear cross-entropy against numpy in float64 and the reference with all logits in memory."""
 
 import functools
+import importlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +12,14 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from softmax_research.functional import (
-  cross_entropy,
   large_margin,
   linear_cross_entropy,
-  relu_score,
   soft_margin,
   spherical_score,
   taylor_score,
 )
+from softmax_research.functional.linear_cross_entropy import member_label_log_prob, reference
+from softmax_research.functional.streaming import Blocks
 
 RNG = np.random.default_rng(0)
 N, D, K = 7, 4, 11
@@ -30,6 +32,18 @@ MASK = np.arange(K) % 5 != 1
 MASKS = np.arange(K) != (LABELS + 1 + np.arange(N) % 3)[:, None]
 MASKS[0, 4:7] = False  # So that the examples differ in how many classes are left.
 BLOCK = (3, 4)  # Divides neither.
+
+
+@pytest.fixture
+def use_blocks(monkeypatch):
+  """Replaces the blocks that would be chosen."""
+  # The function of that name hides the module as an attribute of its package.
+  module = importlib.import_module("softmax_research.functional.linear_cross_entropy")
+
+  def use(*blocks):
+    monkeypatch.setattr(module, "choose_blocks", lambda *args, **kwargs: Blocks(*blocks))
+
+  return use
 
 
 def _soft(logits, labels, norms):
@@ -53,39 +67,27 @@ def _quartic(z):
 
 # Options, and the same for the oracle: the label's logit changed, the score.
 CASES = {
-  "taylor, soft margin, bias, prior": (
+  "taylor, soft margin, bias, prior, mask, z-loss": (
     {
       "score": functools.partial(taylor_score, order=4),
       "margin": _soft,
       "bias": BIAS,
       "log_prior": LOG_PRIOR,
+      "where": MASK,
+      "z_loss": 0.1,
     },
     lambda z: z - 0.6,
     _quartic,
   ),
-  "spherical, large margin, smoothing": (
+  "spherical, large margin, a mask for each example, smoothing": (
     {
       "score": functools.partial(spherical_score, epsilon=0.1),
       "margin": _large,
+      "where": MASKS,
       "label_smoothing": 0.1,
     },
     _large_by_angle,
     lambda z: np.log(z**2 + 0.1),
-  ),
-  "relu, bias, a mask, z-loss": (
-    {
-      "score": functools.partial(relu_score, epsilon=0.01),
-      "bias": BIAS,
-      "where": MASK,
-      "z_loss": 0.1,
-    },
-    lambda z: z,
-    lambda z: np.log(np.maximum(z, 0.01)),
-  ),
-  "a mask for each example, smoothing, soft margin, prior": (
-    {"where": MASKS, "label_smoothing": 0.2, "margin": _soft, "log_prior": LOG_PRIOR},
-    lambda z: z - 0.6,
-    lambda z: z,
   ),
 }
 
@@ -100,15 +102,6 @@ def _oracle(options, change, score):
   targets = (1 - smoothing) * hot + smoothing * mask / mask.sum(1, keepdims=True)
   loss = -np.sum(targets * (scores - log_total[:, None]), axis=1, where=mask)
   return loss + options.get("z_loss", 0) * log_total**2
-
-
-def _plain(features, kernel, labels, *, bias=0, score=None, margin=None, log_prior=0, **options):
-  logits = features @ kernel + bias
-  if margin is not None:
-    norms = jnp.linalg.norm(features, axis=-1), jnp.linalg.norm(kernel, axis=0)
-    logits = margin(logits, labels, {"feature_norms": norms[0], "kernel_norms": norms[1]})
-  scores = logits if score is None else score(logits)
-  return cross_entropy(scores + log_prior, labels, **options)
 
 
 def _compare(ours, expected, **tolerance):
@@ -127,24 +120,29 @@ def _derivatives(loss, *arguments):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients(name):
+def test_values_and_gradients(name, use_blocks):
   options, change, score = CASES[name]
   learned = {key: options[key] for key in ("bias", "log_prior") if key in options}
   fixed = {key: value for key, value in options.items() if key not in learned}
+  use_blocks(*BLOCK, None)  # Those of the lean form.
 
-  @functools.partial(jax.jit, static_argnums=0)
-  def derivatives(function, *arguments):
-    def loss(features, kernel, learned):
-      return function(features, kernel, LABELS, **learned, **fixed)
+  @jax.jit
+  def derivatives(*arguments):
+    def derivatives_of(function, **size):
+      def loss(features, kernel, learned):
+        return function(features, kernel, LABELS, **learned, **fixed, **size)
 
-    return _derivatives(loss, *arguments)
+      return _derivatives(loss, *arguments)
+
+    ours = [derivatives_of(linear_cross_entropy, block_size=size) for size in (BLOCK, "lean")]
+    return ours, derivatives_of(reference)
 
   with jax.enable_x64(True):
-    ours = functools.partial(linear_cross_entropy, block_size=BLOCK)
-    value, gradients = derivatives(ours, FEATURES, KERNEL, learned)
-    _, expected = derivatives(_plain, FEATURES, KERNEL, learned)
+    ours, (value, expected) = derivatives(FEATURES, KERNEL, learned)
   np.testing.assert_allclose(value, _oracle(options, change, score), rtol=1e-11)
-  _compare(gradients, expected, rtol=1e-9, atol=1e-12)
+  for one, gradients in ours:
+    np.testing.assert_allclose(one, value, rtol=1e-11)
+    _compare(gradients, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_blocks_of_any_size():
@@ -153,9 +151,9 @@ def test_blocks_of_any_size():
 
   @jax.jit
   def all_of_them():
-    sizes = (1, 1), (1000, 1000)
+    sizes = (1, 1), (1000, 1000), "lean"
     ours = [functools.partial(linear_cross_entropy, block_size=size) for size in sizes]
-    return [derivatives(loss) for loss in ours], derivatives(_plain)
+    return [derivatives(loss) for loss in ours], derivatives(reference)
 
   with jax.enable_x64(True):
     ours, expected = all_of_them()
@@ -175,7 +173,7 @@ def test_shapes_types_and_transformations():
       loss(features[:6].reshape(3, 2, D), kernel, labels[:6].reshape(3, 2)),
       jax.vmap(loss, in_axes=(0, None, 0))(features, kernel, labels),
       jax.grad(rematerialised)(kernel),
-      jax.grad(lambda kernel: _plain(features, kernel, labels, bias=BIAS).sum())(kernel),
+      jax.grad(lambda kernel: reference(features, kernel, labels, bias=BIAS).sum())(kernel),
     )
 
   flat, nested, one_by_one, rematerialised, expected = in_many_ways(FEATURES, KERNEL, LABELS)
@@ -185,6 +183,9 @@ def test_shapes_types_and_transformations():
   np.testing.assert_allclose(one_by_one, flat, rtol=1e-6)
   np.testing.assert_allclose(rematerialised, expected, rtol=1e-4, atol=1e-5)
   assert loss(FEATURES[:0], KERNEL, LABELS[:0]).shape == (0,)
+  # Without features all classes are alike.
+  alike = linear_cross_entropy(FEATURES[:, :0], KERNEL[:0], LABELS)
+  np.testing.assert_allclose(alike, np.log(K), rtol=1e-6)
 
 
 def test_half_precision_is_summed_in_float32():
@@ -192,10 +193,28 @@ def test_half_precision_is_summed_in_float32():
   features, kernel = np.ones((3, 512)), np.ones((512, 600))
   kernel[:, 1:] *= 1.0078125  # A logit of 512 against 599 of 516.
   kernel[0] += RNG.normal(size=600)
-  labels = np.zeros(3, int)
+
+  value, gradients, expected, slopes = _in_half_precision(features, kernel, block_size=(2, 300))
+  np.testing.assert_allclose(value, expected, rtol=1e-5)
+  # Slopes are rounded to bfloat16 before they are summed.
+  np.testing.assert_allclose(gradients[0], slopes @ kernel.T, atol=2**-7)
+  np.testing.assert_allclose(gradients[1], features.T @ slopes, rtol=1e-2)
+
+
+def test_logits_in_half_precision(use_blocks):
+  use_blocks(2, 600, jnp.dtype(jnp.bfloat16))  # As on a GPU.
+  features, kernel = RNG.normal(size=(3, 512)), RNG.normal(size=(512, 600)) / 512**0.5
+  value, gradients, expected, slopes = _in_half_precision(features, kernel)
+  np.testing.assert_allclose(value, expected, atol=2**-7)  # Half the last digit of a logit of 4.
+  np.testing.assert_allclose(gradients[0], slopes @ kernel.T, atol=2**-7)
+  np.testing.assert_allclose(gradients[1], features.T @ slopes, rtol=2e-2, atol=2**-6)
+
+
+def _in_half_precision(features, kernel, **options):
+  """Return losses at class 0 and gradients of their sum, the losses by numpy and their slopes."""
 
   def loss(features, kernel):
-    value = linear_cross_entropy(features, kernel, labels, block_size=(2, 300))
+    value = linear_cross_entropy(features, kernel, np.zeros(3, int), **options)
     return value.sum(), value
 
   half = jnp.asarray(features, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
@@ -204,34 +223,40 @@ def test_half_precision_is_summed_in_float32():
   assert {array.dtype for array in gradients} == {jnp.dtype(jnp.bfloat16)}
   features, kernel = (np.float64(array) for array in half)
   logits = features @ kernel
-  probs = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-  np.testing.assert_allclose(value, -np.log(probs[:, 0]), rtol=1e-5)
-  slopes = probs - (np.arange(600) == 0)
-  # Slopes are rounded to bfloat16 before they are summed.
-  np.testing.assert_allclose(np.float32(gradients[0]), slopes @ kernel.T, atol=2**-7)
-  np.testing.assert_allclose(np.float32(gradients[1]), features.T @ slopes, rtol=1e-2)
+  log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+  slopes = np.exp(log_probs) - (np.arange(600) == 0)
+  return value, [np.float32(one) for one in gradients], -log_probs[:, 0], slopes
 
 
 def test_what_score_and_margin_close_over_is_learned_too():
   step = jnp.asarray(3)  # An integer that is traced, as in a step of training.
 
-  def make(loss):
-    def total(temperature, lowered, kernel, step):
-      return loss(
-        FEATURES,
-        kernel,
-        LABELS,
-        score=lambda logits: taylor_score(logits / temperature),
-        margin=lambda logits, labels, norms: soft_margin(logits, labels, margin=step * lowered),
-      )
+  def total(loss, factors, temperature, lowered, kernel, step):
+    values = loss(
+      FEATURES,
+      kernel,
+      LABELS,
+      score=lambda logits: taylor_score(logits / temperature),
+      margin=lambda logits, labels, norms: soft_margin(logits, labels, margin=step * lowered),
+    )
+    return values @ factors
 
-    reduced = [lambda *args: total(*args).mean(), lambda *args: total(*args) @ np.arange(N)]
-    arguments = 2.0, 0.3, KERNEL, step
-    return jax.jit(lambda *args: [jax.grad(f, (0, 1, 2))(*args) for f in reduced])(*arguments)
+  @jax.jit
+  def both(*arguments):
+    losses = functools.partial(linear_cross_entropy, block_size=BLOCK), reference
+    return [
+      jax.vmap(jax.grad(functools.partial(total, loss), (1, 2, 3)), (0, *[None] * 4))(*arguments)
+      for loss in losses
+    ]
 
   with jax.enable_x64(True):
-    ours = make(functools.partial(linear_cross_entropy, block_size=BLOCK))
-    _compare(ours, make(_plain), rtol=1e-10, atol=1e-13)
+    ours, expected = both(np.stack([np.ones(N), np.arange(N)]), 2.0, 0.3, KERNEL, step)
+    _compare(ours, expected, rtol=1e-10, atol=1e-13)
+    # Outside of jit what is differentiated may be a Python number.
+    slope = jax.grad(functools.partial(total, linear_cross_entropy), 1)
+    np.testing.assert_allclose(
+      slope(np.ones(N), 2.0, 0.3, KERNEL, step), expected[0][0], rtol=1e-10
+    )
 
 
 def test_labels_out_of_range_give_nan_and_no_gradient():
@@ -242,69 +267,105 @@ def test_labels_out_of_range_give_nan_and_no_gradient():
 
   @jax.jit
   def derivatives(features, kernel):
-    def ours(features, kernel):
-      loss = linear_cross_entropy(features, kernel, labels, block_size=BLOCK, **options)
-      return jnp.nansum(loss), loss
+    def total(loss, features, kernel):
+      value = loss(features, kernel, labels, **options)
+      return value.sum(), value
 
     def rest(features, kernel):
-      return _plain(features[known], kernel, labels[known], **options).sum()
+      return reference(features[known], kernel, labels[known], **options).sum()
 
-    arguments = features, kernel
-    return jax.grad(ours, (0, 1), has_aux=True)(*arguments), jax.grad(rest, (0, 1))(*arguments)
+    losses = functools.partial(linear_cross_entropy, block_size=BLOCK), reference
+    totals = [functools.partial(total, loss) for loss in losses]
+    ours = [jax.grad(total, (0, 1), has_aux=True)(features, kernel) for total in totals]
+    return ours, jax.grad(rest, (0, 1))(features, kernel)
 
-  (gradients, loss), expected = derivatives(FEATURES, KERNEL)
-  np.testing.assert_array_equal(np.isnan(loss), np.isin(np.arange(N), [1, 4]))
-  _compare(gradients, expected, rtol=1e-4, atol=1e-6)
+  ours, expected = derivatives(FEATURES, KERNEL)
+  for gradients, loss in ours:
+    np.testing.assert_array_equal(np.isnan(loss), np.isin(np.arange(N), [1, 4]))
+    _compare(gradients, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_impossible_classes():
-  log_prior = np.where(np.arange(K) < 3, -np.inf, 0.0)
-  labels = np.array([3, 0, 9, 10, 5, 6, 7])
-  loss = functools.partial(
-    linear_cross_entropy, labels=labels, log_prior=log_prior, block_size=BLOCK
-  )
-  value = np.asarray(loss(FEATURES, KERNEL))
-  rest = cross_entropy(FEATURES @ KERNEL[:, 3:], labels - 3)
-  np.testing.assert_allclose(np.delete(value, 1), np.delete(rest, 1), rtol=1e-5)
-  assert value[1] == np.inf
-  gradients = jax.grad(lambda x, w: loss(x, w).sum(), (0, 1))(FEATURES, KERNEL)
-  assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
-  assert not np.any(gradients[1][:, :3]) and not np.any(gradients[0][1])
-  # A class without rivals is certain; where the mask leaves none, nothing is.
-  alone = functools.partial(linear_cross_entropy, FEATURES[:1], KERNEL[:, :1], np.array([0]))
-  np.testing.assert_array_equal(alone(), 0)
-  np.testing.assert_array_equal(alone(where=[False]), np.inf)
+def test_an_impossible_class_is_one_thing_however_it_is_spelt():
+  possible = np.arange(K) >= 3
+  labels = np.array([3, 0, 9, 10, 5, 6, 7])  # The second is impossible.
+  excluded = np.where(possible, 0.0, -np.inf)
+  spelt = {
+    "bias": np.stack([excluded, 0 * LOG_PRIOR, 0 * LOG_PRIOR]),
+    "log_prior": np.stack([0 * LOG_PRIOR, excluded, 0 * LOG_PRIOR]),
+    "where": np.stack([possible | True, possible | True, possible]),
+  }
+  fixed = {"label_smoothing": 0.2, "z_loss": 0.1}
+
+  @jax.jit
+  def derivatives(features, kernel, spelt):
+    def loss(features, kernel, how):
+      value = linear_cross_entropy(features, kernel, labels, block_size=BLOCK, **how, **fixed)
+      return value.sum(), value
+
+    def rest(features, kernel):
+      known = np.delete(np.arange(N), 1)
+      value = reference(features[known], kernel[:, 3:], labels[known] - 3, **fixed)
+      return value.sum(), value
+
+    ours = jax.vmap(jax.grad(loss, (0, 1), has_aux=True), in_axes=(None, None, 0))
+    return ours(features, kernel, spelt), jax.grad(rest, (0, 1), has_aux=True)(features, kernel)
+
+  with jax.enable_x64(True):
+    (gradients, value), (expected, rest) = derivatives(FEATURES, KERNEL, spelt)
+    np.testing.assert_array_equal(value[:, 1], np.inf)
+    np.testing.assert_allclose(np.delete(value, 1, axis=1), np.stack([rest] * 3), rtol=1e-10)
+    # The losses of classes beside the excluded ones, whose columns have no gradient.
+    assert not np.any(gradients[1][:, :, :3])
+    np.testing.assert_allclose(
+      np.delete(gradients[0], 1, axis=1), np.stack([expected[0]] * 3)[:, np.delete(range(N), 1)],
+      rtol=1e-9, atol=1e-12,
+    )  # fmt: skip
+
+
+def test_a_class_without_rivals():
+  loss = jax.jit(functools.partial(linear_cross_entropy, FEATURES[:1], KERNEL[:, :1], [0]))
+  np.testing.assert_array_equal(loss(where=[True]), 0)
+  # Where the mask leaves no class, nothing is certain.
+  np.testing.assert_array_equal(loss(where=[False]), np.inf)
 
 
 def test_second_derivatives_and_forward_mode_are_refused():
-  def loss(kernel):
-    return linear_cross_entropy(FEATURES, kernel, LABELS).sum()
+  def loss(kernel, size=BLOCK):
+    return linear_cross_entropy(FEATURES, kernel, LABELS, block_size=size).sum()
 
-  def squared(kernel):
-    return jnp.sum(jax.grad(loss)(kernel) ** 2)
+  def squared(kernel, size=BLOCK):
+    return jnp.sum(jax.grad(loss)(kernel, size) ** 2)
 
   with pytest.raises(NotImplementedError, match=r"no second derivatives.*implementation='plain'"):
-    jax.grad(squared)(KERNEL)
+    jax.eval_shape(jax.grad(squared), KERNEL)
   with pytest.raises(NotImplementedError, match="no second derivatives"):
-    jax.jvp(jax.grad(loss), (KERNEL,), (KERNEL,))
+    jax.eval_shape(jax.grad(functools.partial(squared, size="lean")), KERNEL)
+  with pytest.raises(NotImplementedError, match="no second derivatives"):
+    jax.eval_shape(lambda kernel: jax.jvp(jax.grad(loss), (kernel,), (kernel,)), KERNEL)
   with pytest.raises(TypeError, match="forward-mode"):
     jax.jvp(loss, (KERNEL,), (KERNEL,))
 
 
-def test_memory_does_not_grow_with_the_number_of_examples():
-  def temporary(num_examples, num_classes):
-    def loss(features, kernel, labels):
-      return linear_cross_entropy(features, kernel, labels, block_size=(64, 1024)).mean()
+@pytest.mark.parametrize(
+  ("block_size", "num_examples"), [((64, 1024), 8192), ("lean", 4096)], ids=["blocks", "lean"]
+)
+def test_memory(block_size, num_examples):
+  def loss(features, kernel, labels):
+    return linear_cross_entropy(features, kernel, labels, block_size=block_size).mean()
 
-    shapes = (num_examples, 8), (8, num_classes)
-    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    labels = jax.ShapeDtypeStruct((num_examples,), jnp.int32)
-    program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arrays, labels).compile()
-    return program.memory_analysis().temp_size_in_bytes
-
-  few, many = temporary(1024, 8192), temporary(8192, 8192)
-  assert few < 3 * 64 * 8192 * 4  # Not 1024 rows of logits.
-  assert many - few < 7168 * 4 * 50  # Some numbers for each of the new examples.
+  num_features, num_classes = 8, 65536
+  shapes = (num_examples, num_features), (num_features, num_classes)
+  arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  labels = jax.ShapeDtypeStruct((num_examples,), jnp.int32)
+  program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arrays, labels).compile()
+  numbers = program.memory_analysis().temp_size_in_bytes / 4
+  # Some numbers for each example, and of all its logits those of one block: not 8192 rows of them,
+  # and not all columns.
+  own = num_examples * 50
+  if block_size == "lean":
+    assert numbers < own + 3 * 2**26
+  else:
+    assert numbers < own + 3 * 64 * num_classes + 3 * num_features * num_classes
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
@@ -321,7 +382,10 @@ def test_on_a_mesh_without_a_word(kind):
 
     return jax.value_and_grad(loss, (0, 1))(features, kernel)
 
-  expected = jax.jit(derivatives)(features, kernel, labels)
+  def plainly(features, kernel):
+    return reference(features, kernel, labels, **options).mean()
+
+  expected = jax.jit(jax.value_and_grad(plainly, (0, 1)))(features, kernel)
   features, kernel, labels = (
     jax.device_put(jnp.asarray(array), NamedSharding(mesh, P(*axes)))
     for array, axes in (
@@ -334,42 +398,35 @@ def test_on_a_mesh_without_a_word(kind):
   _compare(program(features, kernel, labels), expected, rtol=1e-5, atol=1e-6)
 
 
-_OPTIONS = {
-  "plain": {},
-  "everything": {"score": taylor_score, "margin": _large, "label_smoothing": 0.1, "z_loss": 0.1},
-}
-
-
-@pytest.mark.parametrize("name", _OPTIONS)
-def test_classes_and_examples_sharded_by_shard_map(name):
+@pytest.mark.parametrize("learns", [False, True], ids=["everything", "learned temperature"])
+def test_classes_and_examples_sharded_by_shard_map(learns):
   mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(AxisType.Auto,) * 2)
   features, kernel, labels = FEATURES[:6], RNG.normal(size=(D, 12)), np.array([0, 11, 3, 4, -1, 8])
   bias, log_prior = RNG.normal(size=(2, 12))
   # Between the labels some classes are left out; the first example has its label alone.
   where = (np.arange(12) != (labels + 1)[:, None]) & (np.arange(12) % 5 != 2)
   where[0] = np.arange(12) == 0
-  arguments = features, kernel, bias, log_prior, labels, where
-  specs = [P("batch"), P(None, "classes"), P("classes"), P("classes"), P("batch")]
-  specs.append(P("batch", "classes"))
+  by_class = {"bias": bias, "log_prior": log_prior}
 
-  def total(features, kernel, bias, log_prior, labels, where, factors, **options):
-    extra = {} if name == "plain" else {"bias": bias, "log_prior": log_prior, "where": where}
-    loss = linear_cross_entropy(
-      features, kernel, labels, block_size=(2, 2), **extra, **_OPTIONS[name], **options
-    )
-    return jnp.nansum(loss * factors)
+  def total(loss, features, kernel, by_class, temperature, labels, where, factors, **options):
+    options |= {"label_smoothing": 0.1, "z_loss": 0.1, "where": where, "margin": _large}
+    if learns:
+      options |= {"score": lambda logits: taylor_score(logits / temperature), "margin": _soft}
+    values = loss(features, kernel, labels, **by_class, **options)
+    return jnp.sum(jnp.where(labels < 0, 0, values) * factors)
 
+  specs = [P("batch"), P(None, "classes"), P("classes"), P(), P("batch"), P("batch", "classes")]
+
+  @functools.partial(jax.shard_map, mesh=mesh, in_specs=(*specs, P("batch")), out_specs=P())
   def sharded(*arguments):
-    @functools.partial(jax.shard_map, mesh=mesh, in_specs=(*specs, P("batch")), out_specs=P())
-    def run(*arguments):
-      return jax.lax.psum(total(*arguments, axis_name="classes"), "batch")
+    ours = total(linear_cross_entropy, *arguments, block_size=(2, 2), axis_name="classes")
+    return jax.lax.psum(ours, "batch")
 
-    return run(*arguments)
-
+  derivatives = jax.jit(jax.value_and_grad(sharded, (0, 1, 2, 3)))
+  expected = jax.jit(jax.value_and_grad(functools.partial(total, reference), (0, 1, 2, 3)))
   for factors in (np.ones(6), np.arange(6.0)):
-    expected = jax.value_and_grad(total, (0, 1, 2, 3))(*arguments, factors)
-    derivatives = jax.jit(jax.value_and_grad(sharded, (0, 1, 2, 3)))
-    _compare(derivatives(*arguments, factors), expected, rtol=1e-4, atol=1e-5)
+    arguments = features, kernel, by_class, 2.0, labels, where, factors
+    _compare(derivatives(*arguments), expected(*arguments), rtol=1e-4, atol=1e-5)
 
 
 def test_devices_that_share_the_classes_exchange_little():
@@ -383,18 +440,14 @@ def test_devices_that_share_the_classes_exchange_little():
 
   shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((16, D), (D, 64))]
   arguments = *shapes, jax.ShapeDtypeStruct((16,), jnp.int32)
-
-  def messages(function):
-    text = jax.jit(function).lower(*arguments).compile().as_text()
-    assert not any(word in text for word in ("all-gather", "all-to-all", "collective-permute"))
-    lines = [line for line in text.splitlines() if " all-reduce(" in line]
-    return sorted(line.split(" = ")[1].split("{")[0] for line in lines)
-
+  text = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arguments).compile().as_text()
+  assert not any(word in text for word in ("all-gather", "all-to-all", "collective-permute"))
+  messages = [line for line in text.splitlines() if " all-reduce(" in line]
   # The largest score of each example, the sums of exponentials beside the labels' logits, and
   # for the gradients those of the features.
-  assert messages(loss) == ["f32[16]", "f32[2,16]"]
-  in_one_pass = messages(jax.value_and_grad(lambda *args: loss(*args), (0, 1)))
-  assert set(in_one_pass) == {"f32[16]", "f32[2,16]", f"f32[16,{D}]"}
+  kinds = {line.split(" = ")[1].split(" all-reduce")[0] for line in messages}
+  kinds = {re.sub(r"{[^}]*}", "", kind) for kind in kinds}
+  assert kinds == {"f32[16]", "(f32[16], f32[16])", f"f32[16,{D}]"}
 
 
 def test_an_axis_over_which_the_kernel_is_not_sharded_is_refused():
@@ -428,7 +481,7 @@ def _called(features=FEATURES, kernel=KERNEL, labels=LABELS, **options):
     ({"margin": lambda z, y, norms: z - np.ones(K)}, ValueError, "the label's logit alone"),
     *(
       ({"block_size": size}, ValueError, r"must be \(examples, classes\)")
-      for size in (4, (4,), (0, 4), (4, 2.0), [4, 4])
+      for size in (4, (4,), (0, 4), (4, 2.0), [4, 4], "small")
     ),
   ],
 )
@@ -442,3 +495,63 @@ def test_more_classes_than_int32_can_number_are_refused():
   features, labels = jnp.ones((2, 1)), jnp.zeros(2, int)
   with pytest.raises(ValueError, match=r"2147483648 classes.*fewer than 2\^31"):
     jax.eval_shape(linear_cross_entropy, features, kernel, labels)
+
+
+MEMBERS = np.array([False, True, True, False, False, True, False])
+
+
+def _member_log_prob(features, kernel, member):
+  return jnp.where(member, -reference(features, kernel, LABELS), 0)
+
+
+@pytest.mark.parametrize("tile", [(2, 4), (16, 16)])
+def test_members(tile):
+  weights = np.arange(N) - 2.5
+
+  def derivatives(log_prob, features, kernel, member):
+    def loss(features, kernel):
+      values = log_prob(features, kernel, member)
+      return weights @ values, values
+
+    return jax.grad(loss, argnums=(0, 1), has_aux=True)(features, kernel)
+
+  @jax.jit
+  def both(*arguments):
+    ours = functools.partial(_tiled, tile=tile)
+    return [derivatives(log_prob, *arguments) for log_prob in (ours, _member_log_prob)]
+
+  for member in (MEMBERS, np.zeros(N, bool), np.ones(N, bool)):
+    with jax.enable_x64(True):
+      ours, expected = both(FEATURES, KERNEL, member)
+    _compare(ours, expected, rtol=1e-11, atol=1e-14)
+
+
+def _tiled(features, kernel, member, tile):
+  return member_label_log_prob(features, kernel, LABELS, member, tile=tile)
+
+
+def test_vmap_over_members():
+  members = np.stack([MEMBERS, ~MEMBERS, np.zeros(N, bool)])
+  ours = jax.vmap(functools.partial(_tiled, FEATURES, KERNEL, tile=(2, 4)))
+  expected = np.stack([_member_log_prob(FEATURES, KERNEL, member) for member in members])
+  np.testing.assert_allclose(jax.jit(ours)(members), expected, rtol=1e-5)
+
+
+def test_blocks_without_a_member_are_never_computed():
+  # Every example but the three members is NaN: one product with them would spoil the kernel's
+  # gradient, whatever is masked later.
+  features = jnp.where(MEMBERS[:, None], FEATURES, jnp.nan)
+
+  @jax.jit
+  def derivatives(kernel, weights):
+    def ours(kernel):
+      return weights @ _tiled(features, kernel, MEMBERS, (3, 4))
+
+    def plainly(kernel):
+      return weights @ _member_log_prob(FEATURES, kernel, MEMBERS)
+
+    return jax.grad(ours)(kernel), jax.grad(plainly)(kernel)
+
+  # A sum's gradient comes from the forward pass, that of other weights from one more.
+  for weights in (np.ones(N, np.float32), np.arange(N, dtype=np.float32)):
+    np.testing.assert_allclose(*derivatives(KERNEL, weights), rtol=1e-4, atol=1e-6)

@@ -1,0 +1,626 @@
+"""Streaming: losses of a dense output layer whose logits are in memory for one block at a time.
+
+Two sweeps go over the classes of a block of examples. The first finds those `Statistics` of each
+example's scores on which its loss depends; the second forms the gradients through them. The label
+is kept apart from the other classes: a margin changes its logit alone.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional.labels import is_label
+from softmax_research.functional.mesh import vary, varying_axes
+from softmax_research.functional.normalise import log_normalise, log_normaliser
+
+# CPU. How many logits are kept at a time, and the least number of examples for which more may be:
+# every block of examples reads and writes the kernel's gradient once, which costs as much as the
+# products of some tens of examples. Of the kernel's gradient so many columns are made at a time:
+# enough for a product at full speed, few enough that the product, logits and exponentials are
+# still in a cache when they are added.
+_CPU_LOGITS = 2**24
+_CPU_EXAMPLES = 256
+_CPU_LOGITS_AT_MOST = 3 * 2**24
+_CPU_CLASSES = 8192
+# GPU. A product must be large and kernels few, so a block has all classes and the logits fill a
+# gigabyte. On an H200, with 8,192 examples of 2,304 features, 256,000 classes and bfloat16, blocks
+# of (191, 8192) took 277 ms, (1024, all) 56, (2048, all) 53, and (2048, all) with the logits kept
+# in bfloat16 48, where all logits at once took 46 ms and 6 GB.
+_GPU_BYTES = 2**30
+# The lean form, everywhere: with 8,192 examples these are 8,192 classes and a quarter of a gigabyte
+# in float32. Fewer classes than a thousand would make products too small.
+_LEAN_LOGITS = 2**26
+_LEAN_CLASSES_AT_LEAST = 1024
+
+
+class Blocks(NamedTuple):
+  """Hold how a loss is cut into blocks.
+
+  Attributes:
+    examples: how many examples make a block.
+    classes: how many classes of it are visited together.
+    logits_type: the type in which the logits of a block, those of all classes, are kept for the
+      gradients; None if they are computed again.
+  """
+
+  examples: int
+  classes: int
+  logits_type: jnp.dtype | None
+
+
+def choose_blocks(
+  num_examples: int, num_classes: int, dtype: jnp.dtype, *, backend: str, lean: bool = False
+) -> Blocks:
+  """Choose blocks by the sizes of a layer, its type and the backend.
+
+  Where logits are kept, no product is computed twice, but every block of examples is added to the
+  kernel's gradient, in float32 or wider. The lean form keeps none. It has all examples in one
+  block, so that a column of the kernel's gradient is complete when it is made.
+
+  Args:
+    num_examples: N, at least 1.
+    num_classes: K, at least 1.
+    dtype: the type of features and kernel.
+    backend: as `jax.default_backend()` names it.
+    lean: take the least memory instead of the least time.
+
+  Returns:
+    The blocks; those of one kind are about equal.
+
+  Example:
+    >>> choose_blocks(8192, 256_000, jnp.dtype("bfloat16"), backend="gpu")
+    Blocks(examples=2048, classes=256000, logits_type=dtype(bfloat16))
+    >>> choose_blocks(8192, 256_000, jnp.dtype("bfloat16"), backend="gpu", lean=True)
+    Blocks(examples=8192, classes=8000, logits_type=None)
+  """
+  wide = jnp.promote_types(dtype, jnp.float32)
+  if lean:
+    classes = max(_LEAN_LOGITS // num_examples, _LEAN_CLASSES_AT_LEAST)
+    return Blocks(num_examples, even_size(num_classes, classes), None)
+  if backend == "cpu":
+    few = min(_CPU_EXAMPLES, _CPU_LOGITS_AT_MOST // num_classes)
+    examples = max(_CPU_LOGITS // num_classes, few, 1)
+    return Blocks(even_size(num_examples, examples), even_size(num_classes, _CPU_CLASSES), wide)
+  # float16 would overflow.
+  logits_type = dtype if dtype == jnp.bfloat16 else wide
+  examples = max(_GPU_BYTES // (num_classes * logits_type.itemsize), 1)
+  return Blocks(even_size(num_examples, examples), num_classes, logits_type)
+
+
+def even_size(total: int, most: int) -> int:
+  """Return the size of blocks that are about equal, of so many at most.
+
+  Example:
+    >>> even_size(32000, 8192)
+    8000
+  """
+  num_blocks = -(-total // most)
+  return -(-total // num_blocks)
+
+
+class Loss(NamedTuple):
+  """Hold what of a loss is fixed when it is traced.
+
+  Attributes:
+    blocks: how it is cut.
+    score: `(constants, logits) -> scores`, elementwise, for all classes but the label; None for
+      the identity.
+    label_score: `(constants, label_logits, feature_norms, label_kernel_norms) -> label_scores`,
+      likewise for the label: a margin and the score.
+    smooths_labels: whether labels are smoothed.
+    axis_name: the mesh axis over which the classes are sharded, or None.
+    known_first: whether the examples whose label is known come first, so that the blocks without
+      one can be skipped.
+  """
+
+  blocks: Blocks
+  score: Callable[..., jax.Array] | None = None
+  label_score: Callable[..., jax.Array] | None = None
+  smooths_labels: bool = False
+  axis_name: str | None = None
+  known_first: bool = False
+
+
+class Layer(NamedTuple):
+  """Hold what makes the scores of the classes; None for what there is not.
+
+  Attributes:
+    kernel: `[D, K]`, in the type of the features.
+    bias: `[K]`.
+    log_prior: `[K]`; -inf excludes a class.
+    score_constants: the arrays that the score closes over.
+  """
+
+  kernel: jax.Array
+  bias: jax.Array | None = None
+  log_prior: jax.Array | None = None
+  score_constants: tuple[jax.Array, ...] = ()
+
+
+class Options(NamedTuple):
+  """Hold what else all examples share.
+
+  Attributes:
+    label_smoothing: in [0, 1).
+    z_loss: at least 0.
+    label_constants: the arrays that the label's score closes over.
+  """
+
+  label_smoothing: jax.typing.ArrayLike = 0.0
+  z_loss: jax.typing.ArrayLike = 0.0
+  label_constants: tuple[jax.Array, ...] = ()
+
+
+class Examples(NamedTuple):
+  """Hold what belongs to N examples; None for what a loss does not need.
+
+  Attributes:
+    features: `[N, D]`.
+    labels: integers `[N]`, as columns of this device's kernel; out of range if it has no such.
+    known: whether the label is a class, `[N]`. The others have no loss.
+    class_mask: `[N, K]`; false excludes a class.
+    feature_norms: `[N]`.
+    label_kernel_norms: the norm of the label's column, `[N]`.
+    label_log_prior: `[N]`; -inf if the label is excluded.
+  """
+
+  features: jax.Array
+  labels: jax.Array
+  known: jax.Array
+  class_mask: jax.Array | None = None
+  feature_norms: jax.Array | None = None
+  label_kernel_norms: jax.Array | None = None
+  label_log_prior: jax.Array | None = None
+
+
+class Statistics(NamedTuple):
+  """Hold what the losses of N examples depend on, each `[N]`.
+
+  Attributes:
+    label_logits: the label's logit.
+    log_others: log of the sum of exponentials of the scores of all classes but the label.
+    sum_others: the sum of those scores, over the possible classes; None without label smoothing.
+    num_others: the number of those classes; None likewise.
+  """
+
+  label_logits: jax.Array
+  log_others: jax.Array
+  sum_others: jax.Array | None
+  num_others: jax.Array | None
+
+
+def losses(loss: Loss, layer: Layer, options: Options, examples: Examples) -> jax.Array:
+  """Compute the losses of N examples.
+
+  Where the logits are kept, the gradients are formed in the same pass over the data, as if all
+  losses were summed. That is right up to a factor if all losses have the same cotangent, as in
+  every sum or mean; otherwise the gradients that are sums over examples are formed again. Where
+  they are not kept, the gradients are formed once, when the cotangent is known.
+
+  Args:
+    loss: what is fixed.
+    layer: the layer.
+    options: what else all examples share.
+    examples: the examples, at least one.
+
+  Returns:
+    `[N]`, in float32 or wider; 0 where the label is not known.
+
+  Example:
+    >>> examples = Examples(jnp.ones((1, 2)), jnp.array([2]), jnp.array([True]))
+    >>> losses(Loss(Blocks(1, 4, None)), Layer(jnp.zeros((2, 4))), Options(), examples)
+    Array([1.3862944], dtype=float32)
+  """
+  axes = varying_axes(layer, options, examples)
+  shared = vary(options._replace(label_constants=()), axes - {loss.axis_name})
+  return _losses(
+    loss,
+    vary(layer._replace(score_constants=()), axes)._replace(score_constants=layer.score_constants),
+    shared._replace(label_constants=options.label_constants),
+    vary(examples, axes - {loss.axis_name}),
+  )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _losses(loss, layer, options, examples):
+  def visit(_, block):
+    statistics, _ = _statistics(loss, layer, options, block)
+    return None, _example_losses(loss, statistics, options, block)
+
+  _, values = _over_blocks(
+    loss, visit, None, _in_blocks(loss, examples), _num_blocks(loss, examples)
+  )
+  return _out_of_blocks(loss, values, len(examples.labels))
+
+
+def _forward(loss, layer, options, examples):
+  values, *residuals = _losses_and_gradients(loss, layer, options, examples)
+  return values, (layer, options, examples, *residuals)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _losses_and_gradients(loss, layer, options, examples):
+  """Return the losses, the statistics in blocks and, if logits are kept, the sum's gradients."""
+  keeps_logits = loss.blocks.logits_type is not None
+
+  def visit(sums, block):
+    statistics, logits = _statistics(loss, layer, options, block, keeps_logits)
+    values = _example_losses(loss, statistics, options, block)
+    if not keeps_logits:
+      return sums, (values, statistics, None)
+    cotangent = jnp.ones_like(values)
+    of_examples, sums = _gradients(loss, layer, options, block, statistics, cotangent, sums, logits)
+    return sums, (values, statistics, of_examples)
+
+  sums = _zero_sums(loss, layer, options, examples) if keeps_logits else None
+  sums, (values, statistics, of_examples) = _over_blocks(
+    loss, visit, sums, _in_blocks(loss, examples), _num_blocks(loss, examples)
+  )
+  values, of_examples = _out_of_blocks(loss, (values, of_examples), len(examples.labels))
+  return values, statistics, sums, of_examples
+
+
+@_losses_and_gradients.defjvp
+def _refuse(loss, primals, tangents):
+  raise NotImplementedError(
+    "linear_cross_entropy has no second derivatives: it keeps no logits to differentiate. Use "
+    "cross_entropy(features @ kernel, labels) for them, a head with implementation='plain', or an "
+    "adaptive softmax with tile=None."
+  )
+
+
+def _backward(loss, residuals, cotangent):
+  layer, options, examples, statistics, sums, of_examples = residuals
+  keeps_logits = loss.blocks.logits_type is not None
+  num_blocks = _num_blocks(loss, examples)
+  if keeps_logits:
+    # Examples without a known label have no gradient, whatever their cotangent.
+    top = jnp.max(cotangent, where=examples.known, initial=-jnp.inf)
+    low = jnp.min(cotangent, where=examples.known, initial=jnp.inf)
+    is_uniform = top <= low
+    factor = jnp.where(is_uniform & jnp.any(examples.known), top, 0)
+    # No turn of a loop rather than a branch not taken: under vmap both branches are computed.
+    num_blocks = jnp.where(is_uniform, 0, num_blocks)
+    sums = jax.tree.map(lambda leaf: jnp.where(is_uniform, factor * leaf, 0), sums)
+  else:
+    sums = _zero_sums(loss, layer, options, examples)
+  cotangent = jnp.where(examples.known, cotangent, 0)
+
+  def visit(sums, block):
+    of_examples, sums = _gradients(loss, layer, options, *block, sums)
+    return sums, None if keeps_logits else of_examples
+
+  blocks = _in_blocks(loss, examples), statistics, _in_blocks(loss, cotangent)
+  sums, later = _over_blocks(loss, visit, sums, blocks, num_blocks)
+  if keeps_logits:
+    of_examples = jax.tree.map(
+      lambda leaf: cotangent.reshape(-1, *[1] * (leaf.ndim - 1)) * leaf, of_examples
+    )
+  else:
+    of_examples = _out_of_blocks(loss, later, len(cotangent))
+
+  def finish(gradient, value):
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+      return None
+    return gradient.astype(value.dtype)
+
+  return (
+    *jax.tree.map(finish, sums, (layer, options)),
+    jax.tree.map(finish, of_examples, examples._replace(labels=None, known=None, class_mask=None)),
+  )
+
+
+_losses.defvjp(_forward, _backward)
+
+
+def _statistics(loss, layer, options, examples, keeps_logits=False):
+  """Sweep over the classes; return the statistics of N examples and, if asked, their logits."""
+  num_examples, num_classes = len(examples.labels), layer.kernel.shape[1]
+  wide = _wide(layer)
+
+  def visit(start, is_fresh, state):
+    tile = _tile(layer, start, loss.blocks.classes)
+    logits = _logits(loss, examples.features, tile.kernel, keeps_logits)
+    label, other = _mark(examples, start, is_fresh, logits)
+    scores = _scores(loss, tile, _biased(logits, tile), other)
+    label_logits = jnp.sum(jnp.where(label, _biased(logits, tile), 0), axis=-1)
+    top = jnp.maximum(state["top"], jnp.max(scores, axis=-1))
+    sums = _sums(loss, scores, _finite(top))
+    new = {
+      "label_logits": state["label_logits"] + label_logits,
+      "top": top,
+      "total": state["total"] * jnp.exp(state["top"] - _finite(top)) + sums[0],
+    }
+    if loss.smooths_labels:
+      new["sum"] = state["sum"] + sums[1]
+      new["count"] = state["count"] + jnp.sum(scores != -jnp.inf, axis=-1, dtype=wide)
+    if keeps_logits:
+      new["logits"] = _put(state["logits"], logits, start)
+    return new
+
+  zeros = jnp.zeros(num_examples, wide)
+  state = {"label_logits": zeros, "top": zeros - jnp.inf, "total": zeros}
+  if loss.smooths_labels:
+    state |= {"sum": zeros, "count": zeros}
+  if keeps_logits:
+    state["logits"] = jnp.zeros((num_examples, num_classes), loss.blocks.logits_type)
+  axes = varying_axes(layer, options, examples)
+  state = _over_classes(loss, num_classes, visit, vary(state, axes))
+  found = Statistics(
+    state["label_logits"],
+    state["top"] + jnp.log(state["total"]),
+    state.get("sum"),
+    state.get("count"),
+  )
+  return _over_devices(loss, found), state.get("logits")
+
+
+def _over_devices(loss, found: Statistics) -> Statistics:
+  """Return the statistics over the classes of all devices."""
+  if loss.axis_name is None:
+    return found
+  # Two messages of a few numbers an example: the largest, then all sums together.
+  top = _finite(jax.lax.pmax(found.log_others, loss.axis_name))
+  parts = found._replace(log_others=jnp.exp(found.log_others - top))
+  parts = jax.lax.psum(parts, loss.axis_name)
+  return parts._replace(log_others=jnp.log(parts.log_others) + top)
+
+
+def _example_losses(loss, statistics, options, examples) -> jax.Array:
+  """Return losses by their statistics, `[N]`; cheap, so that JAX may differentiate it."""
+  label_scores = statistics.label_logits
+  if loss.label_score is not None:
+    lengths = examples.feature_norms, examples.label_kernel_norms
+    lengths = [jnp.zeros_like(label_scores) if one is None else one for one in lengths]
+    label_scores = loss.label_score(options.label_constants, label_scores, *lengths)
+  if examples.label_log_prior is not None:
+    label_scores = label_scores + examples.label_log_prior
+  scores = jnp.stack([statistics.log_others, label_scores], axis=-1)
+  values = -log_normalise(scores)[..., 1]
+  log_total = _finite(log_normaliser(scores))
+  if loss.smooths_labels:
+    possible = label_scores != -jnp.inf
+    total = statistics.sum_others + jnp.where(possible, label_scores, 0)
+    uniform = log_total - total / jnp.maximum(statistics.num_others + possible, 1)
+    values = (1 - options.label_smoothing) * values + options.label_smoothing * uniform
+  return jnp.where(examples.known, values + options.z_loss * log_total**2, 0)
+
+
+def _gradients(loss, layer, options, examples, statistics, cotangent, sums, logits=None):
+  """Sweep over the classes; return gradients in what the examples own, and add to the sums."""
+  _, pull = jax.vjp(
+    functools.partial(_example_losses, loss),
+    statistics,
+    options,
+    examples._replace(features=None, class_mask=None),
+  )
+  of_statistics, of_options, of_examples = pull(cotangent)
+  axes = varying_axes(layer, options, examples, cotangent)
+  of_sums = vary((of_statistics.log_others, of_statistics.sum_others), axes)
+  base, features = _finite(statistics.log_others), examples.features
+
+  def visit(start, is_fresh, state):
+    of_features, of_layer = state
+    tile = _tile(layer, start, loss.blocks.classes)
+    if logits is None:
+      tile_logits = _logits(loss, features, tile.kernel, False)
+    else:
+      tile_logits = _columns(logits, start, loss.blocks.classes)
+    label, other = _mark(examples, start, is_fresh, tile_logits)
+
+    def sums_of_others(logits, log_prior, constants):
+      priors = tile._replace(log_prior=log_prior, score_constants=constants)
+      return _sums(loss, _scores(loss, priors, logits, other), base)
+
+    biased = _biased(tile_logits, tile)
+    _, pull = jax.vjp(sums_of_others, biased, tile.log_prior, layer.score_constants)
+    slopes, of_log_prior, of_constants = pull(of_sums)
+    slopes = jnp.where(label, of_statistics.label_logits[:, None], slopes)
+    of_bias = None if layer.bias is None else jnp.sum(slopes, axis=0)
+    # In the type of the inputs: products of bfloat16 are several times as fast where hardware has
+    # them, and are still summed in float32.
+    slopes = slopes.astype(tile.kernel.dtype)
+    of_tile = Layer(_product(features.T, slopes), of_bias, of_log_prior, of_constants)
+    return of_features + _product(slopes, tile.kernel.T), _add_tile(of_layer, of_tile, start)
+
+  of_layer, sum_of_options = sums
+  state = vary(jnp.zeros(features.shape, _wide(layer)), axes), of_layer
+  of_features, of_layer = _over_classes(loss, layer.kernel.shape[1], visit, state)
+  if loss.axis_name is not None:
+    of_features = jax.lax.psum(of_features, loss.axis_name)
+  of_examples = of_examples._replace(features=of_features, labels=None, known=None)
+  return of_examples, (of_layer, _plus(sum_of_options, of_options))
+
+
+def _wide(layer) -> jnp.dtype:
+  return jnp.promote_types(layer.kernel.dtype, jnp.float32)
+
+
+def _product(left, right, dtype=None):
+  return jnp.matmul(
+    left, right, preferred_element_type=dtype or jnp.promote_types(left.dtype, jnp.float32)
+  )
+
+
+def _logits(loss, features, kernel, are_kept):
+  """Return logits without the bias: so what is kept is what the product puts out, in its type."""
+  return _product(features, kernel, loss.blocks.logits_type if are_kept else None)
+
+
+def _biased(logits, tile):
+  logits = logits.astype(_wide(tile))
+  return logits if tile.bias is None else logits + tile.bias[None]
+
+
+def _mark(examples, start, is_fresh, logits) -> tuple[jax.Array, jax.Array]:
+  """Mark in a tile of logits the labels, and the other classes that count."""
+  label = is_label(examples.labels - start, logits)
+  other = ~label
+  if examples.class_mask is not None:
+    other &= _columns(examples.class_mask, start, logits.shape[-1])
+  if is_fresh is not None:
+    label, other = label & is_fresh, other & is_fresh
+  return label, other
+
+
+def _scores(loss, tile, logits, other) -> jax.Array:
+  """Return the scores of a tile's other classes, -inf for the label and for what is excluded."""
+  scores = logits if loss.score is None else loss.score(tile.score_constants, logits)
+  if tile.log_prior is not None:
+    scores = scores + tile.log_prior[None]
+  return jnp.where(other, scores, -jnp.inf)
+
+
+def _sums(loss, scores, base) -> tuple[jax.Array, jax.Array | None]:
+  """Sum exponentials, relative to a base for each example, and for label smoothing the scores."""
+  total = jnp.sum(jnp.exp(scores - base[:, None]), axis=-1)
+  if not loss.smooths_labels:
+    return total, None
+  return total, jnp.sum(jnp.where(scores != -jnp.inf, scores, 0), axis=-1)
+
+
+def _finite(values):
+  return jnp.where(values == -jnp.inf, 0, values)
+
+
+def _zero_sums(loss, layer, options, examples) -> tuple[Layer, Options]:
+  """Return zeros to which gradients are added; where one block makes all, in the kernel's type."""
+  axes = varying_axes(layer, options, examples)
+
+  def zeros(tree, axes=None):
+    return jax.tree.map(
+      lambda leaf: vary(
+        jnp.zeros(leaf.shape, _wide(layer)), varying_axes(leaf) if axes is None else axes
+      ),
+      tree,
+    )
+
+  by_class = zeros(layer._replace(score_constants=()), axes)
+  if len(examples.labels) <= loss.blocks.examples:
+    by_class = by_class._replace(kernel=by_class.kernel.astype(layer.kernel.dtype))
+  shared = zeros(options._replace(label_constants=()), axes - {loss.axis_name})
+  # JAX sums the gradients of what a score closes over over the devices as it makes them.
+  return (
+    by_class._replace(score_constants=zeros(layer.score_constants)),
+    shared._replace(label_constants=zeros(options.label_constants)),
+  )
+
+
+def _plus(sums, gradients):
+  """Add gradients; integers have none."""
+  has_none = jax.dtypes.float0
+  return jax.tree.map(lambda a, b: a if b.dtype == has_none else a + b, sums, gradients)
+
+
+def _over_classes(loss, num_classes: int, visit: Callable[..., Any], state: Any) -> Any:
+  """Fold `visit(start, is_fresh, state)` over the classes.
+
+  Where the tiles do not divide the classes the last begins before the end of the one before it;
+  to pad the kernel would be to copy it. So `is_fresh` marks the classes that were not yet seen, and
+  is None where all are.
+  """
+  size = loss.blocks.classes
+  if size >= num_classes:
+    return visit(0, None, state)
+
+  def body(i, state):
+    start = jnp.minimum(i * size, num_classes - size)
+    is_fresh = (jnp.arange(size) + start >= i * size)[None] if num_classes % size else None
+    return _typed_as(visit(start, is_fresh, state), state)
+
+  return jax.lax.fori_loop(0, -(-num_classes // size), body, state)
+
+
+def _tile(layer, start, size: int) -> Layer:
+  by_class = layer._replace(score_constants=())
+  tile = jax.tree.map(lambda array: _columns(array, start, size), by_class)
+  return tile._replace(score_constants=layer.score_constants)
+
+
+def _add_tile(layer, tile, start) -> Layer:
+  """Add a tile's gradients to those of a layer."""
+
+  def add(array, columns):
+    columns = _columns(array, start, columns.shape[-1]) + columns.astype(array.dtype)
+    return _put(array, columns, start)
+
+  constants = _plus(layer.score_constants, tile.score_constants)
+  layer, tile = (part._replace(score_constants=()) for part in (layer, tile))
+  return jax.tree.map(add, layer, tile)._replace(score_constants=constants)
+
+
+def _columns(array, start, size: int):
+  if size >= array.shape[-1]:
+    return array
+  return jax.lax.dynamic_slice_in_dim(array, start, size, axis=-1)
+
+
+def _put(array, columns, start):
+  if columns.shape == array.shape:
+    return columns
+  return jax.lax.dynamic_update_slice_in_dim(array, columns, start, axis=-1)
+
+
+def _typed_as(new, old):
+  """Return arrays that vary over the mesh axes of others, as a loop's state must."""
+  return jax.tree.map(lambda one, other: vary(one, varying_axes(other)), new, old)
+
+
+def _num_blocks(loss, examples):
+  """Return how many blocks are to be visited."""
+  if not loss.known_first:
+    return -(-len(examples.known) // loss.blocks.examples)
+  return -(-jnp.sum(examples.known) // loss.blocks.examples)
+
+
+def _in_blocks(loss, tree):
+  """Cut arrays `[N, ...]` into blocks `[N / B, B, ...]`, the last of them padded with zeros.
+
+  A block takes every so manieth example, so that examples sharded over devices are so in a block,
+  unless blocks may be skipped.
+  """
+  size = loss.blocks.examples
+
+  def cut(array):
+    padded = jnp.pad(array, [(0, -len(array) % size)] + [(0, 0)] * (array.ndim - 1))
+    num_blocks = len(padded) // size
+    if loss.known_first:
+      return padded.reshape(num_blocks, size, *array.shape[1:])
+    return jnp.swapaxes(padded.reshape(size, num_blocks, *array.shape[1:]), 0, 1)
+
+  return jax.tree.map(cut, tree)
+
+
+def _out_of_blocks(loss, tree, num_examples: int):
+  """Put blocks back into arrays `[N, ...]`."""
+
+  def join(array):
+    array = array if loss.known_first else jnp.swapaxes(array, 0, 1)
+    return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])[:num_examples]
+
+  return jax.tree.map(join, tree)
+
+
+def _over_blocks(loss, visit: Callable[..., Any], state: Any, blocks: Any, num_blocks):
+  """Fold `visit(state, block) -> state, outputs` over the first blocks; others put out zeros."""
+  first = jax.tree.map(lambda leaf: leaf[0], blocks)
+  if isinstance(num_blocks, int) and num_blocks == 1:
+    state, outputs = visit(state, first)
+    return state, jax.tree.map(lambda leaf: leaf[None], outputs)
+  total = len(jax.tree.leaves(blocks)[0])
+  _, types = jax.eval_shape(visit, state, first)
+  outputs = jax.tree.map(
+    lambda leaf: vary(jnp.zeros((total, *leaf.shape), leaf.dtype), varying_axes(leaf)), types
+  )
+
+  def body(i, carry):
+    state, outputs = carry
+    block = jax.tree.map(lambda leaf: leaf[i], blocks)
+    new, output = visit(state, block)
+    put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
+    return _typed_as(new, state), jax.tree.map(put, outputs, output)
+
+  return jax.lax.fori_loop(0, num_blocks, body, (state, outputs))

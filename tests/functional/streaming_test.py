@@ -1,0 +1,32 @@
+"""The choice of blocks; the losses themselves are tested as linear cross-entropy."""
+
+import jax.numpy as jnp
+import pytest
+
+from softmax_research.functional.streaming import Blocks, choose_blocks
+
+HALF, SINGLE, DOUBLE = (jnp.dtype(name) for name in ("bfloat16", "float32", "float64"))
+
+
+@pytest.mark.parametrize(
+  ("sizes", "dtype", "backend", "lean", "blocks"),
+  [
+    # A cache's worth of logits on CPU, whose products are summed in float32.
+    ((2048, 32_000), SINGLE, "cpu", False, Blocks(512, 8000, SINGLE)),
+    ((8192, 2**18), HALF, "cpu", False, Blocks(191, 8192, SINGLE)),
+    ((16, 10), DOUBLE, "cpu", False, Blocks(16, 10, DOUBLE)),
+    ((4, 2**31 - 1), SINGLE, "cpu", False, Blocks(1, 8192, SINGLE)),
+    # A gigabyte of logits on GPU, those of all classes.
+    ((8192, 256_000), HALF, "gpu", False, Blocks(2048, 256_000, HALF)),
+    ((8192, 256_000), SINGLE, "gpu", False, Blocks(1024, 256_000, SINGLE)),
+    ((8192, 256_000), jnp.dtype("float16"), "gpu", False, Blocks(1024, 256_000, SINGLE)),
+    ((8192, 32_000), HALF, "gpu", False, Blocks(8192, 32_000, HALF)),
+    ((4, 2**31 - 1), SINGLE, "gpu", False, Blocks(1, 2**31 - 1, SINGLE)),
+    # All examples and a quarter of a gigabyte of logits, wherever it is; none are kept.
+    ((8192, 256_000), HALF, "gpu", True, Blocks(8192, 8000, None)),
+    ((8192, 256_000), HALF, "cpu", True, Blocks(8192, 8000, None)),
+    ((2**20, 256_000), HALF, "gpu", True, Blocks(2**20, 1024, None)),
+  ],
+)
+def test_blocks_by_size_type_and_backend(sizes, dtype, backend, lean, blocks):
+  assert choose_blocks(*sizes, dtype, backend=backend, lean=lean) == blocks
