@@ -101,7 +101,7 @@ def curves(
     name: of the plot's files.
     heading: of the plot.
     caption: stands behind what the lines are.
-    scales: of both axes; None takes a logarithmic one where values spread fourfold or more.
+    scales: of both axes; None takes a logarithmic one where values fall, and spread fourfold.
 
   Returns:
     The plot, or None where no record has such a curve.
@@ -115,12 +115,15 @@ def curves(
     lines = []
     for of in groups:
       places, values = _over_seeds(of, x, key)
-      if not np.isfinite(values).any():
+      if not values.size:
         continue
       values = change(values)
       values = np.ma.masked_array(values, np.isnan(values))
       mean, low, high = (_gaps(over(axis=0)) for over in (values.mean, values.min, values.max))
-      lines.append(line_plot.Line(of.name, places, mean, (low, high) if len(values) > 1 else None))
+      if np.isfinite(mean).any():
+        lines.append(
+          line_plot.Line(of.name, places, mean, (low, high) if len(values) > 1 else None)
+        )
     if lines:
       scale = scales[1] or _scale(lines)
       drawn.append(line_plot.Panel(title, x, lines, (scales[0], scale)))
@@ -200,9 +203,11 @@ def _gaps(values: np.ma.MaskedArray) -> np.ndarray:
 
 
 def _scale(lines) -> str:
-  finite = np.concatenate([np.asarray(line.values, np.float64) for line in lines])
-  finite = finite[np.isfinite(finite)]
-  return "log" if finite.min() > 0 and finite.max() > 4 * finite.min() else "linear"
+  """Return the scale that suits lines: losses that fall keep falling on a logarithmic one."""
+  finite = [np.asarray(line.values)[np.isfinite(line.values)] for line in lines]
+  low, high = min(values.min() for values in finite), max(values.max() for values in finite)
+  falling = np.median([values[-1] for values in finite]) < np.median([v[0] for v in finite])
+  return "log" if falling and low > 0 and high > 4 * low else "linear"
 
 
 def _crowded(text: str, names: Sequence[str]) -> str:

@@ -68,9 +68,13 @@ def test_wide_ranges_are_logarithmic_and_zeros_are_not():
   records = [make_run("softmax", 0), make_diverged("taylor", 0)]
   plot = study.curves(records, panels=_PANELS)
   assert plot.figure.axes[0].get_yscale() == "log" and not plot.figure.axes[0].collections
+  rising = {"Accuracy": ("validation_nll", lambda nll: nll.max() + 0.001 - nll)}
+  assert study.curves(records, panels=rising).figure.axes[0].get_yscale() == "linear"
   records[0]["curves"]["validation_accuracy"][-1] = 1.0
   assert study.curves(records, panels=_PANELS).figure.axes[0].get_yscale() == "linear"
   assert study.curves(records[1:], panels=_PANELS) is None
+  records[0]["curves"]["validation_nll"] = [None] * 20
+  assert study.curves(records, panels={"NLL": "validation_nll"}) is None
 
 
 @pytest.mark.parametrize("taylor", [[0.96, 0.95, 0.98], [0.9]])
