@@ -5,7 +5,7 @@ python -m experiments.reproduce --config=configs/grave2016.py --variant=cpu \
 python -m experiments.reproduce --config=configs/grave2016.py --workdir=runs/grave2016
 
 ICML 2017, arXiv 1609.04309. Full, hierarchical, adaptive and sampled output layers of 4,000 and of
-100,000 classes on text, by `experiments.many_classes`. A recorded study is taken over, and only
+100,000 classes on text, by `experiments.many_classes`. What it recorded is taken over, and only
 missing seeds are trained: mkdir -p runs/grave2016_cpu; cp -r results/words results/identifiers
 runs/grave2016_cpu.
 
@@ -19,15 +19,15 @@ The variants' `deviations` list every difference from the paper.
 
 from ml_collections import ConfigDict
 
-from configs import studies, tables
+from configs import many_classes_identifiers, many_classes_words, tables
 
 _METHODS = (
-  ("full", "softmax"),
-  ("sampling", "sampled"),
-  ("HSM (freq)", "two_level"),
-  ("adaptive", "adaptive"),
-  ("Huffman tree", "huffman"),
-  ("balanced tree", "hierarchical"),
+  ("full", {"head": "softmax"}),
+  ("sampling", {"head": "sampled"}),
+  ("HSM (freq)", {"head": "two_level"}),
+  ("adaptive", {"head": "adaptive"}),
+  ("Huffman tree", {"head": "huffman"}),
+  ("balanced tree", {"head": "hierarchical"}),
 )
 _DEVIATIONS = (
   "Text8, One Billion Word and Europarl are not at hand: words are those of Python's language "
@@ -47,34 +47,29 @@ def get_config() -> ConfigDict:
 
 def table(paper: str, methods, published: str, deviations) -> ConfigDict:
   """Return the table of a paper on layers of many classes: the paper's methods on both texts."""
-  full = _variant(methods, published, deviations, seconds=(120, 300), total=(3700, 9800))
+  full = _variant(methods, published, deviations, words=120, identifiers=300)
   cpu = _variant(
     methods,
     published,
     (*deviations, "10 s of training a run for words, 20 s for identifiers."),
-    seconds=(10, 20),
-    total=(360, 1080),
+    words=10,
+    identifiers=20,
   )
   return tables.table(paper, full=full, cpu=cpu)
 
 
-def _variant(methods, published, deviations, *, seconds, total) -> ConfigDict:
-  names = ("words", "identifiers")
-  runs = {
-    name: studies.study(
-      "many_classes",
-      f"--config=configs/many_classes_{name}.py",
-      f"--config.seconds={own}",
-      "--config.seeds={seeds}",
-      seeds=5,
-      seconds=whole,
-    )
-    for name, own, whole in zip(names, seconds, total, strict=True)
+def _variant(methods, published, deviations, *, words, identifiers) -> ConfigDict:
+  configs = {
+    "words": (many_classes_words.get_config(), words),
+    "identifiers": (many_classes_identifiers.get_config(), identifiers),
   }
+  for config, seconds in configs.values():
+    config.seconds, config.seeds = float(seconds), 5
   settings = {
-    name: studies.setting(
+    name: tables.setting_of_study(
       name, methods, metrics=("perplexity", "minutes", "step_ms"), published=published
     )
-    for name in names
+    for name in configs
   }
-  return studies.variant(runs, settings, deviations=deviations)
+  studies = {name: tables.study("many_classes", config) for name, (config, _) in configs.items()}
+  return tables.variant(settings, deviations=deviations, studies=studies)

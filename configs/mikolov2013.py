@@ -23,10 +23,10 @@ from ml_collections import ConfigDict
 from configs import grave2016
 
 _METHODS = (
-  ("softmax", "softmax"),
-  ("HS-Huffman", "huffman"),
-  ("sampled softmax", "sampled"),
-  ("balanced tree", "hierarchical"),
+  ("softmax", {"head": "softmax"}),
+  ("HS-Huffman", {"head": "huffman"}),
+  ("sampled softmax", {"head": "sampled"}),
+  ("balanced tree", {"head": "hierarchical"}),
 )
 _DEVIATIONS = (
   "The paper's news text and phrases are not at hand: words are those of Python's language "

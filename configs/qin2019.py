@@ -6,7 +6,7 @@ python -m experiments.reproduce --config=configs/qin2019.py --variant=cpu \
 python -m experiments.reproduce --config=configs/qin2019.py --workdir=runs/qin2019
 
 arXiv 1911.10688. Mutual information of five Gaussian classes, by `experiments.mutual_information`,
-and imbalanced MNIST, by `experiments.imbalance`. A recorded study is taken over without training:
+and imbalanced MNIST, by `experiments.imbalance`. What these recorded is taken over, not trained:
 mkdir -p runs/qin2019_cpu; cp -r results/gaussians results/imbalance_mnist runs/qin2019_cpu.
 
 Run time and hardware: the Gaussians of `cpu` 248 s on two cores of an AMD EPYC, MNIST 25 minutes,
@@ -20,10 +20,14 @@ The variants' `deviations` list every difference from the paper.
 
 from ml_collections import ConfigDict
 
-from configs import studies, tables
+from configs import imbalance_mnist, tables
 
-_ESTIMATORS = (("softmax", "softmax + log K"), ("PC-softmax", "PC-softmax"), ("MINE", "MINE (DV)"))
-_HEADS = (("softmax", "softmax"), ("PC-softmax", "pc_softmax"))
+_ESTIMATORS = (
+  ("softmax", {"objective": "softmax", "estimator": "softmax + log K"}),
+  ("PC-softmax", {"objective": "PC-softmax", "estimator": "PC-softmax"}),
+  ("MINE", {"objective": "MINE", "estimator": "MINE (DV)"}),
+)
+_HEADS = (("softmax", {"head": "softmax"}), ("PC-softmax", {"head": "pc_softmax"}))
 _IMBALANCED = "alternating:even=300:odd=3000"
 
 
@@ -38,16 +42,11 @@ def get_config() -> ConfigDict:
     "CUB-200-2011, Tiny-ImageNet and the pretrained nets are not at hand; "
     "`python -m experiments.localize` has infoCAM on other scenes.",
   )
-  full = _variant(
-    ("--epochs=100", "--batch_size=2000"),
-    ("--config.backbone.stages=((20,),(50,))", "--config.backbone.dense=(500,)"),
-    seconds=(5000, 2000),
-    deviations=common,
-  )
+  wide = {"stages": ((20,), (50,)), "dense": (500,)}
+  full = _variant({"epochs": 100, "batch_size": 2000}, wide, deviations=common)
   cpu = _variant(
-    ("--epochs=3", "--batch_size=250"),
-    (),
-    seconds=(250, 1520),
+    {"epochs": 3, "batch_size": 250},
+    {},
     deviations=(
       *common,
       "Gaussians: 3 epochs with batches of 250 in place of 100 with batches of 2000.",
@@ -57,27 +56,15 @@ def get_config() -> ConfigDict:
   return tables.table("qin2019", full=full, cpu=cpu)
 
 
-def _variant(gaussians, mnist, *, seconds, deviations) -> ConfigDict:
-  runs = {
-    "gaussians": studies.study(
-      "mutual_information",
-      "--study=gaussians",
-      "--seeds={seeds}",
-      *gaussians,
-      seeds=10,
-      seconds=seconds[0],
-    ),
-    "imbalance_mnist": studies.study(
-      "imbalance",
-      "--config=configs/imbalance_mnist.py",
-      "--config.seeds={seeds}",
-      *mnist,
-      seeds=6,
-      seconds=seconds[1],
-    ),
+def _variant(gaussians, lenet, *, deviations) -> ConfigDict:
+  mnist = imbalance_mnist.get_config()
+  mnist.backbone.update(lenet)
+  studies = {
+    "gaussians": tables.study("mutual_information.gaussians", {"seeds": 10, **gaussians}),
+    "imbalance_mnist": tables.study("imbalance", mnist),
   }
   settings = {
-    f"gaussians_{prior}_d{dimension:02}": studies.setting(
+    f"gaussians_{prior}_d{dimension:02}": tables.setting_of_study(
       "gaussians",
       _ESTIMATORS,
       metrics=("information", "bias"),
@@ -89,7 +76,7 @@ def _variant(gaussians, mnist, *, seconds, deviations) -> ConfigDict:
     for dimension in (1, 2, 5, 10)
   }
   settings |= {
-    name: studies.setting(
+    name: tables.setting_of_study(
       "imbalance_mnist",
       _HEADS,
       metrics=("accuracy", "macro_accuracy"),
@@ -103,4 +90,4 @@ def _variant(gaussians, mnist, *, seconds, deviations) -> ConfigDict:
       ("mnist_control_whole_test_split", "natural:size=16500", "balanced"),
     )
   }
-  return studies.variant(runs, settings, deviations=deviations)
+  return tables.variant(settings, deviations=deviations, studies=studies)

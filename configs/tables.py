@@ -1,11 +1,12 @@
 """Tables: the form of a paper's configuration, whose variants hold settings and methods.
 
 `get_config()` of a paper returns `paper`, the name of its numbers, and two variants: `full`, the
-paper's protocol, and `cpu`, what two cores can run. A variant holds `seeds`, `seeds_together`,
-`deviations` from the paper, in words, and `settings` by name.
+paper's protocol, and `cpu`, what two cores can run. A variant holds `seeds`, `deviations` from the
+paper, in words, and `settings` by name. Where a paper's numbers are those of other experiments, it
+also holds these as `studies`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -61,23 +62,72 @@ def setting(train: ConfigDict, methods: Sequence[tuple[str, str]], **options: An
   return ConfigDict(_SETTING | {"methods": tuple(methods), "train": train} | options)
 
 
+def study(name: str, settings: Mapping[str, Any]) -> ConfigDict:
+  """Return another study, some of whose cells are cells of a table.
+
+  Args:
+    name: as in records, as `mutual_information.gaussians`.
+    settings: the study's, `seeds` among them; of a study without a configuration those other than
+      its defaults.
+
+  Example:
+    >>> study("mutual_information.gaussians", {"epochs": 3, "seeds": 10}).settings.seeds
+    10
+  """
+  return ConfigDict({"name": name, "settings": settings})
+
+
+def setting_of_study(
+  study: str,
+  methods: Sequence[tuple[str, Mapping[str, Any]]],
+  *,
+  metrics: Sequence[str],
+  published: str = "",
+  **items: Any,
+) -> ConfigDict:
+  """Return a setting whose cells are another study's.
+
+  Args:
+    study: its name among the variant's `studies`.
+    methods: pairs of a name, as the paper's data have it, and items of the study's cell.
+    metrics: what the table shows; see `experiments/reproduction/borrowed.py`.
+    published: the setting's name in the paper's data; by default its own.
+    **items: of the cells of all methods. What is no item of a cell says which of a record's numbers
+      count.
+  """
+  return ConfigDict(
+    {
+      "study": study,
+      "methods": tuple((name, dict(of_method)) for name, of_method in methods),
+      "metrics": tuple(metrics),
+      "protocol": "study",
+      "published": published,
+      "items": items,
+    }
+  )
+
+
 def variant(
-  settings: dict[str, ConfigDict], *, deviations: Sequence[str], seeds: int = 5
+  settings: dict[str, ConfigDict],
+  *,
+  deviations: Sequence[str],
+  seeds: int = 5,
+  studies: Mapping[str, ConfigDict] | None = None,
 ) -> ConfigDict:
   """Return a variant of a paper's table.
 
   Args:
     settings: of `setting`, by name.
     deviations: each difference from the paper's protocol, a sentence.
-    seeds: runs of each method.
+    seeds: runs of each method; those of other studies say their own.
+    studies: of `study`, by the names that settings have for them.
   """
   return ConfigDict(
     {
       "seeds": seeds,
-      # Seeds that train in one program; 0 for all of them.
-      "seeds_together": 0,
       "deviations": tuple(deviations),
       "settings": ConfigDict(settings),
+      "studies": ConfigDict(studies or {}),
     }
   )
 

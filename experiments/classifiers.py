@@ -21,8 +21,6 @@ _TIMED_STEPS = 3
 
 #: Called with the programs, the states and the curves.
 EpochHook = Callable[[training.ParallelPrograms, training.TrainState, list[training.Curves]], None]
-#: Called with the programs and the states; returns what was measured of each seed.
-Measure = Callable[[training.ParallelPrograms, training.TrainState], list[dict[str, Any]]]
 
 
 class Predictions(NamedTuple):
@@ -92,7 +90,6 @@ def train(
   head: str,
   *,
   on_epoch: EpochHook = lambda programs, states, curves: None,
-  measure: Measure = lambda programs, states: [],
   seconds_between_saves: float = _SECONDS_BETWEEN_SAVES,
 ) -> list[Trained]:
   """Train the seeds that a study asks for, going on from the newest checkpoint if there is one.
@@ -105,7 +102,6 @@ def train(
     splits: the data.
     head: the head's specification.
     on_epoch: called after each epoch, before the states are saved; it may add to the curves.
-    measure: called once training is over; what it returns of each seed becomes `measured`.
     seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
 
   Returns:
@@ -141,9 +137,32 @@ def train(
     step = saver.save(fit.states, fit.curves)
     context.interrupt(f"at step {step} and saved")
   predictions = predict(programs, fit.states, splits)
-  measured = measure(programs, fit.states) or [{} for _ in seeds]
-  states = saver.gather(fit.states)
-  seconds = (time.perf_counter() - began + spent) / len(seeds)
+  seconds = time.perf_counter() - began + spent
+  return judge(programs, fit, splits, seeds, predictions, seconds)
+
+
+def judge(
+  programs: training.ParallelPrograms,
+  fit: training.Fit,
+  splits: assembly.Splits,
+  seeds: Sequence[int],
+  predictions: Sequence[Predictions],
+  seconds: float,
+) -> list[Trained]:
+  """Judge seeds that trained together.
+
+  Args:
+    programs: that trained them.
+    fit: what became of them.
+    splits: the data.
+    seeds: the seeds.
+    predictions: of each.
+    seconds: that all of them took.
+
+  Returns:
+    The trained seeds.
+  """
+  states = _gather(programs, fit.states, len(seeds))
   common = {
     "num_parameters": sum(p.size for p in jax.tree.leaves(states.params)) // len(seeds),
     "images_per_second": fit.images_per_second,
@@ -159,8 +178,8 @@ def train(
         "diverged" if diverged else "finished",
         {} if diverged else evaluate(predictions[i], splits),
         fit.curves[i],
-        common | ({"diverged": diverged._asdict()} if diverged else measured[i]),
-        seconds,
+        common | ({"diverged": diverged._asdict()} if diverged else {}),
+        seconds / len(seeds),
         None if diverged else predictions[i],
         jax.tree.map(lambda leaf, i=i: leaf[i], states),
       )
@@ -295,9 +314,7 @@ class _Saver:
     self._checkpoints: training.Checkpoints | None = None
 
   def gather(self, states):
-    """Leave out the places that repeat the last seed: their number depends on the devices."""
-    count = len(self._context.seeds)
-    return jax.tree.map(lambda leaf: leaf[:count], self._programs.gather(states))
+    return _gather(self._programs, states, len(self._context.seeds))
 
   def save(self, states, curves) -> int:
     """Save, and return the step."""
@@ -338,3 +355,8 @@ class _Saver:
       return None
     self._states, curves = restored
     return curves
+
+
+def _gather(programs: training.ParallelPrograms, states: training.TrainState, count: int):
+  """Leave out the places that repeat the last seed: their number depends on the devices."""
+  return jax.tree.map(lambda leaf: leaf[:count], programs.gather(states))

@@ -2,28 +2,32 @@
 
     python -m experiments.results
 
-Every directory under results/ that a comparison of heads, a paper's table or a study left gets its
-report and figures again, made from results.jsonl and config.json alone. Where a report needs more,
-as that of localisation, which shows maps, it is left as it is: it comes from its own command, run
-again in a copy of the directory.
+Every directory under results/ that a study left gets its report, figures and all, made from
+results.jsonl and config.json alone.
 """
 
 import pathlib
 
-from absl import flags
+from absl import app, flags
 
-from experiments import command, committed
+from experiments import studies
+from softmax_research import study
+from softmax_research.study import command, workdir
 
 _RESULTS = flags.DEFINE_string("results", "results", "Directory of the committed results.")
+_FORMATS = flags.DEFINE_list("formats", ["md"], "Of the reports: md, html, csv, latex, svg, pdf.")
 
 
-def main() -> None:
-  """Rebuild what can be rebuilt."""
+def main(argv: list[str]) -> None:
+  """Make all reports."""
   with command.errors_explained():
+    if argv[1:]:
+      raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
     for path in sorted(pathlib.Path(_RESULTS.value).glob("*/config.json")):
-      made = committed.remake(path.parent)
-      print(f"{path.parent}: {'made anew' if made else 'left as it is'}")
+      name, _ = workdir.read_config(path.parent)
+      study.remake(studies.find(name), path.parent, formats=_FORMATS.value)
+      print(f"{path.parent}: made anew")
 
 
 if __name__ == "__main__":
-  command.run(main)
+  app.run(main)

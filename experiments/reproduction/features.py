@@ -1,6 +1,5 @@
 """Features: where a net puts the test images of each class, by angle and in the plane."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,13 +7,10 @@ import numpy as np
 
 from experiments.reproduction.robustness import Model
 from softmax_research import data
-from softmax_research.reporting import note, plane_plot
-from softmax_research.reporting.figures import Plot
-from softmax_research.reporting.observations import measure_of, observe
 
 _BLOCK = 1000
-# Of each class that many test images are kept for the figure, of one seed.
-_POINTS, _SEED = 100, 0
+#: Of each class that many test images are kept for the figure, of one seed.
+POINTS, SEED = 100, 0
 
 
 def measure(model: Model, split: data.Split) -> dict[str, Any]:
@@ -31,14 +27,15 @@ def measure(model: Model, split: data.Split) -> dict[str, Any]:
   Raises:
     ValueError: the head has no vector of weights for each class.
   """
-  if "kernel" not in (head := model.variables[0]["head"]):
+  kernel = np.asarray(model.variables[0]["head"].get("kernel", np.zeros((0, 0))))
+  if kernel.shape[1] <= split.labels.max():
     raise ValueError("The measure 'features' needs a head with a vector of weights a class.")
-  kernel, apply = np.asarray(head["kernel"]), jax.jit(model.features)
+  apply = jax.jit(model.features)
   parts = [split.images[at : at + _BLOCK] for at in range(0, len(split.labels), _BLOCK)]
   found = np.concatenate([np.asarray(apply(model.variables, part)) for part in parts])
   measured: dict[str, Any] = angles(found, kernel, split.labels)
-  if model.seed == _SEED and found.shape[1] == 2:
-    firsts = [found[split.labels == k][:_POINTS] for k in range(kernel.shape[1])]
+  if model.seed == SEED and found.shape[1] == 2:
+    firsts = [found[split.labels == k][:POINTS] for k in range(kernel.shape[1])]
     measured["plane"] = {
       "points": [[_short(value) for value in of_class.flat] for of_class in firsts],
       "weights": [[_short(value) for value in column] for column in kernel.T],
@@ -81,34 +78,6 @@ def angles(features: np.ndarray, kernel: np.ndarray, labels: np.ndarray) -> dict
     "angle_within_class": mean(within),
     "angle_margin": mean(others - own),
   }
-
-
-def plot(setting: str, runs: Mapping[str, Mapping[str, Any]]) -> Plot:
-  """Draw the features of one run a method.
-
-  Args:
-    setting: its name.
-    runs: records whose `measured` has a `plane`, by method.
-
-  Returns:
-    The figure.
-  """
-  panels = []
-  for method, run in runs.items():
-    plane = run["measured"]["plane"]
-    accuracy = f"{measure_of('accuracy').format(observe(run, 'accuracy'))} %"
-    within = observe(run, "angle_within_class")
-    subtitle = f"test accuracy {accuracy}, {within:.1f}° from the class's mean"
-    points = [np.reshape(of_class, (-1, 2)) for of_class in plane["points"]]
-    panels.append(plane_plot.Panel(method, subtitle, points, np.asarray(plane["weights"])))
-  names = next(iter(runs.values()))["dataset"]["class_names"]
-  caption = (
-    f"Two features of the first {_POINTS} test images of each class, seed {_SEED}. A line is the "
-    "direction of a class's weights, and each panel has its own scale. The farther a class's "
-    "images lie from the others' in angle, the larger the margin between them."
-  )
-  figure = plane_plot.plane_plot(panels, names)
-  return note.make_plot(f"{setting}_plane", "Features in the plane", caption, figure)
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:

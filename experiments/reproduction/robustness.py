@@ -1,4 +1,4 @@
-"""Robustness: the accuracy of trained models under attacks and under noise."""
+"""Robustness: attacks on images, noise, and the accuracy of trained models under both."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,11 +9,187 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly
-from experiments.reproduction import attacks, corruptions
-from softmax_research import data, heads, training
+from experiments import assembly, classifiers
+from softmax_research import data, heads
 
 _BATCH = 100
+
+#: What an attacker raises: from log-probabilities `[N, K]`, labels `[N]` and the temperature of
+#: training to `[N]`.
+Objective = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def projected_gradient(
+  loss: Callable[[jax.Array], jax.Array],
+  images: jax.Array,
+  key: jax.Array,
+  *,
+  epsilon: jax.typing.ArrayLike,
+  step_size: jax.typing.ArrayLike,
+  num_steps: int,
+) -> jax.Array:
+  r"""Raise a loss by projected gradient ascent in the L-infinity ball (PGD), untargeted.
+
+  .. math::
+    x_{t+1} = \Pi\left(x_t + \alpha\, \mathrm{sign}\, \nabla_x \ell(x_t)\right), \qquad
+    x_0 = \Pi\left(x + u\right), \quad u \sim U(-\varepsilon, \varepsilon)
+
+  :math:`\Pi` cuts off what lies outside of the ball around x or outside of [0, 1]. The last
+  iterate is the attack's. A gradient that is not a number moves nothing.
+
+  Args:
+    loss: `[N, ...] -> [N]`; an example's loss depends on its own image alone.
+    images: floats in [0, 1], `[N, ...]`.
+    key: of the random start.
+    epsilon: the ball's radius.
+    step_size: alpha.
+    num_steps: the number of steps.
+
+  Returns:
+    Images of the same shape.
+
+  Example:
+    >>> x = jnp.array([[0.5, 0.9]])
+    >>> attacked = projected_gradient(
+    ...   lambda x: x.sum(1), x, jax.random.key(0), epsilon=0.25, step_size=0.25, num_steps=3
+    ... )
+    >>> print(attacked)
+    [[0.75 1.  ]]
+
+  Reference:
+    Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks" (arXiv
+    1706.06083), section 2.1.
+  """
+  low, high = jnp.maximum(images - epsilon, 0), jnp.minimum(images + epsilon, 1)
+  slope = jax.grad(lambda points: loss(points).sum())
+
+  def step(_, points):
+    direction = jnp.nan_to_num(jnp.sign(slope(points)))
+    return jnp.clip(points + step_size * direction, low, high)
+
+  start = images + jax.random.uniform(key, images.shape, images.dtype, -1, 1) * epsilon
+  return jax.lax.fori_loop(0, num_steps, step, jnp.clip(start, low, high))
+
+
+def as_trained(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
+  """Return the cross-entropy of the model's own probabilities.
+
+  Example:
+    >>> as_trained(jnp.log(jnp.array([[0.25, 0.75]])), jnp.array([0]), 1.0).round(3)
+    Array([1.386], dtype=float32)
+  """
+  del temperature
+  return -_at(log_probs, labels)
+
+
+def at_temperature_1(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
+  """Return the cross-entropy at temperature 1: log-probabilities times T are the logits, shifted.
+
+  Example:
+    >>> logits = jnp.array([[2.0, 6.0]])
+    >>> trained = jax.nn.log_softmax(logits / 4)
+    >>> at_temperature_1(trained, jnp.array([1]), 4.0).round(3)
+    Array([0.018], dtype=float32)
+  """
+  return -_at(jax.nn.log_softmax(log_probs * temperature), labels)
+
+
+def margin(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
+  """Return how far the best other class leads the label.
+
+  Its gradient does not vanish where a model is sure of itself, so no temperature can hide it.
+
+  Example:
+    >>> margin(jnp.array([[-2.0, -1.5, -0.5]]), jnp.array([2]), 1.0)
+    Array([-1.], dtype=float32)
+
+  Reference:
+    Carlini and Wagner 2017, "Towards Evaluating the Robustness of Neural Networks" (arXiv
+    1608.04644), section V.
+  """
+  del temperature
+  is_label = jax.nn.one_hot(labels, log_probs.shape[-1], dtype=bool)
+  return jnp.where(is_label, -jnp.inf, log_probs).max(-1) - _at(log_probs, labels)
+
+
+def _at(log_probs, labels):
+  return jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
+
+
+#: What attackers raise, by name.
+OBJECTIVES: dict[str, Objective] = {
+  "as_trained": as_trained,
+  "temperature_1": at_temperature_1,
+  "margin": margin,
+}
+
+
+# Standard deviations, photons and shares of pixels, of make_cifar_c.py in hendrycks/robustness.
+_STD = (0.04, 0.06, 0.08, 0.09, 0.10)
+_PHOTONS = (500, 250, 100, 75, 50)
+_SHARE = (0.01, 0.02, 0.03, 0.05, 0.07)
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+def gaussian(images, severity, strength, rng):
+  """Add Gaussian noise."""
+  return images + strength * rng.normal(scale=_STD[severity - 1], size=images.shape)
+
+
+def uniform(images, severity, strength, rng):
+  """Add uniform noise of the standard deviation that Gaussian noise has."""
+  half = np.sqrt(3) * strength * _STD[severity - 1]
+  return images + rng.uniform(-half, half, size=images.shape)
+
+
+def shot(images, severity, strength, rng):
+  """Count photons, whose number varies as Poisson's law says."""
+  photons = _PHOTONS[severity - 1] / strength**2
+  return rng.poisson(images * photons) / photons
+
+
+def impulse(images, severity, strength, rng):
+  """Turn a share of all values black or white."""
+  hit = rng.random(images.shape) < strength * _SHARE[severity - 1]
+  return np.where(hit, rng.random(images.shape) < 0.5, images)
+
+
+def corrupt(
+  images: np.ndarray, kind: str, severity: int, *, strength: float = 1.0, seed: int = 0
+) -> np.ndarray:
+  """Corrupt images, always with the same noise.
+
+  Args:
+    images: floats in [0, 1], `[N, ...]`.
+    kind: a key of `KINDS`.
+    severity: 1 to 5.
+    strength: multiplies the noise's standard deviation, and of impulses their share.
+    seed: of the noise.
+
+  Returns:
+    float32 `[N, ...]` in [0, 1]; unlike CIFAR-10-C's they are not rounded to 255ths.
+
+  Example:
+    >>> grey = np.full((1, 2, 2), 0.5)
+    >>> bool(corrupt(grey, "impulse", 5, strength=100).max() == 1)
+    True
+
+  Reference:
+    Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions
+    and Perturbations" (arXiv 1903.12261). Uniform noise is not among theirs.
+  """
+  rng = np.random.default_rng((seed, list(KINDS).index(kind), severity))
+  return KINDS[kind](images, severity, strength, rng).clip(0, 1).astype(np.float32)
+
+
+#: Functions of images, severity, strength and a random generator, by name.
+KINDS: dict[str, Callable[..., np.ndarray]] = {
+  "gaussian": gaussian,
+  "shot": shot,
+  "impulse": impulse,
+  "uniform": uniform,
+}
 
 
 class Model(NamedTuple):
@@ -34,28 +210,21 @@ class Model(NamedTuple):
   seed: int = 0
 
 
-def models(
-  config: ConfigDict,
-  splits: assembly.Splits,
-  programs: training.ParallelPrograms,
-  states: training.TrainState,
-  head: str,
-  seeds: Sequence[int],
-) -> list[Model]:
-  """Return the trained models of a cell.
+def model_maker(
+  config: ConfigDict, splits: assembly.Splits, head: str
+) -> Callable[[classifiers.Trained], Model]:
+  """Return what turns trained seeds of a head into models.
 
   Args:
     config: a checked configuration.
     splits: the data, of uint8 images.
-    programs: that trained.
-    states: trained; places beyond those of the seeds repeat the last one.
-    head: the cell's.
-    seeds: likewise.
+    head: the head's specification.
 
   Returns:
-    A model a seed.
+    `trained -> model`; the models' functions are the same for all seeds, so they compile once.
   """
   backbone, layer = assembly.make_backbone(config), assembly.make_head_for(splits, head)
+  temperature = heads.parse(head)[1].get("temperature", 1.0)
 
   def features(variables, images):
     params, model_state = variables
@@ -65,18 +234,11 @@ def models(
   def log_prob(variables, images):
     return layer.log_prob(variables[0]["head"], features(variables, images))
 
-  gathered = programs.gather(states)
-  temperature = heads.parse(head)[1].get("temperature", 1.0)
-  return [
-    Model(
-      log_prob,
-      jax.tree.map(lambda leaf, i=i: leaf[i], (gathered.params, gathered.model_state)),
-      temperature,
-      features,
-      seed,
-    )
-    for i, seed in enumerate(seeds)
-  ]
+  def make(trained):
+    variables = trained.state.params, trained.state.model_state
+    return Model(log_prob, variables, temperature, features, trained.seed)
+
+  return make
 
 
 def pgd(
@@ -104,7 +266,7 @@ def pgd(
 
   Returns:
     Under `PGD EPSILON`: `clean_accuracy` of the sample, an accuracy for each of
-    `attacks.OBJECTIVES`, and `worst_accuracy`.
+    `OBJECTIVES`, and `worst_accuracy`.
   """
   images, labels = _sample(split, num_images)
   clean, attacked = [], []
@@ -125,8 +287,7 @@ def pgd(
     attacked.append(found[1])
   survived = np.concatenate(attacked, axis=1)
   each = {
-    f"{name}_accuracy": float(row.mean())
-    for name, row in zip(attacks.OBJECTIVES, survived, strict=True)
+    f"{name}_accuracy": float(row.mean()) for name, row in zip(OBJECTIVES, survived, strict=True)
   }
   scores = {"clean_accuracy": float(np.concatenate(clean).mean())} | each
   return {f"PGD {epsilon:g}": scores | {"worst_accuracy": float(survived.all(0).mean())}}
@@ -140,7 +301,7 @@ def noise(
   Args:
     model: a trained model.
     split: raw uint8 images and labels, of which a stratified sample is corrupted.
-    strength: see `corruptions.corrupt`.
+    strength: see `corrupt`.
     num_images: the sample's size.
 
   Returns:
@@ -157,10 +318,10 @@ def noise(
     return float(np.mean(np.concatenate(batches).argmax(-1) == labels))
 
   found = {}
-  for kind in corruptions.KINDS:
+  for kind in KINDS:
     each = {
-      f"severity{s}_accuracy": accuracy(corruptions.corrupt(images, kind, s, strength=strength))
-      for s in corruptions.SEVERITIES
+      f"severity{s}_accuracy": accuracy(corrupt(images, kind, s, strength=strength))
+      for s in SEVERITIES
     }
     found[f"{kind} noise"] = {"accuracy": float(np.mean(list(each.values())))} | each
   mean = float(np.mean([of["accuracy"] for of in found.values()]))
@@ -192,7 +353,7 @@ def _attack(
   log_prob, variables, temperature, images, labels, key, epsilon, step_size, *, num_steps
 ):
   """Return whether the model is right `[N]`, and whether it is under each attack `[A, N]`."""
-  objectives: Sequence[attacks.Objective] = tuple(attacks.OBJECTIVES.values())
+  objectives: Sequence[Objective] = tuple(OBJECTIVES.values())
 
   def right(points):
     return log_prob(variables, points).argmax(-1) == labels
@@ -201,14 +362,10 @@ def _attack(
     def loss(points):
       return jax.lax.switch(number, objectives, log_prob(variables, points), labels, temperature)
 
-    points = attacks.projected_gradient(
+    points = projected_gradient(
       loss, images, key, epsilon=epsilon, step_size=step_size, num_steps=num_steps
     )
     return right(points)
 
   # One after another, so that the network is compiled once.
   return right(images), jax.lax.map(right_under, jnp.arange(len(objectives)))
-
-
-#: Measures of a trained model and a split, by name; their options are positive numbers.
-MEASURES: dict[str, Callable[..., dict[str, Any]]] = {"pgd": pgd, "noise": noise}

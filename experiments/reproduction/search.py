@@ -1,42 +1,42 @@
 """Search: a value of each hyperparameter for each method, chosen on the validation split.
 
 A setting's `search` lists keys of its training with the values to try. Every combination is a
-trial, trained with seeds that no reported run has, and recorded without a look at the test split.
-A method's runs take the values of its best trial: the highest mean validation accuracy after the
-last epoch, the first of equals.
+trial, a cell of its own with seeds that no reported run has, recorded without a look at the test
+split. A method's runs take the values of its best trial: the highest mean validation accuracy after
+the last epoch, the first of equals.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from softmax_research.reporting import statistics
-from softmax_research.reporting.observations import measure_of, observe
-from softmax_research.reporting.tables import Cell, Row, Table
+from softmax_research import study
+from softmax_research.study.blocks import Cell, Row, Table
+from softmax_research.study.measures import measure_of
 
 #: Keys of a training's configuration with their values.
-Values = tuple[tuple[str, Any], ...]
+Values = Mapping[str, Any]
 
 #: Seeds of trials count from here, those of reported runs from 0.
 FIRST_SEED = 1000
 _METRIC = "metrics/validation/accuracy"
 
 
-def trials(setting: ConfigDict) -> list[Values]:
+def trials(setting: ConfigDict) -> list[dict[str, Any]]:
   """List the combinations that a setting tries; none where it searches nothing.
 
   Example:
     >>> trials(ConfigDict({"search": (("batch_size", (32, 64)),)}))
-    [(('batch_size', 32),), (('batch_size', 64),)]
+    [{'batch_size': 32}, {'batch_size': 64}]
   """
-  searched = setting.get("search")
-  if not searched:
+  if not setting.search:
     return []
-  keys = [key for key, _ in searched]
-  each = itertools.product(*(values for _, values in searched))
-  return [tuple(zip(keys, values, strict=True)) for values in each]
+  keys = [key for key, _ in setting.search]
+  combinations = itertools.product(*(values for _, values in setting.search))
+  return [dict(zip(keys, values, strict=True)) for values in combinations]
 
 
 def seeds(setting: ConfigDict) -> range:
@@ -48,15 +48,10 @@ def describe(values: Values) -> str:
   """Name values for a person.
 
   Example:
-    >>> describe((("optimizer.learning_rate", 0.003), ("batch_size", 64)))
+    >>> describe({"optimizer.learning_rate": 0.003, "batch_size": 64})
     'learning_rate=0.003, batch_size=64'
   """
-  return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values)
-
-
-def row(method: str, values: Values) -> str:
-  """Name a method with values."""
-  return f"{method}, {describe(values)}" if values else method
+  return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())
 
 
 def change(train: ConfigDict, values: Values) -> None:
@@ -65,22 +60,21 @@ def change(train: ConfigDict, values: Values) -> None:
   Raises:
     ValueError: a key is not there.
   """
-  for key, value in values:
-    *parents, last = key.split(".")
-    node = train
-    for parent in parents:
-      node = node.get(parent) if isinstance(node, ConfigDict) else None
-    if not isinstance(node, ConfigDict) or last not in node:
-      raise ValueError(
-        f"Got search={key!r}, which no training has; name a key of configs/default.py, as "
-        "'optimizer.learning_rate'."
-      )
-    node[last] = value
+  for key, value in values.items():
+    node, last = _parent(train, key)
+    node[last] = tuple(value) if isinstance(value, list) else value
+
+
+def leave_open(train: ConfigDict, setting: ConfigDict) -> None:
+  """Take the keys that a setting searches out of a training's configuration."""
+  for key, _ in setting.search:
+    node, last = _parent(train, key)
+    del node[last]
 
 
 def check(setting: ConfigDict, num_seeds: int) -> None:
   """Raise a ValueError unless a setting's search can be made."""
-  if not setting.get("search"):
+  if not setting.search:
     return
   for key, values in setting.search:
     if not values or len(set(values)) < len(values):
@@ -94,62 +88,83 @@ def check(setting: ConfigDict, num_seeds: int) -> None:
     raise ValueError(f"Got a search with protocol={setting.protocol!r}; it needs 'train'.")
 
 
-def choose(
-  name: str, setting: ConfigDict, method: str, finished: Mapping[tuple[str, str, int], Any]
-) -> Values:
+def choose(cell: Values, setting: ConfigDict, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
   """Return the values of a method's best trial.
 
   Args:
-    name: the setting's.
-    setting: which searches.
-    method: a method of the setting.
-    finished: records by setting, `row` and seed.
+    cell: of the method.
+    setting: its setting.
+    records: so far.
 
   Returns:
-    The values.
+    The values; none where nothing is searched.
 
   Raises:
-    ValueError: trials are missing, or all of them diverged.
+    SkippedError: trials are missing.
+    ValueError: all of them diverged.
   """
-  of_trial = accuracies(name, setting, method, finished)
-  missing = [describe(v) for v, found in of_trial.items() if len(found) < setting.search_seeds]
-  if missing:
-    raise ValueError(
-      f"The search of {name} / {method} lacks {'; '.join(missing)}. Run the same command without "
-      "--only, or add the results.jsonl that has these trials."
+  if not setting.search:
+    return {}
+  name, tried = f"{cell['setting']} / {cell['method']}", accuracies(cell, setting, records)
+  if missing := [describe(v) for v, found in tried if len(found) < setting.search_seeds]:
+    raise study.SkippedError(
+      f"its search lacks {'; '.join(missing)}. Run the same command again when these trials are "
+      "there."
     )
-  means = {values: sum(found) / len(found) for values, found in of_trial.items()}
-  best = max(means, key=means.get)
-  if not means[best]:
-    raise ValueError(f"All trials of {name} / {method} diverged; search other values.")
-  return best
+  means = [sum(found) / len(found) for _, found in tried]
+  if not max(means):
+    raise ValueError(f"All trials of {name} diverged; search other values.")
+  return tried[int(np.argmax(means))][0]
 
 
-def accuracies(name, setting, method, finished) -> dict[Values, list[float]]:
-  """Return the trials' validation accuracies in percent; a diverged seed has 0."""
-  return {
-    values: [
-      observe(record, _METRIC) if record["status"] == "finished" else 0.0
-      for seed in seeds(setting)
-      if (record := finished.get((name, row(method, values), seed)))
-    ]
+def accuracies(
+  cell: Values, setting: ConfigDict, records: Sequence[dict[str, Any]]
+) -> list[tuple[dict[str, Any], list[float]]]:
+  """Return each trial's values with its seeds' validation accuracies in percent.
+
+  A seed that diverged has 0.
+  """
+  method = {key: cell[key] for key in ("setting", "method")}
+  return [
+    (
+      values,
+      [
+        100 * study.look_up(made, _METRIC) if made["status"] == "finished" else 0.0
+        for made in records
+        if made["cell"] == {**method, "trial": values} and made["status"] != "failed"
+      ],
+    )
     for values in trials(setting)
-  }
+  ]
 
 
-def table(name: str, setting: ConfigDict, finished: Mapping[tuple[str, str, int], Any]) -> Table:
+def table(name: str, setting: ConfigDict, records: Sequence[dict[str, Any]]) -> Table:
   """Tabulate the trials' mean validation accuracies, a method's best one in bold."""
-  measure, rows = measure_of("accuracy"), []
+  measure, rows = measure_of(_METRIC)._replace(scale=1.0), []
   for method, _ in setting.methods:
+    cell = {"setting": name, "method": method}
     try:
-      best = choose(name, setting, method, finished)
-    except ValueError:
-      best = None
-    of_trial = accuracies(name, setting, method, finished)
+      best, said = choose(cell, setting, records), ""
+    except (study.SkippedError, ValueError):
+      best, said = None, "not all trials are there"
     cells = [
-      Cell(measure.format(statistics.summarise(found).mean), strong=values == best)
-      for values, found in of_trial.items()
+      Cell(measure.format(float(np.mean(found)) if found else np.nan), strong=values == best)
+      for values, found in accuracies(cell, setting, records)
     ]
-    rows.append(Row(method, (*cells, Cell(describe(best) if best else "not all trials are there"))))
+    rows.append(Row(method, (*cells, Cell(said or describe(best)))))
   columns = (*(f"{describe(values)}, %" for values in trials(setting)), "chosen")
-  return Table(columns, tuple(rows), name_column="validation accuracy")
+  return Table(columns, tuple(rows), "validation accuracy", f"{name}_search")
+
+
+def _parent(train: ConfigDict, key: str) -> tuple[ConfigDict, str]:
+  """Return the part of a configuration that holds a key, and the key's last part."""
+  *parents, last = key.split(".")
+  node = train
+  for parent in parents:
+    node = node.get(parent) if isinstance(node, ConfigDict) else None
+  if not isinstance(node, ConfigDict) or last not in node:
+    raise ValueError(
+      f"Got search={key!r}, which no training has; name a key of configs/default.py, as "
+      "'optimizer.learning_rate'."
+    )
+  return node, last

@@ -68,7 +68,7 @@ def _run(several, defined, more, prepare_devices, command: str, argv: list[str])
   del argv
   chosen = several[defined["study"].value if "study" in defined else ""]
   with errors_explained():
-    settings = _settings(chosen, defined, more)
+    settings = chosen.choose(_settings(chosen, defined, more))
     connected = "connect" in defined and defined["connect"]()
     if not defined["workdir"].value.strip():
       raise ValueError("Got --workdir= without a directory; name one, as --workdir=runs/mine.")
@@ -77,7 +77,9 @@ def _run(several, defined, more, prepare_devices, command: str, argv: list[str])
       command=command,
       only=defined["only"].value,
       shard=runner.check_shard(defined["shard"].value),
-      dry_run=defined["dry_run"].value,
+      dry_run=defined["dry_run"].value or defined["estimate_all"].value,
+      estimate_all=defined["estimate_all"].value,
+      minutes=defined["minutes"].value,
       formats=tuple(defined["formats"].value),
       devices=defined["devices"].value if "devices" in defined else None,
     )
@@ -164,6 +166,12 @@ def _define(several, default_config, more, devices) -> dict[str, Any]:
     ),
     "shard": flags.DEFINE_string("shard", "", "I/N, as 3/16: every N-th cell from the I-th on."),
     "dry_run": flags.DEFINE_bool("dry_run", False, "List what is left with its time; run nothing."),
+    "estimate_all": flags.DEFINE_bool(
+      "estimate_all", False, "List the estimates of finished cells beside what they took."
+    ),
+    "minutes": flags.DEFINE_float(
+      "minutes", 0, "Stop after so many minutes, with all saved; 0 for never.", lower_bound=0
+    ),
     "formats": flags.DEFINE_list(
       "formats", ["md", "html"], f"Of the report: {', '.join(report.FORMATS)}."
     ),
@@ -249,8 +257,8 @@ def _settings(of: study.Study, defined: Mapping[str, Any], more: type | None) ->
 
 
 def _is_setting(name: str) -> bool:
-  common = ("workdir", "only", "shard", "dry_run", "formats", "keep_compiled", "study", "devices")
-  return name not in (*common, "connect", "config")
+  options = ("workdir", "only", "shard", "dry_run", "estimate_all", "minutes", "formats")
+  return name not in (*options, "keep_compiled", "study", "devices", "connect", "config")
 
 
 def _values(name: str, texts: Sequence[str]) -> tuple:

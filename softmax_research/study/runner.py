@@ -31,6 +31,8 @@ class Options(NamedTuple):
     only: a regular expression; other cells are left out.
     shard: `(i, n)`: every n-th cell from the i-th on, counted from 1; or None.
     dry_run: list what is left with its time, and run nothing.
+    estimate_all: list what is finished too, beside the time that it took.
+    minutes: after which the run stops as by a signal; 0 for never.
     formats: of the report; see `report.write_report`.
     devices: of `--devices`, or None.
   """
@@ -40,6 +42,8 @@ class Options(NamedTuple):
   only: str = ""
   shard: tuple[int, int] | None = None
   dry_run: bool = False
+  estimate_all: bool = False
+  minutes: float = 0
   formats: tuple[str, ...] = ("md", "html")
   devices: ConfigDict | None = None
 
@@ -77,7 +81,8 @@ def run(of: study.Study, settings: Any, options: Options) -> list[str]:
   _check_processes_agree(of, settings, options)
   of.check(settings)
   if options.dry_run:
-    list_cells(of, settings, _plan(of, settings, options), options)
+    list_them = list_estimates if options.estimate_all else list_cells
+    list_them(of, settings, _plan(of, settings, options), options)
     return []
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: _open(stack, options))
@@ -100,7 +105,7 @@ def run_tasks(of: study.Study, settings: Any, plan: Plan, options: Options) -> l
   records, failed, skipped = list(plan.records), [], set()
   total = sum(len(task.seeds) for task in plan.wanted)
   done = total - sum(len(task.seeds) for task in plan.left)
-  with progress.display() as show, interruptible() as interruption:
+  with progress.display() as show, interruptible(options.minutes) as interruption:
     for number, task in enumerate(plan.left):
       name = describe(task)
       context = _context(of, settings, task, plan, options, records)
@@ -215,20 +220,40 @@ def list_cells(of: study.Study, settings: Any, plan: Plan, options: Options) -> 
   for task in plan.left:
     seconds, source = by_records(task, plan.records), "by finished runs"
     if seconds is None and of.estimate is not None:
-      context = _context(of, settings, task, plan, options, plan.records)
       try:
-        seconds, source = of.estimate(task.cell, context), "by measured steps"
+        seconds = _estimate(of, settings, task, plan, options)
+        source = "by measured steps"
       except study.SkippedError as reason:
         print(f"{describe(task)}: is skipped: {reason}", flush=True)
         continue
-      except Exception as error:
-        raise ValueError(f"{describe(task)} would fail: {error}") from error
     total += seconds or 0.0
     said = "not known" if seconds is None else f"about {duration(seconds)}, {source}"
     print(f"{describe(task)}: {said}", flush=True)
   runs = sum(len(task.seeds) for task in plan.left)
   print(f"{len(plan.left)} cells, {runs} runs, about {duration(total)}")
   return total
+
+
+def list_estimates(of: study.Study, settings: Any, plan: Plan, options: Options) -> float:
+  """Print the estimates of finished cells beside what they took, and return the ratio of the sums.
+
+  Raises:
+    ValueError: there is nothing to compare.
+  """
+  estimated = took = 0.0
+  for task in plan.wanted if of.estimate is not None else ():
+    seconds = by_records(task, plan.records)
+    if seconds is not None:
+      guess = _estimate(of, settings, task, plan, options)
+      estimated, took = estimated + guess, took + seconds
+      print(f"{describe(task)}: about {duration(guess)}, took {duration(seconds)}", flush=True)
+  if not took:
+    raise ValueError(
+      "Got --estimate_all, but no cell is finished, or the study has no estimates. Leave it away."
+    )
+  ratio = estimated / took
+  print(f"about {duration(estimated)}, took {duration(took)}: {ratio:.2f} times")
+  return ratio
 
 
 def describe(task: study.Task) -> str:
@@ -263,17 +288,20 @@ def by_records(task: study.Task, records: Sequence[study.Record]) -> float | Non
 def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> str:
   """Say how long what is left will take, by the records of this study so far.
 
-  Of cells without a record the median of all seeds is taken.
+  A seed takes the median of those whose cells have the most in common with its own.
 
   Example:
     >>> time_left([], [])
     ''
   """
-  seconds = [r["time"]["seconds"] or 0.0 for r in records if r["status"] != "failed"]
-  if not left or not seconds:
+  timed = [r for r in records if r["status"] != "failed" and r["time"]["seconds"]]
+  if not left or not timed:
     return ""
-  usual = statistics.median(seconds)
-  total = sum(by_records(task, records) or usual * len(task.seeds) for task in left)
+  total = 0.0
+  for cell, seeds in left:
+    shared = [sum(r["cell"].get(key) == value for key, value in cell.items()) for r in timed]
+    alike = [r for r, count in zip(timed, shared, strict=True) if count == max(shared)]
+    total += statistics.median(r["time"]["seconds"] for r in alike) * len(seeds)
   return f"time left: about {duration(total)}"
 
 
@@ -325,7 +353,8 @@ def _plan(of: study.Study, settings: Any, options: Options) -> Plan:
   left = study.missing(of, wanted, records)
   if options.seeds_apart:
     left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
-  prepared = of.prepare(settings, [task.cell for task in left]) if left else None
+  needed = wanted if options.estimate_all else left
+  prepared = of.prepare(settings, [task.cell for task in needed]) if needed else None
   return Plan(wanted, left, records, prepared)
 
 
@@ -341,6 +370,16 @@ def _context(of, settings, task, plan, options, records) -> study.Context:
     finished=records,
     command=options.command,
   )
+
+
+def _estimate(of, settings, task, plan, options) -> float:
+  """Return a task's estimate; a ValueError says why it has none."""
+  try:
+    return of.estimate(task.cell, _context(of, settings, task, plan, options, plan.records))
+  except study.SkippedError:
+    raise
+  except Exception as error:
+    raise ValueError(f"{describe(task)} would fail: {error}") from error
 
 
 def _fail(path, context, error: Exception, name: str, show) -> str:

@@ -129,6 +129,8 @@ class Study(NamedTuple):
       a list of records of seeds that trained together, all or none.
     report: `(records, settings) -> blocks`, an iterator; see `blocks`.
     name: in records: the module below `experiments`, or its path; by default that of `run`.
+    choose: `settings -> settings`, what the study takes of those of the command line, as one
+      variant of several; it raises a ValueError. All else is given what it returns.
     check: `settings -> None`, raises a ValueError for settings that are none. Nothing is loaded and
       nothing written before.
     prepare: `(settings, cells) -> prepared`, called once with the cells that are left: loads data
@@ -146,7 +148,7 @@ class Study(NamedTuple):
     devices: whether it takes `--devices` and `--distributed`.
     keep_checkpoints: whether a cell's checkpoints stay once its records are written.
     seed_by_seed: whether one seed of all cells comes before the next, so that whatever slows the
-      machine slows all cells.
+      machine slows all cells; or `settings -> whether`.
   """
 
   settings: Callable[..., Any]
@@ -154,6 +156,7 @@ class Study(NamedTuple):
   run: Callable[[Cell, Context], Iterable[Record | Sequence[Record]]]
   report: Callable[[Sequence[Record], Any], Iterable[Any]]
   name: str = ""
+  choose: Callable[[Any], Any] = lambda settings: settings
   check: Callable[[Any], None] = lambda settings: None
   prepare: Callable[[Any, Sequence[Cell]], Any] = lambda settings, cells: None
   config: Callable[[Any, Cell], dict[str, Any]] | None = None
@@ -167,7 +170,7 @@ class Study(NamedTuple):
   claims: tuple = ()
   devices: bool = False
   keep_checkpoints: bool = False
-  seed_by_seed: bool = False
+  seed_by_seed: bool | Callable[[Any], bool] = False
 
 
 class Task(NamedTuple):
@@ -300,7 +303,8 @@ def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
       else "The settings ask for no cell; name at least one."
     )
   all_seeds = [tuple(study.seeds(settings, cell)) for cell in chosen]
-  if not study.seed_by_seed:
+  by_seed = study.seed_by_seed
+  if not (by_seed(settings) if callable(by_seed) else by_seed):
     return [Task(cell, seeds) for cell, seeds in zip(chosen, all_seeds, strict=True)]
   return [
     Task(cell, (seed,))

@@ -1,5 +1,13 @@
 """Training: jitted programs, the loop, evaluation, checkpoints and results on disk."""
 
+from softmax_research.training.calibration import (
+  best_temperature,
+  fit_histogram_binning,
+  fit_isotonic_regression,
+  fit_matrix_scaling,
+  fit_temperature,
+  fit_vector_scaling,
+)
 from softmax_research.training.checkpoints import Checkpoints
 from softmax_research.training.layout import Layout, make_layout
 from softmax_research.training.loop import Curves, Fit, Progress, check_batch_size, fit, predict
@@ -26,10 +34,16 @@ __all__ = [
   "Programs",
   "Progress",
   "TrainState",
+  "best_temperature",
   "check_batch_size",
   "display",
   "evaluate",
   "fit",
+  "fit_histogram_binning",
+  "fit_isotonic_regression",
+  "fit_matrix_scaling",
+  "fit_temperature",
+  "fit_vector_scaling",
   "make_layout",
   "make_optimizer",
   "make_programs",

@@ -27,3 +27,10 @@ def test_a_second_signal_acts_as_ever():
       os.kill(os.getpid(), signal.SIGINT)
   finally:
     signal.signal(signal.SIGINT, before)
+
+
+def test_the_time_can_be_over_without_a_signal():
+  with interruptible(minutes=1e-9) as asked_to_stop:
+    assert asked_to_stop() and asked_to_stop.exit_status == 143
+  with interruptible(minutes=60) as asked_to_stop:
+    assert not asked_to_stop()

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reproduction import features
+from experiments.reproduction import features, plane_plot
+from softmax_research.study import figure_style
 
 
 def _at(*degrees):
@@ -35,12 +36,13 @@ def test_the_figure_has_a_panel_a_method_with_its_accuracy():
   run = {
     "metrics": {"test": {"accuracy": 0.987}},
     "measured": {
+      "dataset": {"class_names": ["zero", "one"]},
       "angle_within_class": 4.25,
       "plane": {"points": [[1.0, 0.0, 2.0, 0.1], [0.0, 1.0]], "weights": [[1.0, 0.0], [0.0, 0.0]]},
     },
-    "dataset": {"class_names": ["zero", "one"]},
   }
-  svg = features.plot("features", {"softmax": run, "m=2": run, "m=4": run}).svg
+  plot = plane_plot.plot("features", {"softmax": run, "m=2": run, "m=4": run})
+  svg = figure_style.to_svg(plot.figure, plot.name)
   assert svg.count("98.70 %") == 3 and "4.2°" in svg and "m=4" in svg
   assert "0.2" not in re.findall(r">([^<>]+)</text>", svg)  # The fourth place has no axes.
   assert "zero" in svg and "one<" not in svg  # Weights of no length have no direction.

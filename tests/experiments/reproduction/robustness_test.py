@@ -1,11 +1,132 @@
-"""Robustness of models whose answers are known, and measures by their specifications."""
+"""Robustness: PGD against NumPy, noise by its moments, and models whose answers are known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.reproduction import measures, robustness
+from experiments.reproduction import robustness
 from softmax_research import data
+
+_RNG = np.random.default_rng(0)
+_IMAGES = _RNG.random((8, 5, 4, 1)).astype(np.float32)
+_KERNEL = _RNG.normal(size=(20, 3)).astype(np.float32)
+_LABELS = np.arange(8) % 3
+
+
+def _log_probs(images, temperature=1.0):
+  return jax.nn.log_softmax(images.reshape(len(images), -1) @ _KERNEL / temperature)
+
+
+def _attack(objective, *, epsilon=0.05, num_steps=4, temperature=1.0):
+  def loss(images):
+    return objective(_log_probs(images, temperature), _LABELS, temperature)
+
+  attacked = robustness.projected_gradient(
+    loss,
+    jnp.asarray(_IMAGES),
+    jax.random.key(1),
+    epsilon=epsilon,
+    step_size=0.02,
+    num_steps=num_steps,
+  )
+  return np.asarray(attacked), loss
+
+
+@pytest.mark.parametrize("name", robustness.OBJECTIVES)
+def test_an_attack_stays_in_its_ball_and_among_images_and_raises_its_loss(name):
+  attacked, loss = _attack(robustness.OBJECTIVES[name])
+  assert np.abs(attacked - _IMAGES).max() <= 0.05 + 1e-6
+  assert attacked.min() >= 0 and attacked.max() <= 1
+  assert (loss(attacked) > loss(_IMAGES)).all()
+
+
+def test_attacking_a_linear_model_is_a_loop_of_numpy():
+  attacked, _ = _attack(robustness.as_trained, num_steps=4)
+  start, _ = _attack(robustness.as_trained, num_steps=0)
+  x, points = _IMAGES.astype(np.float64), start.astype(np.float64)
+  for _ in range(4):
+    logits = points.reshape(8, -1) @ _KERNEL
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    slope = ((probs - np.eye(3)[_LABELS]) @ _KERNEL.T).reshape(x.shape)
+    points = np.clip(points + 0.02 * np.sign(slope), x - 0.05, x + 0.05).clip(0, 1)
+  np.testing.assert_allclose(attacked, points, atol=1e-6)
+  # The start is random and fills the ball.
+  inside = (_IMAGES > 0.05) & (_IMAGES < 0.95)
+  moved = (start - _IMAGES)[inside]
+  assert 0.8 < np.std(moved) / (0.05 / np.sqrt(3)) < 1.2
+
+
+def test_objectives_are_those_of_the_logits():
+  logits = np.asarray(_IMAGES.reshape(8, -1) @ _KERNEL, np.float64)
+  trained = _log_probs(_IMAGES, temperature=4.0)
+  rows = np.arange(8)
+
+  def nll(values):
+    return np.log(np.exp(values).sum(1)) - values[rows, _LABELS]
+
+  for name, expected in (("as_trained", nll(logits / 4)), ("temperature_1", nll(logits))):
+    np.testing.assert_allclose(
+      robustness.OBJECTIVES[name](trained, _LABELS, 4.0), expected, rtol=1e-4
+    )
+  rivals = np.where(np.eye(3)[_LABELS] > 0, -np.inf, logits).max(1)
+  leads = (rivals - logits[rows, _LABELS]) / 4
+  np.testing.assert_allclose(robustness.margin(trained, _LABELS, 4.0), leads, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sure_model_hides_its_gradient_from_cross_entropy_but_not_from_the_margin():
+  def model(images, temperature=1.0):
+    # The label is certain, so far that no other class has a probability in float32.
+    sure = jnp.eye(3)[_LABELS] * 1e3
+    return jax.nn.log_softmax(images.reshape(8, -1) @ _KERNEL + sure)
+
+  def moved(objective):
+    slope = jax.grad(lambda x: objective(model(x), _LABELS, 1.0).sum())(jnp.asarray(_IMAGES))
+    return np.abs(slope).max()
+
+  assert moved(robustness.as_trained) == 0
+  assert moved(robustness.margin) > 0.1
+
+
+_GREY = np.full((40, 32, 32, 3), 0.5)
+
+
+@pytest.mark.parametrize("severity", robustness.SEVERITIES)
+def test_moments_are_the_stated_ones(severity):
+  std = (0.04, 0.06, 0.08, 0.09, 0.10)[severity - 1]
+  photons = (500, 250, 100, 75, 50)[severity - 1]
+  share = (0.01, 0.02, 0.03, 0.05, 0.07)[severity - 1]
+  expected = {
+    "gaussian": std,
+    "uniform": std,
+    "shot": np.sqrt(0.5 / photons),
+    "impulse": 0.5 * np.sqrt(share),
+  }
+  for kind, value in expected.items():
+    noisy = robustness.corrupt(_GREY, kind, severity)
+    assert noisy.dtype == np.float32 and noisy.min() >= 0 and noisy.max() <= 1
+    assert noisy.mean() == pytest.approx(0.5, abs=2e-3)
+    assert noisy.std() == pytest.approx(value, rel=0.03), kind
+
+
+def test_kinds_differ_in_more_than_their_spread():
+  uniform = robustness.corrupt(_GREY, "uniform", 5)
+  assert np.abs(uniform - 0.5).max() <= np.sqrt(3) * 0.1 + 1e-6
+  assert np.abs(robustness.corrupt(_GREY, "gaussian", 5) - 0.5).max() > 0.3
+  impulse = robustness.corrupt(_GREY, "impulse", 5)
+  assert set(np.unique(impulse)) == {0, 0.5, 1}
+  dark = robustness.corrupt(_GREY / 5, "shot", 5)
+  assert dark.std() == pytest.approx(np.sqrt(0.1 / 50), rel=0.05)
+
+
+def test_the_noise_is_the_same_each_time_and_grows_with_its_strength():
+  for kind in robustness.KINDS:
+    once, again = (robustness.corrupt(_GREY, kind, 2) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    factor = np.sqrt(2) if kind == "impulse" else 2
+    stronger = robustness.corrupt(_GREY, kind, 2, strength=2).std()
+    assert stronger == pytest.approx(factor * once.std(), rel=0.05)
+
 
 # Images are bright or dark; the model compares their mean with a half.
 _MEANS = np.repeat([0.2, 0.45, 0.55, 0.8], 5)
@@ -47,20 +168,6 @@ def test_noise_is_scored_by_kind_and_severity():
   assert each["accuracy"] == pytest.approx(np.mean(listed)) and min(listed) < 1
   kinds = [of["accuracy"] for kind, of in found.items() if kind != "noise"]
   assert found["noise"] == {"accuracy": pytest.approx(np.mean(kinds)), "clean_accuracy": 1.0}
-
-
-@pytest.mark.parametrize(
-  ("specification", "message"),
-  [
-    ("pdg", "'pdg'; the measures are calibration, pgd, noise"),
-    ("pgd:eps=2", "'eps' for the measure 'pgd'; its options are epsilon, step"),
-    ("pgd:epsilon=0", "epsilon=0 for the measure 'pgd'; it must be above 0"),
-    ("calibration:bins=3", "'bins' for the measure 'calibration'; its options are none"),
-  ],
-)
-def test_measures_that_there_are_not_are_refused(specification, message):
-  with pytest.raises(ValueError, match=message):
-    measures.check_names([specification])
 
 
 def test_points_are_refused_where_images_are_needed():

@@ -5,8 +5,10 @@ from ml_collections import ConfigDict
 
 from configs import default, tables
 from experiments.reproduction import search
+from softmax_research import study
 
-_A, _B = ((("batch_size", size),) for size in (32, 64))
+_A, _B = ({"batch_size": size} for size in (32, 64))
+_CELL = {"setting": "mnist", "method": "softmax"}
 
 
 def _setting(**options):
@@ -14,30 +16,40 @@ def _setting(**options):
   return tables.setting(default.get_config(), [("softmax", "softmax")], **options)
 
 
-def _finished(scores):
-  """Return records by key; an accuracy of None is a run that diverged."""
-  return {
-    ("mnist", search.row("softmax", values), seed): {
+def _records(*accuracies):
+  """Return the records of two seeds of each trial; an accuracy of None is one that diverged."""
+  return [
+    {
+      "cell": {**_CELL, "trial": values},
+      "seed": seed,
       "status": "diverged" if accuracy is None else "finished",
-      "metrics": accuracy and {"validation": {"accuracy": accuracy}},
+      "metrics": {} if accuracy is None else {"validation": {"accuracy": accuracy}},
+      "measured": {},
     }
-    for (values, seed), accuracy in scores.items()
-  }
+    for values, pair in zip((_A, _B), (accuracies[:2], accuracies[2:]), strict=True)
+    for seed, accuracy in enumerate(pair, 1000)
+  ]
 
 
-def _choose(scores):
-  return search.choose("mnist", _setting(), "softmax", _finished(scores))
+def _choose(*accuracies):
+  return search.choose(_CELL, _setting(), _records(*accuracies))
 
 
 def test_the_trial_of_the_best_mean_is_chosen_and_the_first_of_equals():
-  assert _choose({(_A, 1000): 0.9, (_A, 1001): 0.7, (_B, 1000): 0.85, (_B, 1001): 0.8}) == _B
-  assert _choose({(_A, 1000): 0.75, (_A, 1001): 0.75, (_B, 1000): 0.75, (_B, 1001): 0.75}) == _A
+  assert _choose(0.9, 0.7, 0.85, 0.8) == _B
+  assert _choose(0.75, 0.75, 0.75, 0.75) == _A
+  assert search.choose(_CELL, _setting(search=()), []) == {}
 
 
 def test_a_diverged_seed_counts_as_nothing_right():
-  assert _choose({(_A, 1000): 0.6, (_A, 1001): 0.5, (_B, 1000): 0.99, (_B, 1001): None}) == _A
+  assert _choose(0.6, 0.5, 0.99, None) == _A
   with pytest.raises(ValueError, match="All trials of mnist / softmax diverged"):
-    _choose(dict.fromkeys([(_A, 1000), (_A, 1001), (_B, 1000), (_B, 1001)]))
+    _choose(None, None, None, None)
+
+
+def test_trials_that_are_missing_are_waited_for():
+  with pytest.raises(study.SkippedError, match="its search lacks batch_size=64"):
+    search.choose(_CELL, _setting(), _records(0.9, 0.7, 0.8, 0.8)[:3])
 
 
 def test_several_keys_are_tried_in_all_combinations():
@@ -47,8 +59,10 @@ def test_several_keys_are_tried_in_all_combinations():
   train = default.get_config()
   search.change(train, search.trials(setting)[1])
   assert (train.batch_size, train.optimizer.learning_rate) == (64, 0.1)
+  search.leave_open(train, setting)
+  assert "batch_size" not in train and "learning_rate" not in train.optimizer
   with pytest.raises(ValueError, match="no training has"):
-    search.change(train, (("optimizer.learning_rates", 0.1),))
+    search.change(train, {"optimizer.learning_rates": 0.1})
 
 
 @pytest.mark.parametrize(
@@ -67,8 +81,8 @@ def test_a_search_that_cannot_be_made_is_refused(options, message):
 
 
 def test_the_table_of_trials_says_what_was_chosen_or_that_trials_are_missing():
-  scores = {(_A, 1000): 0.9, (_A, 1001): 0.7, (_B, 1000): 0.85, (_B, 1001): 0.8}
-  (row,) = search.table("mnist", _setting(), _finished(scores)).rows
+  (row,) = search.table("mnist", _setting(), _records(0.9, 0.7, 0.85, 0.8)).rows
   assert [cell.value for cell in row.cells] == ["80.00", "82.50", "batch_size=64"]
-  (row,) = search.table("mnist", _setting(), {}).rows
-  assert row.cells[-1].value == "not all trials are there"
+  assert [cell.strong for cell in row.cells] == [False, True, False]
+  (row,) = search.table("mnist", _setting(), []).rows
+  assert [cell.value for cell in row.cells] == ["–", "–", "not all trials are there"]

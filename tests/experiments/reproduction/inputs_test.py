@@ -1,42 +1,11 @@
-"""Calibration after training, and the transforms of inputs."""
-
-import types
+"""Inputs: what becomes of images before training."""
 
 import numpy as np
-import pytest
-from scipy import special
 
 from configs import agarap2018
-from experiments import assembly, runs
-from experiments.reproduction import calibration, inputs
+from experiments import assembly
+from experiments.reproduction import inputs
 from softmax_research import data
-
-
-def _overconfident(factor, size=4000, classes=4):
-  """Labels drawn from softmax of logits, and a model that believes `factor` times the logits."""
-  rng = np.random.default_rng(0)
-  logits = rng.normal(scale=1.5, size=(size, classes))
-  labels = (special.softmax(logits, 1).cumsum(1) > rng.random((size, 1))).argmax(1)
-  return special.log_softmax(factor * logits, axis=1), labels.astype(np.int32)
-
-
-def test_the_temperature_is_the_factor_of_overconfidence():
-  assert calibration.temperature(*_overconfident(3.0)) == pytest.approx(3.0, rel=0.05)
-
-
-def test_every_way_calibrates_and_only_ways_that_may_change_a_decision_do():
-  log_probs, labels = _overconfident(3.0)
-  half = len(labels) // 2
-  splits = types.SimpleNamespace(
-    validation=types.SimpleNamespace(labels=labels[:half]),
-    test=types.SimpleNamespace(labels=labels[half:]),
-  )
-  found = calibration.calibrations(runs.Predictions(log_probs[:half], log_probs[half:]), splits)
-  before = found["uncalibrated"]
-  assert before["ece"] > 0.1
-  for way in calibration.METHODS:
-    assert found[way]["ece"] < before["ece"] / 2 and found[way]["nll"] < before["nll"]
-  assert found["temperature scaling"]["error"] == before["error"]
 
 
 def test_principal_components_are_uncorrelated_and_fitted_to_training_alone():

@@ -1,0 +1,215 @@
+"""Report: a table's numbers beside the paper's, with what was changed from its protocol."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from ml_collections import ConfigDict
+
+from experiments.reproduction import plane_plot, search
+from softmax_research.study import dot_plot, papers
+from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
+from softmax_research.study.markdown import escape
+from softmax_research.study.measures import MISSING, measure_of
+from softmax_research.study.record import describe, look_up
+from softmax_research.study.study import Record
+from softmax_research.study.tables import mean_cell
+
+_METHOD = (
+  "Ours: mean ± standard deviation over n seeds and, in brackets, the 95% t interval of the mean. "
+  'Paper: "unverified" numbers are recalled and were read in no source, "not available" ones were '
+  "looked for and not found, and others name the source that is not the paper or its authors."
+)
+_EPOCHS = (
+  "Last: after the last epoch. Selected: at the epoch of the best validation accuracy, the first "
+  "of equals; the test split selects nothing."
+)
+_CAPTION = (
+  "{where}. Dots are seeds, diamonds their means with 95% t intervals; squares are the "
+  "paper's numbers, open where unverified. A number with an arrow lies beyond the axis."
+)
+_SELECTABLE = ("accuracy", "error")
+
+
+def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
+  """Yield the blocks of a table's report; see `study.Study`."""
+  paper = papers.load(settings.paper)
+  yield f"# {escape(paper.title)}: {settings.variant} variant"
+  yield f'{escape(paper.citation)}, "{escape(paper.title)}", arXiv {paper.arxiv}.'
+  yield f"**Variant: {settings.variant}.** Deviations from the paper's protocol:"
+  yield "\n".join(f"- {text}" for text in settings.deviations) or "- none"
+  for name, setting in settings.settings.items():
+    yield f"## {escape(name)}"
+    for metric in setting.metrics:
+      yield table(records, settings, name, metric)
+    yield from _plane(records, settings, name)
+    yield from _search(records, settings, name)
+  of_epochs = any(setting.protocol != "study" for setting in settings.settings.values())
+  yield f"{_METHOD} {_EPOCHS}" if of_epochs else _METHOD
+  if drawn := plots(records, settings):
+    yield "## Figures"
+    yield from drawn
+  if settings.studies:
+    yield from _other_numbers(paper, settings)
+  if failed := [made for made in records if made["status"] == "failed"]:
+    yield "## Failed cells"
+    lines = [f"{describe(made['cell'])}: {made['measured'].get('error')}" for made in failed]
+    yield "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: str) -> Table:
+  """Tabulate a metric of a setting's methods beside the paper's numbers.
+
+  Args:
+    records: of the table.
+    settings: the variant.
+    name: the setting's.
+    metric: as `accuracy`, or `temperature scaling/ece`.
+  """
+  setting, measure = settings.settings[name], measure_of(metric)
+  selectable = metric in _SELECTABLE and setting.protocol == "train"
+  columns = ["n", measure.title + ("" if setting.protocol == "study" else ", last")]
+  columns += [f"{measure.title}, selected"] if selectable else []
+  rows = []
+  for method, _ in setting.methods:
+    own = _of_method(records, name, method)
+    good = [made for made in own if made["status"] == "finished"]
+    shown = [metric, f"selected/{metric}"] if selectable else [metric]
+    cells = [Cell(str(len(good))), *(_mean(good, path) for path in shown)]
+    cells.append(Cell(_published(settings, name, method, metric).format()))
+    cells.append(Cell(_unfinished(settings, name, method, own)))
+    rows.append(Row(method, tuple(cells)))
+  title = "method" if "/" not in metric else f"{metric.partition('/')[0]}; head"
+  columns += ["paper", "not finished"]
+  return Table(tuple(columns), tuple(rows), title, f"{name}_{metric}")
+
+
+def plots(records: Sequence[Record], settings: ConfigDict) -> list[Plot]:
+  """Draw a figure for each measure that finished runs have, with the settings as panels.
+
+  Measures of many ways, as "temperature scaling/ece", share one, with a panel for each method and a
+  row for each way.
+  """
+  panels: dict[str, list[dot_plot.Panel]] = {}
+  for name in settings.settings:
+    for measure, some in _panels(records, settings, name).items():
+      panels.setdefault(measure, []).extend(some)
+  found = []
+  for name, some in panels.items():
+    label = measure_of(name).label
+    of_folds = name.startswith(("cv_", "fold"))
+    where = "On the examples left out of the folds" if of_folds else "On the test split"
+    heading = f"{label[0].upper()}{label[1:]} beside the paper's"
+    found.append(Plot(name, heading, _CAPTION.format(where=where), dot_plot.dot_plot(some)))
+  return found
+
+
+def _panels(records, settings, name) -> dict[str, list[dot_plot.Panel]]:
+  """Return a setting's panels by measure; those without a finished run are left out."""
+  setting = settings.settings[name]
+  methods = [method for method, _ in setting.methods]
+  panels: dict[str, list[dot_plot.Panel]] = {}
+  for last in dict.fromkeys(metric.rpartition("/")[2] for metric in setting.metrics):
+    ways = [metric for metric in setting.metrics if metric.endswith(f"/{last}")]
+    rows = {}
+    if last in setting.metrics:
+      rows[name] = [(method, method, last) for method in methods]
+    if ways:
+      for method in methods:
+        rows[f"{name}, {method}"] = [(way.partition("/")[0], method, way) for way in ways]
+    for title, ones in rows.items():
+      entries = [_entry(records, settings, name, *row) for row in ones]
+      if any(entry.values for entry in entries):
+        panels.setdefault(last, []).append(dot_plot.Panel(title, entries, measure_of(last)))
+  return panels
+
+
+def _entry(records, settings, name, row, method, metric) -> dot_plot.Entry:
+  own = [made for made in _of_method(records, name, method) if made["status"] == "finished"]
+  values = [value for made in own if math.isfinite(value := look_up(made, metric))]
+  number = _published(settings, name, method, metric)
+  return dot_plot.Entry(row, values, number.value, number.verified)
+
+
+def _of_method(records, name: str, method: str) -> list[Record]:
+  """Return the records of a method's cell, in the order of the seeds."""
+  own = [made for made in records if made["cell"] == {"setting": name, "method": method}]
+  return sorted(own, key=lambda made: -1 if made["seed"] is None else made["seed"])
+
+
+def _published(settings, name: str, method: str, metric: str) -> papers.Number:
+  """Return the paper's number; of many ways, as "temperature scaling/ece", that of the way."""
+  *way, last = metric.split("/")
+  where = settings.settings[name].published or name
+  return papers.load(settings.paper).find(where, way[0] if way else method, last)
+
+
+def _mean(good: Sequence[Record], path: str) -> Cell:
+  # In the unit that is printed, since a mean halfway between two numbers rounds by its last bit.
+  measure = measure_of(path)
+  values = [measure.scale * look_up(made, path) for made in good]
+  as_printed = measure._replace(scale=1.0)
+  if len(values) < 2:
+    return Cell(as_printed.format(values[0] if values else math.nan))
+  return mean_cell(values, as_printed)
+
+
+def _unfinished(settings, name, method, own) -> str:
+  diverged = sum(made["status"] == "diverged" for made in own)
+  done = sum(made["status"] != "failed" for made in own)
+  absent = num_seeds(settings, name) - done
+  parts = [f"{diverged} diverged"] if diverged else []
+  parts += [f"{absent} not run"] if absent > 0 else []
+  parts += ["failed"] if done < len(own) else []
+  return ", ".join(parts) or MISSING
+
+
+def num_seeds(settings: ConfigDict, name: str) -> int:
+  """Return how many runs of each method a setting has."""
+  setting = settings.settings[name]
+  if setting.protocol == "study":
+    return settings.studies[setting.study].settings.seeds
+  return setting.seeds or settings.seeds
+
+
+def _plane(records, settings, name) -> Iterator[Plot]:
+  """Yield the figure of features in the plane, where they were kept."""
+  firsts = {
+    method: made
+    for method, _ in settings.settings[name].methods
+    for made in _of_method(records, name, method)
+    if made["status"] == "finished" and "plane" in made["measured"]
+  }
+  if firsts:
+    yield plane_plot.plot(name, firsts)
+
+
+def _search(records, settings, name) -> Iterator[str | Table]:
+  """Yield the trials' table, where there are trials."""
+  setting = settings.settings[name]
+  if setting.protocol == "study" or not setting.search:
+    return
+  yield (
+    "Search: validation accuracy after the last epoch, mean over the seeds from "
+    f"{search.FIRST_SEED} on (n = {setting.search_seeds}), which no run above has; a method's runs "
+    "have the values of its best trial."
+  )
+  yield search.table(name, setting, records)
+
+
+def _other_numbers(paper: papers.Paper, settings: ConfigDict) -> Iterator[str | Table]:
+  """Yield what the paper has and nothing here stands beside."""
+  shown = {
+    (setting.published or name, method, metric)
+    for name, setting in settings.settings.items()
+    for method, _ in setting.methods
+    for metric in setting.metrics
+  }
+  rows = [
+    Row(number.setting, (Cell(number.method), Cell(number.metric), Cell(number.format())))
+    for number in paper.numbers
+    if (number.setting, number.method, number.metric) not in shown
+  ]
+  if rows:
+    yield "## Numbers of the paper that nothing here stands beside"
+    columns = ("method", "measure", "paper")
+    yield Table(columns, tuple(rows), "setting", "other_numbers")

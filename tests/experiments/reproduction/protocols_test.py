@@ -1,0 +1,110 @@
+"""Protocols: the epoch that the validation split selects, and folds of cross-validation."""
+
+import types
+
+import numpy as np
+import pytest
+
+from experiments import devices
+from experiments.reproduction import protocols
+from softmax_research import training
+from softmax_research.data import Split
+from tests.experiments.reproduction import tiny
+
+
+def _look_at(validation_accuracies):
+  """Look after each epoch at a model of one example, which is right in every second epoch."""
+  splits = types.SimpleNamespace(
+    test=types.SimpleNamespace(images=np.zeros((1, 2)), labels=np.array([0]))
+  )
+  calls = []
+
+  def predict(states, images):
+    calls.append(states)
+    return np.array([[[0.0, -1.0] if states % 2 else [-1.0, 0.0]]])
+
+  programs = types.SimpleNamespace(predict=predict)
+  look = protocols.looker(splits)
+  curves = {"epoch": [], "validation_accuracy": []}
+  for epoch, accuracy in enumerate(validation_accuracies, 1):
+    curves["epoch"].append(epoch)
+    curves["validation_accuracy"].append(accuracy)
+    look(programs, epoch, [curves])
+  return curves, calls
+
+
+def test_the_test_split_is_looked_at_only_where_validation_is_best_so_far():
+  curves, calls = _look_at([0.5, 0.4, 0.6, 0.6])
+  assert curves["test_accuracy"] == [1.0, None, 1.0, None]
+  assert calls == [1, 3]
+  chosen = protocols.selected(curves)
+  assert (chosen["epoch"], chosen["validation_accuracy"], chosen["accuracy"]) == (3, 0.6, 1.0)
+
+
+def test_the_first_of_equal_epochs_is_selected_though_a_later_one_tests_better():
+  curves, _ = _look_at([0.1, 0.9, 0.9])  # The second epoch is wrong on the test split.
+  chosen = protocols.selected(curves)
+  assert (chosen["epoch"], chosen["accuracy"], chosen["error"]) == (2, 0.0, 1.0)
+
+
+def test_a_seed_that_diverged_at_once_has_nothing_selected():
+  curves = {"epoch": [], "validation_accuracy": []}
+  protocols.looker(None)(None, None, [curves])
+  assert protocols.selected(curves) is None
+
+
+def test_folds_part_the_examples_by_class_and_never_change():
+  split = Split(np.arange(40.0)[:, None], np.arange(40) % 4)
+  folds = list(protocols.folds_of(split, 5))
+  held = np.concatenate([of.images[:, 0] for _, of in folds])
+  np.testing.assert_array_equal(np.sort(held), np.arange(40))
+  for rest, of in folds:
+    np.testing.assert_array_equal(np.bincount(of.labels), [2] * 4)
+    assert not set(rest.images[:, 0]) & set(of.images[:, 0]) and len(rest.labels) == 32
+  again = list(protocols.folds_of(split, 5))
+  assert all((a[1].images == b[1].images).all() for a, b in zip(folds, again, strict=True))
+
+
+def test_folds_are_summarised_by_the_population_deviation():
+  found = protocols.summarise_folds([0.9, 1.0])
+  assert found["cv_accuracy"] == pytest.approx(0.95) and found["cv_std"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("carry_over", [False, True])
+@pytest.mark.parametrize("bad_fold", [None, 0, 2, 4])
+def test_a_seed_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
+  calls = iter(range(5))
+
+  def fit(*_, seeds, **__):
+    bad = next(calls) == bad_fold
+    accuracies = [0.9] if bad else [0.9, 0.97]  # It diverges after an epoch.
+    curves = {"epoch": [1, 2][: len(accuracies)], "validation_accuracy": accuracies}
+    diverged = training.Divergence(40, 1.0) if bad else None
+    return training.Fit(None, [curves], [diverged], 1.0, False)
+
+  def judge(programs, fit, splits, seeds, predictions, seconds):
+    assert predictions == ["predictions"]
+    return [_Judged("diverged" if fit.diverged[0] else "finished")]
+
+  class _Judged(types.SimpleNamespace):
+    def __init__(self, status):
+      super().__init__(status=status, predictions=None)
+
+    def record(self, context, *, measured):
+      return {"status": self.status, "measured": measured}
+
+  stub = types.SimpleNamespace(
+    make_programs=lambda *_: None, predict=lambda *_: ["predictions"], judge=judge
+  )
+  monkeypatch.setattr(protocols, "classifiers", stub)
+  monkeypatch.setattr(protocols.training, "fit", fit)
+  setting = tiny.variant().settings.folds
+  setting.folds, setting.carry_over = 5, carry_over
+  context = types.SimpleNamespace(
+    seeds=(0,), devices=devices.get_options(), progress=None, interruption=None
+  )
+  splits = types.SimpleNamespace(train=Split(np.zeros((50, 2)), np.arange(50) % 2))
+  monkeypatch.setattr(protocols.model_measures, "measurer", lambda *_: lambda of: {})
+  (made,) = protocols.cross_validate(context, setting, setting.train, splits, "softmax", {})
+  assert made["status"] == ("finished" if bad_fold is None else "diverged")
+  assert ("cv_accuracy" in made["measured"]) == (bad_fold is None)

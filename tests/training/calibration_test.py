@@ -1,0 +1,72 @@
+"""Calibration after training: against labels drawn from known probabilities."""
+
+import numpy as np
+import pytest
+from scipy import optimize, special
+
+from softmax_research import training
+from softmax_research.training import calibration
+
+_FITS = (
+  calibration.fit_histogram_binning,
+  calibration.fit_isotonic_regression,
+  calibration.fit_temperature,
+  calibration.fit_vector_scaling,
+  calibration.fit_matrix_scaling,
+)
+
+
+def _overconfident(factor, size=4000, classes=4):
+  """Labels drawn from softmax of logits, and a model that believes `factor` times the logits."""
+  rng = np.random.default_rng(0)
+  logits = rng.normal(scale=1.5, size=(size, classes))
+  labels = (special.softmax(logits, 1).cumsum(1) > rng.random((size, 1))).argmax(1)
+  return special.log_softmax(factor * logits, axis=1), labels.astype(np.int32)
+
+
+def test_the_temperature_is_the_factor_of_overconfidence():
+  assert calibration.best_temperature(*_overconfident(3.0)) == pytest.approx(3.0, rel=0.05)
+
+
+@pytest.mark.parametrize("fit", _FITS)
+def test_every_way_calibrates_and_temperature_changes_no_decision(fit):
+  log_probs, labels = _overconfident(3.0)
+  half = len(labels) // 2
+  before = training.evaluate(log_probs[half:], labels[half:])
+  calibrate = fit(log_probs[:half], labels[:half])
+  after = calibrate(log_probs[half:])
+  found = training.evaluate(after, labels[half:])
+  assert before["ece"] > 0.1
+  assert found["ece"] < before["ece"] / 2 and found["nll"] < before["nll"]
+  np.testing.assert_allclose(special.logsumexp(after, axis=1), 0, atol=1e-9)
+  if fit is calibration.fit_temperature:
+    assert found["error"] == before["error"]
+  # Logits do as well as log-probabilities, and an impossible class is no error.
+  np.testing.assert_allclose(fit(log_probs[:half] + 2, labels[:half])(log_probs[half:] + 2), after,
+                             rtol=1e-2, atol=1e-2)  # fmt: skip
+  assert np.isfinite(fit(np.where(log_probs < -15, -np.inf, log_probs), labels)(log_probs)).all()
+
+
+def test_scalings_have_the_least_loss_that_a_search_without_slopes_finds():
+  log_probs, labels = _overconfident(2.0, size=500, classes=2)
+
+  def nll(values, scale):
+    return -special.log_softmax(scale(values), axis=1)[np.arange(500), labels].mean()
+
+  for fit, scale, start in (
+    (calibration.fit_vector_scaling, lambda v: log_probs * v[:2] + v[2:], [1, 1, 0, 0]),
+    (
+      calibration.fit_matrix_scaling,
+      lambda v: log_probs @ v[:4].reshape(2, 2) + v[4:],
+      [1, 0, 0, 1, 0, 0],
+    ),
+  ):
+    least = optimize.minimize(nll, start, args=(scale,), method="Powell").fun
+    found = -fit(log_probs, labels)(log_probs)[np.arange(500), labels].mean()
+    assert found == pytest.approx(least, abs=1e-4)
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 4]), np.array([-1, 0]), np.array([0])])
+def test_labels_that_are_none_are_refused(labels):
+  with pytest.raises(ValueError, match=r"lie in 0 to 3|must be \[N, K\]"):
+    calibration.fit_temperature(np.zeros((2, 4)), labels)
