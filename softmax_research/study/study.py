@@ -187,10 +187,12 @@ def name_of(study: Study) -> str:
     >>> name_of(Study(None, None, None, None, name="compare"))
     'compare'
   """
+  if study.name:
+    return study.name
   module = study.run.__module__
   if module == "__main__":  # A script in a file of a user's own.
     module = pathlib.Path(getattr(sys.modules[module], "__file__", None) or "study").stem
-  return study.name or module.removeprefix("experiments.")
+  return module.removeprefix("experiments.")
 
 
 def to_json(settings: Any) -> dict[str, Any]:
