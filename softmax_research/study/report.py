@@ -121,6 +121,11 @@ def _write(directory: pathlib.Path, texts: Mapping[str, str | bytes]) -> list[pa
   for name, text in texts.items():
     path = directory / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+    partial = path.with_name(path.name + ".partial")
+    try:  # On a full disk the former file stays whole.
+      partial.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+      partial.replace(path)
+    finally:
+      partial.unlink(missing_ok=True)
     paths.append(path)
   return paths

@@ -3,6 +3,7 @@
 import csv
 import importlib.resources
 import json
+import pathlib
 import re
 import subprocess
 import sys
@@ -82,6 +83,22 @@ def test_formats_are_chosen_and_checked(tmp_path):
     study.write_report(tmp_path / "none", blocks, [], formats=("md", "word"))
   assert study.write_report(tmp_path / "none", blocks, [], formats=()) == []
   assert not (tmp_path / "none").exists()
+
+
+def test_a_full_disk_leaves_the_former_report(tmp_path, monkeypatch):
+  options = {"records": [make_record("a")], "formats": ("md",)}
+  (path,) = study.write_report(tmp_path, ["# Former"], **options)
+  former = path.read_bytes()
+
+  def fail(self, data):
+    with self.open("wb") as file:
+      file.write(data[:5])
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
+  with pytest.raises(OSError, match="No space"):
+    study.write_report(tmp_path, ["# New"], **options)
+  assert path.read_bytes() == former and list(tmp_path.iterdir()) == [path]
 
 
 def test_studies_load_no_plotting():
