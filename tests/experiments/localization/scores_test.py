@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.localization import claims, maps, scores
+from experiments.localization import map_claims, maps, scores
 from softmax_research import heads, nn
-from softmax_research.reporting import HeadRecords
+from softmax_research.study import claims
+from tests.study.record_test import WHOLE
 
 
 def _map(*layers):
@@ -77,37 +78,33 @@ def test_heads_without_a_kernel_are_refused():
       maps.check_head(name, heads.make(name, 9).init(jax.random.key(0), 4), 9)
 
 
-def _head(name, shares, accuracy):
-  """A head whose kinds of maps find these shares, in each of four seeds."""
-  runs = {}
+def _records(shares, head="softmax"):
+  """Records of four seeds in which the kinds of maps find these shares of boxes."""
+  found = []
   for seed, noise in enumerate([0.0, 0.01, -0.01, 0.002]):
     values = [[share + noise * (1 + i)] * 3 for i, share in enumerate(shares)]
-    found = {
+    of_maps = {
       kind: {
         smoothing: {rule: {"known": value, "top_1": value} for rule in scores.RULES}
         for smoothing in maps.SMOOTHINGS
       }
       for kind, value in zip(maps.KINDS, values, strict=True)
     }
-    runs[seed] = {"localisation": {"maps": found}, "metrics": {"test": {"accuracy": accuracy}}}
-  return HeadRecords(name, runs, {}, None)
+    measured = {"localisation": {"maps": of_maps}}
+    metrics = {"test": {"accuracy": 0.9 + noise}}
+    found.append(
+      WHOLE | {"cell": {"head": head}, "seed": seed, "measured": measured, "metrics": metrics}
+    )
+  return found
 
 
-def test_claims_follow_from_the_seeds():
-  decided = claims.of_maps([_head("softmax", (0.5, 0.9, 0.1), 0.9)])
-  verdicts = {claim.text.partition(";")[0]: claim.verdict for claim in decided}
-  assert verdicts == {
-    "infoCAM over CAM": "holds",
-    "infoCAM+ over CAM": "does not hold: lower",
-    "infoCAM+ over infoCAM": "does not hold: lower",
-  }
-  assert len(decided) == 6  # with the threshold of validation, and as the paper does
-  close = claims.of_maps([_head("softmax", (0.5, 0.501, 0.502), 0.9)])
-  assert {claim.verdict for claim in close} == {"undecided at n = 4"}
+def test_claims_of_maps_follow_from_the_seeds():
+  def verdicts(shares):
+    rulings = claims.judge(map_claims.CLAIMS, {None: _records(shares)})
+    return {r.claim.text: r.verdict for r in rulings if r.findings}
 
-
-def test_claims_between_heads():
-  first, same = (_head(name, (0.5, 0.6, 0.7), 0.9) for name in ("softmax", "pc_softmax"))
-  decided = claims.of_heads([first, same], maps.KINDS)
-  assert len(decided) == 7
-  assert {claim.verdict for claim in decided} == {"does not hold: equal in every seed"}
+  good, bad, close = (verdicts((0.5, share, share + 0.2)) for share in (0.7, 0.3, 0.5))
+  assert good and set(good.values()) == {"supported"}
+  over_cam = [text for text in bad if text.startswith("infoCAM finds")]
+  assert over_cam and all(bad[text] == "contradicted" for text in over_cam)
+  assert all(close[text] not in ("supported", "contradicted") for text in over_cam)
