@@ -53,7 +53,7 @@ class Options(NamedTuple):
     return self.devices is not None and self.devices.get("seeds_by") == "apart"
 
 
-class Plan(NamedTuple):
+class Work(NamedTuple):
   """Hold what a run is to do: the tasks, those that are left, records so far, what is prepared."""
 
   wanted: list[study.Task]
@@ -82,33 +82,33 @@ def run(of: study.Study, settings: Any, options: Options) -> list[str]:
   of.check(settings)
   if options.dry_run:
     list_them = list_estimates if options.estimate_all else list_cells
-    list_them(of, settings, _plan(of, settings, options), options)
+    list_them(of, settings, _find_work(of, settings, options), options)
     return []
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: _open(stack, options))
-    plan = _plan(of, settings, options)
+    work = _find_work(of, settings, options)
     plain = study.to_json(settings)
     processes.from_first(lambda: workdir.write_config(options.workdir, study.name_of(of), plain))
-    failed = run_tasks(of, settings, plan, options)
+    failed = run_tasks(of, settings, work, options)
     if processes.is_first():
       finish(of, settings, options)
   return failed
 
 
-def run_tasks(of: study.Study, settings: Any, plan: Plan, options: Options) -> list[str]:
+def run_tasks(of: study.Study, settings: Any, work: Work, options: Options) -> list[str]:
   """Run tasks one after the other; one that fails is recorded, and the others go on.
 
   Returns:
     The names of those that failed.
   """
   path = workdir.results_path(options.workdir, options.shard)
-  records, failed, skipped = list(plan.records), [], set()
-  total = sum(len(task.seeds) for task in plan.wanted)
-  done = total - sum(len(task.seeds) for task in plan.left)
+  records, failed, skipped = list(work.records), [], set()
+  total = sum(len(task.seeds) for task in work.wanted)
+  done = total - sum(len(task.seeds) for task in work.left)
   with progress.display() as show, interruptible(options.minutes) as interruption:
-    for number, task in enumerate(plan.left):
+    for number, task in enumerate(work.left):
       name = describe(task)
-      context = _context(of, settings, task, plan, options, records)
+      context = _context(of, settings, task, work, options, records)
       context.interruption, context.progress = interruption, show.update
       show.start(name, done, total)
       try:
@@ -139,9 +139,9 @@ def run_tasks(of: study.Study, settings: Any, plan: Plan, options: Options) -> l
       # Not before the records are there, and of this cell alone: others may be under way.
       if processes.is_first() and not of.keep_checkpoints:
         workdir.remove(context.directory)
-      if left := time_left(plan.left[number + 1 :], records):
+      if left := time_left(work.left[number + 1 :], records):
         print(left, flush=True)
-      if interruption() and number + 1 < len(plan.left):
+      if interruption() and number + 1 < len(work.left):
         context.interrupt()
   return failed
 
@@ -210,18 +210,18 @@ def in_order(of: study.Study, settings: Any, records: Sequence[study.Record]) ->
   return sorted(records, key=place)
 
 
-def list_cells(of: study.Study, settings: Any, plan: Plan, options: Options) -> float:
+def list_cells(of: study.Study, settings: Any, work: Work, options: Options) -> float:
   """Print what is left with its estimated time, and return the seconds of all.
 
   Raises:
     ValueError: the time of a cell cannot be estimated, because it would fail.
   """
   total = 0.0
-  for task in plan.left:
-    seconds, source = by_records(task, plan.records), "by finished runs"
+  for task in work.left:
+    seconds, source = by_records(task, work.records), "by finished runs"
     if seconds is None and of.estimate is not None:
       try:
-        seconds = _estimate(of, settings, task, plan, options)
+        seconds = _estimate(of, settings, task, work, options)
         source = "by measured steps"
       except study.SkippedError as reason:
         print(f"{describe(task)}: is skipped: {reason}", flush=True)
@@ -229,22 +229,22 @@ def list_cells(of: study.Study, settings: Any, plan: Plan, options: Options) -> 
     total += seconds or 0.0
     said = "not known" if seconds is None else f"about {duration(seconds)}, {source}"
     print(f"{describe(task)}: {said}", flush=True)
-  runs = sum(len(task.seeds) for task in plan.left)
-  print(f"{len(plan.left)} cells, {runs} runs, about {duration(total)}")
+  runs = sum(len(task.seeds) for task in work.left)
+  print(f"{len(work.left)} cells, {runs} runs, about {duration(total)}")
   return total
 
 
-def list_estimates(of: study.Study, settings: Any, plan: Plan, options: Options) -> float:
+def list_estimates(of: study.Study, settings: Any, work: Work, options: Options) -> float:
   """Print the estimates of finished cells beside what they took, and return the ratio of the sums.
 
   Raises:
     ValueError: there is nothing to compare.
   """
   estimated = took = 0.0
-  for task in plan.wanted if of.estimate is not None else ():
-    seconds = by_records(task, plan.records)
+  for task in work.wanted if of.estimate is not None else ():
+    seconds = by_records(task, work.records)
     if seconds is not None:
-      guess = _estimate(of, settings, task, plan, options)
+      guess = _estimate(of, settings, task, work, options)
       estimated, took = estimated + guess, took + seconds
       print(f"{describe(task)}: about {duration(guess)}, took {duration(seconds)}", flush=True)
   if not took:
@@ -342,8 +342,8 @@ def _open(stack: contextlib.ExitStack, options: Options) -> None:
   stack.enter_context(workdir.locked(options.workdir, options.shard))
 
 
-def _plan(of: study.Study, settings: Any, options: Options) -> Plan:
-  """Find what is missing, and prepare it; everything is checked here, before any work."""
+def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
+  """Find what is missing, and prepare it; everything is checked here, before anything runs."""
   wanted = study.tasks(of, settings, only=options.only)
   if options.shard is not None:
     number, count = options.shard
@@ -355,16 +355,16 @@ def _plan(of: study.Study, settings: Any, options: Options) -> Plan:
     left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
   needed = wanted if options.estimate_all else left
   prepared = of.prepare(settings, [task.cell for task in needed]) if needed else None
-  return Plan(wanted, left, records, prepared)
+  return Work(wanted, left, records, prepared)
 
 
-def _context(of, settings, task, plan, options, records) -> study.Context:
+def _context(of, settings, task, work, options, records) -> study.Context:
   return study.Context(
     of,
     settings,
     task.cell,
     task.seeds,
-    prepared=plan.prepared,
+    prepared=work.prepared,
     workdir=options.workdir,
     devices=options.devices,
     finished=records,
@@ -372,10 +372,10 @@ def _context(of, settings, task, plan, options, records) -> study.Context:
   )
 
 
-def _estimate(of, settings, task, plan, options) -> float:
+def _estimate(of, settings, task, work, options) -> float:
   """Return a task's estimate; a ValueError says why it has none."""
   try:
-    return of.estimate(task.cell, _context(of, settings, task, plan, options, plan.records))
+    return of.estimate(task.cell, _context(of, settings, task, work, options, work.records))
   except study.SkippedError:
     raise
   except Exception as error:
