@@ -1,8 +1,7 @@
 """Fitting: networks of many seeds trained by one objective on samples of Gaussian classes."""
 
-import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.information import estimates, learner, mixture
+from experiments.information import estimates, learner, mixture, seed_devices
 from experiments.information.class_scores import ESTIMATORS, OBJECTIVES
-from experiments.information.mixture import Sample, Splits
+from experiments.information.mixture import Splits
 from softmax_research import nn, study
 
 _HIDDEN = (100, 100, 100)
 #: Of 3e-3, 6e-3 and 1e-2 the best on the validation split at d = 10, for most objectives; at d = 1
 #: they hardly differ.
-_PEAK_RATE = 1e-2
+_RATE = 1e-2
 
 
 class _Logits(nnx.Module):
@@ -44,10 +43,12 @@ def records(
   look_every: int,
   **measured: Any,
 ) -> list[dict[str, Any]]:
-  """Fit networks to a cell's samples, and return the records of its seeds.
+  """Fit a network to each seed's sample by the cell's objective, and return the seeds' records.
+
+  What is left of a split beyond whole batches is not used.
 
   Args:
-    context: of the cell, which names the objective.
+    context: of the cell.
     splits: samples of the context's seeds.
     places: of the classes' means, `[K]`; see `mixture`.
     log_prior: of the classes, `[K]`.
@@ -55,96 +56,66 @@ def records(
     look_every: steps from one look at the validation split to the next.
     **measured: what else is known of the cell.
   """
-  began = time.perf_counter()
-  terms = fit_and_estimate(
-    splits,
-    log_prior,
-    seeds=context.seeds,
-    objective=context.cell["objective"],
-    steps=steps,
-    look_every=look_every,
-    batch_size=context.settings.batch_size,
-  )
-  metrics = {name: terms.pop(name) for name in ("accuracy", "macro_accuracy")}
+  began, batch_size = time.perf_counter(), context.settings.batch_size
+  task = _make_task(context.cell["objective"], splits.train.inputs.shape[-1], log_prior)
+  seeds, num_test = context.seeds, splits.test.labels.shape[1] // batch_size * batch_size
+  batches = {
+    "train": _orders(seeds, splits.train.labels.shape[1], steps, batch_size),
+    "validation": _in_order(len(seeds), splits.validation.labels.shape[1], batch_size),
+    "test": _in_order(len(seeds), splits.test.labels.shape[1], batch_size),
+  }
+
+  def fit(key, places, data, shared):
+    del shared
+    return learner.fit(task, key, places, data, rate=_RATE, look_every=look_every)
+
+  terms = seed_devices.run(fit, seeds, batches, splits._asdict())
+  metrics = _accuracies(terms.pop("right"), splits.test.labels[:, :num_test], len(log_prior))
   measured = {"truth": mixture.true_information(places, log_prior)} | measured
   return estimates.records(context, time.perf_counter() - began, terms, measured, metrics)
 
 
-def fit_and_estimate(
-  splits: Splits,
-  log_prior: np.ndarray,
-  *,
-  seeds: Sequence[int],
-  objective: str,
-  steps: int,
-  look_every: int,
-  batch_size: int,
-) -> dict[str, np.ndarray]:
-  """Train a network for each seed, and estimate by every estimator of the objective.
+def _make_task(objective: str, dimension: int, log_prior: np.ndarray) -> learner.Task:
+  net = learner.make_network(lambda rngs: _Logits(dimension, len(log_prior), rngs=rngs))
+  log_prior = jnp.asarray(log_prior, jnp.float32)
+  own = [estimator for estimator in ESTIMATORS if estimator.objective == objective]
 
-  The parameters are a moving average over steps; those with the least objective on the validation
-  split are kept. What is left of a split beyond whole batches is not used.
-
-  Args:
-    splits: samples of S seeds.
-    log_prior: of the classes, `[K]`.
-    seeds: S seeds.
-    objective: a key of `OBJECTIVES`.
-    steps: of the training.
-    look_every: steps from one look at the validation split to the next.
-    batch_size: examples of a step, and pairs of a bound's batch in evaluation.
-
-  Returns:
-    For each estimator's name its terms on the test split `[S, M]`; and under `accuracy` and
-    `macro_accuracy` those `[S]` of the network as a classifier.
-  """
-  net, task = _make_task(objective, splits.train.inputs.shape[-1], len(log_prior))
-  states = learner.start(learner.make_keys(seeds), init=net.init, averaged=True)
-  looks = learner.looks(
-    learner.cosine(_PEAK_RATE, steps), look_every, _batches(splits.train, seeds, batch_size)
-  )
-  prior = np.asarray(log_prior, np.float32)
-  best = learner.fit(task, states, looks, _in_order(splits.validation, batch_size), (prior, prior))
-  found = learner.evaluate(task, best, _in_order(splits.test, batch_size), prior)
-  right = found.pop("right")
-  labels = splits.test.labels[:, : right.shape[1]]
-  classes = [k for k in range(len(prior)) if np.all(np.any(labels == k, axis=1))]
-  recalls = [np.mean(right, axis=1, where=labels == k) for k in classes]
-  return found | {"accuracy": right.mean(axis=1), "macro_accuracy": np.mean(recalls, axis=0)}
-
-
-@functools.cache
-def _make_task(objective, dimension, num_classes) -> tuple[learner.Network, learner.Task]:
-  net = learner.make_network(lambda rngs: _Logits(dimension, num_classes, rngs=rngs))
-
-  def outputs(params, sample, log_prior):
-    return net.apply(params, sample.inputs)
-
-  def loss(logits, sample, log_prior, average):
-    return OBJECTIVES[objective](logits, sample.labels, log_prior, average)
-
-  def terms(logits, sample, log_prior):
-    own = [e for e in ESTIMATORS if e.objective == objective]
+  def terms(logits, sample):
     # A plain classifier's logits are of the posterior; all others are free of the prior.
     scores = logits if objective == "softmax" else logits + log_prior
     right = jnp.argmax(scores, axis=-1) == sample.labels
     return {e.name: e.terms(logits, sample.labels, log_prior) for e in own} | {"right": right}
 
-  return net, learner.Task(outputs, loss, terms)
+  return learner.Task(
+    net.init,
+    lambda sample, rows: jax.tree.map(lambda array: array[rows], sample),
+    lambda params, sample: net.apply(params, sample.inputs),
+    lambda logits, sample, average: OBJECTIVES[objective](
+      logits, sample.labels, log_prior, average
+    ),
+    terms,
+  )
 
 
-def _batches(sample: Sample, seeds: Sequence[int], batch_size: int) -> Iterator[Sample]:
-  """Yield batches `[S, B, ...]` without end; each pass over the sample has a new order."""
-  generators = [np.random.default_rng([seed, 1]) for seed in seeds]
-  size, each = sample.labels.shape[1], np.arange(len(seeds))[:, None]
-  while True:
-    order = np.stack([generator.permutation(size) for generator in generators])
-    for start in range(0, size - batch_size + 1, batch_size):
-      rows = order[:, start : start + batch_size]
-      yield Sample(sample.inputs[each, rows], sample.labels[each, rows])
+def _orders(seeds: Sequence[int], size: int, steps: int, batch_size: int) -> np.ndarray:
+  """Return rows `[S, steps, B]` of batches; each pass over the sample has a new order."""
+  each = size // batch_size
+
+  def of_seed(seed):
+    generator = np.random.default_rng([seed, 1])
+    passes = [generator.permutation(size)[: each * batch_size] for _ in range(-(-steps // each))]
+    return np.concatenate(passes).reshape(-1, batch_size)[:steps]
+
+  return np.stack([of_seed(seed) for seed in seeds]).astype(np.int32)
 
 
-def _in_order(sample: Sample, batch_size: int) -> Iterator[Sample]:
-  """Yield the whole batches of a sample in its order."""
-  for start in range(0, sample.labels.shape[1] - batch_size + 1, batch_size):
-    yield jax.tree.map(lambda array, start=start: array[:, start : start + batch_size], sample)
+def _in_order(num_seeds: int, size: int, batch_size: int) -> np.ndarray:
+  rows = np.arange(size // batch_size * batch_size, dtype=np.int32).reshape(-1, batch_size)
+  return np.broadcast_to(rows, (num_seeds, *rows.shape))
+
+
+def _accuracies(right: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+  """Return the accuracy of each seed, and its mean over the classes."""
+  found = [k for k in range(classes) if np.all(np.any(labels == k, axis=1))]
+  recalls = [np.mean(right, axis=1, where=labels == k) for k in found]
+  return {"accuracy": right.mean(axis=1), "macro_accuracy": np.mean(recalls, axis=0)}

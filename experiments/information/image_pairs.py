@@ -46,7 +46,7 @@ class Pools(NamedTuple):
 
 
 class Pairs(NamedTuple):
-  """Hold pairs: rows of both images `[..., B, 2]`, and the class of the second one `[..., B]`."""
+  """Hold pairs: rows of both images `[S, ..., 2]`, and the class of the second one `[S, ...]`."""
 
   rows: np.ndarray
   labels: np.ndarray
@@ -68,22 +68,24 @@ def load(name: str) -> Pools:
   return Pools(*pools, float(pixels.mean()), float(pixels.std()))
 
 
-def draw(generators: Sequence[np.random.Generator], pool: Pool, count: int, error: float) -> Pairs:
+def draw(
+  generators: Sequence[np.random.Generator], pool: Pool, shape: tuple[int, ...], error: float
+) -> Pairs:
   """Draw pairs.
 
   Args:
     generators: of S seeds.
     pool: the images.
-    count: how many pairs of each seed.
+    shape: of the pairs of a seed.
     error: the chance that the channel changes a class.
   """
   classes, counts = len(pool.rows), np.array([len(rows) for rows in pool.rows])
   by_class, starts = np.concatenate(pool.rows), np.cumsum(counts) - counts
 
   def draw_one(generator):
-    first = generator.integers(classes, size=count)
-    moved = first + generator.integers(1, classes, size=count)  # To any other class alike.
-    second = np.where(generator.random(count) < error, moved % classes, first)
+    first = generator.integers(classes, size=shape)
+    moved = first + generator.integers(1, classes, size=shape)  # To any other class alike.
+    second = np.where(generator.random(shape) < error, moved % classes, first)
     labels = np.stack([first, second], axis=-1)
     places = (generator.random(labels.shape) * counts[labels]).astype(np.int64)
     return Pairs(by_class[starts[labels] + places].astype(np.int32), second.astype(np.int32))

@@ -4,8 +4,6 @@ The classifier tells the second image's class from the first image; critics scor
 `image_pairs` for why all have one truth, and what that assumes.
 """
 
-import functools
-import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.information import bounds, estimates, image_pairs, learner
+from experiments.information import bounds, estimates, image_pairs, learner, seed_devices
 from softmax_research import data, functional, nn, study
 
 CLASSIFIER = "classifier, plug-in"
 _WIDTHS = (256, 256)
-_PEAK_RATE = 1e-3
+_RATE = 1e-3
 _LOOK_EVERY = 50
 #: Batches of pairs on which an estimate is taken, in validation and in the test.
 _BATCHES = {"validation": 20, "test": 80}
@@ -72,26 +70,20 @@ def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> image_pairs.
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
   """Train the networks of a cell; yield the records of its seeds."""
   began, settings, pools = time.perf_counter(), context.settings, context.prepared
-  error, size, classes = cell["error"], settings.batch_size, len(pools.train.rows)
-  net, task = _make_task(cell["objective"], pools.train.pixels.shape[1], classes)
+  error, classes = cell["error"], len(pools.train.rows)
+  task = _make_task(cell["objective"], pools.train.pixels.shape[1], classes)
   # The same pairs for all objectives.
   generators = [np.random.default_rng([seed, round(1000 * error), 1]) for seed in context.seeds]
+  pairs, images = {}, {}
+  for split, number in {**_BATCHES, "train": settings.steps}.items():
+    pool = getattr(pools, split)
+    pairs[split] = image_pairs.draw(generators, pool, (number, settings.batch_size), error)
+    images[split] = (pool.pixels, pools.mean, pools.std)
 
-  def batches(split):
-    while True:
-      yield image_pairs.draw(generators, getattr(pools, split), size, error)
+  def fit(key, pairs, images):
+    return learner.fit(task, key, pairs, images, rate=_RATE, look_every=_LOOK_EVERY)
 
-  validation, test = (
-    list(itertools.islice(batches(split), number)) for split, number in _BATCHES.items()
-  )
-  in_training, in_validation, in_test = (
-    (pool.pixels, pools.mean, pools.std) for pool in (pools.train, pools.validation, pools.test)
-  )
-  states = learner.start(learner.make_keys(context.seeds), init=net.init, averaged=True)
-  rates = learner.cosine(_PEAK_RATE, settings.steps)
-  looks = learner.looks(rates, _LOOK_EVERY, batches("train"))
-  best = learner.fit(task, states, looks, validation, (in_training, in_validation))
-  terms = learner.evaluate(task, best, test, in_test)
+  terms = seed_devices.run(fit, context.seeds, pairs, shared=images)
   measured = {"truth": image_pairs.true_information(classes, error)}
   yield estimates.records(context, time.perf_counter() - began, terms, measured)
 
@@ -107,36 +99,36 @@ class _Classifier(nnx.Module):
     return self.logits(self.hidden(images, train=False))
 
 
-@functools.cache
-def _make_task(objective: str, pixels: int, classes: int) -> tuple[learner.Network, learner.Task]:
-  """Return a network and its task, whose outputs are logits `[B, K]` or scores `[B, B]`."""
-  if objective == "classifier":
+def _make_task(objective: str, pixels: int, classes: int) -> learner.Task:
+  """Return a task whose outputs are logits `[B, K]` of a classifier, or scores `[B, B]`."""
+  classifies = objective == "classifier"
+  if classifies:
     net = learner.make_network(lambda rngs: _Classifier(pixels, classes, rngs=rngs))
   else:
     net = learner.make_network(
       lambda rngs: nn.SeparableCritic(pixels, pixels, widths=_WIDTHS, rngs=rngs)
     )
 
-  def outputs(params, pairs, shared):
-    images, mean, std = shared
-    first, second = (
-      (images[pairs.rows[:, side]].astype(jnp.float32) - mean) / std for side in (0, 1)
-    )
-    return (
-      net.apply(params, first) if objective == "classifier" else net.apply(params, first, second)
-    )
+  def take(data, pairs):
+    images, mean, std = data
+    first, second = (images[pairs.rows[:, side]].astype(jnp.float32) for side in (0, 1))
+    return (first - mean) / std, (second - mean) / std, pairs.labels
 
-  def loss(outputs, pairs, shared, average):
-    if objective == "classifier":
-      return jnp.mean(functional.cross_entropy(outputs, pairs.labels)), average
+  def outputs(params, batch):
+    first, second, _ = batch
+    return net.apply(params, first) if classifies else net.apply(params, first, second)
+
+  def loss(outputs, batch, average):
+    if classifies:
+      return jnp.mean(functional.cross_entropy(outputs, batch[-1])), average
     return bounds.OBJECTIVES[objective](outputs, average)
 
-  def terms(outputs, pairs, shared):
-    if objective == "classifier":  # The noisy class is uniform, so its entropy is log K.
-      return {CLASSIFIER: jnp.log(classes) - functional.cross_entropy(outputs, pairs.labels)}
+  def terms(outputs, batch):
+    if classifies:  # The noisy class is uniform, so its entropy is log K.
+      return {CLASSIFIER: jnp.log(classes) - functional.cross_entropy(outputs, batch[-1])}
     return {b.name: b.estimate(outputs)[None] for b in bounds.of_objective(objective)}
 
-  return net, learner.Task(outputs, loss, terms)
+  return learner.Task(net.init, take, outputs, loss, terms)
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:

@@ -1,7 +1,6 @@
-"""Learner: networks of many seeds that train in one program, each kept where it was best."""
+"""Learner: a network of one seed, trained and kept as it was best on a validation split."""
 
-import functools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,25 +9,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from experiments.information import seed_devices
-
 _ADAM = optax.scale_by_adam()
-
-
-class Learner(NamedTuple):
-  """Hold the state of a training.
-
-  Attributes:
-    params: the parameters.
-    moments: Adam's.
-    average: what the objective carries from batch to batch.
-    mean: the moving average of the parameters over steps, or None for none.
-  """
-
-  params: Any
-  moments: Any
-  average: jax.Array
-  mean: Any = None
 
 
 class Network(NamedTuple):
@@ -38,21 +19,38 @@ class Network(NamedTuple):
   apply: Callable[..., jax.Array]
 
 
-class Task(NamedTuple):
-  """Hold what the network of one seed learns, and what is made of it.
-
-  Programs are kept by the task, so one task serves all cells that differ in their data alone.
-  `shared` is what all seeds and batches have.
+class Learner(NamedTuple):
+  """Hold the state of a training.
 
   Attributes:
-    outputs: `(params, batch, shared) -> outputs`.
-    loss: `(outputs, batch, shared, average) -> (loss, average)`.
-    terms: `(outputs, batch, shared) -> {name: [M]}`, on the test split.
+    params: the parameters.
+    moments: Adam's.
+    average: what the objective carries from batch to batch.
+    mean: the moving average of the parameters over steps.
   """
 
-  outputs: Callable[..., jax.Array]
+  params: Any
+  moments: Any
+  average: jax.Array
+  mean: Any
+
+
+class Task(NamedTuple):
+  """Hold what a network learns, and what is made of it.
+
+  Attributes:
+    init: `key -> params`.
+    take: `(data, places) -> batch`.
+    outputs: `(params, batch) -> outputs`.
+    loss: `(outputs, batch, average) -> (loss, average)`.
+    terms: `(outputs, batch) -> {name: [M]}`, of a batch of the test split.
+  """
+
+  init: Callable[[jax.Array], Any]
+  take: Callable[[Any, Any], Any]
+  outputs: Callable[[Any, Any], jax.Array]
   loss: Callable[..., tuple[jax.Array, jax.Array]]
-  terms: Callable[..., dict[str, jax.Array]]
+  terms: Callable[[jax.Array, Any], dict[str, jax.Array]]
 
 
 def make_network(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
@@ -71,21 +69,9 @@ def make_network(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
   return Network(lambda key: nnx.split(make(nnx.Rngs(key)))[1], apply)
 
 
-def make_keys(seeds: Sequence[int]) -> jax.Array:
-  """Return a key for each seed, whichever others there are, laid over the devices."""
-  fold = functools.partial(jax.random.fold_in, jax.random.key(0))
-  return seed_devices.divide(jax.vmap(fold)(jnp.asarray(seeds)))
-
-
-@functools.partial(jax.jit, static_argnames=("init", "averaged"))
-def start(keys: jax.Array, *, init: Hashable, averaged: bool) -> Learner:
-  """Return the learners of keys `[S]` before their first step."""
-
-  def one_seed(key):
-    params = init(key)
-    return Learner(params, _ADAM.init(params), jnp.float32(-jnp.inf), params if averaged else None)
-
-  return jax.vmap(one_seed)(keys)
+def start(params: Any) -> Learner:
+  """Return the learner before its first step."""
+  return Learner(params, _ADAM.init(params), jnp.float32(-jnp.inf), params)
 
 
 def step(
@@ -96,7 +82,7 @@ def step(
   """Take a step of Adam.
 
   Args:
-    learner: the state of one seed.
+    learner: the state.
     loss: `(params, average) -> (loss, (average, rest))`.
     rate: the learning rate.
 
@@ -106,114 +92,70 @@ def step(
   gradient, (average, rest) = jax.grad(loss, has_aux=True)(learner.params, learner.average)
   updates, moments = _ADAM.update(gradient, learner.moments)
   params = jax.tree.map(lambda value, update: value - rate * update, learner.params, updates)
-  mean = None if learner.mean is None else optax.incremental_update(params, learner.mean, 0.02)
+  mean = optax.incremental_update(params, learner.mean, 0.02)
   return Learner(params, moments, average, mean), rest
-
-
-def cosine(peak: float, steps: int) -> np.ndarray:
-  """Return learning rates that fall from the peak to zero along a cosine.
-
-  Example:
-    >>> [round(rate, 3) for rate in cosine(1.0, 4).tolist()]
-    [1.0, 0.854, 0.5, 0.146]
-  """
-  return peak * (1 + np.cos(np.pi * np.arange(steps) / steps)).astype(np.float32) / 2
-
-
-def looks(
-  rates: np.ndarray, every: int, batches: Iterator[Any]
-) -> Iterator[tuple[Any, np.ndarray]]:
-  """Yield what trains from one look at the validation split to the next.
-
-  Args:
-    rates: the learning rates of all steps.
-    every: so many steps.
-    batches: of arrays `[S, B, ...]`, without end.
-
-  Yields:
-    Batches joined, `[C, S, B, ...]`, and their learning rates `[C]`.
-  """
-  for some in np.split(rates, range(every, len(rates), every)):
-    yield jax.tree.map(lambda *of: np.stack(of), *(next(batches) for _ in some)), some
 
 
 def fit(
   task: Task,
-  learner: Learner,
-  looks: Iterable[tuple[Any, np.ndarray]],
-  validation: Iterable[Any],
-  shared: tuple[Any, Any],
-) -> Any:
-  """Train many seeds; return for each its averaged parameters at the best look.
+  key: jax.Array,
+  places: dict[str, Any],
+  data: dict[str, Any],
+  *,
+  rate: float,
+  look_every: int,
+) -> dict[str, jax.Array]:
+  """Train a network, and return its terms on the test split.
+
+  The learning rate falls to zero along a cosine. Of the moving averages of the parameters, that one
+  counts which has the least loss on the validation split.
 
   Args:
-    task: what they learn.
-    learner: their states, stacked along the first axis.
-    looks: see `looks`.
-    validation: batches of arrays `[S, B, ...]`; the less their mean loss, the better.
-    shared: in training, and in validation; see `Task`.
+    task: what it learns.
+    key: of the parameters.
+    places: by split, `train`, `validation` and `test`, those of the batches, `[C, B, ...]`.
+    data: by split what the task takes them from.
+    rate: the learning rate at first.
+    look_every: at most so many steps from one look at the validation split to the next.
 
   Returns:
-    The parameters, stacked.
+    The terms by name, `[M]`.
   """
-  in_training, in_validation = seed_devices.replicate(shared, len(learner.average))
-  validation = [seed_devices.divide(batch) for batch in validation]
-  best, least = jax.tree.map(jnp.copy, learner.mean), np.inf
-  for batches, rates in looks:
-    batches = seed_devices.divide(batches, axis=1)
-    learner = _train(learner, batches, rates, in_training, task=task)
-    losses = [_loss(learner.mean, batch, in_validation, task=task) for batch in validation]
-    best, least = _better(learner.mean, jnp.mean(jnp.stack(losses), axis=0), best, least)
-  return best
+  steps = len(jax.tree.leaves(places["train"])[0])
+  every = max(n for n in range(1, look_every + 1) if steps % n == 0)
+  rates = rate * (1 + np.cos(np.pi * np.arange(steps) / steps)).astype(np.float32) / 2
 
+  def loss_of(params, split, place, average):
+    batch = task.take(data[split], place)
+    return task.loss(task.outputs(params, batch), batch, average)
 
-def evaluate(task: Task, params: Any, batches: Iterable[Any], shared: Any) -> dict[str, np.ndarray]:
-  """Return the terms `[S, M]` of seeds on batches of arrays `[S, B, ...]`."""
-  shared = seed_devices.replicate(shared, len(jax.tree.leaves(params)[0]))
-  found = [_terms(params, seed_devices.divide(batch), shared, task=task) for batch in batches]
-  return {name: np.concatenate([np.asarray(f[name]) for f in found], axis=1) for name in found[0]}
+  def train(learner, place_and_rate):
+    place, rate = place_and_rate
 
+    def loss(params, average):
+      value, average = loss_of(params, "train", place, average)
+      return value, (average, None)
 
-@functools.partial(jax.jit, static_argnames="task", donate_argnums=0)
-def _train(learners, batches, rates, shared, *, task):
-  def one_seed(learner, batches):
-    def one_step(learner, batch_and_rate):
-      batch, rate = batch_and_rate
+    return step(learner, loss, rate)
 
-      def loss(params, average):
-        outputs = task.outputs(params, batch, shared)
-        value, average = task.loss(outputs, batch, shared, average)
-        return value, (average, None)
+  def look(state, places_and_rates):
+    learner, best, least = state
+    learner, _ = jax.lax.scan(train, learner, places_and_rates)
+    losses = jax.lax.map(
+      lambda place: loss_of(learner.mean, "validation", place, jnp.float32(-jnp.inf))[0],
+      places["validation"],
+    )
+    better = jnp.mean(losses) < least
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), learner.mean, best)
+    return (learner, best, jnp.where(better, jnp.mean(losses), least)), None
 
-      return step(learner, loss, rate)
+  def terms(place):
+    batch = task.take(data["test"], place)
+    return task.terms(task.outputs(best, batch), batch)
 
-    return jax.lax.scan(one_step, learner, (batches, rates))[0]
-
-  return jax.vmap(one_seed, in_axes=(0, 1))(learners, batches)
-
-
-@functools.partial(jax.jit, static_argnames="task")
-def _loss(params, batch, shared, *, task):
-  def one_seed(params, batch):
-    outputs = task.outputs(params, batch, shared)
-    return task.loss(outputs, batch, shared, jnp.float32(-jnp.inf))[0]
-
-  return jax.vmap(one_seed)(params, batch)
-
-
-@functools.partial(jax.jit, static_argnames="task")
-def _terms(params, batch, shared, *, task):
-  def one_seed(params, batch):
-    return task.terms(task.outputs(params, batch, shared), batch, shared)
-
-  return jax.vmap(one_seed)(params, batch)
-
-
-@jax.jit
-def _better(params, value, best, least):
-  better = value < least
-
-  def pick(new, old):
-    return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-  return jax.tree.map(pick, params, best), jnp.where(better, value, least)
+  learner = start(task.init(key))
+  looks = jax.tree.map(
+    lambda array: array.reshape(-1, every, *array.shape[1:]), (places["train"], rates)
+  )
+  (_, best, _), _ = jax.lax.scan(look, (learner, learner.mean, jnp.float32(jnp.inf)), looks)
+  return jax.tree.map(lambda array: array.reshape(-1), jax.lax.map(terms, places["test"]))

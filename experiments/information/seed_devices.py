@@ -1,15 +1,17 @@
-"""Seeds over devices: the seeds of a cell's one program, divided among the devices there are.
+"""Seeds over devices: one program for the seeds of a cell, divided among the devices there are.
 
 A program of small products runs on one core of a CPU; with a device for each core, each trains its
 share of the seeds. Seeds exchange nothing, so their numbers stay the same.
 """
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 
 def use_all_cores() -> None:
@@ -17,30 +19,35 @@ def use_all_cores() -> None:
   jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
-def divide(tree: Any, axis: int = 0) -> Any:
-  """Lay arrays over the devices, by an axis that holds the seeds.
+def run(function: Callable[..., Any], seeds: Sequence[int], *by_seed: Any, shared: Any = ()) -> Any:
+  """Call a function of one seed for many, in one program.
 
   As many devices serve as divide the seeds evenly.
 
+  Args:
+    function: `(key, *by_seed, shared) -> tree`, of arrays of one seed. The key of a seed is the
+      same whichever others there are.
+    seeds: S seeds.
+    *by_seed: trees of arrays `[S, ...]`.
+    shared: a tree of arrays that all seeds have.
+
+  Returns:
+    The tree with arrays `[S, ...]`, in NumPy.
+
   Example:
-    >>> divide(np.ones((2, 3))).shape
-    (2, 3)
+    >>> run(lambda key, x, shared: x + shared, (0, 1), np.array([1.0, 2.0]), shared=3.0).tolist()
+    [4.0, 5.0]
   """
-  num_seeds = jax.tree.leaves(tree)[0].shape[axis]
-  return jax.device_put(tree, _sharding(num_seeds, PartitionSpec(*[None] * axis, "seed")))
-
-
-def replicate(tree: Any, num_seeds: int) -> Any:
-  """Lay a copy of arrays on each device that has seeds.
-
-  Example:
-    >>> replicate(np.ones(3), 2).shape
-    (3,)
-  """
-  return jax.device_put(tree, _sharding(num_seeds, PartitionSpec()))
-
-
-def _sharding(num_seeds: int, spec: PartitionSpec) -> NamedSharding:
   devices = jax.devices()
-  count = max(n for n in range(1, len(devices) + 1) if num_seeds % n == 0)
-  return NamedSharding(Mesh(np.array(devices[:count]), ("seed",)), spec)
+  count = max(n for n in range(1, len(devices) + 1) if len(seeds) % n == 0)
+  fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+  keys = fold(jax.random.key(0), jnp.asarray(seeds))
+  of_seed, of_all = PartitionSpec("seed"), PartitionSpec()
+  program = jax.shard_map(
+    jax.vmap(function, in_axes=(0, *[0] * len(by_seed), None)),
+    mesh=Mesh(np.array(devices[:count]), ("seed",)),
+    in_specs=(of_seed, *[of_seed] * len(by_seed), of_all),
+    out_specs=of_seed,
+    check_vma=False,
+  )
+  return jax.tree.map(np.asarray, jax.jit(program)(keys, *by_seed, shared))

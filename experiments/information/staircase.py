@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.information import bounds, estimates, information_claims, learner
+from experiments.information import bounds, estimates, information_claims, learner, seed_devices
 from softmax_research import information, nn, study
 from softmax_research.study import ledger
 
@@ -95,32 +95,57 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
   """Train the critics of a cell up the stairs; yield the records of its seeds."""
   began, settings, seeds = time.perf_counter(), context.settings, context.seeds
-  keys, network = learner.make_keys(seeds), _network(cell["critic"], settings.dimension)
-  states = learner.start(keys, init=network.init, averaged=False)
-  found = [
-    {bound.name: {"stairs": []} for bound in bounds.of_objective(cell["objective"])} for _ in seeds
-  ]
-  for stair, nats in enumerate(settings.nats):
-    states, of_stair = _climb(
-      states,
-      jax.vmap(lambda key, stair=stair: jax.random.fold_in(key, 1 + stair))(keys),
-      information.gaussian_correlation(nats, settings.dimension),
-      cell["transform"] == "cubic",
-      _rate(settings, cell["critic"]),
-      objective=cell["objective"],
-      critic=cell["critic"],
-      dimension=settings.dimension,
-      steps=_steps(settings, cell["critic"]),
-      batch_size=settings.batch_size,
-    )
-    for by_bound, curves in zip(found, np.asarray(of_stair, np.float64), strict=True):
-      for of_bound, curve in zip(by_bound.values(), curves.T, strict=True):
-        of_bound["stairs"].append({"stair": stair, "truth": nats} | summarise_curve(curve, nats))
+  climb = functools.partial(_climb, cell, settings)
+  correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
+  shared = np.array(correlations, np.float32)
+  # Of each seed the estimates `[stairs, steps, bounds]`.
+  found = np.asarray(seed_devices.run(climb, seeds, shared=shared), np.float64)
   seconds = (time.perf_counter() - began) / len(seeds)
   yield [
-    context.record(seed, seconds=seconds, measured={"estimators": by_bound})
-    for seed, by_bound in zip(seeds, found, strict=True)
+    context.record(seed, seconds=seconds, measured={"estimators": _summarise(cell, settings, of)})
+    for seed, of in zip(seeds, found, strict=True)
   ]
+
+
+def _climb(cell, settings, key, correlations) -> jax.Array:
+  """Train a critic of one seed up the stairs; return its bounds' estimates of each batch."""
+  make, shape = _CRITICS[cell["critic"]], (2, settings.batch_size, settings.dimension)
+  network = learner.make_network(
+    lambda rngs: make(settings.dimension, settings.dimension, widths=_WIDTHS, rngs=rngs)
+  )
+
+  def step(correlation, state, key):
+    x, noise = jax.random.normal(key, shape)
+    y = correlation * x + jnp.sqrt(1 - correlation**2) * noise
+    y = y**3 if cell["transform"] == "cubic" else y
+
+    def loss(params, average):
+      scores = network.apply(params, x, y)
+      loss, average = bounds.OBJECTIVES[cell["objective"]](scores, average)
+      return loss, (average, scores)
+
+    state, scores = learner.step(state, loss, _rate(settings, cell["critic"]))
+    return state, bounds.estimate_all(cell["objective"], scores)
+
+  def climb_one(state, stair):
+    number, correlation = stair
+    keys = jax.random.split(jax.random.fold_in(key, 1 + number), _steps(settings, cell["critic"]))
+    return jax.lax.scan(functools.partial(step, correlation), state, keys)
+
+  stairs = jnp.arange(len(correlations)), correlations
+  return jax.lax.scan(climb_one, learner.start(network.init(key)), stairs)[1]
+
+
+def _summarise(cell, settings, estimates_of_seed: np.ndarray) -> dict[str, Any]:
+  return {
+    bound.name: {
+      "stairs": [
+        {"stair": i, "truth": nats} | summarise_curve(estimates_of_seed[i, :, number], nats)
+        for i, nats in enumerate(settings.nats)
+      ]
+    }
+    for number, bound in enumerate(bounds.of_objective(cell["objective"]))
+  }
 
 
 def summarise_curve(curve: np.ndarray, truth: float) -> dict[str, Any]:
@@ -167,43 +192,6 @@ def _rate(settings: Settings, critic: str) -> float:
   return settings.joint_rate if critic == "joint" else settings.rate
 
 
-@functools.cache
-def _network(critic: str, dimension: int) -> learner.Network:
-  return learner.make_network(
-    lambda rngs: _CRITICS[critic](dimension, dimension, widths=_WIDTHS, rngs=rngs)
-  )
-
-
-@functools.partial(
-  jax.jit,
-  static_argnames=("objective", "critic", "dimension", "steps", "batch_size"),
-  donate_argnums=0,
-)
-def _climb(
-  states, keys, correlation, cubic, rate, *, objective, critic, dimension, steps, batch_size
-):
-  """Train through a stair; return the states and the bounds' estimates `[S, steps, bounds]`."""
-  network = _network(critic, dimension)
-
-  def step(state, key):
-    x, noise = jax.random.normal(key, (2, batch_size, dimension))
-    y = correlation * x + jnp.sqrt(1 - correlation**2) * noise
-    y = jnp.where(cubic, y**3, y)
-
-    def loss(params, average):
-      scores = network.apply(params, x, y)
-      loss, average = bounds.OBJECTIVES[objective](scores, average)
-      return loss, (average, scores)
-
-    state, scores = learner.step(state, loss, rate)
-    return state, bounds.estimate_all(objective, scores)
-
-  def one_seed(state, key):
-    return jax.lax.scan(step, state, jax.random.split(key, steps))
-
-  return jax.vmap(one_seed)(states, keys)
-
-
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
   """Yield the blocks of the report."""
   yield "# Estimates of mutual information up a staircase"
@@ -224,56 +212,56 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   yield _METHOD
   claims = information_claims.of_staircase(settings.batch_size, settings.nats)
   yield from ledger.of_study(claims, records)
-  rows = estimates.by_estimator(records)
   for critic in settings.critics:
     yield f"## {critic.capitalize()} critic"
     for transform in _transforms(settings, critic):
-      own = [row for row in rows if _is_of(row, critic=critic, transform=transform)]
+      own = [record for record in records if _is_of(record, critic=critic, transform=transform)]
       if own:
         yield from _of_transform(own, settings, critic, transform)
 
 
-def _of_transform(rows, settings, critic, transform) -> Iterator[study.Block]:
-  yield _climb_plot(rows, settings, critic, transform)
-  most = max(settings.nats)
+def _of_transform(records, settings, critic, transform) -> Iterator[study.Block]:
+  most, what = max(settings.nats), f"{critic}, {transform}"
+  yield study.curves(
+    [_truth(records[0], settings, critic), *_climbs(records, settings, critic)],
+    panels={f"{what}: nats": "estimate"},
+    by="estimator",
+    x="step",
+    name=f"climb_{critic}_{transform}",
+    heading=f"Estimates over time, {what}",
+    caption="Means over tenths of a stair, too; what lies beyond the axis is cut off.",
+    scales=("linear", "linear"),
+    limits=(-1.0, 1.4 * most),
+  )
+  rows = estimates.by_estimator(records)
   yield estimates.plot(
     rows,
     "nats",
     name=f"bias_{critic}_{transform}",
-    heading=f"Bias by information, {critic}, {transform}",
+    heading=f"Bias by information, {what}",
     limits=(-most, 0.5 * most),
   )
   yield f"**{critic} critic, {transform}**: bias / variance / MSE, in nats."
   yield _table(rows, settings, f"{critic}_{transform}")
 
 
-def _climb_plot(rows, settings, critic, transform) -> study.Plot:
-  """Plot the estimates over time, and the truth."""
-  from softmax_research.study import line_plot  # noqa: PLC0415  # Matplotlib takes long to import.
+def _climbs(records, settings, critic) -> Iterator[dict[str, Any]]:
+  """Yield a record of each bound and seed, with the estimates over time."""
+  steps = _steps(settings, critic)
+  tenths = np.arange(_PLACES * len(settings.nats)) + 0.5
+  for record in records:
+    for name, found in record["measured"].get("estimators", {}).items():
+      estimate = [value for stair in found["stairs"] for value in stair["curve"]]
+      curves = {"step": (tenths * steps / _PLACES).tolist(), "estimate": estimate}
+      yield record | {"cell": {"estimator": name}, "curves": curves}
 
-  steps, stairs = _steps(settings, critic), range(len(settings.nats))
-  ends = [(stair * steps, (stair + 1) * steps) for stair in stairs]
-  lines = [line_plot.Line("truth", np.ravel(ends), np.repeat(settings.nats, 2))]
-  places = [start + steps * (i + 0.5) / _PLACES for start, _ in ends for i in range(_PLACES)]
-  for name in dict.fromkeys(row["cell"]["estimator"] for row in rows):
-    # By stair, place and seed, NaN where an estimate is not finite.
-    curves = [
-      [row["measured"]["curve"] for row in rows if _is_of(row, estimator=name, nats=nats)]
-      for nats in settings.nats
-    ]
-    values = np.array(curves, float).transpose(0, 2, 1).reshape(len(places), -1)
-    found = [study.summarise(of_place) for of_place in values]
-    ranges = [one.low for one in found], [one.high for one in found]
-    lines.append(line_plot.Line(name, places, [one.mean for one in found], ranges))
-  limits = (-1.0, 1.4 * max(settings.nats))
-  title = f"{critic}, {transform}: nats"
-  return study.Plot(
-    f"climb_{critic}_{transform}",
-    f"Estimates over time, {critic}, {transform}",
-    "Means over tenths of a stair, and over the seeds with their 95% intervals; what lies beyond "
-    "the axis is cut off. Each panel shows one estimator in blue, and the truth in black.",
-    line_plot.line_plot([line_plot.Panel(title, "step", lines, limits=limits)]),
-  )
+
+def _truth(record, settings, critic) -> dict[str, Any]:
+  steps, stairs = _steps(settings, critic), len(settings.nats)
+  # A stair ends where the next begins; places are told apart by a little.
+  ends = [(i * steps + 0.01, (i + 1) * steps) for i in range(stairs)]
+  curves = {"step": np.ravel(ends).tolist(), "estimate": np.repeat(settings.nats, 2).tolist()}
+  return record | {"cell": {"estimator": "truth"}, "curves": curves}
 
 
 def _table(rows, settings, name) -> study.Table:

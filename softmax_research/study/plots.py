@@ -89,6 +89,7 @@ def curves(
   heading: str = "Curves",
   caption: str = "",
   scales: tuple[str, str | None] = ("linear", None),
+  limits: tuple[float, float] | None = None,
 ) -> Plot | None:
   """Plot curves of the records: means over the seeds, with the range of the seeds.
 
@@ -102,6 +103,7 @@ def curves(
     heading: of the plot.
     caption: stands behind what the lines are.
     scales: of both axes; None takes a logarithmic one where values fall, and spread fourfold.
+    limits: of the vertical axis; what lies beyond is cut off.
 
   Returns:
     The plot, or None where no record has such a curve.
@@ -126,7 +128,7 @@ def curves(
         )
     if lines:
       scale = scales[1] or _scale(lines)
-      drawn.append(line_plot.Panel(title, x, lines, (scales[0], scale)))
+      drawn.append(line_plot.Panel(title, x, lines, (scales[0], scale), limits))
   if not drawn:
     return None
   names = dict.fromkeys(line.name for panel in drawn for line in panel.lines)

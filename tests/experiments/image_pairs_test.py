@@ -21,7 +21,7 @@ def _classes(pool):
 
 def test_pairs_are_of_the_channels_classes(pools):
   generators = [np.random.default_rng(seed) for seed in (0, 1)]
-  pairs = image_pairs.draw(generators, pools.train, 10_000, 0.3)
+  pairs = image_pairs.draw(generators, pools.train, (10_000,), 0.3)
   of_pair = _classes(pools.train)[pairs.rows]
   np.testing.assert_array_equal(of_pair[..., 1], pairs.labels)
   joint = np.zeros((10, 10))

@@ -64,13 +64,13 @@ def test_the_sweeps_draws_have_the_prior_and_means_on_a_line():
 
 
 def test_all_batches_of_a_pass_differ():
-  sample = mixture.Sample(np.zeros((2, 10, 1)), np.tile(np.arange(10), (2, 1)))
-  batches = fitting._batches(sample, (0, 1), 5)
-  rows = np.stack([next(batches).labels for _ in range(4)])
-  for pair in (rows[:2], rows[2:]):
-    for seed in range(2):
-      assert sorted(pair[:, seed].ravel()) == list(range(10))
-  assert np.any(rows[:2] != rows[2:])
+  rows = fitting._orders((0, 1), size=11, steps=5, batch_size=5)
+  assert rows.shape == (2, 5, 5)
+  for seed in range(2):
+    for first in (0, 2):
+      assert len(set(rows[seed, first : first + 2].ravel())) == 10
+  assert np.any(rows[:, :2] != rows[:, 2:4]) and np.any(rows[0] != rows[1])
+  np.testing.assert_array_equal(fitting._orders((1,), size=11, steps=5, batch_size=5)[0], rows[1])
 
 
 def test_fits_come_near_the_truth_and_go_on_where_they_were(tmp_path):
