@@ -39,7 +39,8 @@ def interval(terms: np.ndarray) -> dict[str, float | None]:
 
 def records(
   context: study.Context,
-  seconds: float,
+  began: float,
+  compiling: float,
   terms: Mapping[str, np.ndarray],
   measured: Mapping[str, Any],
   metrics: Mapping[str, np.ndarray] | None = None,
@@ -48,12 +49,14 @@ def records(
 
   Args:
     context: of the cell.
-    seconds: that they took.
+    began: when, by `time.perf_counter`.
+    compiling: the seconds of that.
     terms: of each estimator on the test split, `[S, M]`.
     measured: what is known of the cell beside its estimators, as the truth.
     metrics: of each seed on the test split, `[S]`.
   """
-  made = []
+  seconds, made = time.perf_counter() - began, []
+  measured = {**measured, "compiling_seconds": round(compiling, 3)}
   for place, seed in enumerate(context.seeds):
     of_seed = {name: float(of[place]) for name, of in (metrics or {}).items()}
     found = {name: interval(of[place]) for name, of in terms.items()}
@@ -194,30 +197,25 @@ def _name(cell: dict[str, Any]) -> str:
   return ", ".join(f"{name} {value}" for name, value in cell.items() if name != "estimator")
 
 
-def estimator_of_time(
+def estimate_by_short_run(
   run: Callable[..., Any], shorten: Callable[[Any, dict[str, Any]], tuple[Any, float]]
 ) -> Callable[..., float]:
-  """Return a function that estimates a cell's seconds by two short runs of it.
-
-  The first compiles; how long a step takes, the second says.
+  """Return a function that estimates a cell's seconds from a short run of it.
 
   Args:
     run: the study's.
     shorten: from settings and a cell to the settings of a short run, and how many times as long
-      the whole is.
+      the whole is, but for compiling.
   """
 
   def estimate(cell, context):
-    short, times = shorten(context.settings, cell)
-    settings, seconds = context.settings, []
+    settings, began = context.settings, time.perf_counter()
+    context.settings, times = shorten(settings, cell)
     try:
-      context.settings = short
-      for _ in range(2):
-        began = time.perf_counter()
-        list(run(cell, context))
-        seconds.append(time.perf_counter() - began)
+      (made,) = run(cell, context)
     finally:
       context.settings = settings
-    return max(0.0, seconds[0] - seconds[1]) + times * seconds[1]
+    compiling = made[0]["measured"]["compiling_seconds"]
+    return compiling + times * (time.perf_counter() - began - compiling)
 
   return estimate

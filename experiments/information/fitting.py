@@ -69,10 +69,10 @@ def records(
     del shared
     return learner.fit(task, key, places, data, rate=_RATE, look_every=look_every)
 
-  terms = seed_devices.run(fit, seeds, batches, splits._asdict())
+  terms, compiling = seed_devices.run(fit, seeds, batches, splits._asdict())
   metrics = _accuracies(terms.pop("right"), splits.test.labels[:, :num_test], len(log_prior))
   measured = {"truth": mixture.true_information(places, log_prior)} | measured
-  return estimates.records(context, time.perf_counter() - began, terms, measured, metrics)
+  return estimates.records(context, began, compiling, terms, measured, metrics)
 
 
 def _make_task(objective: str, dimension: int, log_prior: np.ndarray) -> learner.Task:

@@ -135,7 +135,7 @@ def _places(dimension: int) -> np.ndarray:
 
 
 def _shorten(settings: Settings, cell: dict[str, Any]) -> tuple[Settings, float]:
-  scale = min(settings.scale, settings.batch_size / 5000)
+  scale = min(settings.scale, settings.batch_size / 1250)
   return settings._replace(epochs=1, scale=scale), settings.epochs * settings.scale / scale
 
 
@@ -147,6 +147,6 @@ STUDY = study.Study(
   name="mutual_information.gaussians",
   check=check,
   selects=("dimensions", "seeds"),
-  estimate=estimates.estimator_of_time(run, _shorten),
+  estimate=estimates.estimate_by_short_run(run, _shorten),
   claims=(*information_claims.OF_GAUSSIANS, information_claims.BALANCED),
 )

@@ -83,9 +83,9 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
   def fit(key, pairs, images):
     return learner.fit(task, key, pairs, images, rate=_RATE, look_every=_LOOK_EVERY)
 
-  terms = seed_devices.run(fit, context.seeds, pairs, shared=images)
+  terms, compiling = seed_devices.run(fit, context.seeds, pairs, shared=images)
   measured = {"truth": image_pairs.true_information(classes, error)}
-  yield estimates.records(context, time.perf_counter() - began, terms, measured)
+  yield estimates.records(context, began, compiling, terms, measured)
 
 
 class _Classifier(nnx.Module):
@@ -172,5 +172,5 @@ STUDY = study.Study(
   check=check,
   prepare=prepare,
   selects=("errors", "seeds"),
-  estimate=estimates.estimator_of_time(run, _shorten),
+  estimate=estimates.estimate_by_short_run(run, _shorten),
 )

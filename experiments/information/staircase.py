@@ -99,12 +99,13 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
   shared = np.array(correlations, np.float32)
   # Of each seed the estimates `[stairs, steps, bounds]`.
-  found = np.asarray(seed_devices.run(climb, seeds, shared=shared), np.float64)
+  found, compiling = seed_devices.run(climb, seeds, shared=shared)
   seconds = (time.perf_counter() - began) / len(seeds)
-  yield [
-    context.record(seed, seconds=seconds, measured={"estimators": _summarise(cell, settings, of)})
-    for seed, of in zip(seeds, found, strict=True)
-  ]
+  records = []
+  for seed, of_seed in zip(seeds, found.astype(np.float64), strict=True):
+    measured = {"estimators": _summarise(cell, settings, of_seed), "compiling_seconds": compiling}
+    records.append(context.record(seed, seconds=seconds, measured=measured))
+  yield records
 
 
 def _climb(cell, settings, key, correlations) -> jax.Array:
@@ -307,5 +308,5 @@ STUDY = study.Study(
   name="mutual_information.staircase",
   check=check,
   selects=("critics", "transforms", "joint_transforms", "seeds"),
-  estimate=estimates.estimator_of_time(run, _shorten),
+  estimate=estimates.estimate_by_short_run(run, _shorten),
 )

@@ -177,5 +177,5 @@ STUDY = study.Study(
   name="mutual_information.sweep",
   check=check,
   selects=("sizes", "dimensions", "ratios", "class_counts", "seeds"),
-  estimate=estimates.estimator_of_time(run, _shorten),
+  estimate=estimates.estimate_by_short_run(run, _shorten),
 )

@@ -47,7 +47,7 @@ def test_each_seed_keeps_its_best_look():
     return learner.fit(task, key, places, data, rate=0.5, look_every=3)
 
   data = dict.fromkeys(places, np.float32(0))
-  found = seed_devices.run(fit, (0, 1), places, shared=data)["params"]
+  found = seed_devices.run(fit, (0, 1), places, shared=data)[0]["params"]
   rates = 0.5 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2
   adam, mean, means = optax.scale_by_adam(), jnp.zeros(2), []
   params, moments = jnp.zeros(2), adam.init(jnp.zeros(2))
@@ -65,8 +65,8 @@ def test_a_seeds_key_and_share_do_not_depend_on_the_others():
     return {"drawn": jax.random.normal(key, (2,)), "sum": x + shared}
 
   seeds = tuple(range(12))
-  found = seed_devices.run(draw, seeds, np.arange(12.0), shared=np.float32(1))
+  found, _ = seed_devices.run(draw, seeds, np.arange(12.0), shared=np.float32(1))
   np.testing.assert_array_equal(found["sum"], np.arange(12.0) + 1)
-  alone = seed_devices.run(draw, (7,), np.array([7.0]), shared=np.float32(1))
+  alone, _ = seed_devices.run(draw, (7,), np.array([7.0]), shared=np.float32(1))
   np.testing.assert_array_equal(alone["drawn"][0], found["drawn"][7])
   assert len(np.unique(found["drawn"])) == 24
