@@ -2,8 +2,8 @@
 
     python -m experiments.results
 
-Every directory under results/ that a study left gets its report, figures and all, made from
-results.jsonl and config.json alone.
+Every directory under results/ that a study left gets its report.md and its figures again, made from
+results.jsonl and config.json alone; figures that its report no longer has are removed.
 """
 
 import pathlib
@@ -11,11 +11,9 @@ import pathlib
 from absl import app, flags
 
 from experiments import studies
-from softmax_research import study
 from softmax_research.study import command, workdir
 
 _RESULTS = flags.DEFINE_string("results", "results", "Directory of the committed results.")
-_FORMATS = flags.DEFINE_list("formats", ["md"], "Of the reports: md, html, csv, latex, svg, pdf.")
 
 
 def main(argv: list[str]) -> None:
@@ -24,9 +22,17 @@ def main(argv: list[str]) -> None:
     if argv[1:]:
       raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
     for path in sorted(pathlib.Path(_RESULTS.value).glob("*/config.json")):
-      name, _ = workdir.read_config(path.parent)
-      study.remake(studies.find(name), path.parent, formats=_FORMATS.value)
-      print(f"{path.parent}: made anew")
+      remake(path.parent)
+      print(path.parent)
+
+
+def remake(directory: pathlib.Path) -> None:
+  """Make the report of a directory by the study that its config.json names."""
+  name, _ = workdir.read_config(directory)
+  written = command.remake(studies.find(name), directory, formats=("md",))
+  for figure in (directory / "figures").glob("*"):
+    if figure not in written:
+      figure.unlink()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+"""The papers' claims: every test of committed results finds its rows, and no data count twice."""
+
+import json
+import pathlib
+
+import pytest
+
+from experiments.ledger import writing
+from experiments.ledger.claim_list import CLAIMS
+from softmax_research.study import claims, ledger, papers
+
+_RESULTS = pathlib.Path(__file__).resolve().parents[3] / "results"
+
+
+@pytest.fixture(scope="module")
+def rulings():
+  return writing.judge(_RESULTS)
+
+
+def test_every_claim_is_tested_or_says_why_not():
+  for claim in CLAIMS:
+    assert claim.paper in papers.names()
+    assert bool(claim.tests) != bool(claim.untested), claim.text
+    regimes = [claims.REGIMES.index(test.regime) for test in claim.tests]
+    assert regimes[:1] == sorted(regimes)[:1], claim.text
+  assert len({(claim.paper, claim.text) for claim in CLAIMS}) == len(CLAIMS)
+
+
+def test_published_numbers_are_in_the_papers_data():
+  comparisons = [
+    (claim.paper, comparison)
+    for claim in CLAIMS
+    for test in claim.tests
+    for comparison in test.comparisons
+    if comparison.published
+  ]
+  assert comparisons
+  for paper, comparison in comparisons:
+    assert claims.published(paper, comparison), (paper, comparison)
+
+
+def test_tests_of_committed_results_find_their_rows(rulings):
+  committed = {path.parent.name for path in _RESULTS.glob("*/results.jsonl")}
+  for ruling in rulings:
+    if ruling.test and ruling.test.results in committed:
+      assert ruling.findings, (ruling.claim.text, ruling.test.results, ruling.reason)
+
+
+def test_no_data_count_twice(rulings):
+  seen = {}
+  for ruling in rulings:
+    for finding in ruling.findings:
+      paired, comparison = finding.paired, finding.comparison
+      if paired.mean == paired.std == 0:
+        continue
+      direction = comparison.direction
+      kind = "difference" if direction in ("higher", "lower") else direction
+      data = (ruling.claim.paper, kind, f"{abs(paired.mean):.12g}", f"{paired.std:.9g}", paired.n)
+      name = json.dumps([ruling.test.results, finding.where, comparison[:3]])
+      assert seen.setdefault(data, name) == name
+
+
+def test_short_tests_decide_nothing(rulings):
+  for ruling in claims.decisive(rulings):
+    assert not ruling.findings or ruling.test.regime in ("paper", "modern")
+
+
+def test_the_committed_ledger_is_what_the_results_give(rulings):
+  text = (_RESULTS / "claims.md").read_text(encoding="utf-8")
+  for block in ledger.of_papers(rulings):
+    if isinstance(block, str):
+      assert block in text
+  assert text == writing.ledger_text(rulings)
+  assert (_RESULTS / "headline.md").read_text(encoding="utf-8") == writing.headline_text(rulings)
