@@ -41,7 +41,8 @@ def standardise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array
     pixels = images.astype(jnp.float32)
   else:
     raise TypeError(f"images must be uint8 or floating; got {images.dtype}")
-  return (pixels - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+  mean, std = (jnp.broadcast_to(jnp.asarray(x, jnp.float32), pixels.shape) for x in (mean, std))
+  return (pixels - mean) / std
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

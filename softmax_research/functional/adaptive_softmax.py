@@ -10,7 +10,12 @@ import numpy as np
 
 from softmax_research.functional.arguments import check_at_least, check_num_classes
 from softmax_research.functional.labels import is_known, select_label
-from softmax_research.functional.layer import check_class_labels, check_features, product
+from softmax_research.functional.layer import (
+  check_class_labels,
+  check_features,
+  per_class,
+  product,
+)
 from softmax_research.functional.linear_cross_entropy import member_label_log_prob
 from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
@@ -88,7 +93,7 @@ def adaptive_softmax_init(
   head_size = (*cutoffs, num_classes)[0] + len(cutoffs)
   head = {"kernel": kernel_init(keys[0], (num_features, head_size), jnp.float32)}
   if bias:
-    head["bias"] = jnp.zeros(head_size)
+    head["bias"] = jnp.zeros(head_size, jnp.float32)
   tails = []
   for i, (start, stop) in enumerate(itertools.pairwise((*cutoffs, num_classes))):
     size = max(1, int(num_features // factor ** (i + 1)))
@@ -243,7 +248,7 @@ def _check_inputs(features, params):
 def _head_log_probs(features, params):
   logits = product(features, params["head"]["kernel"])
   if "bias" in params["head"]:
-    logits = logits + params["head"]["bias"]
+    logits = logits + per_class(params["head"]["bias"], logits)
   return log_normalise(logits)
 
 

@@ -101,6 +101,7 @@ def _sizes(logits: jax.Array, feature_norms: jax.Array, kernel_norms: jax.Array)
       f"Got kernel_norms of shape {kernel_norms.shape} for logits of shape {logits.shape}; they "
       f"must have shape {logits.shape[-1:]}, one norm for each class, or that of the logits."
     )
+  kernel_norms = jnp.expand_dims(kernel_norms, tuple(range(logits.ndim - kernel_norms.ndim)))
   return (feature_norms[..., None] * kernel_norms).astype(logits.dtype)
 
 

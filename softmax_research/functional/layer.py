@@ -48,6 +48,19 @@ def norms(values: jax.Array, *, axis: int) -> jax.Array:
   return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
 
 
+def per_class(values: jax.Array, logits: jax.Array) -> jax.Array:
+  """Return values `[K]` with axes of size 1 before them, as many as the logits `[..., K]` have.
+
+  JAX adds them by itself unless `jax_numpy_rank_promotion` forbids it.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> per_class(jnp.ones(3), jnp.ones((5, 2, 3))).shape
+    (1, 1, 3)
+  """
+  return jnp.expand_dims(values, range(jnp.ndim(logits) - 1))
+
+
 def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:
   r"""Take entries along the last axis of a table, sharded as the indices are.
 

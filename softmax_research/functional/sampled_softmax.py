@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.labels import is_known
-from softmax_research.functional.layer import check_class_labels, check_features, look_up, product
+from softmax_research.functional.layer import (
+  check_class_labels,
+  check_features,
+  look_up,
+  per_class,
+  product,
+)
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.samplers import Sampler, uniform_sampler
 
@@ -102,13 +108,15 @@ def sampled_softmax_loss(
   )
   if bias is not None:
     label_logits = label_logits + look_up(bias, labels)
-    sample_logits = sample_logits + look_up(bias, classes)
+    sample_logits = sample_logits + per_class(look_up(bias, classes), sample_logits)
   label_score = score(label_logits)
   if correct_label:
     label_score -= sampler.log_expected_count(labels, effort)
-  sample_scores = score(sample_logits) - sampler.log_expected_count(classes, effort)
+  log_counts = sampler.log_expected_count(classes, effort)
+  sample_scores = score(sample_logits) - per_class(log_counts, sample_logits)
   if remove_accidental_hits:
-    sample_scores = jnp.where(labels[..., None] == classes, -jnp.inf, sample_scores)
+    hits = labels[..., None] == per_class(classes, sample_logits)
+    sample_scores = jnp.where(hits, -jnp.inf, sample_scores)
   scores = jnp.concatenate([label_score[..., None], sample_scores], axis=-1)
   loss = jnp.where(known, -log_normalise(scores)[..., 0], jnp.nan)
   return loss.astype(jnp.result_type(features, kernel))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional.labels import is_known
-from softmax_research.functional.layer import check_class_labels
+from softmax_research.functional.layer import check_class_labels, per_class
 from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.tree import Tree
@@ -44,7 +44,7 @@ def tree_init(key: jax.Array, num_features: int, tree: Tree) -> dict[str, jax.Ar
     (3, 5)
   """
   kernel = jax.random.normal(key, (tree.num_rows, num_features), jnp.float32)
-  return {"kernel": kernel / np.sqrt(num_features), "bias": jnp.zeros(tree.num_rows, jnp.float32)}
+  return {"kernel": kernel / num_features**0.5, "bias": jnp.zeros(tree.num_rows, jnp.float32)}
 
 
 def tree_log_probs(
@@ -313,7 +313,8 @@ def _sum_softmax(feature, path, params, rows, tree) -> jax.Array:
 def _row_logits(features: jax.Array, rows: dict[str, jax.Array]) -> jax.Array:
   """Return the logits `[..., L]` of rows `{"kernel": [L, D], "bias": [L]}`."""
   kernel, bias = (rows[name].astype(features.dtype) for name in ("kernel", "bias"))
-  return jnp.einsum("...d,ld->...l", features, kernel) + bias
+  logits = jnp.einsum("...d,ld->...l", features, kernel)
+  return logits + per_class(bias, logits)
 
 
 def _slice(params: dict[str, jax.Array], start: jax.Array, size: int) -> dict[str, jax.Array]:

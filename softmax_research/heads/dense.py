@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise
 from softmax_research.functional.arguments import check_at_least, check_fraction, check_num_classes
-from softmax_research.functional.layer import norms, product
+from softmax_research.functional.layer import norms, per_class, product
 from softmax_research.heads.head import Head
 
 IMPLEMENTATIONS = ("auto", "plain", "streaming")
@@ -41,7 +41,7 @@ def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
   feature_norms, kernel_norms = norms(features, axis=-1)[..., None], norms(kernel, axis=0)
   return (
     features / jnp.where(feature_norms > 0, feature_norms, 1),
-    kernel / jnp.where(kernel_norms > 0, kernel_norms, 1),
+    kernel / per_class(jnp.where(kernel_norms > 0, kernel_norms, 1), kernel),
   )
 
 
@@ -93,7 +93,7 @@ def linear(
 
   def init(key: jax.Array, num_features: int) -> dict[str, jax.Array]:
     params = {"kernel": kernel_init(key, (num_features, num_classes), jnp.float32)}
-    return params | {"bias": jnp.zeros(num_classes)} if bias else params
+    return params | {"bias": jnp.zeros(num_classes, jnp.float32)} if bias else params
 
   def logits_and_geometry(params, features, step):
     features, kernel = _operands(params, features, normalise)
@@ -102,7 +102,7 @@ def linear(
       feature_norms, kernel_norms = jnp.ones_like(feature_norms), jnp.ones_like(kernel_norms)
     logits = product(features, kernel)
     if bias:
-      logits = logits + params["bias"]
+      logits = logits + per_class(params["bias"], logits)
     return logits, Geometry(feature_norms, kernel_norms, step)
 
   def head_loss(params, features, labels, *, step=0, key=None):
@@ -194,7 +194,7 @@ def dense(
       logits = margin(logits, labels, geometry)
     scores = logits if score is None else score(logits)
     if log_prior is not None:
-      scores = scores + jnp.asarray(log_prior)
+      scores = scores + per_class(jnp.asarray(log_prior), scores)
     return cross_entropy(scores, labels, label_smoothing=label_smoothing, z_loss=z_loss)
 
   def log_prob(logits: jax.Array) -> Any:

@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
     step: number of updates made, int32.
     key: the run's random key; each step folds its number into it.
     loss_sum: sum of the batch losses of the current epoch, float32.
-    last_finite_loss: the newest batch loss that was finite; NaN before the first.
+    last_finite_loss: the newest batch loss that was finite; infinite before the first.
     bad_step: the step whose loss was not finite and which was not made; -1 while there is none.
   """
 
@@ -108,7 +108,7 @@ def make_programs(
       step=jnp.zeros((), jnp.int32),
       key=run_key,
       loss_sum=jnp.zeros((), jnp.float32),
-      last_finite_loss=jnp.full((), jnp.nan, jnp.float32),
+      last_finite_loss=jnp.full((), jnp.inf, jnp.float32),
       bad_step=jnp.full((), -1, jnp.int32),
     )
 
@@ -127,7 +127,7 @@ def make_programs(
           params["backbone"], model_state, images, train=True, key=dropout_key
         )
         losses = head.loss(params["head"], features, labels, step=step, key=sample_key)
-        return jnp.mean(losses), new_state
+        return jnp.mean(losses, dtype=jnp.float32), new_state
 
       (loss, new_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
       if axis_name is not None:

@@ -123,6 +123,27 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
 
 
 @_ALL
+def test_jaxs_switches_forbid_nothing_and_change_no_type(name):
+  head = _make(name)
+
+  def trace():
+    """The types of parameters, loss, gradient and log-probabilities."""
+    key, features = jax.random.key(0), jnp.zeros((2, 3, _NUM_FEATURES), jnp.float32)
+    labels = jnp.zeros((2, 3), jnp.int32)
+    params = head.init(key, _NUM_FEATURES)
+    loss, gradient = jax.value_and_grad(
+      lambda params: jnp.sum(head.loss(params, features, labels, step=1, key=key))
+    )(params)
+    return params, loss, gradient, head.log_prob(params, features)
+
+  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    strict = jax.eval_shape(trace)
+  with jax.enable_x64(True):
+    wide = jax.eval_shape(trace)
+  assert {leaf.dtype.name for leaf in jax.tree.leaves((strict, wide))} == {"float32"}
+
+
+@_ALL
 def test_a_label_out_of_range_spoils_its_own_example_alone(name):
   head, params, features, labels = _problem(name)
   labels = labels.at[2].set(_NUM_CLASSES).at[5].set(-1)
