@@ -72,10 +72,12 @@ def errors_plot(found: Sequence[Point], *, name: str = "errors") -> Plot | None:
         axes.plot([place] * 2, ends, color=colour, linewidth=1.2)
       face = colour if point.verified else figure_style.PAPER
       axes.plot(place, 100 * of.mean, "o", color=colour, markerfacecolor=face)
-    every = [100 * number for point, of in drawn for number in (point.published, of.mean)]
-    ends = [min(every) / 1.5, max(every) * 1.5]
+    across = [100 * point.published for point, _ in drawn]
+    up = [100 * of.mean for _, of in drawn]
+    limits = [(min(of) / 1.5, 1.5 * max(of)) for of in (across, up)]
+    ends = [min(limits[0][0], limits[1][0]), max(limits[0][1], limits[1][1])]
     axes.plot(ends, ends, color=figure_style.MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
-    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+    axes.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
     axes.set_xlabel("test error in the paper, %")
     axes.set_ylabel("test error here, %")
     for axis in (axes.xaxis, axes.yaxis):
