@@ -17,13 +17,11 @@ class Hoisted(NamedTuple):
     call: `(constants, *arguments) -> result`, for arguments of any one shape.
     constants: the tracers that the function closed over.
     uses: for each argument, whether the result depends on it.
-    shape: the shape that the function makes of numbers; an elementwise one makes `()`.
   """
 
   call: Callable[..., jax.Array]
   constants: tuple[jax.Array, ...]
   uses: list[bool]
-  shape: tuple[int, ...]
 
 
 def hoist(
@@ -57,22 +55,20 @@ def hoist(
     Array([1.5, 2. ], dtype=float32)
   """
   scalars = [vary(jnp.zeros((), dtype), axes)] * num_arguments
-  closed, result = jax.make_jaxpr(function, return_shape=True)(*scalars)
+  closed = jax.make_jaxpr(function)(*scalars)
   read = {id(var) for var in closed.jaxpr.outvars}
   for eqn in reversed(closed.jaxpr.eqns):
     if any(id(var) in read for var in eqn.outvars):
       read |= {id(var) for var in eqn.invars}
 
-  traced = [isinstance(value, jax.core.Tracer) for value in closed.consts]
+  traced = [i for i, value in enumerate(closed.consts) if isinstance(value, jax.core.Tracer)]
 
   def on_scalars(constants: Sequence[jax.Array], *values: jax.Array) -> jax.Array:
-    if not any(traced):
+    if not traced:
       return function(*values)
-    given = iter(constants)
-    consts = [
-      next(given) if is_traced else value
-      for is_traced, value in zip(traced, closed.consts, strict=True)
-    ]
+    consts = list(closed.consts)
+    for i, constant in zip(traced, constants, strict=True):
+      consts[i] = constant
     (result,) = core.jaxpr_as_fun(core.ClosedJaxpr(closed.jaxpr, consts))(*values)
     return result
 
@@ -85,11 +81,6 @@ def hoist(
   return Hoisted(
     call,
     # Under differentiation outside of `jax.jit` a tracer may stand for a Python number.
-    tuple(
-      jnp.asarray(value)
-      for is_traced, value in zip(traced, closed.consts, strict=True)
-      if is_traced
-    ),
+    tuple(jnp.asarray(closed.consts[i]) for i in traced),
     [id(var) in read for var in closed.jaxpr.invars],
-    jnp.shape(result),
   )

@@ -21,10 +21,10 @@ from softmax_research.functional.mesh import has_explicit_mesh, varying_axes
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.streaming import (
   Blocks,
+  Constants,
   Examples,
   Layer,
   Loss,
-  Options,
   choose_blocks,
   even_size,
   losses,
@@ -32,8 +32,6 @@ from softmax_research.functional.streaming import (
 
 Score = Callable[[jax.Array], jax.Array]
 Margin = Callable[[jax.Array, jax.Array, dict[str, jax.Array]], jax.Array]
-
-_NONE = Hoisted(None, (), [], ())
 
 
 def linear_cross_entropy(
@@ -142,8 +140,7 @@ def linear_cross_entropy(
   log_prior = _check_vector("log_prior", log_prior, num_columns, wide)
   class_mask = _check_where(where, (*batch, num_columns))
   axes = varying_axes(features, kernel, labels)
-  others_score = _hoist_score(score, wide, axes)
-  label_score = _hoist_label_score(score, margin, wide, axes - {axis_name})
+  others_score, label_score = _hoist(score, margin, wide, axes, axis_name)
   if labels.size == 0:
     return jnp.zeros(batch, wide)
   if has_explicit_mesh(features) or has_explicit_mesh(kernel):
@@ -173,23 +170,19 @@ def linear_cross_entropy(
     uses_norms=any(label_score.uses[1:]),
     axis_name=axis_name,
   )
+  if not _is_zero(label_smoothing):
+    smoothing = jnp.broadcast_to(jnp.asarray(label_smoothing, wide), labels.size)
+    examples = examples._replace(label_smoothing=smoothing)
+  if not _is_zero(z_loss):
+    examples = examples._replace(z_loss=jnp.broadcast_to(jnp.asarray(z_loss, wide), labels.size))
+  constants = Constants(others_score.constants, label_score.constants)
   blocks = _blocks(block_size, labels.size, num_columns, dtype)
-  if axes and (others_score.constants or label_score.constants):
+  if axes and any(constants):
     # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
     # known when the gradients are formed.
     blocks = blocks._replace(logits_type=None)
-  values = losses(
-    Loss(
-      blocks,
-      score=others_score.call,
-      label_score=label_score.call,
-      smooths_labels=not (isinstance(label_smoothing, int | float) and label_smoothing == 0),
-      axis_name=axis_name,
-    ),
-    Layer(kernel, bias, log_prior, others_score.constants),
-    Options(jnp.asarray(label_smoothing, wide), jnp.asarray(z_loss, wide), label_score.constants),
-    examples,
-  )
+  loss = Loss(blocks, others_score.call, label_score.call, axis_name)
+  values = losses(loss, Layer(kernel, bias, log_prior), constants, examples)
   return jnp.where(examples.known, values, jnp.nan).reshape(batch)
 
 
@@ -284,15 +277,19 @@ def member_label_log_prob(
   features, kernel = jnp.asarray(features), jnp.asarray(kernel)
   labels, member = jnp.asarray(labels), jnp.asarray(member)
   dtype = jnp.promote_types(features.dtype, kernel.dtype)
-  wide = jnp.promote_types(dtype, jnp.float32)
-  order, zero = jnp.argsort(~member, stable=True), jnp.zeros((), wide)
+  order = jnp.argsort(~member, stable=True)
   values = losses(
     Loss(_blocks(tile, len(labels), kernel.shape[1], dtype), known_first=True),
     Layer(kernel.astype(dtype)),
-    Options(zero, zero),
+    Constants(),
     Examples(features[order].astype(dtype), labels[order], member[order]),
   )
   return -values[jnp.argsort(order)]
+
+
+def _is_zero(option) -> bool:
+  """Tell a plain 0, whose term can be left out, from other numbers and from tracers."""
+  return isinstance(option, int | float) and option == 0
 
 
 def _blocks(block_size, num_examples: int, num_classes: int, dtype) -> Blocks:
@@ -385,25 +382,24 @@ def _check_where(where, shape: tuple[int, ...]) -> jax.Array | None:
   return where.reshape(math.prod(where.shape[:-1]), shape[-1])
 
 
-def _hoist_score(score: Score | None, dtype: jnp.dtype, axes: frozenset[str]) -> Hoisted:
-  """Return `(constants, logits) -> scores`."""
-  if score is None:
-    return _NONE
-  hoisted = hoist(score, dtype, axes=axes)
-  if hoisted.shape != ():
-    raise ValueError(
-      f"Got a score that makes an array of shape {hoisted.shape} of a number; it must be "
-      "elementwise. For numbers that differ between classes use bias or log_prior."
-    )
-  return hoisted
+def _hoist(
+  score: Score | None, margin: Margin | None, dtype: jnp.dtype, axes: frozenset[str], axis_name
+) -> tuple[Hoisted, Hoisted]:
+  """Return the scores of other classes and of labels as functions of constants and arguments.
 
+  The latter have three: logits, the features' norms and those of the labels' columns.
+  """
 
-def _hoist_label_score(
-  score: Score | None, margin: Margin | None, dtype: jnp.dtype, axes: frozenset[str]
-) -> Hoisted:
-  """Return `(constants, label_logits, feature_norms, label_kernel_norms) -> label_scores`."""
+  def others_score(logit):
+    result = score(logit)
+    if jnp.shape(result) != ():
+      raise ValueError(
+        f"Got a score that makes an array of shape {jnp.shape(result)} of a number; it must be "
+        "elementwise. For numbers that differ between classes use bias or log_prior."
+      )
+    return result
 
-  def label_score(logit: jax.Array, feature_norm: jax.Array, kernel_norm: jax.Array) -> jax.Array:
+  def label_score(logit, feature_norm, kernel_norm):
     if margin is not None:
       lengths = {"feature_norms": feature_norm, "kernel_norms": kernel_norm[None]}
       logits = margin(logit[None], jnp.zeros((), jnp.int32), lengths)
@@ -413,8 +409,12 @@ def _hoist_label_score(
           "must change the label's logit alone, and not differ between examples or classes."
         )
       logit = logits[0]
-    return logit if score is None else score(logit)
+    return logit if score is None else others_score(logit)
 
-  if score is None and margin is None:
-    return _NONE
-  return hoist(label_score, dtype, num_arguments=3, axes=axes)
+  none = Hoisted(None, (), [])
+  return (
+    none if score is None else hoist(others_score, dtype, axes=axes),
+    none
+    if score is None and margin is None
+    else hoist(label_score, dtype, num_arguments=3, axes=axes - {axis_name}),
+  )

@@ -110,7 +110,6 @@ class Loss(NamedTuple):
       the identity.
     label_score: `(constants, label_logits, feature_norms, label_kernel_norms) -> label_scores`,
       likewise for the label: a margin and the score.
-    smooths_labels: whether labels are smoothed.
     axis_name: the mesh axis over which the classes are sharded, or None.
     known_first: whether the examples whose label is known come first, so that the blocks without
       one can be skipped.
@@ -119,39 +118,29 @@ class Loss(NamedTuple):
   blocks: Blocks
   score: Callable[..., jax.Array] | None = None
   label_score: Callable[..., jax.Array] | None = None
-  smooths_labels: bool = False
   axis_name: str | None = None
   known_first: bool = False
 
 
 class Layer(NamedTuple):
-  """Hold what makes the scores of the classes; None for what there is not.
+  """Hold an output layer's arrays; None for what it lacks.
 
   Attributes:
     kernel: `[D, K]`, in the type of the features.
     bias: `[K]`.
     log_prior: `[K]`; -inf excludes a class.
-    score_constants: the arrays that the score closes over.
   """
 
   kernel: jax.Array
   bias: jax.Array | None = None
   log_prior: jax.Array | None = None
-  score_constants: tuple[jax.Array, ...] = ()
 
 
-class Options(NamedTuple):
-  """Hold what else all examples share.
+class Constants(NamedTuple):
+  """Hold the arrays that the functions of a `Loss` close over."""
 
-  Attributes:
-    label_smoothing: in [0, 1).
-    z_loss: at least 0.
-    label_constants: the arrays that the label's score closes over.
-  """
-
-  label_smoothing: jax.typing.ArrayLike = 0.0
-  z_loss: jax.typing.ArrayLike = 0.0
-  label_constants: tuple[jax.Array, ...] = ()
+  score: tuple[jax.Array, ...] = ()
+  label_score: tuple[jax.Array, ...] = ()
 
 
 class Examples(NamedTuple):
@@ -165,6 +154,8 @@ class Examples(NamedTuple):
     feature_norms: `[N]`.
     label_kernel_norms: the norm of the label's column, `[N]`.
     label_log_prior: `[N]`; -inf if the label is excluded.
+    label_smoothing: `[N]`, in [0, 1).
+    z_loss: `[N]`, at least 0.
   """
 
   features: jax.Array
@@ -174,6 +165,8 @@ class Examples(NamedTuple):
   feature_norms: jax.Array | None = None
   label_kernel_norms: jax.Array | None = None
   label_log_prior: jax.Array | None = None
+  label_smoothing: jax.Array | None = None
+  z_loss: jax.Array | None = None
 
 
 class Statistics(NamedTuple):
@@ -192,7 +185,7 @@ class Statistics(NamedTuple):
   num_others: jax.Array | None
 
 
-def losses(loss: Loss, layer: Layer, options: Options, examples: Examples) -> jax.Array:
+def losses(loss: Loss, layer: Layer, constants: Constants, examples: Examples) -> jax.Array:
   """Compute the losses of N examples.
 
   Where the logits are kept, the gradients are formed in the same pass over the data, as if all
@@ -203,7 +196,7 @@ def losses(loss: Loss, layer: Layer, options: Options, examples: Examples) -> ja
   Args:
     loss: what is fixed.
     layer: the layer.
-    options: what else all examples share.
+    constants: what its functions close over.
     examples: the examples, at least one.
 
   Returns:
@@ -211,24 +204,19 @@ def losses(loss: Loss, layer: Layer, options: Options, examples: Examples) -> ja
 
   Example:
     >>> examples = Examples(jnp.ones((1, 2)), jnp.array([2]), jnp.array([True]))
-    >>> losses(Loss(Blocks(1, 4, None)), Layer(jnp.zeros((2, 4))), Options(), examples)
+    >>> losses(Loss(Blocks(1, 4, None)), Layer(jnp.zeros((2, 4))), Constants(), examples)
     Array([1.3862944], dtype=float32)
   """
-  axes = varying_axes(layer, options, examples)
-  shared = vary(options._replace(label_constants=()), axes - {loss.axis_name})
-  return _losses(
-    loss,
-    vary(layer._replace(score_constants=()), axes)._replace(score_constants=layer.score_constants),
-    shared._replace(label_constants=options.label_constants),
-    vary(examples, axes - {loss.axis_name}),
-  )
+  axes = varying_axes(layer, constants, examples)
+  own_axes = axes - {loss.axis_name}
+  return _losses(loss, vary(layer, axes), constants, vary(examples, own_axes))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _losses(loss, layer, options, examples):
+def _losses(loss, layer, constants, examples):
   def visit(_, block):
-    statistics, _ = _statistics(loss, layer, options, block)
-    return None, _example_losses(loss, statistics, options, block)
+    statistics, _ = _statistics(loss, layer, constants, block)
+    return None, _example_losses(loss, statistics, constants, block)
 
   _, values = _over_blocks(
     loss, visit, None, _in_blocks(loss, examples), _num_blocks(loss, examples)
@@ -236,26 +224,28 @@ def _losses(loss, layer, options, examples):
   return _out_of_blocks(loss, values, len(examples.labels))
 
 
-def _forward(loss, layer, options, examples):
-  values, *residuals = _losses_and_gradients(loss, layer, options, examples)
-  return values, (layer, options, examples, *residuals)
+def _forward(loss, layer, constants, examples):
+  values, *residuals = _losses_and_gradients(loss, layer, constants, examples)
+  return values, (layer, constants, examples, *residuals)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _losses_and_gradients(loss, layer, options, examples):
+def _losses_and_gradients(loss, layer, constants, examples):
   """Return the losses, the statistics in blocks and, if logits are kept, the sum's gradients."""
   keeps_logits = loss.blocks.logits_type is not None
 
   def visit(sums, block):
-    statistics, logits = _statistics(loss, layer, options, block, keeps_logits)
-    values = _example_losses(loss, statistics, options, block)
+    statistics, logits = _statistics(loss, layer, constants, block, loss.blocks.logits_type)
+    values = _example_losses(loss, statistics, constants, block)
     if not keeps_logits:
       return sums, (values, statistics, None)
     cotangent = jnp.ones_like(values)
-    of_examples, sums = _gradients(loss, layer, options, block, statistics, cotangent, sums, logits)
+    of_examples, sums = _gradients(
+      loss, layer, constants, block, statistics, cotangent, sums, logits
+    )
     return sums, (values, statistics, of_examples)
 
-  sums = _zero_sums(loss, layer, options, examples) if keeps_logits else None
+  sums = _zero_sums(layer, constants, examples, loss) if keeps_logits else None
   sums, (values, statistics, of_examples) = _over_blocks(
     loss, visit, sums, _in_blocks(loss, examples), _num_blocks(loss, examples)
   )
@@ -273,7 +263,7 @@ def _refuse(loss, primals, tangents):
 
 
 def _backward(loss, residuals, cotangent):
-  layer, options, examples, statistics, sums, of_examples = residuals
+  layer, constants, examples, statistics, sums, of_examples = residuals
   keeps_logits = loss.blocks.logits_type is not None
   num_blocks = _num_blocks(loss, examples)
   if keeps_logits:
@@ -286,11 +276,11 @@ def _backward(loss, residuals, cotangent):
     num_blocks = jnp.where(is_uniform, 0, num_blocks)
     sums = jax.tree.map(lambda leaf: jnp.where(is_uniform, factor * leaf, 0), sums)
   else:
-    sums = _zero_sums(loss, layer, options, examples)
+    sums = _zero_sums(layer, constants, examples, loss)
   cotangent = jnp.where(examples.known, cotangent, 0)
 
   def visit(sums, block):
-    of_examples, sums = _gradients(loss, layer, options, *block, sums)
+    of_examples, sums = _gradients(loss, layer, constants, *block, sums)
     return sums, None if keeps_logits else of_examples
 
   blocks = _in_blocks(loss, examples), statistics, _in_blocks(loss, cotangent)
@@ -308,7 +298,7 @@ def _backward(loss, residuals, cotangent):
     return gradient.astype(value.dtype)
 
   return (
-    *jax.tree.map(finish, sums, (layer, options)),
+    *jax.tree.map(finish, sums, (layer, constants)),
     jax.tree.map(finish, of_examples, examples._replace(labels=None, known=None, class_mask=None)),
   )
 
@@ -316,38 +306,42 @@ def _backward(loss, residuals, cotangent):
 _losses.defvjp(_forward, _backward)
 
 
-def _statistics(loss, layer, options, examples, keeps_logits=False):
-  """Sweep over the classes; return the statistics of N examples and, if asked, their logits."""
+def _statistics(loss, layer, constants, examples, logits_type=None):
+  """Sweep over the classes; return the statistics of N examples and, given a type, their logits.
+
+  The logits are kept without the bias: in the type in which the product puts them out.
+  """
   num_examples, num_classes = len(examples.labels), layer.kernel.shape[1]
-  wide = _wide(layer)
+  wide, smooths_labels = _wide(layer.kernel), examples.label_smoothing is not None
 
   def visit(start, is_fresh, state):
-    tile = _tile(layer, start, loss.blocks.classes)
-    logits = _logits(loss, examples.features, tile.kernel, keeps_logits)
+    tile = _columns(layer, start, loss.blocks.classes)
+    logits = _product(examples.features, tile.kernel, logits_type)
+    biased = _biased(logits, tile)
     label, other = _mark(examples, start, is_fresh, logits)
-    scores = _scores(loss, tile, _biased(logits, tile), other)
-    label_logits = jnp.sum(jnp.where(label, _biased(logits, tile), 0), axis=-1)
+    scores = _scores(loss, constants.score, tile.log_prior, biased, other)
+    label_logits = jnp.sum(jnp.where(label, biased, 0), axis=-1)
     top = jnp.maximum(state["top"], jnp.max(scores, axis=-1))
-    sums = _sums(loss, scores, _finite(top))
+    sums = _sums(scores, _finite(top), smooths_labels)
     new = {
       "label_logits": state["label_logits"] + label_logits,
       "top": top,
       "total": state["total"] * jnp.exp(state["top"] - _finite(top)) + sums[0],
     }
-    if loss.smooths_labels:
+    if smooths_labels:
       new["sum"] = state["sum"] + sums[1]
       new["count"] = state["count"] + jnp.sum(scores != -jnp.inf, axis=-1, dtype=wide)
-    if keeps_logits:
-      new["logits"] = _put(state["logits"], logits, start)
+    if logits_type is not None:
+      new["logits"] = _put_columns(state["logits"], logits, start)
     return new
 
   zeros = jnp.zeros(num_examples, wide)
   state = {"label_logits": zeros, "top": zeros - jnp.inf, "total": zeros}
-  if loss.smooths_labels:
+  if smooths_labels:
     state |= {"sum": zeros, "count": zeros}
-  if keeps_logits:
-    state["logits"] = jnp.zeros((num_examples, num_classes), loss.blocks.logits_type)
-  axes = varying_axes(layer, options, examples)
+  if logits_type is not None:
+    state["logits"] = jnp.zeros((num_examples, num_classes), logits_type)
+  axes = varying_axes(layer, constants, examples)
   state = _over_classes(loss, num_classes, visit, vary(state, axes))
   found = Statistics(
     state["label_logits"],
@@ -369,89 +363,90 @@ def _over_devices(loss, found: Statistics) -> Statistics:
   return parts._replace(log_others=jnp.log(parts.log_others) + top)
 
 
-def _example_losses(loss, statistics, options, examples) -> jax.Array:
+def _example_losses(loss, statistics, constants, examples) -> jax.Array:
   """Return losses by their statistics, `[N]`; cheap, so that JAX may differentiate it."""
   label_scores = statistics.label_logits
   if loss.label_score is not None:
     lengths = examples.feature_norms, examples.label_kernel_norms
     lengths = [jnp.zeros_like(label_scores) if one is None else one for one in lengths]
-    label_scores = loss.label_score(options.label_constants, label_scores, *lengths)
+    label_scores = loss.label_score(constants.label_score, label_scores, *lengths)
   if examples.label_log_prior is not None:
     label_scores = label_scores + examples.label_log_prior
   scores = jnp.stack([statistics.log_others, label_scores], axis=-1)
   values = -log_normalise(scores)[..., 1]
   log_total = _finite(log_normaliser(scores))
-  if loss.smooths_labels:
+  if examples.label_smoothing is not None:
     possible = label_scores != -jnp.inf
     total = statistics.sum_others + jnp.where(possible, label_scores, 0)
     uniform = log_total - total / jnp.maximum(statistics.num_others + possible, 1)
-    values = (1 - options.label_smoothing) * values + options.label_smoothing * uniform
-  return jnp.where(examples.known, values + options.z_loss * log_total**2, 0)
+    weight = examples.label_smoothing
+    values = (1 - weight) * values + weight * uniform
+  if examples.z_loss is not None:
+    values += examples.z_loss * log_total**2
+  return jnp.where(examples.known, values, 0)
 
 
-def _gradients(loss, layer, options, examples, statistics, cotangent, sums, logits=None):
+def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, logits=None):
   """Sweep over the classes; return gradients in what the examples own, and add to the sums."""
   _, pull = jax.vjp(
     functools.partial(_example_losses, loss),
     statistics,
-    options,
+    constants,
     examples._replace(features=None, class_mask=None),
   )
-  of_statistics, of_options, of_examples = pull(cotangent)
-  axes = varying_axes(layer, options, examples, cotangent)
+  of_statistics, new_constants, of_examples = pull(cotangent)
+  axes = varying_axes(layer, constants, examples, cotangent)
   of_sums = vary((of_statistics.log_others, of_statistics.sum_others), axes)
   base, features = _finite(statistics.log_others), examples.features
 
   def visit(start, is_fresh, state):
-    of_features, of_layer = state
-    tile = _tile(layer, start, loss.blocks.classes)
+    of_features, of_layer, of_constants = state
+    tile = _columns(layer, start, loss.blocks.classes)
     if logits is None:
-      tile_logits = _logits(loss, features, tile.kernel, False)
+      biased = _biased(_product(features, tile.kernel), tile)
     else:
-      tile_logits = _columns(logits, start, loss.blocks.classes)
-    label, other = _mark(examples, start, is_fresh, tile_logits)
+      biased = _biased(_columns(logits, start, loss.blocks.classes), tile)
+    label, other = _mark(examples, start, is_fresh, biased)
 
-    def sums_of_others(logits, log_prior, constants):
-      priors = tile._replace(log_prior=log_prior, score_constants=constants)
-      return _sums(loss, _scores(loss, priors, logits, other), base)
+    def sums_of_others(constants, log_prior, biased):
+      scores = _scores(loss, constants, log_prior, biased, other)
+      return _sums(scores, base, examples.label_smoothing is not None)
 
-    biased = _biased(tile_logits, tile)
-    _, pull = jax.vjp(sums_of_others, biased, tile.log_prior, layer.score_constants)
-    slopes, of_log_prior, of_constants = pull(of_sums)
+    _, pull = jax.vjp(sums_of_others, constants.score, tile.log_prior, biased)
+    new_constants, of_log_prior, slopes = pull(of_sums)
     slopes = jnp.where(label, of_statistics.label_logits[:, None], slopes)
     of_bias = None if layer.bias is None else jnp.sum(slopes, axis=0)
     # In the type of the inputs: products of bfloat16 are several times as fast where hardware has
     # them, and are still summed in float32.
     slopes = slopes.astype(tile.kernel.dtype)
-    of_tile = Layer(_product(features.T, slopes), of_bias, of_log_prior, of_constants)
-    return of_features + _product(slopes, tile.kernel.T), _add_tile(of_layer, of_tile, start)
+    of_tile = Layer(_product(features.T, slopes), of_bias, of_log_prior)
+    return (
+      of_features + _product(slopes, tile.kernel.T),
+      jax.tree.map(functools.partial(_add_columns, start=start), of_layer, of_tile),
+      _plus(of_constants, new_constants),
+    )
 
-  of_layer, sum_of_options = sums
-  state = vary(jnp.zeros(features.shape, _wide(layer)), axes), of_layer
-  of_features, of_layer = _over_classes(loss, layer.kernel.shape[1], visit, state)
+  of_layer, of_constants = sums
+  of_constants = _plus(of_constants, new_constants)
+  state = vary(jnp.zeros(features.shape, _wide(features)), axes), of_layer, of_constants.score
+  state = _over_classes(loss, layer.kernel.shape[1], visit, state)
+  of_features, of_layer, of_score = state
   if loss.axis_name is not None:
     of_features = jax.lax.psum(of_features, loss.axis_name)
   of_examples = of_examples._replace(features=of_features, labels=None, known=None)
-  return of_examples, (of_layer, _plus(sum_of_options, of_options))
+  return of_examples, (of_layer, of_constants._replace(score=of_score))
 
 
-def _wide(layer) -> jnp.dtype:
-  return jnp.promote_types(layer.kernel.dtype, jnp.float32)
+def _wide(array) -> jnp.dtype:
+  return jnp.promote_types(array.dtype, jnp.float32)
 
 
 def _product(left, right, dtype=None):
-  return jnp.matmul(
-    left, right, preferred_element_type=dtype or jnp.promote_types(left.dtype, jnp.float32)
-  )
-
-
-def _logits(loss, features, kernel, are_kept):
-  """Return logits without the bias: so what is kept is what the product puts out, in its type."""
-  return _product(features, kernel, loss.blocks.logits_type if are_kept else None)
+  return jnp.matmul(left, right, preferred_element_type=dtype or _wide(left))
 
 
 def _biased(logits, tile):
-  logits = logits.astype(_wide(tile))
+  logits = logits.astype(_wide(logits))
   return logits if tile.bias is None else logits + tile.bias[None]
 
 
@@ -466,18 +461,18 @@ def _mark(examples, start, is_fresh, logits) -> tuple[jax.Array, jax.Array]:
   return label, other
 
 
-def _scores(loss, tile, logits, other) -> jax.Array:
+def _scores(loss, constants, log_prior, logits, other) -> jax.Array:
   """Return the scores of a tile's other classes, -inf for the label and for what is excluded."""
-  scores = logits if loss.score is None else loss.score(tile.score_constants, logits)
-  if tile.log_prior is not None:
-    scores = scores + tile.log_prior[None]
+  scores = logits if loss.score is None else loss.score(constants, logits)
+  if log_prior is not None:
+    scores = scores + log_prior[None]
   return jnp.where(other, scores, -jnp.inf)
 
 
-def _sums(loss, scores, base) -> tuple[jax.Array, jax.Array | None]:
+def _sums(scores, base, smooths_labels: bool) -> tuple[jax.Array, jax.Array | None]:
   """Sum exponentials, relative to a base for each example, and for label smoothing the scores."""
   total = jnp.sum(jnp.exp(scores - base[:, None]), axis=-1)
-  if not loss.smooths_labels:
+  if not smooths_labels:
     return total, None
   return total, jnp.sum(jnp.where(scores != -jnp.inf, scores, 0), axis=-1)
 
@@ -486,27 +481,19 @@ def _finite(values):
   return jnp.where(values == -jnp.inf, 0, values)
 
 
-def _zero_sums(loss, layer, options, examples) -> tuple[Layer, Options]:
+def _zero_sums(layer, constants, examples, loss) -> tuple[Layer, Constants]:
   """Return zeros to which gradients are added; where one block makes all, in the kernel's type."""
-  axes = varying_axes(layer, options, examples)
 
-  def zeros(tree, axes=None):
-    return jax.tree.map(
-      lambda leaf: vary(
-        jnp.zeros(leaf.shape, _wide(layer)), varying_axes(leaf) if axes is None else axes
-      ),
-      tree,
-    )
+  def zeros(leaf, axes=None):
+    # JAX itself sums the gradients of constants over devices, so that they vary as these do.
+    axes = varying_axes(leaf) if axes is None else axes
+    return vary(jnp.zeros(leaf.shape, _wide(layer.kernel)), axes)
 
-  by_class = zeros(layer._replace(score_constants=()), axes)
+  axes = varying_axes(layer, constants, examples)
+  of_layer = jax.tree.map(functools.partial(zeros, axes=axes), layer)
   if len(examples.labels) <= loss.blocks.examples:
-    by_class = by_class._replace(kernel=by_class.kernel.astype(layer.kernel.dtype))
-  shared = zeros(options._replace(label_constants=()), axes - {loss.axis_name})
-  # JAX sums the gradients of what a score closes over over the devices as it makes them.
-  return (
-    by_class._replace(score_constants=zeros(layer.score_constants)),
-    shared._replace(label_constants=zeros(options.label_constants)),
-  )
+    of_layer = of_layer._replace(kernel=of_layer.kernel.astype(layer.kernel.dtype))
+  return of_layer, jax.tree.map(zeros, constants)
 
 
 def _plus(sums, gradients):
@@ -534,34 +521,24 @@ def _over_classes(loss, num_classes: int, visit: Callable[..., Any], state: Any)
   return jax.lax.fori_loop(0, -(-num_classes // size), body, state)
 
 
-def _tile(layer, start, size: int) -> Layer:
-  by_class = layer._replace(score_constants=())
-  tile = jax.tree.map(lambda array: _columns(array, start, size), by_class)
-  return tile._replace(score_constants=layer.score_constants)
+def _columns(tree, start, size: int):
+  def cut(array):
+    if size >= array.shape[-1]:
+      return array
+    return jax.lax.dynamic_slice_in_dim(array, start, size, axis=-1)
+
+  return jax.tree.map(cut, tree)
 
 
-def _add_tile(layer, tile, start) -> Layer:
-  """Add a tile's gradients to those of a layer."""
-
-  def add(array, columns):
-    columns = _columns(array, start, columns.shape[-1]) + columns.astype(array.dtype)
-    return _put(array, columns, start)
-
-  constants = _plus(layer.score_constants, tile.score_constants)
-  layer, tile = (part._replace(score_constants=()) for part in (layer, tile))
-  return jax.tree.map(add, layer, tile)._replace(score_constants=constants)
-
-
-def _columns(array, start, size: int):
-  if size >= array.shape[-1]:
-    return array
-  return jax.lax.dynamic_slice_in_dim(array, start, size, axis=-1)
-
-
-def _put(array, columns, start):
+def _put_columns(array, columns, start):
   if columns.shape == array.shape:
     return columns
   return jax.lax.dynamic_update_slice_in_dim(array, columns, start, axis=-1)
+
+
+def _add_columns(array, columns, start):
+  columns = _columns(array, start, columns.shape[-1]) + columns.astype(array.dtype)
+  return _put_columns(array, columns, start)
 
 
 def _typed_as(new, old):
