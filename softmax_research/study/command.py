@@ -184,7 +184,10 @@ def _define(several, default_config, more, devices) -> dict[str, Any]:
     defined |= _define_settings({name: of.settings for name, of in several.items()})
   else:
     defined["config"] = config_flags.DEFINE_config_file(
-      "config", None, f"Configuration file, {default_config} by default; see the keys below."
+      "config",
+      None,
+      "Configuration file, whose keys are flags too"
+      + (f"; {default_config} by default." if default_config else "."),
     )
     defined |= _define_settings({"": more} if more else {})
   if devices is not None:
@@ -281,16 +284,15 @@ def _values(name: str, texts: Sequence[str]) -> tuple:
 
 def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str, Any]) -> list[str]:
   """Parse flags; an unknown configuration key's error lists the keys that exist."""
+  wants_help = [a for a in argv[1:] if re.match(r"^--?(help|helpshort|helpfull|h)$", a)]
+  argv = [a for a in argv if a not in wants_help]
   # The flag gets no default of its own, because it would read that file before errors are caught.
   given = any(re.match(r"^--?config(=|$)", argument) for argument in argv)
   if "config" in defined and not given:
-    if default_config is None:
+    if default_config is None and not wants_help:
       fail("Got no --config; give a configuration file, as --config=configs/liu2016.py.")
-    argv = [argv[0], f"--config={default_config}", *argv[1:]]
+    argv = [argv[0], *([f"--config={default_config}"] if default_config else []), *argv[1:]]
   argv = [_find_config(argument) for argument in argv]
-  argv = [_find_config(argument) for argument in argv]
-  wants_help = [a for a in argv[1:] if re.match(r"^--?(help|helpshort|helpfull|h)$", a)]
-  argv = [a for a in argv if a not in wants_help]
   texts: dict[str, str] = {}
   try:
     if "config" in defined:
@@ -361,7 +363,9 @@ def _usage(defined: Mapping[str, Any]) -> str:
   for name, holder in defined.items():
     if name in ("config", "devices"):
       lines.append(f"  --{name}: {flags.FLAGS[name].help}")
-      for key, value in study.flatten(holder.value.to_dict()).items():
+      # Without a default a configuration file is needed for its keys to be known.
+      keys = study.flatten(holder.value.to_dict()) if holder.value else {}
+      for key, value in keys.items():
         lines.append(f"    --{name}.{key}={value}")
     elif name == "connect":
       for other in ("distributed", "coordinator", "num_processes", "process_id"):

@@ -1,4 +1,4 @@
-"""Training: jitted programs, the loop, evaluation, checkpoints and results on disk."""
+"""Training: jitted programs, the loop, evaluation and checkpoints."""
 
 from softmax_research.training.calibration import (
   best_temperature,
