@@ -107,14 +107,16 @@ class Finding(NamedTuple):
   Attributes:
     comparison: what was compared.
     where: the items of both rows' cells.
-    row, baseline: summaries over the common seeds.
+    row: summary over the common seeds.
+    baseline: the same of the baseline.
     paired: their differences.
     left_out: seeds that one row lacks, or where it diverged or has no finite number.
-    interval: of the mean difference, at the comparison's level.
-    p_value, p_corrected: of its test, before and after Holm's correction.
-    detectable: the true difference that would have been found with a probability of 80%.
-    smallest: the smallest difference of interest.
     effect: the paper's own difference; NaN where it is not known.
+    smallest: the smallest difference of interest.
+    p_value: of its test.
+    p_corrected: the same after Holm's correction over the family, as what follows is.
+    interval: of the mean difference, at the comparison's level.
+    detectable: the true difference that would have been found with a probability of 80%.
     verdict: one of `verdicts.VERDICTS`.
   """
 
@@ -124,13 +126,13 @@ class Finding(NamedTuple):
   baseline: statistics.Summary
   paired: statistics.PairedDifference
   left_out: int
-  interval: verdicts.Interval
-  p_value: float
-  p_corrected: float
-  detectable: float
-  smallest: float
   effect: float
-  verdict: str
+  smallest: float
+  p_value: float
+  p_corrected: float = math.nan
+  interval: verdicts.Interval = verdicts.Interval(math.nan, math.nan, math.nan)
+  detectable: float = math.nan
+  verdict: str = verdicts.UNDECIDED
 
 
 class Ruling(NamedTuple):
@@ -267,23 +269,9 @@ def measure(comparison: Comparison) -> Measure:
   return measure_of(comparison.metric)
 
 
-class _Sample(NamedTuple):
-  """Hold a comparison's numbers over the common seeds, and the p-value of its test."""
-
-  comparison: Comparison
-  where: Mapping[str, Any]
-  ours: list[float]
-  theirs: list[float]
-  left_out: int
-  paired: statistics.PairedDifference
-  effect: float
-  smallest: float
-  p_value: float
-
-
 def _judge_paper(claims: Sequence[Claim], results: Results) -> list[list[Ruling]]:
   """Return the rulings on each claim of a paper, whose comparisons are one family."""
-  samples: dict[str, _Sample | None] = {}
+  findings: dict[str, Finding | None] = {}
   asked: list[list[tuple[Test, list[str]]]] = []
   for claim in claims:
     asked.append([])
@@ -292,22 +280,46 @@ def _judge_paper(claims: Sequence[Claim], results: Results) -> list[list[Ruling]
       keys = []
       for comparison, where in _comparisons(test, results.get(test.results, ())):
         keys.append(json.dumps([test.results, where, comparison], sort_keys=True))
-        if keys[-1] not in samples:
-          samples[keys[-1]] = _sample(claim.paper, test, comparison, where, results)
+        if keys[-1] not in findings:
+          findings[keys[-1]] = _find(claim.paper, test, comparison, where, results)
       asked[-1].append((test, keys))
-  hypotheses = {key: _hypothesis(key, sample) for key, sample in samples.items() if sample}
-  p_values = {hypotheses[key]: samples[key].p_value for key in hypotheses}
-  levels = dict(zip(p_values, verdicts.holm_levels(list(p_values.values())), strict=True))
-  corrected = dict(zip(p_values, statistics.holm(list(p_values.values())).tolist(), strict=True))
-  findings = {
-    key: _find(samples[key], levels[hypothesis], corrected[hypothesis])
-    for key, hypothesis in hypotheses.items()
-  }
+  decided = _decide_family({key: finding for key, finding in findings.items() if finding})
   return [
-    [_rule(claim, test, keys, findings, results) for test, keys in of_claim]
+    [_rule(claim, test, keys, decided, results) for test, keys in of_claim]
     or [Ruling(claim, None, (), verdicts.NOT_TESTED, claim.untested)]
     for claim, of_claim in zip(claims, asked, strict=True)
   ]
+
+
+def _decide_family(findings: Mapping[str, Finding]) -> dict[str, Finding]:
+  """Correct the p-values of findings as one family, and decide each at its level."""
+  hypotheses = {key: _hypothesis(key, finding) for key, finding in findings.items()}
+  p_values = {hypotheses[key]: finding.p_value for key, finding in findings.items()}
+  levels = dict(zip(p_values, verdicts.holm_levels(list(p_values.values())), strict=True))
+  corrected = dict(zip(p_values, statistics.holm(list(p_values.values())).tolist(), strict=True))
+  return {
+    key: _decide(finding, levels[hypotheses[key]], corrected[hypotheses[key]])
+    for key, finding in findings.items()
+  }
+
+
+def _decide(finding: Finding, level: float, p_corrected: float) -> Finding:
+  comparison, paired = finding.comparison, finding.paired
+  interval = verdicts.interval(comparison.direction, paired, level)
+  verdict = verdicts.decide(
+    comparison.direction,
+    paired,
+    finding.smallest,
+    level,
+    effect=finding.effect,
+    higher_is_better=measure(comparison).higher_is_better,
+  )
+  detectable = statistics.detectable_difference(
+    paired.std, paired.n, level=1 - interval.confidence, power=POWER
+  )
+  return finding._replace(
+    p_corrected=p_corrected, interval=interval, detectable=detectable, verdict=verdict
+  )
 
 
 def _check(test: Test) -> None:
@@ -337,10 +349,10 @@ def _comparisons(
       yield comparison, {**test.where, **combination}
 
 
-def _sample(
+def _find(
   paper: str, test: Test, comparison: Comparison, where: Mapping[str, Any], results: Results
-) -> _Sample | None:
-  """Return both rows' numbers over their common seeds, or None with fewer than two."""
+) -> Finding | None:
+  """Return what the common seeds of both rows say, or None with fewer than two."""
   records = [
     r
     for r in results.get(test.results, ())
@@ -360,26 +372,23 @@ def _sample(
   if len(common) < 2:
     return None
   left, right = [ours[seed] for seed in common], [theirs[seed] for seed in common]
-  left_out = len(set(ours) | set(theirs)) - len(common)
-  paired = statistics.paired_difference(left, right)
+  baseline, paired = statistics.summarise(right), statistics.paired_difference(left, right)
   numbers = published(paper, comparison)
   effect = numbers[0].raw - numbers[1].raw if numbers else math.nan
-  smallest = smallest_of_interest(comparison, statistics.summarise(right).mean, effect)
+  smallest = smallest_of_interest(comparison, baseline.mean, effect)
   # What was recalled and read nowhere refutes nobody.
   known = numbers is not None and all(number.verified for number in numbers)
-  p_value = verdicts.p_value(
-    comparison.direction, paired, smallest, higher_is_better=measure(comparison).higher_is_better
-  )
-  return _Sample(
-    comparison,
-    where,
-    left,
-    right,
-    left_out,
-    paired,
-    effect if known else math.nan,
-    smallest,
-    p_value,
+  better = measure(comparison).higher_is_better
+  return Finding(
+    comparison=comparison,
+    where=where,
+    row=statistics.summarise(left),
+    baseline=baseline,
+    paired=paired,
+    left_out=len(set(ours) | set(theirs)) - len(common),
+    effect=effect if known else math.nan,
+    smallest=smallest,
+    p_value=verdicts.p_value(comparison.direction, paired, smallest, higher_is_better=better),
   )
 
 
@@ -406,51 +415,19 @@ def _has(cell: Mapping[str, Any], items: Mapping[str, Any]) -> bool:
   return all(name in cell and cell[name] == value for name, value in items.items())
 
 
-def _hypothesis(key: str, sample: _Sample) -> str:
+def _hypothesis(key: str, finding: Finding) -> str:
   """Name the test of a comparison: a difference is one test, whichever way it is claimed or put."""
   results, where, _ = json.loads(key)
-  comparison = sample.comparison
-  kind, numbers = comparison.direction, []
+  comparison = finding.comparison
   ends = [
     [comparison.row, comparison.metric],
     [comparison.baseline, comparison.baseline_metric or comparison.metric],
   ]
-  if kind in ("higher", "lower"):
-    kind, ends = "difference", sorted(ends, key=json.dumps)
+  if comparison.direction in ("higher", "lower"):
+    kind = ["difference", *sorted(ends, key=json.dumps)]
   else:
-    numbers = [sample.smallest]
-  return json.dumps([results, where, kind, ends, numbers], sort_keys=True)
-
-
-def _find(sample: _Sample, level: float, p_corrected: float) -> Finding:
-  comparison, paired = sample.comparison, sample.paired
-  interval = verdicts.interval(comparison.direction, paired, level)
-  verdict = verdicts.decide(
-    comparison.direction,
-    paired,
-    sample.smallest,
-    level,
-    effect=sample.effect,
-    higher_is_better=measure(comparison).higher_is_better,
-  )
-  detectable = statistics.detectable_difference(
-    paired.std, paired.n, level=1 - interval.confidence, power=POWER
-  )
-  return Finding(
-    comparison,
-    sample.where,
-    statistics.summarise(sample.ours),
-    statistics.summarise(sample.theirs),
-    paired,
-    sample.left_out,
-    interval,
-    sample.p_value,
-    p_corrected,
-    detectable,
-    sample.smallest,
-    sample.effect,
-    verdict,
-  )
+    kind = [comparison.direction, *ends, finding.smallest]
+  return json.dumps([results, where, kind], sort_keys=True)
 
 
 def _rule(
