@@ -212,14 +212,23 @@ def make_programs(
     head: the head's specification.
     seeds_by: how the seeds of a device will train; see `nn.forms.fit`.
     axis_name: see `training.make_programs`.
-    mesh: likewise.
+    mesh: likewise. A network without the option `axis_name` does not average over its axis: then
+      the compiler divides whole batches, whose statistics are right by construction.
 
   Returns:
     The programs.
 
   Raises:
-    ValueError: an option does not fit the shape of the data.
+    ValueError: an option does not fit the shape of the data, or the network not `pmap`.
   """
+  network, _ = name_and_options(config, "backbone")
+  if axis_name is not None and "axis_name" not in nn.network_options(network):
+    if mesh is None:
+      raise ValueError(
+        f"Got strategy='pmap' and several devices along the data axis for the network {network!r}, "
+        "which has no option axis_name to average its statistics by. Pass strategy='jit'."
+      )
+    axis_name = mesh = None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
   programs = training.make_programs(
     nn.forms.fit(make_backbone(config, axis_name=axis_name), seeds_by),

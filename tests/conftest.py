@@ -25,6 +25,13 @@ compiled.keep_programs()
 _LOCAL_IMAGES = pathlib.Path(__file__).parents[2] / "shared" / "datasets"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _exact_products():
+  """Tolerances are float32's; a GPU rounds products to TF32 unless it is told not to."""
+  if jax.default_backend() != "cpu":
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_compiled_programs():
   """Free what a module compiled: kept to the end, the programs of all tests take gigabytes."""

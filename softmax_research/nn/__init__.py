@@ -3,13 +3,12 @@
 from softmax_research.nn import forms
 from softmax_research.nn.activations import ACTIVATIONS, PReLU, make_activation
 from softmax_research.nn.adapters import from_linen, from_nnx
-from softmax_research.nn.backbone import Backbone
+from softmax_research.nn.backbone import Backbone, in_bfloat16
 from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
 from softmax_research.nn.cpu import max_pool
 from softmax_research.nn.critics import JointCritic, SeparableCritic
 from softmax_research.nn.layer import KERNEL_INITIALISERS, Layer
-from softmax_research.nn.mixed_precision import in_bfloat16
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.registry import NETWORKS, Identity, make, network_options
 

@@ -1,16 +1,24 @@
 """Forms: how convolutions are computed and seeds train, by backend, number of seeds and width.
 
-Measured on two AVX-512 cores, and on an H200 (JAX 0.11.2), as ms for a step of one seed:
+On an H200 (JAX 0.11.2), ms for a step of one seed, float32 with its products rounded to TF32:
 
-- Two convolutions of 32 and 64 filters, batch 128, H200: the library's form with one seed 0.279,
-  with 16 seeds by `map` 0.277 and by `vmap`, where its convolutions become grouped, 0.207; products
-  by `vmap` 0.064 in bfloat16.
-- Six convolutions of 32 to 128 filters with batch norm, batch 100, H200: the library's form by
-  `map` 0.90 and by `vmap` 1.13; products by `vmap` 0.54, and in bfloat16 0.37 with 8 seeds and 0.33
-  with 32.
-- CPU: the library's form trains a small net at 0.35 times PyTorch's speed, and in a loop ten times
-  slower still, products at 1.0 to 2.1 times. The maps of all seeds at once leave the caches, so
-  `map` is faster than `vmap`; small products of matrices, as an MLP's, gain from being many.
+| net, batch | seeds | form | float32 | bfloat16 |
+|---|---|---|---|---|
+| two convolutions of 32 and 64 filters, 128 | 1 | library | 0.336 | 0.224 |
+| | 1 | products | 0.240 | 0.208 |
+| | 16, `map` | library | 0.277 | |
+| | 16, `vmap` | library, grouped | 0.207 | |
+| | 16, `vmap` | products | 0.092 | 0.060 |
+| six of 32 to 128 with batch norm, 100 | 1 | library | 0.893 | 0.690 |
+| | 1 | products | 0.881 | 0.690 |
+| | 8, `vmap` | library, grouped | 1.13 | |
+| | 16, `vmap` | products | 0.504 | 0.297 |
+| thirteen of 64 to 128 with PReLU, 256 | 1 | library | 4.83 | 2.78 |
+| | 1 | plain Flax | 5.43 | 5.35 |
+
+On CPU the library's form trains a small net at 0.35 times PyTorch's speed, and in a loop ten times
+slower still, products at 1.0 to 2.1 times. The maps of all seeds at once leave the caches, so `map`
+is faster than `vmap` there; small products of matrices, as an MLP's, gain from being many.
 """
 
 import contextlib

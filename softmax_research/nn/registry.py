@@ -20,6 +20,7 @@ class Identity(nnx.Module):
 
   Args:
     input_shape: shape of one input.
+    axis_name: not used: no example depends on another.
     rngs: not used: there are no parameters.
 
   Example:
@@ -27,8 +28,10 @@ class Identity(nnx.Module):
     (3, 4)
   """
 
-  def __init__(self, input_shape: Any, *, rngs: nnx.Rngs | None = None):
-    del input_shape, rngs
+  def __init__(
+    self, input_shape: Any, *, axis_name: str | None = None, rngs: nnx.Rngs | None = None
+  ):
+    del input_shape, axis_name, rngs
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     del train, rngs

@@ -73,6 +73,8 @@ def make_layout(
 ) -> Layout:
   """Lay seeds and batches on the first devices.
 
+  Where `jax.default_device` is set, they are of its platform.
+
   Args:
     seed: devices along the seed axis.
     data: devices along the data axis.
@@ -99,16 +101,17 @@ def make_layout(
   for name, value in (("seed", seed), ("data", data)):
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
       raise ValueError(f"Got {value!r} devices along the {name} axis; it must be at least 1.")
-  if seed * data > jax.device_count():
+  devices = _devices()
+  if seed * data > len(devices):
     raise ValueError(
       f"Got {seed} devices along the seed axis and {data} along the data axis, {seed * data} in "
-      f"all; there are {jax.device_count()}. Pass smaller numbers."
+      f"all; there are {len(devices)}. Pass smaller numbers."
     )
-  if seed * data < jax.device_count() and jax.process_count() > 1:
+  if seed * data < len(devices) and jax.process_count() > 1:
     raise ValueError(
       f"Got {seed} devices along the seed axis and {data} along the data axis for "
-      f"{jax.device_count()} devices of {jax.process_count()} processes; every process has its "
-      f"part, so the product must be {jax.device_count()}."
+      f"{len(devices)} devices of {jax.process_count()} processes; every process has its part, so "
+      f"the product must be {len(devices)}."
     )
   if strategy == "pmap" and (min(seed, data) > 1 or shard_classes or jax.process_count() > 1):
     raise ValueError(
@@ -116,6 +119,11 @@ def make_layout(
       f"shard_classes={shard_classes} and {jax.process_count()} processes; pmap has one axis, "
       "keeps whole kernels and runs in one process here. Pass strategy='jit'."
     )
-  devices = np.asarray(jax.devices()[: seed * data]).reshape(seed, data)
+  devices = np.asarray(devices[: seed * data]).reshape(seed, data)
   mesh = Mesh(devices, (SEED, DATA), axis_types=(AxisType.Auto, AxisType.Auto))
   return Layout(mesh, strategy, seeds_by, shard_classes)
+
+
+def _devices() -> list[jax.Device]:
+  chosen = jax.config.jax_default_device
+  return jax.devices(getattr(chosen, "platform", chosen))

@@ -175,7 +175,7 @@ def fit(
     well = np.flatnonzero(report.bad_step < 0)
     if stop == num_batches and len(well):
       looked = time.perf_counter()
-      log_probs = predict(programs, states, validation.images)
+      log_probs = predict(programs, states, validation.images)[: len(seeds)]
       clock.count_look(time.perf_counter() - looked)
       seconds, began = time.perf_counter() - began, time.perf_counter()
       lost = np.isnan(log_probs).any(axis=(1, 2)) & (report.bad_step < 0)

@@ -102,7 +102,9 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
 
   expected = jax.value_and_grad(loss)(params, features, labels)
   log_probs = np.asarray(head.log_prob(params, features))
-  mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(kind,) * 2)
+  mesh = jax.make_mesh(
+    (2, 4), ("batch", "classes"), axis_types=(kind,) * 2, devices=jax.devices("cpu")
+  )
 
   # The class axis comes last in a dense layer's parameters, and they are sharded over it. Trees,
   # clusters and samples pick rows by number: their parameters stand on every device.

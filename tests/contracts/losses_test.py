@@ -62,7 +62,9 @@ def test_eager_jit_vmap_and_meshes_agree(name):
 
   gradient = np.asarray(jax.grad(total)(logits, labels))
   for kind in (AxisType.Auto, AxisType.Explicit):
-    mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(kind,) * 2)
+    mesh = jax.make_mesh(
+      (2, 4), ("batch", "classes"), axis_types=(kind,) * 2, devices=jax.devices("cpu")
+    )
     with jax.set_mesh(mesh):
       z = jax.device_put(logits, NamedSharding(mesh, PartitionSpec("batch", "classes")))
       y = jax.device_put(labels, NamedSharding(mesh, PartitionSpec("batch")))

@@ -96,7 +96,9 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
     return jnp.sum(probs(z) * w)
 
   expected = np.asarray(probs(logits)), np.asarray(jax.grad(weighted)(logits, weights))
-  mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(kind,) * 2)
+  mesh = jax.make_mesh(
+    (2, 4), ("batch", "classes"), axis_types=(kind,) * 2, devices=jax.devices("cpu")
+  )
   with jax.set_mesh(mesh):
     sharding = NamedSharding(mesh, PartitionSpec("batch", "classes"))
     logits, weights = jax.device_put((logits, weights), sharding)

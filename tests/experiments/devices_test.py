@@ -6,6 +6,16 @@ import pytest
 from experiments import devices
 
 
+@pytest.fixture(autouse=True)
+def _on_cpu(monkeypatch):
+  """Eight devices are there on CPU, whatever else there is."""
+  cpus = jax.devices("cpu")
+  assert len(cpus) == 8
+  monkeypatch.setattr(jax, "device_count", lambda: 8)
+  with jax.default_device(cpus[0]):
+    yield
+
+
 def _lay_out(filters=(), num_seeds=5, **given):
   options = devices.get_options()
   options.update(given)
@@ -29,7 +39,6 @@ def _lay_out(filters=(), num_seeds=5, **given):
 def test_devices_go_to_seeds_first_and_elsewhere_than_on_cpu_none_is_idle(
   monkeypatch, backend, num_seeds, given, shape
 ):
-  assert jax.device_count() == 8
   monkeypatch.setattr(jax, "default_backend", lambda: backend)
   assert _lay_out(num_seeds=num_seeds, **given)[0] == shape
 

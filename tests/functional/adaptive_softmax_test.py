@@ -213,7 +213,7 @@ def test_vmap_is_the_loop():
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_batch_sharded_over_a_mesh(axis_type):
-  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(axis_type,))
+  mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,), devices=jax.devices("cpu"))
   features = RNG.normal(size=(16, 8)).astype(np.float32)
   labels = RNG.integers(K, size=16)
 

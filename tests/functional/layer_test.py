@@ -47,7 +47,7 @@ def test_labels_are_checked_and_widened():
 @pytest.mark.parametrize("table_spec", [P(), P(None, "data")])
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_look_up_on_a_mesh(axis_type, table_spec):
-  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(axis_type,))
+  mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,), devices=jax.devices("cpu"))
   table, indices = np.arange(128.0, dtype=np.float32).reshape(2, 64), 3 * np.arange(16)
   with jax.set_mesh(mesh):
     sharded = jax.device_put(table, NamedSharding(mesh, table_spec))

@@ -364,7 +364,9 @@ def test_memory(block_size, num_examples):
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_on_a_mesh_without_a_word(kind):
-  mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(kind,) * 2)
+  mesh = jax.make_mesh(
+    (2, 4), ("batch", "classes"), axis_types=(kind,) * 2, devices=jax.devices("cpu")
+  )
   features, kernel, labels = FEATURES[:4], KERNEL[:, :8], np.array([0, 7, 3, 4])
   options = {"bias": BIAS[:8], "score": taylor_score, "margin": _soft, "log_prior": LOG_PRIOR[:8]}
   options |= {"label_smoothing": 0.1, "z_loss": 0.1, "where": np.arange(8) != 2}
@@ -394,7 +396,9 @@ def test_on_a_mesh_without_a_word(kind):
 
 @pytest.mark.parametrize("learns", [False, True], ids=["everything", "learned temperature"])
 def test_classes_and_examples_sharded_by_shard_map(learns):
-  mesh = jax.make_mesh((2, 4), ("batch", "classes"), axis_types=(AxisType.Auto,) * 2)
+  mesh = jax.make_mesh(
+    (2, 4), ("batch", "classes"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices("cpu")
+  )
   features, kernel, labels = FEATURES[:6], RNG.normal(size=(D, 12)), np.array([0, 11, 3, 4, -1, 8])
   bias, log_prior = RNG.normal(size=(2, 12))
   # Between the labels some classes are left out; the first example has its label alone.
@@ -424,7 +428,7 @@ def test_classes_and_examples_sharded_by_shard_map(learns):
 
 
 def test_devices_that_share_the_classes_exchange_little():
-  mesh = jax.make_mesh((8,), ("classes",), axis_types=(AxisType.Auto,))
+  mesh = jax.make_mesh((8,), ("classes",), axis_types=(AxisType.Auto,), devices=jax.devices("cpu"))
   specs = P(), P(None, "classes"), P()
 
   @functools.partial(jax.shard_map, mesh=mesh, in_specs=specs, out_specs=P())
@@ -445,7 +449,7 @@ def test_devices_that_share_the_classes_exchange_little():
 
 
 def test_an_axis_over_which_the_kernel_is_not_sharded_is_refused():
-  mesh = jax.make_mesh((2,), ("classes",), axis_types=(AxisType.Auto,))
+  mesh = jax.make_mesh((2,), ("classes",), axis_types=(AxisType.Auto,), devices=jax.devices("cpu"))
 
   @functools.partial(jax.shard_map, mesh=mesh, in_specs=P(), out_specs=P())
   def loss(features, kernel, labels):

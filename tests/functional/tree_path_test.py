@@ -214,7 +214,9 @@ def test_vmap_over_parameters_and_labels_of_blocks(many_blocks):
 def test_examples_of_blocks_sharded_by_shard_map(many_blocks):
   tree = TREES["huffman"]
   features, params = _example(tree)
-  mesh = jax.make_mesh((7,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+  mesh = jax.make_mesh(
+    (7,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices("cpu")
+  )
   rows = np.asarray(tree_label_rows(tree, LABELS))
 
   @jax.jit

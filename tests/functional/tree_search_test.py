@@ -108,7 +108,9 @@ def test_examples_sharded_over_explicit_axes():
   tree = TREES["uneven"]
   features, params = _example(tree, scale=2.0, batch=(8,))
   log_probs, _ = _exhaustive(tree, features, params)
-  mesh = jax.make_mesh((8,), ("batch",), axis_types=(AxisType.Explicit,))
+  mesh = jax.make_mesh(
+    (8,), ("batch",), axis_types=(AxisType.Explicit,), devices=jax.devices("cpu")
+  )
   with jax.set_mesh(mesh):
     features = jax.device_put(features, NamedSharding(mesh, PartitionSpec("batch")))
     found, greedy = jax.jit(lambda x, p: (tree_top_k(x, p, tree, 2), tree_greedy(x, p, tree)))(

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from softmax_research.nn import conv
+from softmax_research.nn import conv, cpu
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 # Few channels and many, since the form depends on them; odd sizes; images below the kernel's size.
@@ -130,6 +130,20 @@ def test_bfloat16_keeps_its_type_and_sums_in_float32():
   assert outputs.dtype == jnp.bfloat16
   # One rounding to 8 bits; sums in bfloat16 would be off by many times that.
   np.testing.assert_allclose(outputs.astype(jnp.float32), exact, rtol=2**-8, atol=1e-4)
+
+
+def test_on_a_gpu_each_column_of_the_kernel_is_summed_in_float32(monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  images, kernel = (jnp.asarray(a, jnp.bfloat16) for a in _arrays(3, (6, 6, 16, 4)))
+  pads = ((1, 1), (1, 1))
+  wide = cpu.convolve(
+    *(cpu.batch_last(images).astype(jnp.float32), kernel.astype(jnp.float32)), pads
+  )
+  outputs = cpu.convolve(cpu.batch_last(images), kernel, pads).astype(jnp.float32)
+  # Three sums are rounded to 8 bits, and then their own sum.
+  scale = np.abs(wide).max()
+  np.testing.assert_allclose(outputs, wide, rtol=2**-8, atol=2**-8 * scale)
+  assert 0 < np.abs(outputs - wide).max()
 
 
 def test_sizes_that_leave_nothing_are_the_librarys_too():

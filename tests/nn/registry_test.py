@@ -53,5 +53,5 @@ def test_an_unknown_network_lists_the_networks():
 def test_an_unknown_option_lists_the_options():
   with pytest.raises(ValueError, match=r"'depth'.*'mlp'.*activation, axis_name, batch_norm"):
     make("mlp", depth=3)
-  with pytest.raises(ValueError, match=r"'depth'.*'identity'.*none"):
+  with pytest.raises(ValueError, match=r"'depth'.*'identity'.*axis_name"):
     make("identity", depth=3)
