@@ -88,9 +88,25 @@ def _run(several, defined, more, prepare_devices, command: str, argv: list[str])
       compiled.keep_programs()
     if prepare_devices is not None and not connected:
       prepare_devices(options.devices, settings)
+    _start_devices()
   with runner.losses_explained(fail), errors_explained(), storage_errors_explained(options.workdir):
     failed = runner.run(chosen, settings, options)
   runner.exit_if_any(failed)
+
+
+def _start_devices() -> None:
+  """Have JAX find its devices.
+
+  Raises:
+    OSError: there are none, as where `JAX_PLATFORMS` names another platform.
+  """
+  try:
+    jax.devices()
+  except RuntimeError as error:
+    raise OSError(
+      f"JAX has no device to compute on: {error}. Leave JAX_PLATFORMS unset, or set it to a platform "
+      "of this machine, as cpu."
+    ) from None
 
 
 def remake(

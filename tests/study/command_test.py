@@ -71,6 +71,11 @@ def test_bad_input_is_refused_with_the_remedy(tmp_path, argument, expected):
   assert expected in error and not (tmp_path / "run").exists()
 
 
+def test_a_platform_that_is_not_there_is_refused_with_the_remedy(tmp_path):
+  status, _, error = _run(f"--workdir={tmp_path / 'run'}", env={"JAX_PLATFORMS": "no_such"})
+  assert status == 2 and "Leave JAX_PLATFORMS unset" in error and "Traceback" not in error
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_output_that_goes_nowhere_costs_no_run(tmp_path):
   with open("/dev/full", "w") as full:

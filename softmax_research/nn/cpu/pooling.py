@@ -56,9 +56,9 @@ _pool.defvjp(_forward, _backward)
 
 
 def _places(window: int) -> jax.Array:
-  """Return the place of each position of a window in row-major order, `[w, 1, w, 1]`."""
+  """Return the place of each position of a window in row-major order, `[1, 1, w, 1, w, 1]`."""
   dtype = jnp.uint8 if window**2 < 256 else jnp.int32
-  return jnp.arange(window**2, dtype=dtype).reshape(window, 1, window, 1)
+  return jnp.arange(window**2, dtype=dtype).reshape(1, 1, window, 1, window, 1)
 
 
 def _spread(pooled: jax.Array) -> jax.Array:
