@@ -104,8 +104,8 @@ def _start_devices() -> None:
     jax.devices()
   except RuntimeError as error:
     raise OSError(
-      f"JAX has no device to compute on: {error}. Leave JAX_PLATFORMS unset, or set it to a platform "
-      "of this machine, as cpu."
+      f"JAX has no device to compute on: {error}. Leave JAX_PLATFORMS unset, or set it to a "
+      "platform of this machine, as cpu."
     ) from None
 
 
