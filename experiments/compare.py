@@ -13,7 +13,8 @@ the end of an epoch, at most every ten seconds, and on SIGTERM and SIGINT (Ctrl-
 goes on from there.
 """
 
-from experiments import comparison, devices
+from experiments import comparison
+from experiments.classifiers import devices
 from softmax_research import study
 
 STUDY = comparison.STUDY

@@ -9,7 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments import assembly, classifiers, pictures
+from experiments import classifiers, pictures
+from experiments.classifiers import assembly
 from softmax_research import heads, study
 from softmax_research.study import classifier_report
 from softmax_research.training import processes

@@ -10,7 +10,7 @@ head, seed) is appended at once to results.jsonl; the same command goes on after
 and takes more settings, heads or seeds. report.md has the claims, tables and figures.
 """
 
-from experiments import devices
+from experiments.classifiers import devices
 from experiments.imbalanced.experiment import STUDY
 from softmax_research import study
 

@@ -11,7 +11,7 @@ finished (head, seed) is appended at once to results.jsonl, and the same command
 only what is missing.
 """
 
-from experiments import devices
+from experiments.classifiers import devices
 from experiments.localization.experiment import STUDY
 from softmax_research import study
 

@@ -15,7 +15,7 @@ Where a paper's numbers are those of another study, as in configs/qin2019.py, it
 study's: what the study has recorded below the working directory is taken over.
 """
 
-from experiments import devices
+from experiments.classifiers import devices
 from experiments.reproduction import paper_table
 from softmax_research import study
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments import classifiers, comparison, devices
+from experiments import classifiers, comparison
+from experiments.classifiers import devices
 from softmax_research import heads, study, training
 from softmax_research.training import processes
 

@@ -12,10 +12,10 @@ import optax
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments import assembly, devices
 from experiments.benchmarks import first_step, torch_training
 from experiments.benchmarks.pairs import Case, Run, measure
 from experiments.benchmarks.row import OURS, Options
+from experiments.classifiers import assembly, devices
 from softmax_research import data
 
 BATCH = 128

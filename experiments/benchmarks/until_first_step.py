@@ -1,8 +1,8 @@
 """Train as `experiments.train` does, with its flags, and leave when the first step is done."""
 
 import os
+import runpy
 
-from experiments import train
 from softmax_research.training import progress
 
 
@@ -25,4 +25,4 @@ class _Leave:
 
 if __name__ == "__main__":
   progress.display = _Leave
-  train.main()
+  runpy.run_module("experiments.train", run_name="__main__")

@@ -6,7 +6,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import imbalance_mnist
-from experiments import assembly, classifiers
+from experiments import classifiers
+from experiments.classifiers import assembly
 from experiments.imbalanced import judging, prior_claims, report, settings
 from softmax_research import study, training
 

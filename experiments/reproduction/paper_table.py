@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from configs import tables
-from experiments import assembly, devices
+from experiments.classifiers import assembly, devices
 from experiments.reproduction import (
   borrowed,
   inputs,

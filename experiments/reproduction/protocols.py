@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly, classifiers
+from experiments import classifiers
+from experiments.classifiers import assembly
 from experiments.reproduction import model_measures
 from softmax_research import data, study, training
 from softmax_research.study.study import Record

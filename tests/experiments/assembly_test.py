@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from configs import default
-from experiments import assembly
+from experiments.classifiers import assembly
 
 
 def _make_all(config):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import assembly, classifiers, comparison, devices
+from experiments import classifiers, comparison
+from experiments.classifiers import assembly, devices
 from softmax_research import study, training
 from softmax_research.study import workdir
 from softmax_research.study.interruption import Interruption

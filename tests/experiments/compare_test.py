@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import classifiers, comparison, devices
+from experiments import classifiers, comparison
+from experiments.classifiers import devices
 from softmax_research.study import runner, workdir
 from tests.experiments.scripts import TINY, expect_error, run_script
 

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from experiments import devices
+from experiments.classifiers import devices
 
 
 @pytest.fixture(autouse=True)

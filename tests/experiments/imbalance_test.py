@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import imbalance_cifar10, imbalance_mnist
-from experiments import devices
+from experiments.classifiers import devices
 from experiments.imbalanced import experiment, judging, report, settings
 from softmax_research import study
 from softmax_research.study import runner, workdir

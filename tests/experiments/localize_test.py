@@ -5,7 +5,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import localize_digits, localize_objects
-from experiments import devices, pictures
+from experiments import pictures
+from experiments.classifiers import devices
 from experiments.localization import experiment, material
 from softmax_research import study
 from softmax_research.study import runner, workdir

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import devices
+from experiments.classifiers import devices
 from experiments.reproduction import paper_table
 from softmax_research.study import runner, workdir
 from tests.experiments.reproduction import tiny

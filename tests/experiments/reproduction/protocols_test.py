@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from experiments import devices
+from experiments.classifiers import devices
 from experiments.reproduction import protocols
 from softmax_research import training
 from softmax_research.data import Split

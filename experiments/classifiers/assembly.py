@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments import devices
+from experiments.classifiers import devices
 from softmax_research import data, heads, nn, training
 
 _EXAMPLES = {"backbone": "mlp:widths=(64,64)", "optimizer": "adam:learning_rate=0.001"}

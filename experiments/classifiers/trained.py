@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly
+from experiments.classifiers import assembly
 from softmax_research import study, training
 from softmax_research.study import record, workdir
 from softmax_research.training import processes
