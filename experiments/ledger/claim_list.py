@@ -211,7 +211,7 @@ _DEBREBISSON = (
 # Qin, Kim and Gedeon 2019, most of it defined beside its studies.
 _GAUSSIANS = (
   "gaussians",
-  "paper",
+  "short",
   "the paper's classes, sample sizes and net; 3 epochs in batches of 250 at rates falling from "
   "0.01, for 100 in batches of 2,000 that go on from a trained net; the net best on validation",
 )
