@@ -258,7 +258,8 @@ def _tail_log_prob(features, tail, labels, member, tile):
   size = labels.size * tail["kernel"].shape[1]
   if tile is None or size <= tile[0] * tile[1] or has_explicit_mesh(labels):
     log_probs = log_normalise(product(hidden, tail["kernel"]))
-    return jnp.where(member, select_label(log_probs, labels), 0)
+    # Labels of other clusters are looked up as 0: out of range they would make a NaN to be masked.
+    return jnp.where(member, select_label(log_probs, jnp.where(member, labels, 0)), 0)
   log_prob = member_label_log_prob(
     hidden.reshape(-1, hidden.shape[-1]),
     tail["kernel"],
