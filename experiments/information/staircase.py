@@ -213,6 +213,7 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   yield _METHOD
   claims = information_claims.of_staircase(settings.batch_size, settings.nats)
   yield from ledger.of_study(claims, records)
+  records = [record for record in records if record["status"] == "finished"]
   for critic in settings.critics:
     yield f"## {critic.capitalize()} critic"
     for transform in _transforms(settings, critic):
@@ -251,7 +252,7 @@ def _climbs(records, settings, critic) -> Iterator[dict[str, Any]]:
   steps = _steps(settings, critic)
   tenths = np.arange(_PLACES * len(settings.nats)) + 0.5
   for record in records:
-    for name, found in record["measured"].get("estimators", {}).items():
+    for name, found in record["measured"]["estimators"].items():
       estimate = [value for stair in found["stairs"] for value in stair["curve"]]
       curves = {"step": (tenths * steps / _PLACES).tolist(), "estimate": estimate}
       yield record | {"cell": {"estimator": name}, "curves": curves}

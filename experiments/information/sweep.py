@@ -137,6 +137,8 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   )
   yield estimates.METHOD
   rows = estimates.by_estimator(records)
+  if not rows:
+    return
   yield estimates.near(rows, _NEAR)
   for factor, axis in _AXES.items():
     of_factor = [row for row in rows if _is_base_but_for(row["cell"], factor)]

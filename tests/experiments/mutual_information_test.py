@@ -4,7 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import mutual_information
 from experiments.information import class_scores, estimates, fitting, gaussians, mixture, sweep
+from softmax_research import study
 from softmax_research.study import runner, workdir
 
 _RNG = np.random.default_rng(0)
@@ -152,6 +154,17 @@ def test_nearness_counts_problems_and_names_the_farthest():
     "- NWJ: mean estimate within 0.02 nats of the truth in 1 of 2 problems; −0.2"
   )
   assert text.endswith("at worst (size 5).")
+
+
+@pytest.mark.parametrize("name", mutual_information.STUDIES)
+def test_a_report_of_failures_alone_is_written(tmp_path, name):
+  of = mutual_information.STUDIES[name]
+  settings = of.settings(seeds=2)
+  cell = of.cells(settings)[0]
+  context = study.Context(of, settings, cell, (0, 1))
+  failed = context.record(None, seconds=0.0, status="failed", measured={"error": "no luck"})
+  page, *_ = runner.write_report(of, settings, [failed], tmp_path, formats=("md",))
+  assert "no luck" in page.read_text()
 
 
 def test_settings_that_are_none_are_refused():
