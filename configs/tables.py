@@ -26,7 +26,7 @@ _SETTING = {
   # What becomes of the images before training; see experiments/reproduction/inputs.py.
   "transform": "none",
   # What is measured on a trained model beside its accuracy; see
-  # experiments/reproduction/measures.py.
+  # experiments/reproduction/model_measures.py.
   "measures": (),
   # The setting's name in the paper's data; by default its own.
   "published": "",

@@ -80,12 +80,6 @@ def lender(settings: ConfigDict, cell: Mapping[str, Any]) -> Lender:
   raise ValueError(f"{name}: got {items}, which fits no cell of {chosen.name}.")
 
 
-def seeds(settings: ConfigDict, cell: Mapping[str, Any]) -> Sequence[int]:
-  """Return the seeds that the study has for a cell."""
-  of = lender(settings, cell)
-  return of.study.seeds(of.settings, of.cell)
-
-
 def config(settings: ConfigDict, cell: Mapping[str, Any]) -> dict[str, Any]:
   """Return what a cell's numbers depend on."""
   of = lender(settings, cell)

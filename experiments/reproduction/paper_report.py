@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from ml_collections import ConfigDict
 
 from experiments.reproduction import plane_plot, search
+from experiments.reproduction.paper_table import num_seeds
 from softmax_research.study import dot_plot, papers
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
 from softmax_research.study.markdown import escape
@@ -161,14 +162,6 @@ def _unfinished(settings, name, method, own) -> str:
   parts += [f"{absent} not run"] if absent > 0 else []
   parts += ["failed"] if done < len(own) else []
   return ", ".join(parts) or MISSING
-
-
-def num_seeds(settings: ConfigDict, name: str) -> int:
-  """Return how many runs of each method a setting has."""
-  setting = settings.settings[name]
-  if setting.protocol == "study":
-    return settings.studies[setting.study].settings.seeds
-  return setting.seeds or settings.seeds
 
 
 def _plane(records, settings, name) -> Iterator[Plot]:

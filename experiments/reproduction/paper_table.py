@@ -108,12 +108,17 @@ def cells(settings: ConfigDict) -> list[Cell]:
 
 def seeds(settings: ConfigDict, cell: Cell) -> Sequence[int]:
   """Return the seeds of a cell; those of trials are none of a run's."""
-  setting = settings.settings[cell["setting"]]
-  if setting.protocol == "study":
-    return borrowed.seeds(settings, cell)
   if "trial" in cell:
-    return search.seeds(setting)
-  return range(setting.seeds or settings.seeds)
+    return search.seeds(settings.settings[cell["setting"]])
+  return range(num_seeds(settings, cell["setting"]))
+
+
+def num_seeds(settings: ConfigDict, name: str) -> int:
+  """Return how many runs of each method a setting has."""
+  setting = settings.settings[name]
+  if setting.protocol == "study":
+    return settings.studies[setting.study].settings.seeds
+  return setting.seeds or settings.seeds
 
 
 def seed_by_seed(settings: ConfigDict) -> bool:

@@ -1,6 +1,6 @@
 """A table as a study: its cells, seeds and configurations, and what is refused before any work."""
 
-import json
+import importlib
 import pathlib
 
 import pytest
@@ -9,15 +9,11 @@ from configs import default, tables
 from experiments.reproduction import paper_table
 from softmax_research import study
 from softmax_research.study import record, workdir
-from softmax_research.study.study import check_configs, from_json, missing, tasks
+from softmax_research.study.study import check_configs, missing, tasks
 from tests.experiments.reproduction import tiny
 
 _RESULTS = pathlib.Path(__file__).resolve().parents[3] / "results"
-_TABLES = sorted(
-  path.parent.name
-  for path in _RESULTS.glob("*_cpu/config.json")
-  if json.loads(path.read_text()).get("study") == "reproduce"
-)
+_TABLES = sorted(path.name for path in _RESULTS.glob("*_cpu"))
 
 
 def _settings(*, seeds=3, num_epochs=1, **options):
@@ -124,9 +120,10 @@ def test_optional_settings_without_data_are_skipped_and_others_refused(monkeypat
 
 @pytest.mark.parametrize("name", _TABLES)
 def test_committed_tables_are_whole_and_of_todays_configuration(name):
-  _, plain = workdir.read_config(_RESULTS / name)
-  settings = from_json(paper_table.STUDY, plain)
-  paper_table.check(settings)
+  config = importlib.import_module(f"configs.{name.removesuffix('_cpu')}").get_config()
+  config.variant = "cpu"
+  settings = paper_table.choose(config)
+  assert study.study.to_json(settings) == workdir.read_config(_RESULTS / name)[1]
   wanted, records = tasks(paper_table.STUDY, settings), workdir.read(_RESULTS / name)
   check_configs(paper_table.STUDY, settings, wanted, records)
   assert missing(paper_table.STUDY, wanted, records) == []
