@@ -220,11 +220,8 @@ def list_cells(of: study.Study, settings: Any, work: Work, options: Options) -> 
   for task in work.left:
     seconds, source = by_records(task, work.records), "by finished runs"
     if seconds is None and of.estimate is not None:
-      try:
-        seconds = _estimate(of, settings, task, work, options)
-        source = "by measured steps"
-      except study.SkippedError as reason:
-        print(f"{describe(task)}: is skipped: {reason}", flush=True)
+      seconds, source = _estimate(of, settings, task, work, options), "by measured steps"
+      if seconds is None:
         continue
     total += seconds or 0.0
     said = "not known" if seconds is None else f"about {duration(seconds)}, {source}"
@@ -243,8 +240,10 @@ def list_estimates(of: study.Study, settings: Any, work: Work, options: Options)
   estimated = took = 0.0
   for task in work.wanted if of.estimate is not None else ():
     seconds = by_records(task, work.records)
-    if seconds is not None:
-      guess = _estimate(of, settings, task, work, options)
+    if seconds is None:
+      continue
+    guess = _estimate(of, settings, task, work, options)
+    if guess is not None:
       estimated, took = estimated + guess, took + seconds
       print(f"{describe(task)}: about {duration(guess)}, took {duration(seconds)}", flush=True)
   if not took:
@@ -372,12 +371,13 @@ def _context(of, settings, task, work, options, records) -> study.Context:
   )
 
 
-def _estimate(of, settings, task, work, options) -> float:
-  """Return a task's estimate; a ValueError says why it has none."""
+def _estimate(of, settings, task, work, options) -> float | None:
+  """Return a task's estimate, or None where it is skipped; a ValueError says why it would fail."""
   try:
     return of.estimate(task.cell, _context(of, settings, task, work, options, work.records))
-  except study.SkippedError:
-    raise
+  except study.SkippedError as reason:
+    print(f"{describe(task)}: is skipped: {reason}", flush=True)
+    return None
   except Exception as error:
     raise ValueError(f"{describe(task)} would fail: {error}") from error
 

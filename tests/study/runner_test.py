@@ -224,3 +224,22 @@ def test_damaged_results_are_found_before_any_work(tmp_path):
 def test_a_cell_named_twice_is_refused(tmp_path):
   with pytest.raises(ValueError, match="size=10 twice"):
     _run(tmp_path, sizes=(10, 10))
+
+
+def test_estimates_stand_beside_what_finished_cells_took(tmp_path, capsys):
+  def estimate(cell, context):
+    if cell["size"] == 20:
+      raise study.SkippedError("its data are elsewhere")
+    return 4.5
+
+  estimated = toy.STUDY._replace(estimate=estimate)
+  _run(tmp_path, estimated, sizes=(10, 20), seeds=2)
+  capsys.readouterr()
+  _run(tmp_path, estimated, {"dry_run": True, "estimate_all": True}, sizes=(10, 20, 30), seeds=2)
+  assert capsys.readouterr().out.splitlines() == [
+    "size=10, seeds 0, 1: about 4 s, took 3 s",
+    "size=20, seeds 0, 1: is skipped: its data are elsewhere",
+    "about 4 s, took 3 s: 1.50 times",
+  ]
+  with pytest.raises(ValueError, match="no cell is finished"):
+    _run(tmp_path / "new", estimated, {"dry_run": True, "estimate_all": True})
