@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional.arguments import check_at_least, check_num_classes
-from softmax_research.functional.labels import is_known, select_label
+from softmax_research.functional.labels import is_known, select_label, spoil_unknown
 from softmax_research.functional.layer import (
   check_class_labels,
   check_features,
@@ -103,7 +103,12 @@ def adaptive_softmax_init(
   return {"head": head, "tails": tails}
 
 
-def adaptive_softmax_log_probs(features: jax.typing.ArrayLike, params: dict[str, Any]) -> jax.Array:
+def adaptive_softmax_log_probs(
+  features: jax.typing.ArrayLike,
+  params: dict[str, Any],
+  *,
+  dtype: jax.typing.DTypeLike | None = None,
+) -> jax.Array:
   r"""Compute the log-probabilities of all classes under an adaptive softmax.
 
   .. math::
@@ -118,10 +123,10 @@ def adaptive_softmax_log_probs(features: jax.typing.ArrayLike, params: dict[str,
   Args:
     features: x, `[..., D]`.
     params: as from `adaptive_softmax_init`; their shapes tell the cutoffs.
+    dtype: of the result; by default the type that features and parameters promote to.
 
   Returns:
-    Log-probabilities in nats, `[..., K]`, in the type that features and kernels promote to;
-    float16 and bfloat16 are summed in float32.
+    Log-probabilities in nats, `[..., K]`; float16 and bfloat16 are summed in float32.
 
   Raises:
     ValueError: the parameters do not fit each other or the features.
@@ -136,13 +141,14 @@ def adaptive_softmax_log_probs(features: jax.typing.ArrayLike, params: dict[str,
   Reference:
     Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
   """
-  features, cutoffs, _, result_type = _check_inputs(features, params)
+  features, cutoffs, _ = _check_inputs(features, params)
   head = _head_log_probs(features, params)
   parts = [head[..., : cutoffs[0]]] if cutoffs else [head]
   for i, tail in enumerate(params["tails"]):
     log_probs = log_normalise(product(product(features, tail["projection"]), tail["kernel"]))
     parts.append(head[..., cutoffs[0] + i, None] + log_probs)
-  return jnp.concatenate(parts, axis=-1).astype(result_type)
+  dtype = dtype or jnp.result_type(features, *jax.tree.leaves(params))
+  return jnp.concatenate(parts, axis=-1).astype(dtype)
 
 
 def adaptive_softmax_label_log_prob(
@@ -151,6 +157,7 @@ def adaptive_softmax_label_log_prob(
   labels: jax.typing.ArrayLike,
   *,
   tile: tuple[int, int] | None = (128, 8192),
+  dtype: jax.typing.DTypeLike | None = None,
 ) -> jax.Array:
   r"""Compute the log-probability of each example's label under an adaptive softmax.
 
@@ -168,10 +175,10 @@ def adaptive_softmax_label_log_prob(
       alone. A cluster whose logits fit in one tile is computed for all examples, in plain
       operations; None does so for every cluster, and so do meshes with Explicit axes, as their
       arrays cannot be sorted.
+    dtype: of the result; by default the type that features and parameters promote to.
 
   Returns:
-    Log-probabilities in nats, `[...]`, in the type that features and kernels promote to; NaN for
-    a label out of range.
+    Log-probabilities in nats, `[...]`; NaN for a label out of range.
 
   Raises:
     ValueError: the parameters do not fit each other or the features, the labels' shape does not
@@ -190,7 +197,7 @@ def adaptive_softmax_label_log_prob(
     Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
   """
   check_tile(tile)
-  features, cutoffs, num_classes, result_type = _check_inputs(features, params)
+  features, cutoffs, num_classes = _check_inputs(features, params)
   labels = check_class_labels(
     labels,
     features,
@@ -203,7 +210,8 @@ def adaptive_softmax_label_log_prob(
   for i, (start, tail) in enumerate(zip(cutoffs, params["tails"], strict=True)):
     member = (cluster == i + 1) & is_known(labels, num_classes)
     log_prob += _tail_log_prob(features, tail, labels - start, member, tile)
-  return jnp.where(is_known(labels, num_classes), log_prob, jnp.nan).astype(result_type)
+  dtype = dtype or jnp.result_type(features, *jax.tree.leaves(params))
+  return spoil_unknown(log_prob, labels, num_classes).astype(dtype)
 
 
 def check_tile(tile: tuple[int, int] | None) -> None:
@@ -225,7 +233,7 @@ def check_tile(tile: tuple[int, int] | None) -> None:
 
 
 def _check_inputs(features, params):
-  """Return the features, the cutoffs, the number of classes and the result's type."""
+  """Return the features, the cutoffs and the number of classes."""
   head, tails = params["head"], params["tails"]
   features = check_features(features, head["kernel"])
   for tail in tails:
@@ -242,7 +250,7 @@ def _check_inputs(features, params):
   sizes = [head_size - len(tails), *(tail["kernel"].shape[1] for tail in tails)]
   *cutoffs, num_classes = itertools.accumulate(sizes)
   check_num_classes(num_classes)
-  return features, cutoffs, num_classes, jnp.result_type(features, *jax.tree.leaves(params))
+  return features, cutoffs, num_classes
 
 
 def _head_log_probs(features, params):

@@ -34,17 +34,18 @@ def check_at_least(name: str, value: Any, bound: float, remedy: str, *, strict: 
     raise ValueError(f"Got {name}={value}; it must be finite and {relation} {bound:g}. {remedy}")
 
 
-def check_fraction(name: str, value: Any):
-  """Raise a ValueError unless 0 <= value < 1 (a tracer passes).
+def check_fraction(name: str, value: Any, *, or_one: bool = False):
+  """Raise a ValueError unless 0 <= value < 1, or <= 1 if that is allowed (a tracer passes).
 
   Example:
-    >>> check_fraction("label_smoothing", 0.1)
+    >>> check_fraction("label_smoothing", 1.0, or_one=True)
   """
   if isinstance(value, jax.core.Tracer):
     return
   number = np.asarray(value, dtype=np.float64)
-  if not np.all((number >= 0) & (number < 1)):
-    raise ValueError(f"Got {name}={value}; it must lie in [0, 1). Pass 0 to switch it off.")
+  if not np.all((number >= 0) & ((number <= 1) if or_one else (number < 1))):
+    interval = "[0, 1]" if or_one else "[0, 1)"
+    raise ValueError(f"Got {name}={value}; it must lie in {interval}. Pass 0 to switch it off.")
 
 
 def check_num_classes(num_classes: Any):
@@ -60,14 +61,28 @@ def check_num_classes(num_classes: Any):
     )
 
 
-def check_has_classes(values: jax.Array):
-  """Raise a ValueError if the values are a scalar, which has no class axis.
+def check_class_axis(values: jax.Array, axis: Any = -1):
+  """Raise an error unless the values have the axis, and it is a single one.
+
+  Raises:
+    ValueError: the values are a scalar, or have no such axis.
+    TypeError: the axis is not one integer.
 
   Example:
-    >>> check_has_classes(np.zeros(3))
+    >>> check_class_axis(np.zeros((2, 3)), 0)
   """
   if values.ndim == 0:
     raise ValueError("Got a scalar where classes are expected; pass an array of shape [..., K].")
+  if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+    raise TypeError(
+      f"Got axis={axis!r}; it must be one integer. Classes that lie along several axes can be "
+      "put along one with jnp.reshape."
+    )
+  if not -values.ndim <= axis < values.ndim:
+    raise ValueError(
+      f"Got axis={axis} for values of shape {values.shape}; it must be between {-values.ndim} and "
+      f"{values.ndim - 1}."
+    )
 
 
 def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

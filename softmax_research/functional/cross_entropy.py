@@ -4,8 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arguments import check_at_least, check_fraction
-from softmax_research.functional.labels import check_labels, compute_now, expectation, select_label
-from softmax_research.functional.negative_log_likelihood import mean_over_classes
+from softmax_research.functional.labels import (
+  check_labels,
+  compute_now,
+  expectation,
+  select_label,
+  spoil_unknown,
+)
+from softmax_research.functional.negative_log_likelihood import smooth
 from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
 from softmax_research.functional.precision import widen
 
@@ -25,12 +31,13 @@ def cross_entropy(
     \ell = -\sum_k \tilde q_k \log \frac{e^{z_k}}{Z} + \lambda (\log Z)^2,
     \qquad Z = \sum_j e^{z_j}, \quad \tilde q_k = (1 - \varepsilon) q_k + \frac{\varepsilon}{K}
 
-  Any score of the family may stand for the logits, and a margin may have been applied to them.
+  The smoothing is spread over the K possible classes. Any score of the family may stand for the
+  logits, and a margin may have been applied to them.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
+    logits: the classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or distributions q of the shape of the logits.
-    label_smoothing: eps in [0, 1).
+    label_smoothing: eps in [0, 1].
     z_loss: lambda >= 0, the weight of the squared log-normaliser, which keeps the logits from
       drifting; 1e-4 is a common choice.
     axis: the class axis.
@@ -54,7 +61,7 @@ def cross_entropy(
   """
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   logits, result_type = widen(logits)
-  check_fraction("label_smoothing", label_smoothing)
+  check_fraction("label_smoothing", label_smoothing, or_one=True)
   labels = check_labels(labels, logits, axis=axis)
   scores = exclude(logits, where)
   top, total = sum_exponentials(scores, axis=axis)
@@ -63,19 +70,14 @@ def cross_entropy(
   shifted = scores - top
   if jnp.issubdtype(labels.dtype, jnp.integer):
     label_score = compute_now(select_label(scores, labels, axis=axis))
+    # An impossible class has no gradient, not even as a label.
+    label_score = jnp.where(label_score == -jnp.inf, -jnp.inf, label_score)
     loss = log_total - (label_score - jnp.squeeze(top, axis))
   else:
     labels = labels.astype(logits.dtype)
     loss = log_total * jnp.sum(labels, axis=axis) - expectation(labels, shifted, axis)
-  if not _is_zero(label_smoothing):
-    uniform_loss = log_total - mean_over_classes(shifted, axis=axis, where=where)
-    loss = (1 - label_smoothing) * loss + label_smoothing * uniform_loss
-  if not _is_zero(z_loss):
+  loss = smooth(loss, shifted - jnp.expand_dims(log_total, axis), label_smoothing, axis)
+  if not (isinstance(z_loss, int | float) and z_loss == 0):
     log_sum = jnp.where(jnp.squeeze(total, axis) == 0, 0, jnp.squeeze(top, axis) + log_total)
     loss += z_loss * log_sum**2
-  return loss.astype(result_type)
-
-
-def _is_zero(option: jax.typing.ArrayLike) -> bool:
-  """Tell a plain 0, whose term can be left out, from other numbers and from tracers."""
-  return isinstance(option, int | float) and option == 0
+  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arguments import broadcasts_to, check_at_least, check_has_classes
+from softmax_research.functional.arguments import broadcasts_to, check_at_least, check_class_axis
 from softmax_research.functional.entmax_solver import solve
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
@@ -41,7 +41,8 @@ def entmax(
   Args:
     logits: K classes along `axis`; -inf marks an impossible class.
     alpha: at least 1; a number, or an array that broadcasts to the logits with one value for all
-      classes of an example, as `[..., 1]`. It may be traced, and learnt.
+      classes of an example, as `[..., 1]`. It may be traced, and learnt; below 1 the probabilities
+      are NaN then.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class. A row without any class
       has probability 0 throughout.
@@ -51,6 +52,7 @@ def entmax(
 
   Raises:
     ValueError: alpha is below 1 or not finite, or its shape does not fit.
+    TypeError: the axis is not one integer.
 
   Example:
     >>> import jax.numpy as jnp
@@ -63,9 +65,10 @@ def entmax(
     the gradient with respect to alpha.
   """
   check_at_least("alpha", alpha, 1, "Pass 1 for softmax, 2 for sparsemax.")
-  if _is_number(alpha) and alpha == 1:
-    return softmax(logits, axis=axis, where=where)
   logits, result_type = widen(logits)
+  check_class_axis(logits, axis)
+  if _is_number(alpha) and alpha == 1:
+    return softmax(logits, axis=axis, where=where).astype(result_type)
   beta, form = prepare_alpha(alpha, logits, axis)
   shifted, _ = shift(logits, axis, where)
   return probabilities(shifted, beta, axis, form).astype(result_type)
@@ -88,7 +91,6 @@ def prepare_alpha(
     >>> prepare_alpha(1.5, jnp.zeros((2, 3)), -1)
     (Array([[0.5]], dtype=float32), 'square')
   """
-  check_has_classes(logits)
   if _is_number(alpha):
     # The difference is taken before it is rounded to the type of the logits.
     beta = jnp.asarray(alpha - 1, logits.dtype)

@@ -12,7 +12,7 @@ from softmax_research.functional.entmax import (
   second_quotient,
   shift,
 )
-from softmax_research.functional.labels import check_labels, select_label
+from softmax_research.functional.labels import check_labels, select_label, spoil_unknown
 from softmax_research.functional.precision import widen
 
 
@@ -39,7 +39,8 @@ def entmax_loss(
     logits: K classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or distributions of the shape of the logits.
     alpha: at least 1; a number, or an array that broadcasts to the logits with one value for all
-      classes of an example, as `[..., 1]`. It may be traced, and learnt.
+      classes of an example, as `[..., 1]`. It may be traced, and learnt; below 1 the loss is NaN
+      then.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -75,7 +76,7 @@ def entmax_loss(
     labels = labels.astype(logits.dtype)
     label_logits = jnp.where((labels == 0) & ~possible, 0, label_logits)
     loss -= jnp.sum(labels * label_logits, axis=axis) + _entropy(labels, beta, axis, form)
-  return loss.astype(result_type)
+  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))

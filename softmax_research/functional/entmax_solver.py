@@ -35,7 +35,8 @@ def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.A
       "free" for any.
 
   Returns:
-    Probabilities of the shape of the logits, 0 throughout for a row without any class.
+    Probabilities of the shape of the logits, 0 throughout for a row without any class; NaN where
+    a free beta is negative.
 
   Example:
     >>> solve(jnp.array([-0.5, 0.0]), jnp.ones(1), axis=-1, form="linear")
@@ -88,7 +89,8 @@ def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.A
     step = jnp.clip(step, -few_digits, few_digits)
   power = jnp.maximum(power + derivative * shifted * step, 0)
   total = jnp.sum(power, axis=axis, keepdims=True)
-  return power / jnp.where(total == 0, 1, total)
+  probs = power / jnp.where(total == 0, 1, total)
+  return jnp.where(beta >= 0, probs, jnp.nan) if form == "free" else probs
 
 
 def _truncated_power(scaled, beta, form):

@@ -4,7 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arguments import check_at_least
-from softmax_research.functional.labels import check_labels, is_known, is_label, select_label
+from softmax_research.functional.labels import (
+  check_labels,
+  is_label,
+  select_label,
+  spoil_unknown,
+)
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
 
@@ -85,5 +90,4 @@ def _hinge(logits: jax.Array, labels: jax.Array, margin, sum_rivals: bool) -> ja
     any_rival = strongest != -jnp.inf
     gap = jnp.where(any_rival, strongest, 0) - own_finite + margin
     loss = jnp.where(any_rival, jax.nn.relu(gap), 0)
-  loss = jnp.where(own_possible, loss, jnp.inf)
-  return jnp.where(is_known(labels, logits.shape[-1]), loss, jnp.nan)
+  return spoil_unknown(jnp.where(own_possible, loss, jnp.inf), labels, logits.shape[-1])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arguments import check_has_classes
+from softmax_research.functional.arguments import check_class_axis
 from softmax_research.functional.mesh import has_explicit_mesh
 
 
@@ -23,8 +23,9 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
     The labels as an array.
 
   Raises:
-    TypeError: the labels are neither integers nor floating-point numbers.
-    ValueError: their shape is neither of the two.
+    TypeError: the labels are neither integers nor floating-point numbers, or the axis is not one
+      integer.
+    ValueError: the shape of the labels is neither of the two, or there is no such axis.
 
   Example:
     >>> import jax.numpy as jnp
@@ -32,7 +33,7 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
     (2,)
   """
   labels = jnp.asarray(labels)
-  check_has_classes(values)
+  check_class_axis(values, axis)
   batch_shape = values.shape[: axis % values.ndim] + values.shape[axis % values.ndim + 1 :]
   if jnp.issubdtype(labels.dtype, jnp.integer):
     if labels.shape != batch_shape:
@@ -75,7 +76,7 @@ def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Arr
     >>> is_label(jnp.array([1]), jnp.zeros((1, 3)))
     Array([[False,  True, False]], dtype=bool)
   """
-  labels = _as_index(labels)
+  labels = as_index(labels)
   # On a mesh with Explicit axes the mask has to be sharded as the values are.
   sharding = jax.typeof(values).sharding if has_explicit_mesh(values) else None
   classes = jax.lax.broadcasted_iota(
@@ -99,12 +100,39 @@ def is_known(labels: jax.Array, num_classes: int) -> jax.Array:
     >>> is_known(jnp.array([-1, 2, 3]), 3).tolist()
     [False, True, False]
   """
-  labels = _as_index(labels)
+  labels = as_index(labels)
   return (labels >= 0) & (labels < num_classes)
 
 
-def _as_index(labels: jax.Array) -> jax.Array:
-  """Widen small integers: an iota over 1000 classes wraps in the uint8 that image labels have."""
+def spoil_unknown(losses: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
+  r"""Return losses that are NaN, and have no gradient, where an integer label is out of range.
+
+  Args:
+    losses: `[...]`.
+    labels: integers `[...]`; distributions `[..., K]` have no range to be out of.
+    num_classes: K.
+
+  Returns:
+    The losses.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> spoil_unknown(jnp.zeros(3), jnp.array([-1, 2, 3]), 3)
+    Array([nan,  0., nan], dtype=float32)
+  """
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    return losses
+  return jnp.where(is_known(labels, num_classes), losses, jnp.nan)
+
+
+def as_index(labels: jax.Array) -> jax.Array:
+  """Widen small integers: numbers of 1000 classes wrap in the uint8 that image labels have.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> as_index(jnp.array([3], jnp.uint8)).dtype.name
+    'int32'
+  """
   return labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
 
 
@@ -133,7 +161,7 @@ def _pick_label(values: jax.Array, labels: jax.Array, axis: int = -1) -> jax.Arr
   """Return each example's value at its label, any value where the label is out of range."""
   if has_explicit_mesh(values):
     return _contract_label(values, labels, axis)
-  index = jnp.expand_dims(jnp.clip(_as_index(labels), 0, values.shape[axis] - 1), axis)
+  index = jnp.expand_dims(jnp.clip(as_index(labels), 0, values.shape[axis] - 1), axis)
   picked = jnp.take_along_axis(values, index, axis=axis, mode="promise_in_bounds")
   return jnp.squeeze(picked, axis)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from softmax_research.functional.arguments import broadcasts_to, check_at_least
 from softmax_research.functional.labels import check_labels, map_label
+from softmax_research.functional.layer import per_class
 from softmax_research.functional.precision import widen
 
 
@@ -101,8 +102,7 @@ def _sizes(logits: jax.Array, feature_norms: jax.Array, kernel_norms: jax.Array)
       f"Got kernel_norms of shape {kernel_norms.shape} for logits of shape {logits.shape}; they "
       f"must have shape {logits.shape[-1:]}, one norm for each class, or that of the logits."
     )
-  kernel_norms = jnp.expand_dims(kernel_norms, tuple(range(logits.ndim - kernel_norms.ndim)))
-  return (feature_norms[..., None] * kernel_norms).astype(logits.dtype)
+  return feature_norms[..., None].astype(logits.dtype) * per_class(kernel_norms, logits)
 
 
 def _psi(cosine: jax.Array, margin: int) -> jax.Array:

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.labels import check_labels
+from softmax_research.functional.labels import as_index, check_labels
 from softmax_research.functional.mesh import has_explicit_mesh
-from softmax_research.functional.precision import widen
+from softmax_research.functional.precision import wide_type, widen
 
 
 def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -23,8 +23,7 @@ def product(features: jax.Array, kernel: jax.Array) -> jax.Array:
     >>> product(jnp.ones((2, 3), jnp.bfloat16), jnp.ones((3, 4), jnp.bfloat16)).dtype.name
     'float32'
   """
-  wide = jnp.promote_types(jnp.result_type(features, kernel), jnp.float32)
-  return jnp.matmul(features, kernel, preferred_element_type=wide)
+  return jnp.matmul(features, kernel, preferred_element_type=wide_type(features, kernel))
 
 
 def norms(values: jax.Array, *, axis: int) -> jax.Array:
@@ -48,17 +47,18 @@ def norms(values: jax.Array, *, axis: int) -> jax.Array:
   return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
 
 
-def per_class(values: jax.Array, logits: jax.Array) -> jax.Array:
-  """Return values `[K]` with axes of size 1 before them, as many as the logits `[..., K]` have.
+def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
+  """Return one number a class, `[K]`, with the rank and in the type of logits `[..., K]`.
 
-  JAX adds them by itself unless `jax_numpy_rank_promotion` forbids it.
+  JAX adds the axes by itself unless `jax_numpy_rank_promotion` forbids it.
 
   Example:
     >>> import jax.numpy as jnp
     >>> per_class(jnp.ones(3), jnp.ones((5, 2, 3))).shape
     (1, 1, 3)
   """
-  return jnp.expand_dims(values, range(jnp.ndim(logits) - 1))
+  values = jnp.asarray(values, logits.dtype)
+  return jnp.expand_dims(values, tuple(range(logits.ndim - values.ndim)))
 
 
 def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:
@@ -76,7 +76,7 @@ def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:
     >>> look_up(jnp.array([[1, 2, 3], [4, 5, 6]]), jnp.array([2, 0])).tolist()
     [[3, 1], [6, 4]]
   """
-  table, sharding = jnp.asarray(table), None
+  table, indices, sharding = jnp.asarray(table), as_index(indices), None
   if has_explicit_mesh(indices):
     given = jax.typeof(indices).sharding
     spec = jax.sharding.PartitionSpec(*[None] * (table.ndim - 1), *given.spec)
@@ -141,4 +141,4 @@ def check_class_labels(
     )
   values = jax.ShapeDtypeStruct((*features.shape[:-1], num_classes), jnp.float32)
   labels = check_labels(labels, values)
-  return labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+  return as_index(labels)

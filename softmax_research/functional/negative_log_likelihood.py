@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arguments import check_fraction
-from softmax_research.functional.labels import check_labels, expectation, select_label
+from softmax_research.functional.labels import (
+  check_labels,
+  expectation,
+  select_label,
+  spoil_unknown,
+)
+from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
 
 
@@ -21,20 +27,19 @@ def negative_log_likelihood(
   .. math::
     \ell = -(1 - \varepsilon) \sum_k q_k \log p_k - \frac{\varepsilon}{K} \sum_k \log p_k
 
-  q is the label's distribution, one-hot for an integer label, and eps the label smoothing. No
-  one-hot array is made for integer labels.
+  q is the label's distribution, one-hot for an integer label, and eps the label smoothing, which
+  is spread over the K possible classes. No one-hot array is made for integer labels.
 
   Args:
-    log_probs: log-probabilities, K classes along `axis`.
+    log_probs: log-probabilities, the classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or distributions of the shape of `log_probs`.
-    label_smoothing: eps in [0, 1), the weight of the uniform distribution.
+    label_smoothing: eps in [0, 1], the weight of the uniform distribution.
     axis: the class axis.
-    where: booleans that broadcast to `log_probs`; the smoothing is spread over the classes where
-      it is true. Give the mask that the log-probabilities were made with.
+    where: booleans that broadcast to `log_probs`; false excludes a class.
 
   Returns:
     Losses in nats, without the class axis. NaN for an integer label out of range; infinite where
-    a class of probability 0 has weight.
+    the label gives weight to an impossible class.
 
   Raises:
     ValueError: the smoothing is out of range or the labels' shape does not fit.
@@ -49,29 +54,44 @@ def negative_log_likelihood(
     Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7
     (arXiv 1512.00567), for label smoothing.
   """
-  check_fraction("label_smoothing", label_smoothing)
+  check_fraction("label_smoothing", label_smoothing, or_one=True)
   log_probs, result_type = widen(log_probs)
   labels = check_labels(labels, log_probs, axis=axis)
+  log_probs = exclude(log_probs, where)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     loss = -select_label(log_probs, labels, axis=axis)
   else:
     loss = -expectation(labels.astype(log_probs.dtype), log_probs, axis)
-  if isinstance(label_smoothing, int | float) and label_smoothing == 0:
-    return loss.astype(result_type)
-  uniform_loss = -mean_over_classes(log_probs, axis=axis, where=where)
-  return ((1 - label_smoothing) * loss + label_smoothing * uniform_loss).astype(result_type)
+  loss = smooth(loss, log_probs, label_smoothing, axis)
+  return spoil_unknown(loss, labels, log_probs.shape[axis]).astype(result_type)
 
 
-def mean_over_classes(values: jax.Array, *, axis: int, where=None) -> jax.Array:
-  """Return the mean over the classes where the mask is true, 0 where there is none.
+def smooth(
+  loss: jax.Array, log_probs: jax.Array, label_smoothing: jax.typing.ArrayLike, axis: int
+) -> jax.Array:
+  r"""Mix a loss with that of a label spread evenly over the possible classes.
+
+  .. math:: (1 - \varepsilon) \ell - \frac{\varepsilon}{K} \sum_k \log p_k
+
+  Args:
+    loss: the loss of the label alone, without the class axis.
+    log_probs: log-probabilities along `axis`; -inf marks an impossible class.
+    label_smoothing: eps in [0, 1].
+    axis: the class axis.
+
+  Returns:
+    Losses without the class axis.
 
   Example:
-    >>> mean_over_classes(jnp.array([1.0, 3.0, 9.0]), axis=-1, where=[1, 1, 0]).tolist()
-    2.0
+    >>> smooth(jnp.array(9.0), jnp.log(jnp.array([0.5, 0.5, 0.0])), 1.0, -1).round(4)
+    Array(0.6931, dtype=float32)
   """
-  if where is None:
-    return jnp.mean(values, axis=axis)
-  where = jnp.broadcast_to(jnp.asarray(where, bool), values.shape)
+  if isinstance(label_smoothing, int | float) and label_smoothing == 0:
+    return loss
+  possible = log_probs != -jnp.inf
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
-  count = jnp.maximum(jnp.sum(where, axis=axis), 1)
-  return jnp.sum(jnp.where(where, values, 0), axis=axis) / count
+  num_possible = jnp.maximum(jnp.sum(possible, axis=axis, dtype=log_probs.dtype), 1)
+  uniform_loss = -jnp.sum(jnp.where(possible, log_probs, 0), axis=axis) / num_possible
+  # All of the label may be spread, and nothing of it be left: 0 times infinity would be NaN.
+  rest = jnp.where((loss == jnp.inf) & (label_smoothing == 1), 0, loss)
+  return (1 - label_smoothing) * rest + label_smoothing * uniform_loss

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arguments import broadcasts_to, check_has_classes
+from softmax_research.functional.arguments import broadcasts_to, check_class_axis
 from softmax_research.functional.precision import widen
 
 
@@ -18,14 +18,15 @@ def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
     >>> exclude(jnp.array([1.0, 2.0]), jnp.array([True, False])).tolist()
     [1.0, -inf]
   """
-  check_has_classes(scores)
+  check_class_axis(scores)
   if where is None:
     return scores
   where = jnp.asarray(where, bool)
   if not broadcasts_to(where.shape, scores.shape):
     raise ValueError(
-      f"Got where of shape {where.shape} for values of shape {scores.shape}; it must broadcast to "
-      "them. For one mask an example add the class axis, as with where[:, None]."
+      f"Got where of shape {where.shape} for values of shape {scores.shape}; it says which classes "
+      "are possible and must broadcast to the values. To leave out whole examples add the class "
+      "axis, as with where[:, None], or weight their losses."
     )
   return jnp.where(where, scores, -jnp.inf)
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.labels import check_labels, is_known, is_label
+from softmax_research.functional.labels import check_labels, is_label, spoil_unknown
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.precision import widen
 
@@ -50,13 +50,12 @@ def one_vs_all_cross_entropy(
   """
   logits, result_type = widen(logits)
   labels = check_labels(labels, logits, axis=axis)
-  logits = exclude(logits, where)
+  logits = exclude(exclude(logits, where), logits != -jnp.inf)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     # -log(1 - sigma(z)) = softplus(z) and -log sigma(z) = softplus(-z): no subtraction anywhere.
     signed = jnp.where(is_label(labels, logits, axis=axis), -logits, logits)
     loss = jnp.sum(jax.nn.softplus(signed), axis=axis)
-    known = is_known(labels, logits.shape[axis])
-    return jnp.where(known, loss, jnp.nan).astype(result_type)
+    return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
   absent = (labels == 0) & (logits == -jnp.inf)  # 0 times infinity would be NaN
   positive = labels * jnp.where(absent, 0, jax.nn.softplus(-logits))
   negative = (1 - labels) * jax.nn.softplus(logits)

@@ -4,6 +4,19 @@ import jax
 import jax.numpy as jnp
 
 
+def wide_type(*arrays: jax.typing.ArrayLike) -> jnp.dtype:
+  r"""Return the type in which sums over some arrays are taken: float32, or wider if one is.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> wide_type(jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.float16)).name
+    'float32'
+  """
+  # Widening loses nothing, so that it is right under strict promotion too.
+  with jax.numpy_dtype_promotion("standard"):
+    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+
+
 def widen(values: jax.typing.ArrayLike) -> tuple[jax.Array, jnp.dtype]:
   r"""Return the values in a type fit for arithmetic, and the type for the result.
 
@@ -31,4 +44,4 @@ def widen(values: jax.typing.ArrayLike) -> tuple[jax.Array, jnp.dtype]:
   if not jnp.issubdtype(values.dtype, jnp.floating):
     values = values.astype(jnp.result_type(float))
   result_type = values.dtype
-  return values.astype(jnp.promote_types(result_type, jnp.float32)), result_type
+  return values.astype(wide_type(values)), result_type

@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.labels import check_labels, compute_now, expectation, select_label
+from softmax_research.functional.arguments import check_class_axis
+from softmax_research.functional.labels import (
+  check_labels,
+  compute_now,
+  expectation,
+  select_label,
+  spoil_unknown,
+)
 from softmax_research.functional.normalise import (
   exclude,
   log_normalise,
@@ -42,22 +49,37 @@ def log_prior_from_counts(counts: jax.typing.ArrayLike) -> jax.Array:
   return jnp.log(jnp.asarray(counts / counts.sum(), jnp.result_type(float)))
 
 
-def _check_prior(name: str, log_prior: jax.typing.ArrayLike, num_classes: int) -> None:
-  """Raise a ValueError unless these are K log-probabilities that sum to one."""
+def _along_axis(
+  name: str, log_prior: jax.typing.ArrayLike, logits: jax.Array, axis: int
+) -> jax.Array:
+  """Return K log-probabilities that broadcast along the class axis, if they are such."""
+  check_class_axis(logits, axis)
+  num_classes = logits.shape[axis]
   if jnp.shape(log_prior) != (num_classes,):
     raise ValueError(
       f"Got {name} of shape {jnp.shape(log_prior)} for {num_classes} classes; it must have shape "
       f"({num_classes},), one log-probability for each class."
     )
-  if isinstance(log_prior, jax.core.Tracer):
-    return
-  total = np.sum(np.exp(np.asarray(log_prior, np.float64)))
-  # Room for what rounding the logarithms to their own type may do to the sum.
-  if not abs(total - 1) <= max(1e-3, 8 * float(jnp.finfo(widen(log_prior)[1]).eps)):
-    raise ValueError(
-      f"Got {name} whose probabilities sum to {total:.6g}; they must sum to 1. Pass the "
-      "logarithms of class frequencies, as log_prior_from_counts gives them."
-    )
+  if not isinstance(log_prior, jax.core.Tracer):
+    total = np.sum(np.exp(np.asarray(log_prior, np.float64)))
+    # Room for what rounding the logarithms to their own type may do to the sum.
+    if not abs(total - 1) <= max(1e-3, 8 * float(jnp.finfo(widen(log_prior)[1]).eps)):
+      raise ValueError(
+        f"Got {name} whose probabilities sum to {total:.6g}; they must sum to 1. Pass the "
+        "logarithms of class frequencies, as log_prior_from_counts gives them."
+      )
+  others = [d for d in range(logits.ndim) if d != axis % logits.ndim]
+  return jnp.expand_dims(jnp.asarray(log_prior, logits.dtype), others)
+
+
+def _possible_and_weighted(
+  logits: jax.Array, log_prior: jax.typing.ArrayLike, axis: int, where
+) -> tuple[jax.Array, jax.Array]:
+  """Return logits, -inf for impossible classes, and the same with the prior added."""
+  log_prior = _along_axis("log_prior", log_prior, logits, axis)
+  # Added, not masked, for what `sum_exponentials` says of masks.
+  logits = exclude(logits, where) + jnp.where(log_prior == -jnp.inf, -jnp.inf, 0)
+  return logits, logits + log_prior
 
 
 def _check_none_revived(
@@ -74,11 +96,6 @@ def _check_none_revived(
       "log_prior_to; predictions hold no evidence for them. Give them a small prior in "
       "log_prior_from, or 0 in log_prior_to."
     )
-
-
-def _along(axis: int, log_prior: jax.typing.ArrayLike, ndim: int) -> jax.Array:
-  """Return a vector over classes that broadcasts along the class axis."""
-  return jnp.expand_dims(widen(log_prior)[0], [d for d in range(ndim) if d != axis % ndim])
 
 
 def log_pc_softmax(
@@ -101,7 +118,7 @@ def log_pc_softmax(
   Args:
     logits: K classes along `axis`; -inf marks an impossible class.
     log_prior: logarithms of the class frequencies, `[K]`; -inf for a class that never occurs,
-      which is then absent from the sum.
+      which is then impossible.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class. The prior of the others
       stays as it is. A row without any class has the value -inf throughout.
@@ -123,9 +140,8 @@ def log_pc_softmax(
     Information Estimator" (arXiv 1911.10688).
   """
   logits, result_type = widen(logits)
-  logits = exclude(logits, where)
-  _check_prior("log_prior", log_prior, logits.shape[axis])
-  top, total = sum_exponentials(logits + _along(axis, log_prior, logits.ndim), axis=axis)
+  logits, weighted = _possible_and_weighted(logits, log_prior, axis, where)
+  top, total = sum_exponentials(weighted, axis=axis)
   logits = exclude(logits, total != 0)
   return lower(logits - top, log_or_zero(total)).astype(result_type)
 
@@ -174,18 +190,19 @@ def pc_cross_entropy(
   """
   logits, result_type = widen(logits)
   labels = check_labels(labels, logits, axis=axis)
-  logits = exclude(logits, where)
-  _check_prior("log_prior", log_prior, logits.shape[axis])
-  top, total = sum_exponentials(logits + _along(axis, log_prior, logits.ndim), axis=axis)
+  logits, weighted = _possible_and_weighted(logits, log_prior, axis, where)
+  top, total = sum_exponentials(weighted, axis=axis)
   log_total = jnp.squeeze(log_or_zero(total), axis)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     label_logit = compute_now(select_label(logits, labels, axis=axis))
+    # An impossible class has no gradient, not even as a label.
+    label_logit = jnp.where(label_logit == -jnp.inf, -jnp.inf, label_logit)
     loss = log_total - (label_logit - jnp.squeeze(top, axis))
   else:
     labels = labels.astype(logits.dtype)
     loss = log_total * jnp.sum(labels, axis=axis) - expectation(labels, logits - top, axis)
-  impossible = (jnp.squeeze(total, axis) == 0) & ~jnp.isnan(loss)
-  return jnp.where(impossible, jnp.inf, loss).astype(result_type)
+  loss = jnp.where(jnp.squeeze(total, axis) == 0, jnp.inf, loss)
+  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
 
 
 def shift_prior(
@@ -231,11 +248,9 @@ def shift_prior(
   """
   log_probs, result_type = widen(log_probs)
   log_probs = exclude(log_probs, where)
-  _check_prior("log_prior_from", log_prior_from, log_probs.shape[axis])
-  _check_prior("log_prior_to", log_prior_to, log_probs.shape[axis])
+  before = _along_axis("log_prior_from", log_prior_from, log_probs, axis)
+  after = _along_axis("log_prior_to", log_prior_to, log_probs, axis)
   _check_none_revived(log_prior_from, log_prior_to)
-  before = _along(axis, log_prior_from, log_probs.ndim)
-  after = _along(axis, log_prior_to, log_probs.ndim)
   absent = before == -jnp.inf
   scores = log_probs + jnp.where(absent, -jnp.inf, after - jnp.where(absent, 0, before))
   return log_normalise(scores, axis=axis).astype(result_type)

@@ -29,6 +29,7 @@ def sampled_softmax_loss(
   score: Callable[[jax.Array], jax.Array] | None = None,
   remove_accidental_hits: bool = True,
   correct_label: bool = True,
+  dtype: jax.typing.DTypeLike | None = None,
 ) -> jax.Array:
   r"""Estimate the cross-entropy of a dense layer from a sample of its classes.
 
@@ -62,10 +63,11 @@ def sampled_softmax_loss(
     remove_accidental_hits: leave the label out of each example's sample; otherwise it counts
       again, as a wrong class.
     correct_label: subtract log Q from the label's score too.
+    dtype: of the result; by default the type that features and kernel promote to.
 
   Returns:
-    Losses in nats, `[...]`, in the type that features and kernel promote to; float16 and bfloat16
-    are summed in float32. NaN for a label out of range.
+    Losses in nats, `[...]`; float16 and bfloat16 are summed in float32. NaN for a label out of
+    range.
 
   Raises:
     ValueError: shapes do not fit, the sampler is for another number of classes, or the number of
@@ -107,19 +109,20 @@ def sampled_softmax_loss(
     preferred_element_type=sample_logits.dtype,
   )
   if bias is not None:
-    label_logits = label_logits + look_up(bias, labels)
+    label_logits = label_logits + look_up(bias, labels).astype(label_logits.dtype)
     sample_logits = sample_logits + per_class(look_up(bias, classes), sample_logits)
   label_score = score(label_logits)
   if correct_label:
-    label_score -= sampler.log_expected_count(labels, effort)
+    label_score -= sampler.log_expected_count(labels, effort).astype(label_score.dtype)
   log_counts = sampler.log_expected_count(classes, effort)
   sample_scores = score(sample_logits) - per_class(log_counts, sample_logits)
   if remove_accidental_hits:
-    hits = labels[..., None] == per_class(classes, sample_logits)
-    sample_scores = jnp.where(hits, -jnp.inf, sample_scores)
+    sample_scores = jnp.where(
+      labels[..., None] == per_class(classes, labels[..., None]), -jnp.inf, sample_scores
+    )
   scores = jnp.concatenate([label_score[..., None], sample_scores], axis=-1)
   loss = jnp.where(known, -log_normalise(scores)[..., 0], jnp.nan)
-  return loss.astype(jnp.result_type(features, kernel))
+  return loss.astype(dtype or jnp.result_type(features, kernel))
 
 
 def _check_classes(num_classes, bias, sampler) -> None:

@@ -1,6 +1,7 @@
 """Tree softmax: a class's probability is the product of the choices on its path."""
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from softmax_research.functional.labels import is_known
 from softmax_research.functional.layer import check_class_labels, per_class
 from softmax_research.functional.mesh import has_explicit_mesh
 from softmax_research.functional.normalise import log_normalise
+from softmax_research.functional.precision import wide_type
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_path import (
   LABELS_REMEDY,
@@ -44,11 +46,15 @@ def tree_init(key: jax.Array, num_features: int, tree: Tree) -> dict[str, jax.Ar
     (3, 5)
   """
   kernel = jax.random.normal(key, (tree.num_rows, num_features), jnp.float32)
-  return {"kernel": kernel / num_features**0.5, "bias": jnp.zeros(tree.num_rows, jnp.float32)}
+  return {"kernel": kernel / math.sqrt(num_features), "bias": jnp.zeros(tree.num_rows, jnp.float32)}
 
 
 def tree_log_probs(
-  features: jax.typing.ArrayLike, params: dict[str, jax.Array], tree: Tree
+  features: jax.typing.ArrayLike,
+  params: dict[str, jax.Array],
+  tree: Tree,
+  *,
+  dtype: jax.typing.DTypeLike | None = None,
 ) -> jax.Array:
   r"""Compute the log-probabilities of all classes.
 
@@ -71,10 +77,10 @@ def tree_log_probs(
     features: `[..., D]`.
     params: as from `tree_init`.
     tree: the tree.
+    dtype: of the result; by default the type that features and kernel promote to.
 
   Returns:
-    Log-probabilities in nats, `[..., K]`, in the type that features and kernel promote to;
-    float16 and bfloat16 are summed in float32.
+    Log-probabilities in nats, `[..., K]`; float16 and bfloat16 are summed in float32.
 
   Raises:
     ValueError: the parameters do not fit the tree or the features.
@@ -90,7 +96,7 @@ def tree_log_probs(
     Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS);
     Mikolov et al. 2013 (arXiv 1310.4546), eq. 3.
   """
-  features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
+  features, params, dtype = check_tree_inputs(features, params, tree.num_rows, dtype)
   logits = _row_logits(features, params)
   if tree.is_binary:
     choices = jnp.stack([jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)], axis=-1)
@@ -103,7 +109,7 @@ def tree_log_probs(
     level = _take(level, tree.parents[start:stop] - above) + choices[..., start - 1 : stop - 1]
     levels.append(level)
     above = start
-  return _take(jnp.concatenate(levels, axis=-1), tree.leaves).astype(result_type)
+  return _take(jnp.concatenate(levels, axis=-1), tree.leaves).astype(dtype)
 
 
 def tree_label_log_prob(
@@ -113,6 +119,7 @@ def tree_label_log_prob(
   labels: jax.typing.ArrayLike,
   *,
   rows: jax.Array | None = None,
+  dtype: jax.typing.DTypeLike | None = None,
 ) -> jax.Array:
   r"""Compute the log-probability of each example's label, at the cost of its path.
 
@@ -138,10 +145,10 @@ def tree_label_log_prob(
     tree: the tree.
     labels: integers `[...]`.
     rows: which rows `params` holds, as from `tree_label_rows` for these labels; all by default.
+    dtype: of the result; by default the type that features and kernel promote to.
 
   Returns:
-    Log-probabilities in nats, `[...]`, in the type that features and kernel promote to; NaN for a
-    label out of range.
+    Log-probabilities in nats, `[...]`; NaN for a label out of range.
 
   Raises:
     ValueError: the parameters do not fit the tree, the features or the rows, or the labels' shape
@@ -160,7 +167,7 @@ def tree_label_log_prob(
     Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS).
   """
   num_rows = tree.num_rows if rows is None else len(rows)
-  features, params, result_type = check_tree_inputs(features, params, num_rows)
+  features, params, dtype = check_tree_inputs(features, params, num_rows, dtype)
   labels = check_class_labels(labels, features, tree.num_classes, LABELS_REMEDY)
   in_range = is_known(labels, tree.num_classes)
   path = walk(tree, jnp.where(in_range, labels, 0))
@@ -176,11 +183,14 @@ def tree_label_log_prob(
       (features, path),
       (params, rows),
     )
-  return jnp.where(in_range, log_prob, jnp.nan).astype(result_type)
+  return jnp.where(in_range, log_prob, jnp.nan).astype(dtype)
 
 
 def check_tree_inputs(
-  features: jax.typing.ArrayLike, params: dict[str, jax.Array], num_rows: int
+  features: jax.typing.ArrayLike,
+  params: dict[str, jax.Array],
+  num_rows: int,
+  dtype: jax.typing.DTypeLike | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array], jnp.dtype]:
   """Return features and parameters as arrays, and the result's type, after checking the shapes.
 
@@ -188,10 +198,11 @@ def check_tree_inputs(
     features: `[..., D]`.
     params: `{"kernel": [R, D], "bias": [R]}`.
     num_rows: R.
+    dtype: of the result, if it is given.
 
   Returns:
-    The features in the type of sums, float32 or wider; the parameters; and the type that the two
-    promote to.
+    The features in the type of sums, float32 or wider; the parameters; and the result's type, by
+    default the one that features and kernel promote to.
 
   Raises:
     ValueError: the shapes do not fit.
@@ -210,9 +221,8 @@ def check_tree_inputs(
       f"Got features of shape {features.shape}, a kernel of {shapes[0]} and a bias of "
       f"{shapes[1]}; with features [..., D] they must be [{num_rows}, D] and [{num_rows}]."
     )
-  result_type = jnp.result_type(features, params["kernel"])
-  wide = jnp.promote_types(result_type, jnp.float32)
-  return features.astype(wide), params, result_type
+  dtype = dtype or jnp.result_type(features, params["kernel"])
+  return features.astype(wide_type(features, params["kernel"])), params, dtype
 
 
 def for_each_example(function: Callable[..., Any], examples: tuple, params: Any) -> Any:
@@ -312,9 +322,8 @@ def _sum_softmax(feature, path, params, rows, tree) -> jax.Array:
 
 def _row_logits(features: jax.Array, rows: dict[str, jax.Array]) -> jax.Array:
   """Return the logits `[..., L]` of rows `{"kernel": [L, D], "bias": [L]}`."""
-  kernel, bias = (rows[name].astype(features.dtype) for name in ("kernel", "bias"))
-  logits = jnp.einsum("...d,ld->...l", features, kernel)
-  return logits + per_class(bias, logits)
+  logits = jnp.einsum("...d,ld->...l", features, rows["kernel"].astype(features.dtype))
+  return logits + per_class(rows["bias"], logits)
 
 
 def _slice(params: dict[str, jax.Array], start: jax.Array, size: int) -> dict[str, jax.Array]:

@@ -11,6 +11,7 @@ from softmax_research.functional.adaptive_softmax import check_cutoffs, check_ti
 from softmax_research.functional.arguments import check_at_least, check_num_classes
 from softmax_research.functional.labels import is_known
 from softmax_research.functional.layer import look_up
+from softmax_research.functional.precision import wide_type
 from softmax_research.heads.head import Head
 
 
@@ -93,10 +94,14 @@ def adaptive(
     if not in_order and jnp.issubdtype(labels.dtype, jnp.integer):
       ranks = look_up(rank, labels)
       labels = jnp.where(is_known(labels, num_classes), ranks, -1)
-    return -functional.adaptive_softmax_label_log_prob(features, params, labels, tile=tile)
+    dtype = wide_type(features, params["head"]["kernel"])
+    return -functional.adaptive_softmax_label_log_prob(
+      features, params, labels, tile=tile, dtype=dtype
+    )
 
   def log_prob(params, features):
-    log_probs = functional.adaptive_softmax_log_probs(features, params)
+    dtype = wide_type(features, params["head"]["kernel"])
+    log_probs = functional.adaptive_softmax_log_probs(features, params, dtype=dtype)
     return log_probs if in_order else log_probs.at[..., rank].get(mode="promise_in_bounds")
 
   return Head(init, loss, log_prob)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise
 from softmax_research.functional.arguments import check_at_least, check_fraction, check_num_classes
 from softmax_research.functional.layer import norms, per_class, product
+from softmax_research.functional.precision import widen
 from softmax_research.heads.head import Head
 
 IMPLEMENTATIONS = ("auto", "plain", "streaming")
@@ -38,6 +39,7 @@ def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
   kernel = params["kernel"]
   if not normalise:
     return features, kernel
+  (features, _), (kernel, _) = widen(features), widen(kernel)
   feature_norms, kernel_norms = norms(features, axis=-1)[..., None], norms(kernel, axis=0)
   return (
     features / jnp.where(feature_norms > 0, feature_norms, 1),
@@ -146,7 +148,7 @@ def dense(
     margin: `(logits, labels, geometry) -> logits`; none by default. It must change the label's
       logit alone: what changes all logits is a score.
     log_prior: logarithms of the class frequencies of the training set, `[K]`.
-    label_smoothing: in [0, 1); see `functional.cross_entropy`.
+    label_smoothing: in [0, 1]; see `functional.cross_entropy`.
     z_loss: at least 0; see `functional.cross_entropy`.
     bias: add a bias to the logits.
     normalise: make the logits cosines between features and kernel columns (needs `bias=False`).
@@ -176,7 +178,7 @@ def dense(
     Qin et al. 2019 (arXiv 1911.10688), for the prior in the loss.
   """
   check_num_classes(num_classes)
-  check_fraction("label_smoothing", label_smoothing)
+  check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   if log_prior is not None and jnp.shape(log_prior) != (num_classes,):
     raise ValueError(
@@ -194,7 +196,7 @@ def dense(
       logits = margin(logits, labels, geometry)
     scores = logits if score is None else score(logits)
     if log_prior is not None:
-      scores = scores + per_class(jnp.asarray(log_prior), scores)
+      scores = scores + per_class(log_prior, scores)
     return cross_entropy(scores, labels, label_smoothing=label_smoothing, z_loss=z_loss)
 
   def log_prob(logits: jax.Array) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from softmax_research import functional
 from softmax_research.functional.arguments import check_num_classes
+from softmax_research.functional.precision import wide_type
 from softmax_research.functional.tree import check_tree_classes
 from softmax_research.heads.adaptive import check_counts
 from softmax_research.heads.head import Head
@@ -44,10 +45,12 @@ def hierarchical(tree: functional.Tree) -> Head:
 
   def loss(params, features, labels, *, step=0, key=None):
     del step, key
-    return -functional.tree_label_log_prob(features, params, tree, labels)
+    dtype = wide_type(features, params["kernel"])
+    return -functional.tree_label_log_prob(features, params, tree, labels, dtype=dtype)
 
   def log_prob(params, features):
-    return functional.tree_log_probs(features, params, tree)
+    dtype = wide_type(features, params["kernel"])
+    return functional.tree_log_probs(features, params, tree, dtype=dtype)
 
   return Head(init, loss, log_prob)
 

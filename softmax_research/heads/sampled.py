@@ -7,6 +7,7 @@ import numpy as np
 
 from softmax_research import functional
 from softmax_research.functional.arguments import check_num_classes
+from softmax_research.functional.precision import wide_type
 from softmax_research.functional.samplers import Sampler, log_uniform_weights
 from softmax_research.heads.adaptive import check_counts
 from softmax_research.heads.dense import dense
@@ -92,6 +93,7 @@ def sampled(
       score=score,
       remove_accidental_hits=remove_accidental_hits,
       correct_label=correct_label,
+      dtype=wide_type(features, params["kernel"]),
     )
 
   return layer._replace(loss=loss)

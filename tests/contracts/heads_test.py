@@ -1,5 +1,7 @@
 """The contract of every head in the registry; a new one joins by standing there."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +10,17 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from softmax_research import heads
 
-_NUM_CLASSES = 8
+# More classes than the smallest integers can number.
+_NUM_CLASSES = 300
 _NUM_FEATURES = 6
 # Far from uniform, so that a prior or a Huffman tree taken the wrong way round shows.
-_COUNTS = np.array([500, 20, 100, 3, 60, 1, 250, 40])
-# Options that a head needs when there are so few classes.
-_OPTIONS = {"sampled": {"num_samples": 5}, "adaptive": {"cutoffs": (2, 5)}}
+_COUNTS = np.random.default_rng(0).permutation(np.round(1 + 5000 / np.arange(1, 301) ** 1.5))
+# Options that a head needs when there are few features.
+_OPTIONS = {"sampled": {"num_samples": 5}, "adaptive": {"cutoffs": (2, 50)}}
+# Two of eight labels are out of range.
+_LABELS = np.array([0, 37, _NUM_CLASSES, 100, 127, -1, 126, 12])
+_KNOWN = (_LABELS >= 0) & (_LABELS < _NUM_CLASSES)
+_KEY = jax.random.key(3)
 
 _ALL = pytest.mark.parametrize("name", sorted(heads.HEADS))
 
@@ -25,66 +32,115 @@ def _make(name, num_classes=_NUM_CLASSES, **options):
   return heads.make(name, num_classes, **options)
 
 
-def _problem(name, **options):
-  head = _make(name, **options)
-  features = jax.random.normal(jax.random.key(1), (8, _NUM_FEATURES))
-  params = head.init(jax.random.key(0), _NUM_FEATURES)
-  # Biases begin at zero: move everything, so that nothing is symmetric.
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(2), len(leaves))
-  moved = [
-    leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)
-  ]
-  return head, jax.tree.unflatten(tree, moved), features, jnp.arange(8) % _NUM_CLASSES
+@functools.cache
+def _problem(name):
+  """Returns a head, parameters and features, which are exact in half precision too."""
+  head, rng = _make(name), np.random.default_rng(1)
+  shapes = jax.eval_shape(lambda: head.init(jax.random.key(0), _NUM_FEATURES))
+
+  def draw(shape, scale):
+    return jnp.asarray(np.round(32 * scale * rng.normal(size=shape)).clip(-127, 127) / 32, "f4")
+
+  return head, jax.tree.map(lambda leaf: draw(leaf.shape, 0.4), shapes), draw((8, 6), 1.0)
+
+
+def _losses_and_gradients(head, params, features, labels):
+  losses, pull_back = jax.vjp(lambda p, x: head.loss(p, x, labels, key=_KEY), params, features)
+  return losses, *pull_back(jnp.ones_like(losses))
+
+
+@functools.cache
+def _run(name):
+  """Returns what one program says of a head."""
+  head, params, features = _problem(name)
+  single = None if name == "adaptive" else _make(name, 1, **_SINGLE.get(name, {}))
+
+  @jax.jit
+  def run(params, features):
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf]), params)
+    both = jnp.stack([features, jnp.zeros_like(features)])
+    # Seeds side by side, the second of them with features of zero.
+    losses, *gradients = jax.vmap(lambda p, x: _losses_and_gradients(head, p, x, _LABELS))(
+      stacked, both
+    )
+    lower = jax.tree.map(lambda p, g: p - 1e-4 * g[0], params, gradients[0])
+    small = jnp.asarray(np.where(_KNOWN, _LABELS, -1), jnp.int8)
+    half = jax.tree.map(jnp.bfloat16, (params, features))
+    found = {
+      "losses": losses,
+      "gradients": gradients,
+      "lower": head.loss(lower, features, small.astype(jnp.uint8), key=_KEY),
+      "folded": head.loss(params, features.reshape(2, 4, -1), small.reshape(2, 4), key=_KEY),
+      "log_probs": head.log_prob(params, features),
+      "vmap": jax.vmap(head.log_prob, in_axes=(None, 0))(params, features),
+      "bfloat16": (head.loss(*half, _LABELS, key=_KEY), head.log_prob(*half)),
+      "float16": head.loss(params, features.astype(jnp.float16), _LABELS, key=_KEY),
+      "large": head.log_prob(params, 100 * features.astype(jnp.float16)),
+    }
+    if single is not None:
+      found["single"] = single.log_prob(single.init(jax.random.key(0), _NUM_FEATURES), features)
+    return found
+
+  return jax.device_get(run(params, features))
+
+
+_SINGLE = {"sampled": {"num_samples": 1}}
 
 
 @_ALL
 def test_probabilities_sum_to_one_and_losses_are_per_example(name):
-  head, params, features, labels = _problem(name)
-  log_probs = head.log_prob(params, features)
+  found = _run(name)
+  log_probs, losses = found["log_probs"], found["losses"][0]
   assert log_probs.shape == (8, _NUM_CLASSES)
-  np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, atol=3e-6)
-  losses = head.loss(params, features, labels, key=jax.random.key(3))
-  assert losses.shape == (8,) and bool(jnp.all(jnp.isfinite(losses)))
-  # Any number of leading axes.
-  folded = head.loss(
-    params, features.reshape(2, 4, -1), labels.reshape(2, 4), key=jax.random.key(3)
-  )
-  assert folded.shape == (2, 4)
-  if name != "sampled":  # It draws other classes for another shape.
-    np.testing.assert_allclose(folded.reshape(8), losses, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, atol=1e-5)
+  np.testing.assert_allclose(found["vmap"], log_probs, rtol=1e-5, atol=1e-5)
+  # Any number of leading axes, and labels of eight bits.
+  assert losses.shape == (8,) and found["folded"].shape == (2, 4)
+  np.testing.assert_allclose(found["folded"].reshape(8), losses, rtol=1e-5, atol=1e-5)
+  if name != "adaptive":  # A cluster needs a class of its own.
+    np.testing.assert_allclose(found["single"], 0, atol=1e-6)
+
+
+@_ALL
+def test_a_label_out_of_range_is_nan_and_teaches_nothing(name):
+  found = _run(name)
+  of_params, of_features = found["gradients"]
+  np.testing.assert_array_equal(np.isnan(found["losses"]), np.tile(~_KNOWN, (2, 1)))
+  np.testing.assert_array_equal(of_features[:, ~_KNOWN], 0)
+  for leaf in jax.tree.leaves((of_params, of_features)):
+    assert np.isfinite(leaf).all()
 
 
 @_ALL
 def test_a_step_along_the_gradient_lowers_the_loss(name):
-  head, params, features, labels = _problem(name)
-
-  def loss(params):
-    return jnp.mean(head.loss(params, features, labels, key=jax.random.key(3)))
-
-  before, gradient = jax.value_and_grad(loss)(params)
-  assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
-  after = loss(jax.tree.map(lambda p, g: p - 1e-3 * g, params, gradient))
-  assert float(after) < float(before)
+  found = _run(name)
+  assert found["lower"][_KNOWN].sum() < found["losses"][0][_KNOWN].sum()
 
 
 @_ALL
-def test_eager_jit_and_vmap_agree(name):
-  head, params, features, labels = _problem(name)
-  key = jax.random.key(3)
-  losses = np.asarray(head.loss(params, features, labels, key=key))
-  jitted = jax.jit(lambda p, x, y: head.loss(p, x, y, key=key))(params, features, labels)
-  np.testing.assert_allclose(jitted, losses, rtol=1e-5, atol=1e-5)
-  log_probs = head.log_prob(params, features)
-  mapped = jax.vmap(head.log_prob, in_axes=(None, 0))(params, features)
-  np.testing.assert_allclose(mapped, log_probs, rtol=1e-5, atol=1e-5)
-  if name != "sampled":
-    mapped = jax.vmap(lambda x, y: head.loss(params, x, y))(features, labels)
-    np.testing.assert_allclose(mapped, losses, rtol=1e-5, atol=1e-5)
-  # Seeds side by side: every leaf of the parameters with an axis in front.
-  stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf]), params)
-  both = jax.vmap(lambda p: head.loss(p, features, labels, key=key))(stacked)
-  np.testing.assert_allclose(both[0], losses, rtol=1e-5, atol=1e-5)
+def test_eager_operations_agree_and_make_no_nan(name):
+  head, params, features = _problem(name)
+  with jax.debug_nans(True):
+    losses, _, gradient = _losses_and_gradients(
+      head, params, features[_KNOWN], jnp.asarray(_LABELS[_KNOWN])
+    )
+  found = _run(name)
+  np.testing.assert_allclose(losses, found["losses"][0, _KNOWN], rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(gradient, found["gradients"][1][0, _KNOWN], rtol=1e-4, atol=1e-5)
+
+
+@_ALL
+def test_half_precision_is_summed_in_float32(name):
+  found = _run(name)
+  losses, log_probs = found["bfloat16"]
+  for half, full in (
+    (losses, found["losses"][0]),
+    (log_probs, found["log_probs"]),
+    (found["float16"], found["losses"][0]),
+  ):
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, full, rtol=2e-2, atol=2e-2)
+  assert not np.isnan(found["large"]).any()
 
 
 # Explicit axes reach a head through few paths: plain logits, norms, unit vectors and trees.
@@ -95,13 +151,7 @@ def test_eager_jit_and_vmap_agree(name):
   + [("two_level", AxisType.Explicit)],
 )
 def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
-  head, params, features, labels = _problem(name)
-
-  def loss(params, features, labels):
-    return jnp.mean(head.loss(params, features, labels, key=jax.random.key(3)))
-
-  expected = jax.value_and_grad(loss)(params, features, labels)
-  log_probs = np.asarray(head.log_prob(params, features))
+  head, params, features = _problem(name)
   mesh = jax.make_mesh(
     (2, 4), ("batch", "classes"), axis_types=(kind,) * 2, devices=jax.devices("cpu")
   )
@@ -114,80 +164,49 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
     axes = () if name in by_number else (None,) * (leaf.ndim - 1) + ("classes",)
     return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(*axes)))
 
-  params = jax.tree.map(place, params)
-  batch = NamedSharding(mesh, PartitionSpec("batch"))
-  features, labels = jax.device_put((features, labels), batch)
+  @jax.jit
+  def run(params, features, labels):
+    return _losses_and_gradients(head, params, features, labels), head.log_prob(params, features)
+
   with jax.set_mesh(mesh):
-    ours = jax.jit(jax.value_and_grad(loss))(params, features, labels)
-    sharded = jax.jit(head.log_prob)(params, features)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6), ours, expected)
-  np.testing.assert_allclose(sharded, log_probs, rtol=1e-5, atol=1e-5)
+    batch = NamedSharding(mesh, PartitionSpec("batch"))
+    found = run(jax.tree.map(place, params), *jax.device_put((features, _LABELS), batch))
+  (losses, *gradients), log_probs = jax.device_get(found)
+  plain = _run(name)
+  np.testing.assert_allclose(losses, plain["losses"][0], rtol=1e-4, atol=2e-5)
+  np.testing.assert_allclose(log_probs, plain["log_probs"], rtol=1e-5, atol=1e-5)
+  expected = jax.tree.map(lambda leaf: leaf[0], plain["gradients"])
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5), gradients, expected
+  )
 
 
 @_ALL
-def test_jaxs_switches_forbid_nothing_and_change_no_type(name):
+def test_traces_under_every_flag_without_changing_types(name):
   head = _make(name)
 
-  def trace():
-    """The types of parameters, loss, gradient and log-probabilities."""
-    key, features = jax.random.key(0), jnp.zeros((2, 3, _NUM_FEATURES), jnp.float32)
-    labels = jnp.zeros((2, 3), jnp.int32)
-    params = head.init(key, _NUM_FEATURES)
-    loss, gradient = jax.value_and_grad(
-      lambda params: jnp.sum(head.loss(params, features, labels, step=1, key=key))
-    )(params)
-    return params, loss, gradient, head.log_prob(params, features)
+  def trace(batch=(2,), dtype=jnp.float32):
+    params = jax.eval_shape(lambda: head.init(jax.random.key(0), _NUM_FEATURES))
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {"float32"}
+    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
+    features = jax.ShapeDtypeStruct((*batch, _NUM_FEATURES), dtype)
+    labels = jax.ShapeDtypeStruct(batch, jnp.int32)
+    losses, *gradients = jax.eval_shape(
+      functools.partial(_losses_and_gradients, head), params, features, labels
+    )
+    log_probs = jax.eval_shape(head.log_prob, params, features)
+    assert losses.shape == batch and log_probs.shape == (*batch, _NUM_CLASSES)
+    wide = jnp.float64 if dtype == jnp.float64 else jnp.float32
+    assert losses.dtype == log_probs.dtype == wide
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype(dtype)}
 
+  trace((0,))
   with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
-    strict = jax.eval_shape(trace)
+    trace((2, 3))
+    trace((2, 3), jnp.bfloat16)
   with jax.enable_x64(True):
-    wide = jax.eval_shape(trace)
-  assert {leaf.dtype.name for leaf in jax.tree.leaves((strict, wide))} == {"float32"}
-
-
-@_ALL
-def test_a_label_out_of_range_spoils_its_own_example_alone(name):
-  head, params, features, labels = _problem(name)
-  labels = labels.at[2].set(_NUM_CLASSES).at[5].set(-1)
-  losses = np.asarray(head.loss(params, features, labels, key=jax.random.key(3)))
-  assert np.isnan(losses[[2, 5]]).all()
-  assert np.isfinite(np.delete(losses, [2, 5])).all()
-
-
-@_ALL
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_features_in_half_precision_are_summed_in_float32(name, dtype):
-  head, params, features, labels = _problem(name)
-  features = features.astype(dtype)
-  key = jax.random.key(3)
-  half = head.loss(params, features, labels, key=key)
-  full = head.loss(params, features.astype(jnp.float32), labels, key=key)
-  np.testing.assert_allclose(np.asarray(half, np.float32), full, rtol=2e-2, atol=2e-2)
-  log_probs = np.asarray(head.log_prob(params, 100 * features), np.float32)
-  assert not np.isnan(log_probs).any()
-
-
-@_ALL
-def test_an_empty_batch(name):
-  head, params, _, _ = _problem(name)
-  features, labels = jnp.zeros((0, _NUM_FEATURES)), jnp.zeros(0, int)
-  assert head.loss(params, features, labels, key=jax.random.key(0)).shape == (0,)
-  assert head.log_prob(params, features).shape == (0, _NUM_CLASSES)
-
-
-@_ALL
-def test_zero_features_and_a_single_class_have_finite_gradients(name):
-  head, params, features, labels = _problem(name)
-  gradient = jax.grad(lambda x: jnp.sum(head.loss(params, x, labels, key=jax.random.key(3))))(
-    jnp.zeros_like(features)
-  )
-  assert bool(jnp.all(jnp.isfinite(gradient)))
-  if name == "adaptive":
-    return  # A cluster needs a class of its own.
-  options = {"num_samples": 1} if name == "sampled" else {}
-  single = _make(name, 1, **options)
-  params = single.init(jax.random.key(0), _NUM_FEATURES)
-  np.testing.assert_allclose(single.log_prob(params, features), 0, atol=1e-6)
+    trace()
+    trace(dtype=jnp.float64)
 
 
 @pytest.mark.parametrize("num_classes", [0, -1, 2.0, "10"])
@@ -198,40 +217,49 @@ def test_a_bad_number_of_classes_is_refused(name, num_classes):
     heads.make(name, num_classes, **options)
 
 
-# A specification, and the one it must equal on the same parameters.
-_NEUTRAL = [
-  ("softmax:temperature=1.0", "softmax"),
-  ("taylor:order=30", "softmax"),
-  ("sm:margin=0", "softmax"),
-  ("sm_taylor:order=30:margin=0", "softmax"),
-  ("l_softmax:margin=1", "softmax:bias=False"),
-  ("l_softmax:margin=3:base=1e9:minimum=1e9", "softmax:bias=False"),
-  ("am_softmax:margin=0:scale=1", "arcface:margin=0:scale=1"),
-  ("logit_adjusted:tau=0", "softmax"),
-]
+# Specifications, and the one that they must equal on the same parameters.
+_NEUTRAL = {
+  "softmax": (
+    "softmax:temperature=1.0",
+    "taylor:order=30",
+    "sm:margin=0",
+    "sm_taylor:order=30:margin=0",
+    "logit_adjusted:tau=0",
+  ),
+  "softmax:bias=False": ("l_softmax:margin=1", "l_softmax:margin=3:base=1e9:minimum=1e9"),
+  "arcface:margin=0:scale=1": ("am_softmax:margin=0:scale=1",),
+}
 
 
-@pytest.mark.parametrize(("spec", "plain"), _NEUTRAL)
-def test_a_neutral_parameter_gives_the_plain_head(spec, plain):
-  options = {"class_counts": _COUNTS} if spec.startswith("logit_adjusted") else {}
-  head, reference = heads.make(spec, _NUM_CLASSES, **options), heads.make(plain, _NUM_CLASSES)
-  features = jax.random.normal(jax.random.key(1), (8, _NUM_FEATURES))
-  params = reference.init(jax.random.key(0), _NUM_FEATURES)
-  labels = jnp.arange(8)
-  np.testing.assert_allclose(
-    head.loss(params, features, labels), reference.loss(params, features, labels), rtol=1e-5
-  )
-  np.testing.assert_allclose(
-    head.log_prob(params, features), reference.log_prob(params, features), rtol=1e-5, atol=1e-6
-  )
+@pytest.mark.parametrize("plain", _NEUTRAL)
+def test_a_neutral_parameter_gives_the_plain_head(plain):
+  _, params, features = _problem("softmax" if plain == "softmax" else "arcface")
+  labels = np.arange(8)
+
+  @jax.jit
+  def run(params, features):
+    found = []
+    for specification in (plain, *_NEUTRAL[plain]):
+      options = {"class_counts": _COUNTS} if "adjusted" in specification else {}
+      head = heads.make(specification, _NUM_CLASSES, **options)
+      found.append((head.loss(params, features, labels), head.log_prob(params, features)))
+    return found
+
+  expected, *found = run(params, features)
+  for specification, ours in zip(_NEUTRAL[plain], found, strict=True):
+    for one, other in zip(ours, expected, strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=specification)
 
 
 def test_a_uniform_prior_is_plain_softmax_up_to_the_constant():
-  params = heads.make("softmax", 8).init(jax.random.key(0), _NUM_FEATURES)
-  features, labels = jax.random.normal(jax.random.key(1), (8, _NUM_FEATURES)), jnp.arange(8)
-  plain = heads.make("softmax", 8).loss(params, features, labels)
-  uniform = np.full(8, 7)
-  adjusted = heads.make("logit_adjusted", 8, class_counts=uniform).loss(params, features, labels)
+  _, params, features = _problem("softmax")
+  counts = np.full(_NUM_CLASSES, 7)
+  made = [
+    heads.make("softmax", _NUM_CLASSES),
+    *(heads.make(n, _NUM_CLASSES, class_counts=counts) for n in ("logit_adjusted", "pc_softmax")),
+  ]
+  plain, adjusted, corrected = jax.jit(
+    lambda p, x: [head.loss(p, x, np.arange(8)) for head in made]
+  )(params, features)
   np.testing.assert_allclose(adjusted, plain, rtol=1e-5)
-  corrected = heads.make("pc_softmax", 8, class_counts=uniform).loss(params, features, labels)
-  np.testing.assert_allclose(corrected, plain - np.log(8), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(corrected, plain - np.log(_NUM_CLASSES), rtol=1e-4, atol=1e-5)

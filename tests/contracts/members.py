@@ -51,7 +51,7 @@ class Normaliser(NamedTuple):
 
 def _relu(logits, *, axis=-1, where=None):
   logits = jnp.asarray(logits)
-  wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+  wide = logits.astype(jnp.float64 if logits.dtype == jnp.float64 else jnp.float32)
   scores = functional.relu_score(wide, epsilon=1e-3)
   probs = jnp.exp(functional.log_normalise(scores, axis=axis, where=where))
   return probs.astype(logits.dtype)
@@ -179,9 +179,9 @@ SCORES = {
 
 
 class Loss(NamedTuple):
-  """A loss of logits and integer labels, one for each example."""
+  """A loss of logits and labels, one for each example."""
 
-  apply: Callable  # (logits, labels) -> [...]
+  apply: Callable  # (logits, labels, *, where=None) -> [...]
   oracle: Callable  # the same in float64 numpy
 
 
@@ -192,7 +192,7 @@ def _cross_entropy(scores, labels):
 def _composed(margin, score):
   ours, oracle = score
   return Loss(
-    lambda z, y: functional.cross_entropy(ours(margin.apply(z, y)), y),
+    lambda z, y, where=None: functional.cross_entropy(ours(margin.apply(z, y)), y, where=where),
     lambda z, y: _cross_entropy(oracle(margin.oracle(z, y)), y),
   )
 
@@ -207,11 +207,29 @@ def _hinge(logits, labels):
   return np.maximum(0, 1 + others.max(-1) - _at(logits, labels))
 
 
+#: The prior of PC-softmax among five classes.
+PRIOR = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
+
+
 def _prior(logits):
-  return _normalised(np.array([0.5, 0.2, 0.15, 0.1, 0.05])[: logits.shape[-1]])
+  return _normalised(PRIOR[: logits.shape[-1]])
+
+
+def _pc_cross_entropy(logits, labels, where=None):
+  log_prior = np.log(_prior(logits))
+  return functional.pc_cross_entropy(logits, labels, log_prior, where=where)
+
+
+def _likelihood(logits, labels, where=None):
+  log_probs = functional.log_softmax(logits, where=where)
+  return functional.negative_log_likelihood(log_probs, labels, label_smoothing=0.2, where=where)
 
 
 LOSSES = {
+  "smoothed likelihood": Loss(
+    _likelihood,
+    lambda z, y: 0.8 * _cross_entropy(z, y) - 0.2 * np.log(_softmax(z)).mean(-1),
+  ),
   "smoothed cross-entropy": Loss(
     _of(functional.cross_entropy, label_smoothing=0.1),
     lambda z, y: 0.9 * _cross_entropy(z, y) - 0.1 * np.log(_softmax(z)).mean(-1),
@@ -221,7 +239,7 @@ LOSSES = {
     lambda z, y: _cross_entropy(z, y) + 0.01 * np.log(np.exp(z).sum(-1)) ** 2,
   ),
   "PC-softmax": Loss(
-    lambda z, y: functional.pc_cross_entropy(z, y, np.log(_prior(z))),
+    _pc_cross_entropy,
     lambda z, y: -_at(z, y) + np.log((_prior(z) * np.exp(z)).sum(-1)),
   ),
   "one against all": Loss(functional.one_vs_all_cross_entropy, _one_vs_all),

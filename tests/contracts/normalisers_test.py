@@ -1,5 +1,7 @@
 """The contract of every function from logits to probabilities."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,178 +10,217 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from jax.test_util import check_grads
 
 from softmax_research import functional
+from tests.contracts import differences
 from tests.contracts.members import NORMALISERS
 
 _ALL = pytest.mark.parametrize("name", sorted(NORMALISERS))
 
 # Unequal gaps, both signs, and one class far below the others.
 _LOGITS = np.array([[0.3, -1.2, 2.1, 0.9, -4.0], [1.7, 1.6, -0.4, -2.2, 0.0]])
+_WEIGHTS = np.random.default_rng(0).normal(size=_LOGITS.shape)
+
+
+def _values_and_gradients(probs, logits, weights, **options):
+  values, pull_back = jax.vjp(lambda z: probs(z, **options), logits)
+  return values, pull_back(jnp.asarray(weights, values.dtype))[0]
 
 
 @_ALL
-def test_equals_the_oracle_in_float64(name):
-  member = NORMALISERS[name]
+def test_values_and_gradients_equal_the_oracle_in_float64(name):
+  probs, oracle, *_ = NORMALISERS[name]
   with jax.enable_x64(True):
-    probs = member.probs(_LOGITS)
-    assert probs.dtype == jnp.float64
-  np.testing.assert_allclose(probs, member.oracle(_LOGITS), rtol=1e-12, atol=1e-14)
-
-
-@_ALL
-@settings(max_examples=20, deadline=None)
-@given(
-  # Few shapes, because each compiles anew; any values.
-  logits=st.sampled_from([(1,), (7,), (2, 3, 5)]).flatmap(
-    lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(-30, 30, width=32))
-  )
-)
-def test_sums_to_one_and_equals_the_oracle_anywhere(name, logits):
-  member = NORMALISERS[name]
-  probs = np.asarray(member.probs(logits))
-  assert probs.shape == logits.shape and probs.dtype == np.float32
-  assert np.all(probs >= 0)
-  np.testing.assert_allclose(probs.sum(-1), 1, atol=3e-6)
-  np.testing.assert_allclose(probs, member.oracle(logits.astype(np.float64)), atol=2e-5)
-
-
-@_ALL
-def test_gradient_equals_differences_of_the_oracle(name):
-  member = NORMALISERS[name]
-  weights = np.random.default_rng(0).normal(size=_LOGITS.shape)
-  with jax.enable_x64(True):
-    gradient = jax.grad(lambda z: jnp.sum(weights * member.probs(z)))(jnp.asarray(_LOGITS))
-  differences = np.zeros_like(_LOGITS)
-  for index in np.ndindex(*_LOGITS.shape):
-    step = np.zeros_like(_LOGITS)
-    step[index] = 1e-6
-    change = member.oracle(_LOGITS + step) - member.oracle(_LOGITS - step)
-    differences[index] = np.sum(weights * change) / 2e-6
-  np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-8)
+    run = jax.jit(functools.partial(_values_and_gradients, probs, weights=_WEIGHTS))
+    values, gradient = run(_LOGITS)
+  assert values.dtype == jnp.float64
+  np.testing.assert_allclose(values, oracle(_LOGITS), rtol=1e-12, atol=1e-14)
+  slopes = differences.gradient(lambda z: _WEIGHTS * oracle(z), _LOGITS)
+  np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
 
 
 @_ALL
 def test_derivatives_of_both_modes_and_orders_agree(name):
-  with jax.enable_x64(True):
-    check_grads(jax.jit(NORMALISERS[name].probs), (jnp.asarray(_LOGITS),), order=2)
+  differences.check_second_derivatives(NORMALISERS[name].probs, _LOGITS)
+
+
+@functools.cache
+def _compiled(name):
+  return jax.jit(NORMALISERS[name].probs)
+
+
+@_ALL
+@settings(max_examples=30, deadline=None)
+@given(logits=hnp.arrays(np.float32, (3, 5), elements=st.floats(-30, 30, width=32)))
+def test_sums_to_one_and_equals_the_oracle_anywhere(name, logits):
+  probs = np.asarray(_compiled(name)(logits))
+  assert probs.shape == logits.shape and probs.dtype == np.float32
+  assert np.all(probs >= 0)
+  np.testing.assert_allclose(probs.sum(-1), 1, atol=3e-6)
+  np.testing.assert_allclose(probs, NORMALISERS[name].oracle(np.float64(logits)), atol=2e-5)
+
+
+# Rows of every kind, for one program: plain ones, some classes impossible, and all of them.
+_PRESENT = np.array([True, False, True, True, False])
+_ROWS = np.concatenate([_LOGITS, np.where(_PRESENT, _LOGITS, -np.inf), np.full((1, 5), -np.inf)])
+_ROW_WEIGHTS = np.concatenate([_WEIGHTS, _WEIGHTS, np.ones((1, 5))])
+_PLAIN, _MASKED, _EMPTY = slice(0, 2), slice(2, 4), 4
+
+
+@functools.cache
+def _run(name):
+  """Returns what one program says of all rows and of some more."""
+  probs = NORMALISERS[name].probs
+  rows = jnp.asarray(_ROWS, jnp.float32)
+  finite = jnp.where(rows == -jnp.inf, 0.5, rows)
+
+  @jax.jit
+  def run(rows, finite):
+    return {
+      "values": _values_and_gradients(probs, rows, _ROW_WEIGHTS),
+      "forward": jax.jvp(probs, (rows,), (jnp.ones_like(rows),))[1],
+      "where": _values_and_gradients(probs, finite, _ROW_WEIGHTS, where=_ROWS != -np.inf),
+      "vmap": jax.vmap(probs)(rows),
+      "axis": jnp.moveaxis(probs(rows.T, axis=0), 0, -1),
+      "shifted": probs(rows + 1.5),
+      "one class": probs(jnp.array([[-3.0], [7.0]])),
+    }
+
+  return jax.device_get(run(rows, finite))
+
+
+@_ALL
+def test_other_ways_to_call_it_agree(name):
+  found = _run(name)
+  values, gradient = found["values"]
+  for other in ("vmap", "axis"):
+    np.testing.assert_allclose(found[other], values, atol=1e-6)
+  np.testing.assert_allclose(found["one class"], 1)
+  # One operation after the other, none of which makes a NaN.
+  with jax.debug_nans(True):
+    eager = _values_and_gradients(
+      NORMALISERS[name].probs, jnp.asarray(_ROWS, jnp.float32), _ROW_WEIGHTS
+    )
+  np.testing.assert_allclose(eager[0], values, atol=1e-6)
+  np.testing.assert_allclose(eager[1], gradient, rtol=1e-5, atol=1e-6)
 
 
 @_ALL
 def test_shift_of_the_logits(name):
-  member = NORMALISERS[name]
-  shifted = np.asarray(member.probs(_LOGITS + 1.5))
-  change = np.max(np.abs(shifted - np.asarray(member.probs(_LOGITS))))
-  assert (change < 1e-6) == member.shift_invariant, change
+  found = _run(name)
+  change = np.max(np.abs(found["shifted"] - found["values"][0])[_PLAIN])
+  assert (change < 1e-6) == NORMALISERS[name].shift_invariant, change
 
 
 @_ALL
-def test_eager_jit_vmap_and_axis_agree(name):
-  probs = NORMALISERS[name].probs
-  logits = jnp.asarray(np.stack([_LOGITS, -_LOGITS]), jnp.float32)
-  eager = np.asarray(probs(logits))
-  np.testing.assert_allclose(jax.jit(probs)(logits), eager, atol=1e-6)
-  np.testing.assert_allclose(jax.vmap(jax.vmap(probs))(logits), eager, atol=1e-6)
-  along_first = probs(jnp.moveaxis(logits, -1, 0), axis=0)
-  np.testing.assert_allclose(jnp.moveaxis(along_first, 0, -1), eager, atol=1e-6)
+def test_an_impossible_class_is_absent_however_it_is_spelt(name):
+  oracle = NORMALISERS[name].oracle
+  values, gradient = _run(name)["values"]
+  present = _LOGITS[:, _PRESENT]
+  np.testing.assert_array_equal(values[_MASKED][:, ~_PRESENT], 0)
+  np.testing.assert_allclose(values[_MASKED][:, _PRESENT], oracle(present), atol=1e-6)
+  slopes = differences.gradient(lambda z: _WEIGHTS[:, _PRESENT] * oracle(z), present)
+  np.testing.assert_array_equal(gradient[_MASKED][:, ~_PRESENT], 0)
+  np.testing.assert_allclose(gradient[_MASKED][:, _PRESENT], slopes, atol=1e-5)
+  # A row without any class is zero throughout, and so are its derivatives.
+  np.testing.assert_array_equal(values[_EMPTY], 0)
+  np.testing.assert_array_equal(gradient[_EMPTY], 0)
+  np.testing.assert_array_equal(_run(name)["forward"][_EMPTY], 0)
+  assert np.isfinite(_run(name)["forward"]).all()
+  for masked, impossible in zip(_run(name)["where"], (values, gradient), strict=True):
+    np.testing.assert_allclose(masked, impossible, rtol=1e-6, atol=1e-7)
 
 
-@_ALL
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
-  probs = NORMALISERS[name].probs
+def test_on_a_mesh_sharded_over_batch_and_classes(kind):
   logits = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
-  weights = np.random.default_rng(2).normal(size=(4, 8)).astype(np.float32)
+  weights = jnp.asarray(np.random.default_rng(2).normal(size=(4, 8)), jnp.float32)
 
-  def weighted(z, w):
-    return jnp.sum(probs(z) * w)
+  def run(logits, weights):
+    return {
+      name: _values_and_gradients(member.probs, logits, weights)
+      for name, member in NORMALISERS.items()
+    }
 
-  expected = np.asarray(probs(logits)), np.asarray(jax.grad(weighted)(logits, weights))
+  expected = jax.jit(run)(logits, weights)
   mesh = jax.make_mesh(
     (2, 4), ("batch", "classes"), axis_types=(kind,) * 2, devices=jax.devices("cpu")
   )
+  sharding = NamedSharding(mesh, PartitionSpec("batch", "classes"))
   with jax.set_mesh(mesh):
-    sharding = NamedSharding(mesh, PartitionSpec("batch", "classes"))
-    logits, weights = jax.device_put((logits, weights), sharding)
-    ours = jax.jit(probs)(logits), jax.jit(jax.grad(weighted))(logits, weights)
-    assert ours[0].sharding.is_equivalent_to(sharding, 2)
-  for sharded, plain in zip(ours, expected, strict=True):
-    np.testing.assert_allclose(sharded, plain, atol=1e-6)
+    found = jax.jit(run)(*jax.device_put((logits, weights), sharding))
+  for name in NORMALISERS:
+    assert found[name][0].sharding.is_equivalent_to(sharding, 2), name
+    for sharded, plain in zip(found[name], expected[name], strict=True):
+      np.testing.assert_allclose(sharded, plain, atol=1e-6, err_msg=name)
 
 
 @_ALL
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-@pytest.mark.parametrize("scale", [1.0, 1e4])
-def test_half_precision_is_finite_and_accurate(name, dtype, scale):
+def test_half_precision_is_finite_and_accurate(name):
   member = NORMALISERS[name]
-  logits = jnp.asarray(np.array([0.31, -0.12, 0.87, 1.0, -1.0, 0.3]) * scale, dtype)
-  probs = member.probs(logits)
-  assert probs.dtype == dtype
-  gradient = jax.grad(lambda z: jnp.max(member.probs(z)).astype(jnp.float32))(logits)
-  assert gradient.dtype == dtype and bool(jnp.all(jnp.isfinite(gradient)))
-  exact = member.oracle(np.asarray(logits, np.float64))
-  np.testing.assert_allclose(
-    np.asarray(probs, np.float64), exact, rtol=2 * float(jnp.finfo(dtype).eps), atol=1e-6
-  )
+  rows = np.array([0.31, -0.12, 0.87, 1.0, -1.0, 0.3]) * np.array([[1.0], [1e4]])
+  given = [jnp.asarray(rows, dtype) for dtype in (jnp.float16, jnp.bfloat16)]
+
+  @jax.jit
+  def run(given):
+    def largest(z):
+      return jnp.sum(jnp.max(member.probs(z), axis=-1).astype(jnp.float32))
+
+    return [(member.probs(z), jax.grad(largest)(z)) for z in given]
+
+  for logits, (probs, gradient) in zip(given, run(given), strict=True):
+    assert probs.dtype == gradient.dtype == logits.dtype
+    assert bool(jnp.all(jnp.isfinite(gradient)))
+    exact = member.oracle(np.asarray(logits, np.float64))
+    rtol = 2 * float(jnp.finfo(logits.dtype).eps)
+    np.testing.assert_allclose(np.asarray(probs, np.float64), exact, rtol=rtol, atol=1e-6)
 
 
 @_ALL
-@pytest.mark.parametrize("impossible", ["mask", "-inf"])
-def test_an_impossible_class_is_as_if_it_were_absent(name, impossible):
+def test_traces_under_every_flag_without_changing_types(name):
+  def trace(dtype, batch=(2,)):
+    logits = jax.ShapeDtypeStruct((*batch, 5), dtype)
+    run = functools.partial(_values_and_gradients, NORMALISERS[name].probs)
+    found = jax.eval_shape(run, logits, logits)
+    assert all(array.shape == logits.shape and array.dtype == dtype for array in found)
+
+  trace(jnp.float32, (0,))
+  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    for dtype in (jnp.float32, jnp.bfloat16):
+      trace(dtype, (2, 3))
+  with jax.enable_x64(True):
+    for dtype in (jnp.float32, jnp.float64):
+      trace(dtype)
+
+
+@_ALL
+def test_several_class_axes_are_one_or_are_refused(name):
   probs = NORMALISERS[name].probs
-  present = jnp.array([True, False, True, True, False])
   logits = jnp.asarray(_LOGITS, jnp.float32)
-
-  def apply(z):
-    return (
-      probs(z, where=present) if impossible == "mask" else probs(jnp.where(present, z, -jnp.inf))
-    )
-
-  ours = apply(logits)
-  np.testing.assert_array_equal(ours[:, ~present], 0)
-  np.testing.assert_allclose(ours[:, present], probs(logits[:, present]), atol=1e-6)
-  weights = jnp.arange(5.0)
-  gradient = jax.grad(lambda z: jnp.sum(apply(z) * weights))(logits)
-  expected = jax.grad(lambda z: jnp.sum(probs(z) * weights[present]))(logits[:, present])
-  np.testing.assert_array_equal(gradient[:, ~present], 0)
-  np.testing.assert_allclose(gradient[:, present], expected, atol=1e-5)
-
-
-@_ALL
-def test_a_row_without_any_class_is_zero_with_zero_gradient(name):
-  probs = NORMALISERS[name].probs
-  rows = jnp.array([[0.5, -1.0, 2.0], [1.0, 2.0, 3.0]])
-  where = jnp.array([[True, True, True], [False, False, False]])
-  for apply, logits in (
-    (lambda z: probs(z, where=where), rows),
-    (probs, jnp.where(where, rows, -jnp.inf)),
-  ):
-    ours = np.asarray(apply(logits))
-    np.testing.assert_array_equal(ours[1], 0)
-    np.testing.assert_allclose(ours[0].sum(), 1, atol=1e-6)
-    for derivative in (jax.jacrev, jax.jacfwd):
-      assert np.all(np.isfinite(derivative(apply)(logits)))
-      np.testing.assert_array_equal(derivative(apply)(logits)[1], 0)
-
-
-@_ALL
-def test_one_class_is_certain_and_an_empty_batch_stays_empty(name):
-  probs = NORMALISERS[name].probs
-  np.testing.assert_allclose(probs(jnp.array([[-3.0], [7.0]])), 1)
-  assert probs(jnp.zeros((0, 4))).shape == (0, 4)
-  assert jax.grad(lambda z: jnp.sum(probs(z)))(jnp.zeros((0, 4))).shape == (0, 4)
+  if "max" in name and "softmax" not in name:
+    with pytest.raises(TypeError, match=r"axis=\(0, 1\); it must be one integer"):
+      probs(logits, axis=(0, 1))
+  else:
+    flat = probs(logits.reshape(-1))
+    np.testing.assert_allclose(probs(logits, axis=(0, 1)).reshape(-1), flat, rtol=1e-6)
 
 
 def test_neutral_parameters_give_softmax():
   logits = jnp.asarray(_LOGITS, jnp.float32)
-  plain = functional.softmax(logits)
-  for neutral in (
-    functional.softmax(logits, temperature=1.0),
-    functional.taylor_softmax(logits, order=30),
-    functional.entmax(logits, alpha=1.0),
-  ):
-    np.testing.assert_allclose(neutral, plain, atol=1e-6)
-  near = [functional.entmax(logits, alpha=1 + step) for step in (0.1, 0.01)]
-  errors = [float(jnp.max(jnp.abs(probs - plain))) for probs in near]
+
+  @jax.jit
+  def run(logits):
+    return (
+      functional.softmax(logits, temperature=1.0),
+      functional.taylor_softmax(logits, order=30),
+      functional.entmax(logits, alpha=1.0),
+      functional.entmax(logits, alpha=1.1),
+      functional.entmax(logits, alpha=1.01),
+    )
+
+  *neutral, near, nearer = run(logits)
+  plain = NORMALISERS["softmax"].oracle(_LOGITS)
+  for probs in neutral:
+    np.testing.assert_allclose(probs, plain, atol=1e-6)
+  errors = [float(np.max(np.abs(probs - plain))) for probs in (near, nearer)]
   assert errors[1] < 0.2 * errors[0] < 0.1

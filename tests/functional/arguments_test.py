@@ -33,6 +33,12 @@ def test_fractions_of_several_examples():
   check_fraction("label_smoothing", np.array([0.0, 0.1]))
 
 
+def test_one_is_a_fraction_where_it_is_allowed():
+  check_fraction("label_smoothing", 1.0, or_one=True)
+  with pytest.raises(ValueError, match=r"\[0, 1\]"):
+    check_fraction("label_smoothing", 1.1, or_one=True)
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e-60, np.inf])
 def test_epsilon_refuses(value):
   with pytest.raises(ValueError, match=r"Pass 0\.01 or so"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from softmax_research.functional import entmax, softmax
+from softmax_research.functional import entmax, entmax_loss, softmax
 
 ALPHAS = [1.0, 1.001, 1.25, 1.5, 2.0, 4.0]
 LOGITS = np.random.default_rng(0).normal(size=(5, 4)) * np.array([[0.01, 0.3, 0.6, 1, 4]]).T
@@ -92,6 +92,14 @@ def test_an_alpha_for_each_example():
   first_axis = jax.jit(lambda z, a: entmax(z, alpha=a, axis=0))(LOGITS.T, alphas)
   np.testing.assert_allclose(first_axis.T, expected, atol=1e-6)
   np.testing.assert_allclose(jax.vmap(_traced)(LOGITS, alphas), expected, atol=1e-6)
+
+
+def test_a_traced_alpha_below_one_is_nan():
+  alphas = np.array([[0.5], [1.0], [0.99], [1.5], [-1.0]], np.float32)
+  below = np.broadcast_to(alphas < 1, LOGITS.shape)
+  np.testing.assert_array_equal(np.isnan(_traced(LOGITS, alphas)), below)
+  loss = jax.jit(lambda a: entmax_loss(LOGITS, np.zeros(5, int), alpha=a))(alphas)
+  np.testing.assert_array_equal(np.isnan(loss), alphas[:, 0] < 1)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.001, 1.5, 2.0, 3.0])

@@ -16,7 +16,7 @@ def _smoothed(labels, smoothing, num_classes=3):
   return (1 - smoothing) * np.eye(num_classes)[labels] + smoothing / num_classes
 
 
-@pytest.mark.parametrize("smoothing", [0, 0.0, 0.1, 0.9])
+@pytest.mark.parametrize("smoothing", [0, 0.0, 0.1, 1.0])
 def test_integer_labels_are_one_hot_distributions(smoothing):
   log_probs = np.log(PROBABILITIES)
   expected = -(_smoothed(LABELS, smoothing) * log_probs).sum(-1)
@@ -65,7 +65,10 @@ def test_weight_on_an_impossible_class_costs_infinitely():
   log_probs = jnp.array([-jnp.inf, 0.0])
   assert negative_log_likelihood(log_probs, 0) == jnp.inf
   assert negative_log_likelihood(log_probs, jnp.array([0.5, 0.5])) == jnp.inf
-  assert negative_log_likelihood(log_probs, 1, label_smoothing=0.1) == jnp.inf
+  # No part of the smoothing falls on it, and no label is left where all of it is spread.
+  assert negative_log_likelihood(log_probs, 1, label_smoothing=0.1) == 0
+  assert negative_log_likelihood(log_probs, 0, label_smoothing=0.1) == jnp.inf
+  assert negative_log_likelihood(log_probs, 0, label_smoothing=1.0) == 0
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -84,9 +87,9 @@ def test_axis():
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("smoothing", [-0.1, 1.0, 2, np.nan])
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, 2, np.nan])
 def test_bad_smoothing(smoothing):
-  with pytest.raises(ValueError, match=r"label_smoothing=.*\[0, 1\)"):
+  with pytest.raises(ValueError, match=r"label_smoothing=.*\[0, 1\]"):
     negative_log_likelihood(np.log(PROBABILITIES), LABELS, label_smoothing=smoothing)
 
 

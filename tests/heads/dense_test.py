@@ -181,7 +181,7 @@ def test_bad_numbers_of_classes(num_classes):
   "options, message",
   [
     ({"normalise": True}, r"cosines have no bias\. Pass bias=False"),
-    ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+    ({"label_smoothing": 1.1}, "label_smoothing=1.1"),
     ({"z_loss": -1.0}, "z_loss=-1.0"),
     ({"implementation": "fast"}, "implementation='fast'; .*auto, plain, streaming"),
     ({"log_prior": np.zeros(4)}, r"log_prior of shape \(4,\) for 3 classes"),
