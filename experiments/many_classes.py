@@ -69,7 +69,9 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> Prepared:
   """Make the task, and the output layers of the heads that are left."""
   made = _TASKS[config.task][0](config)
   print(f"{made.name}: {made.num_classes:,} classes")
-  layers = {cell["head"]: equal_time.make_output_layer(cell["head"], made) for cell in left}
+  optimizer, size = _make_optimizer(config), config.batch_size
+  names = [cell["head"] for cell in left]
+  layers = {name: equal_time.make_output_layer(name, made, optimizer, size) for name in names}
   return Prepared(made, layers)
 
 
@@ -105,15 +107,12 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
 
 
 def _train(cell, context, seed: int, seconds: float) -> equal_time.Outcome:
-  config = context.settings
   return equal_time.train(
     context.prepared.task,
     context.prepared.layers[cell["head"]],
-    _make_optimizer(config),
     seed=seed,
     seconds=seconds,
-    batch_size=config.batch_size,
-    num_looks=config.looks,
+    num_looks=context.settings.looks,
   )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,10 +19,16 @@ _SECONDS_PER_CALL = 0.25
 
 
 class OutputLayer(NamedTuple):
-  """Hold a head, and for trees the tree: only the rows of a batch's paths are updated then."""
+  """Hold a head, and for trees the tree: only the rows of a batch's paths are updated then.
+
+  `init` and `run` are the programs that start and train it, which all seeds share.
+  """
 
   head: heads.Head
   tree: functional.Tree | None
+  optimizer: optax.GradientTransformation
+  init: Callable[..., Any]
+  run: Callable[..., Any]
 
 
 class Outcome(NamedTuple):
@@ -32,8 +39,16 @@ class Outcome(NamedTuple):
   num_parameters: int
 
 
-def make_output_layer(specification: str, task: Task) -> OutputLayer:
-  """Build the head of a specification, such as `sampled:num_samples=1024`.
+def make_output_layer(
+  specification: str, task: Task, optimizer: optax.GradientTransformation, batch_size: int
+) -> OutputLayer:
+  """Build the head of a specification, such as `sampled:num_samples=1024`, and its programs.
+
+  Args:
+    specification: of the head.
+    task: the task.
+    optimizer: an elementwise optax gradient transformation.
+    batch_size: examples in a step, drawn anew for each.
 
   Raises:
     ValueError: the head or an option is unknown, or does not fit the classes; or the task has
@@ -42,49 +57,40 @@ def make_output_layer(specification: str, task: Task) -> OutputLayer:
   name, options = heads.parse(specification)
   if "class_counts" in heads.head_options(name):
     options = {"class_counts": task.class_counts} | options
-  head = heads.make(name, task.num_classes, **options)
-  if name not in heads.TREES:
-    if task.class_vectors is not None:
-      _check_one_column_each(specification, head, task)
-    return OutputLayer(head, None)
-  tree = heads.TREES[name](task.num_classes, **options)
-  return OutputLayer(heads.hierarchical(tree), tree)
+  head, tree = heads.make(name, task.num_classes, **options), None
+  if name in heads.TREES:
+    tree = heads.TREES[name](task.num_classes, **options)
+    head = heads.hierarchical(tree)
+  elif task.class_vectors is not None:
+    _check_one_column_each(specification, head, task)
+  init = jax.jit(functools.partial(_init, task, head))
+  run = _make_run(task, head, tree, optimizer, batch_size)
+  return OutputLayer(head, tree, optimizer, init, jax.jit(run, donate_argnums=(0, 1)))
 
 
-def train(
-  task: Task,
-  layer: OutputLayer,
-  optimizer: optax.GradientTransformation,
-  *,
-  seed: int,
-  seconds: float,
-  batch_size: int,
-  num_looks: int,
-) -> Outcome:
+def train(task: Task, layer: OutputLayer, *, seed: int, seconds: float, num_looks: int) -> Outcome:
   """Train for so many seconds, and judge the model before, and at equal distances on the way.
 
   Args:
     task: the task.
     layer: the output layer.
-    optimizer: an elementwise optax gradient transformation.
     seed: of the parameters, the batches and the samples.
     seconds: of training.
-    batch_size: examples in a step, drawn anew for each.
     num_looks: how often the model is judged after the start, the last time at the end.
 
   Returns:
     The outcome.
   """
-  params = jax.jit(functools.partial(_init, task, layer))(seed)
+  params = layer.init(seed)
   if task.class_vectors is not None:
     params["head"]["kernel"] = jnp.asarray(
       imprint.kernel(task.class_vectors(params["net"]), layer.tree)
     )
-  opt_state = jax.jit(optimizer.init)(params)
+  opt_state = jax.jit(layer.optimizer.init)(params)
   examples = jax.device_put((task.inputs, task.labels))
-  run = jax.jit(_make_run(task, layer, optimizer, batch_size), donate_argnums=(0, 1))
   key = jax.random.key(seed)
-  program = run.lower(params, opt_state, examples, key, 0, 1).compile()
+  # No step, so that compiling is over before time is taken.
+  params, opt_state, _ = layer.run(params, opt_state, examples, key, 0, 0)
 
   curves: dict[str, list[float | None]] = {"seconds": [], "steps": []}
   spent, steps, looks = 0.0, 0, np.linspace(0, seconds, num_looks + 1)
@@ -94,7 +100,7 @@ def train(
       if steps:
         count = max(1, round(min(_SECONDS_PER_CALL, until - spent) * steps / spent))
       began = time.perf_counter()
-      params, opt_state, loss = program(params, opt_state, examples, key, steps, steps + count)
+      params, opt_state, loss = layer.run(params, opt_state, examples, key, steps, steps + count)
       loss = float(loss)
       spent += time.perf_counter() - began
       steps += count
@@ -107,9 +113,9 @@ def train(
   return Outcome(curves, None, _count(params))
 
 
-def _init(task: Task, layer: OutputLayer, seed: jax.Array) -> dict[str, Any]:
+def _init(task: Task, head: heads.Head, seed: jax.Array) -> dict[str, Any]:
   net_key, head_key = jax.random.split(jax.random.key(seed))
-  return {"net": task.init(net_key), "head": layer.head.init(head_key, task.num_features)}
+  return {"net": task.init(net_key), "head": head.init(head_key, task.num_features)}
 
 
 def _check_one_column_each(specification: str, head: heads.Head, task: Task) -> None:
@@ -122,7 +128,7 @@ def _check_one_column_each(specification: str, head: heads.Head, task: Task) -> 
     )
 
 
-def _make_run(task: Task, layer: OutputLayer, optimizer, batch_size: int):
+def _make_run(task: Task, head: heads.Head, tree, optimizer, batch_size: int):
   """Return `(params, opt_state, examples, key, start, stop) -> params, opt_state, loss`."""
 
   def step(params, opt_state, examples, key):
@@ -130,15 +136,15 @@ def _make_run(task: Task, layer: OutputLayer, optimizer, batch_size: int):
     chosen = jax.random.randint(batch_key, (batch_size,), 0, len(task.labels))
     inputs, labels = (array[chosen] for array in examples)
     net_rows, head_rows = task.rows(inputs), None
-    if layer.tree is not None:
-      head_rows = functional.tree_label_rows(layer.tree, labels)
+    if tree is not None:
+      head_rows = functional.tree_label_rows(tree, labels)
 
     def loss(some):
       features = task.features(some["net"], net_rows, inputs, net_key)
-      if layer.tree is None:
-        return jnp.mean(layer.head.loss(some["head"], features, labels, key=head_key))
+      if tree is None:
+        return jnp.mean(head.loss(some["head"], features, labels, key=head_key))
       log_prob = functional.tree_label_log_prob(
-        features, some["head"], layer.tree, labels, rows=head_rows
+        features, some["head"], tree, labels, rows=head_rows
       )
       return -jnp.mean(log_prob)
 
