@@ -11,12 +11,12 @@ from flax import nnx
 from softmax_research.nn.batch_norm import BatchNorm
 
 INPUTS = np.random.default_rng(0).normal(1.0, 2.0, size=(6, 3, 2, 4)).astype(np.float32)
-SCALE, BIAS = np.array([1.5, -1.0, 0.5, 2.0]), np.array([0.1, 0.2, -0.3, 0.0])
+SCALE, BIAS = np.array([1.5, -1.0, 0.5, 2.0]), np.array([0.125, 0.25, -0.5, 0.0])
 
 
 def _norm(axis_name=None):
   norm = BatchNorm(4, axis_name=axis_name)
-  norm.scale[...], norm.bias[...] = jnp.asarray(SCALE), jnp.asarray(BIAS)
+  norm.scale[...], norm.bias[...] = (jnp.asarray(x, jnp.float32) for x in (SCALE, BIAS))
   return norm
 
 
