@@ -24,5 +24,5 @@ if __name__ == "__main__":
     STUDY,
     default_config="configs/digits.py",
     devices=devices.get_options,
-    prepare_devices=lambda options, config: devices.prepare(options, config.seeds),
+    prepare_devices=lambda options, config: devices.prepare(options, config.get("seeds", 1)),
   )

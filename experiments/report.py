@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
       raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
     path = pathlib.Path(_RESULTS.value)
     directory = path if path.is_dir() else path.parent
-    if not (directory / "results.jsonl").is_file():
+    if not list(directory.glob("results*.jsonl")):
       raise ValueError(f"Got --results={path}, where there is no results.jsonl of a study.")
     name, _ = workdir.read_config(directory)
     written = command.remake(

@@ -142,8 +142,10 @@ def _bias(loss, kernel, truth, keys) -> dict[str, jax.Array]:
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
   """Yield the blocks of the report."""
   yield "# Bias of sampled softmax"
+  records = [record for record in records if record["status"] == "finished"]
+  full_loss = records[0]["measured"]["full_loss"]
   yield (
-    f"The full loss is {records[0]['measured']['full_loss']:.4f} nats. Loss bias: mean over "
+    f"The full loss is {full_loss:.4f} nats. Loss bias: mean over "
     f"{settings.draws} draws minus the full loss, ± its standard error. Gradient bias: length of "
     "the mean gradient's error in the kernel, corrected for chance, over the length of the full "
     "gradient. Gradient noise: the spread of one draw's gradient over that length."

@@ -37,14 +37,12 @@ class More(NamedTuple):
 
 def check(config: ConfigDict) -> None:
   """Check all that can be checked before data are loaded; it raises a ValueError."""
+  comparison.check(_compared(config))
   if len(heads.split(config.head)) != 1 or len(comparison.cells(_compared(config))) != 1:
     raise ValueError(
       f"Got --head={config.head}; give one head, one backbone and one optimiser, or use "
       "experiments.compare."
     )
-  if config.seed < 0:
-    raise ValueError(f"Got --seed={config.seed}; a seed is at least 0.")
-  comparison.check(_compared(config))
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:

@@ -76,6 +76,7 @@ def exponent(places: Sequence[float], times: Sequence[float]) -> tuple[float, fl
 def report(records: Sequence[study.Record], settings: Settings) -> Iterator[study.Block]:
   """Yield the blocks of the report."""
   yield "# Time of a training step by the number of classes"
+  records = [record for record in records if record["status"] == "finished"]
   found = {record["cell"]["classes"]: record["measured"] for record in records}
   sides = {
     side: {size: times for size, times in found.items() if key in times}

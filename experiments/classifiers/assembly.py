@@ -158,7 +158,15 @@ def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Bac
     raise ValueError(f"Got backbone.dtype={dtype!r}; it must be one of float32, bfloat16.")
   if axis_name is not None and "axis_name" in nn.network_options(name):
     options["axis_name"] = axis_name
-  backbone = nn.make(name, **options)
+  try:
+    backbone = nn.make(name, **options)
+  except ValueError as error:
+    if isinstance(config.backbone, str):
+      raise
+    raise ValueError(
+      f"{error} Name another network as text, which takes the place of all these options: "
+      f"--config.backbone={_EXAMPLES['backbone']}."
+    ) from None
   return nn.in_bfloat16(backbone) if dtype == "bfloat16" else backbone
 
 
@@ -183,6 +191,10 @@ def lay_out(
 def make_optimizer(config: ConfigDict, *, num_steps: int):
   """Build the optimiser that the configuration names, for a run of so many steps."""
   name, options = name_and_options(config, "optimizer")
+  if "learning_rate" not in options:
+    raise ValueError(
+      f"Got the optimizer {name!r} without a learning rate; write it as {_EXAMPLES['optimizer']}."
+    )
   return training.make_optimizer(name=name, **options, num_steps=num_steps)
 
 

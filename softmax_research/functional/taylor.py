@@ -10,6 +10,9 @@ import numpy as np
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.precision import widen
 
+# The powers from which the roots are found overflow from an order of 144 on.
+_LARGEST_ORDER = 100
+
 
 def _check_order(order: int) -> None:
   if isinstance(order, bool) or not isinstance(order, int | np.integer):
@@ -18,6 +21,11 @@ def _check_order(order: int) -> None:
     raise ValueError(
       f"Got order={order}; the Taylor order must be even and at least 2, because only then is "
       "the truncated series positive for every logit. Use 2, 4, 6, ..."
+    )
+  if order > _LARGEST_ORDER:
+    raise ValueError(
+      f"Got order={order}; the Taylor order must be at most {_LARGEST_ORDER}, where the series is "
+      "the exponential for all logits that training meets. Use a smaller one, or softmax."
     )
 
 
@@ -85,13 +93,13 @@ def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
 
   Args:
     logits: real numbers of any shape; in float32 the score is finite up to 2e5 on either side.
-    order: n, even and at least 2.
+    order: n, even, at least 2 and at most 100.
 
   Returns:
     Scores of the shape and floating type of the logits.
 
   Raises:
-    ValueError: the order is odd, below 2 or not an integer.
+    ValueError: the order is odd, below 2, above 100 or not an integer.
 
   Example:
     >>> import jax.numpy as jnp

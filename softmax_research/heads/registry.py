@@ -71,7 +71,17 @@ def make(name: str, num_classes: int, **options: Any) -> Head:
         f"{', '.join(sorted(defaults))}."
       )
     _check_type(name, option, value, defaults[option])
-  return find(name)(num_classes, **options)
+  if name in HEADS:
+    return HEADS[name](num_classes, **options)
+  try:
+    head = find(name)(num_classes, **options)
+  except ValueError:
+    raise
+  except Exception as error:  # A function of one's own may fail in any way.
+    raise ValueError(f"{_not_made(name)} it raised {type(error).__name__}: {error}.") from error
+  if not all(callable(getattr(head, part, None)) for part in ("init", "loss", "log_prob")):
+    raise ValueError(f"{_not_made(name)} it returned {type(head).__name__}.")
+  return head
 
 
 def find(name: str) -> Callable[..., Head]:
@@ -134,6 +144,13 @@ def head_options(name: str) -> dict[str, Any]:
   defaults |= {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
   defaults.pop("num_classes", None)
   return defaults
+
+
+def _not_made(name: str) -> str:
+  return (
+    f"Got the head {name!r}; a function of your own takes the number of classes, and options by "
+    "keyword, and returns a heads.Head, but"
+  )
 
 
 def _check_type(name: str, option: str, value: Any, default: Any) -> None:

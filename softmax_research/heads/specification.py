@@ -13,6 +13,8 @@ def _split_outside_brackets(text: str, separator: str) -> list[str]:
       parts.append("")
     else:
       parts[-1] += character
+  if depth:
+    raise ValueError(f"Got {text!r}, whose brackets do not match; give each its other half.")
   return parts
 
 

@@ -8,12 +8,12 @@ A script is its docstring, a `Study`, and
 
 import contextlib
 import functools
-import importlib.util
 import os
 import pathlib
 import re
 import shlex
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,6 +207,9 @@ def _define(several, default_config, more, devices) -> dict[str, Any]:
     )
     defined |= _define_settings({"": more} if more else {})
   if devices is not None:
+    for argument in sys.argv:  # An unknown key would fail below without a word on the known ones.
+      if match := re.match(r"^--?devices\.([\w.]+)", argument):
+        _check_key(devices(), match[1], "devices")
     defined["devices"] = config_flags.DEFINE_config_dict(
       "devices", devices(), "Which devices train which seeds and shares of a batch."
     )
@@ -309,6 +312,8 @@ def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str,
       fail("Got no --config; give a configuration file, as --config=configs/liu2016.py.")
     argv = [argv[0], *([f"--config={default_config}"] if default_config else []), *argv[1:]]
   argv = [_find_config(argument) for argument in argv]
+  if "config" in defined:
+    _check_there_is_a_file(argv)
   texts: dict[str, str] = {}
   try:
     if "config" in defined:
@@ -320,16 +325,15 @@ def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str,
       sys.exit(0)
     rest = flags.FLAGS(argv)
   except flags.Error as error:
+    if "parsing config file" in str(error):
+      _fail_to_read(error.__context__.__context__)  # The flag wraps some errors of the file twice.
     fail(f"{error}\nRun with --help for the flags of this script.")
-  except FileNotFoundError as error:
-    fail(f"{error}. Give --config a Python file, as configs/digits.py.")
-  except AttributeError:
-    _explain_keys(argv)
-    raise
   except Exception as error:
-    if not any("config" in argument for argument in argv):
+    if "config" not in defined:
       raise
-    fail(f"The configuration cannot be read ({type(error).__name__}: {error}). See --help.")
+    if isinstance(error, AttributeError):
+      _explain_keys(argv)
+    _fail_to_read(error)
   if len(rest) > 1:
     fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
   if "config" in defined and not isinstance(defined["config"].value, ConfigDict):
@@ -346,23 +350,6 @@ def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str,
 
 
 def _find_config(argument: str) -> str:
-  """Return `--config=PATH` with the path of a file that an installed package has.
-
-  So `configs/digits.py` is found outside a clone too.
-  """
-  flag, equals, path = argument.rpartition("=")
-  package, *rest = pathlib.PurePath(path).parts or ("",)
-  if not re.match(r"^--?config$", flag) or not rest or pathlib.Path(path).exists():
-    return argument
-  spec = importlib.util.find_spec(package) if package.isidentifier() else None
-  for directory in spec.submodule_search_locations or () if spec else ():
-    found = pathlib.Path(directory, *rest)
-    if found.exists():
-      return f"{flag}{equals}{found}"
-  return argument
-
-
-def _find_config(argument: str) -> str:
   """Return an argument; `configs/NAME.py` outside of a clone is the file installed with us."""
   match = _OUR_CONFIG.match(argument)
   if match and not os.path.exists(match[2]):
@@ -370,6 +357,31 @@ def _find_config(argument: str) -> str:
       if installed.exists():
         return f"{match[1]}{installed}"
   return argument
+
+
+def _check_there_is_a_file(argv: Sequence[str]) -> None:
+  """Fail if `--config` names none: the flag tells so only where the configuration is used."""
+  for argument, value in zip(argv, [*argv[1:], ""], strict=True):
+    match = re.match(r"^--?config(?:=(.*))?$", argument)
+    path = match and (value if match[1] is None else match[1])
+    # Behind a colon stands what the file's get_config is given.
+    if match and not os.path.isfile(path.partition(":")[0]):
+      fail(f"Got --config={path}, which is no file. Give it a Python file, as configs/digits.py.")
+
+
+def _fail_to_read(error: BaseException) -> typing.NoReturn:
+  """Fail because a configuration file raised an error, naming its line."""
+  # Below the flag's own frames and those of importing stand the file's.
+  frames = [
+    f"{frame.filename}, line {frame.lineno}"
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.name in ("<module>", "get_config") and frame.filename != sys.argv[0]
+  ]
+  where = f" at {frames[-1]}" if frames else ""
+  fail(
+    f"The configuration cannot be read ({type(error).__name__}{where}: {error}). Its get_config() "
+    "must return an ml_collections.ConfigDict, as that of configs/digits.py does."
+  )
 
 
 def _usage(defined: Mapping[str, Any]) -> str:
@@ -424,7 +436,11 @@ def _explain_keys(argv: list[str]) -> None:
   """Fail with the first override whose key the configuration lacks."""
   # The flag takes its overrides from sys.argv, whatever it is given to parse.
   sys.argv = _without_overrides(argv)
-  config = flags.FLAGS(sys.argv) and flags.FLAGS["config"].value
+  try:
+    flags.FLAGS(sys.argv)
+  except Exception:  # It is the file's own error, which the caller tells.
+    return
+  config = flags.FLAGS["config"].value
   for argument in argv:
     if match := _OVERRIDE.match(argument):
       _check_key(config, match[1])
@@ -440,13 +456,15 @@ def _without_overrides(argv: list[str]) -> list[str]:
   return kept
 
 
-def _check_key(config: ConfigDict, key: str) -> None:
+def _check_key(config: ConfigDict, key: str, flag: str = "config") -> None:
   *parents, last = key.split(".")
-  seen = "config"
+  seen = flag
   for name in [*parents, last]:
     if not isinstance(config, ConfigDict) or name not in config:
       keys = ", ".join(sorted(config)) if isinstance(config, ConfigDict) else "none"
-      fail(f"Got --config.{key}, but {seen} has no key {name!r}; its keys are {keys}.")
+      named = isinstance(config, ConfigDict) and "name" in config
+      other = f" To give it others, write all of it as --{seen}=NAME:{name}=VALUE." * named
+      fail(f"Got --{flag}.{key}, but {seen} has no key {name!r}; its keys are {keys}.{other}")
     config, seen = config[name], f"{seen}.{name}"
 
 

@@ -1,6 +1,7 @@
 """One style for every figure, and figures as SVG text that is the same on every run."""
 
 import io
+import logging
 import re
 from collections.abc import Sequence
 
@@ -158,6 +159,8 @@ def to_svg(figure: Figure, name: str) -> str:
 
 def to_pdf(figure: Figure) -> bytes:
   """Return a figure as the bytes of a PDF; the same figure gives the same bytes."""
+  # It tells of each glyph that it embeds.
+  logging.getLogger("fontTools").setLevel(logging.WARNING)
   buffer = io.BytesIO()
   with matplotlib.rc_context(_RC):
     figure.savefig(buffer, format="pdf", metadata={"CreationDate": None})

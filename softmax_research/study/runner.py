@@ -181,7 +181,10 @@ def write_report(
   if not records or not formats:
     return []
   records = in_order(of, settings, records)
-  blocks = list(of.report(records, settings))
+  if any(r["status"] != "failed" for r in records):
+    blocks = list(of.report(records, settings))
+  else:
+    blocks = [f"# {markdown.escape(study.name_of(of))}", "Nothing is finished."]
   if title is not None:
     own = [b for b in blocks if not (isinstance(b, str) and b.startswith("# "))]
     blocks = [f"# {markdown.escape(title)}", *own]
@@ -443,5 +446,5 @@ def losses_explained(fail) -> Iterator[None]:
 def exit_if_any(failed: Sequence[str]) -> None:
   """Leave with status 1 if cells failed, naming them."""
   if failed:
-    print(f"{len(failed)} cells failed: {'; '.join(failed)}", file=sys.stderr)
+    print(f"{len(failed)} of the cells failed: {'; '.join(failed)}", file=sys.stderr)
     sys.exit(1)

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import itertools
 import json
 import pathlib
 import re
@@ -24,6 +25,8 @@ Record = dict[str, Any]
 
 # Where data lie is not part of a result.
 _PLACES = ("data_dir", "cache_dir")
+# More would not be listed in the memory of a computer.
+_MOST_SEEDS = 100_000
 
 
 class SkippedError(Exception):
@@ -290,8 +293,8 @@ def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
   """
   cells = [json.loads(json.dumps(cell)) for cell in study.cells(settings)]
   names = [record.describe(cell) for cell in cells]
-  for name in names:
-    if names.count(name) > 1:
+  for cell, name in zip(cells, names, strict=True):
+    if cells.count(cell) > 1:
       raise ValueError(f"Got {name} twice; name each cell once, or its seeds would count twice.")
   try:
     pattern = re.compile(only)
@@ -304,7 +307,7 @@ def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
       if only
       else "The settings ask for no cell; name at least one."
     )
-  all_seeds = [tuple(study.seeds(settings, cell)) for cell in chosen]
+  all_seeds = [_check_seeds(study.seeds(settings, cell)) for cell in chosen]
   by_seed = study.seed_by_seed
   if not (by_seed(settings) if callable(by_seed) else by_seed):
     return [Task(cell, seeds) for cell, seeds in zip(chosen, all_seeds, strict=True)]
@@ -314,6 +317,20 @@ def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
     for cell, seeds in zip(chosen, all_seeds, strict=True)
     if seed in seeds
   ]
+
+
+def _check_seeds(seeds: Iterable[int | None]) -> tuple[int | None, ...]:
+  """Return seeds if a run can have them.
+
+  JAX makes a random key of the last 32 bits of a seed, so others would repeat these.
+  """
+  found = tuple(itertools.islice(seeds, _MOST_SEEDS + 1))
+  if len(found) > _MOST_SEEDS:
+    raise ValueError(f"Got more than {_MOST_SEEDS} seeds of a cell; ask for fewer.")
+  for seed in found:
+    if seed is not None and not 0 <= seed < 2**32:
+      raise ValueError(f"Got the seed {seed}; a seed lies from 0 to {2**32 - 1}.")
+  return found
 
 
 def missing(study: Study, wanted: Sequence[Task], records: Sequence[Record]) -> list[Task]:

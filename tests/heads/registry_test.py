@@ -93,6 +93,14 @@ def test_a_path_that_leads_nowhere_says_how_to_write_one(path):
     make(path, 3)
 
 
+@pytest.mark.parametrize(
+  "path, what", [("os.system", "raised TypeError"), ("math.sqrt", "returned float")]
+)
+def test_a_function_that_makes_no_head_is_refused(path, what):
+  with pytest.raises(ValueError, match=f"'{path}'.*{what}"):
+    make(path, 3)
+
+
 def test_an_unknown_option_lists_the_options():
   with pytest.raises(ValueError, match=r"'ordr' for the head 'taylor'.*label_smoothing.*order"):
     make("taylor:ordr=4", 3)

@@ -28,6 +28,12 @@ def test_texts_of_another_form(text):
     parse(text)
 
 
+def test_brackets_that_do_not_match_swallow_no_other_head():
+  for text in ("a:b=(1,c", "a:b=1),c", "a:b=$\\frac{1}{0$,c"):
+    with pytest.raises(ValueError, match="brackets do not match"):
+      split(text)
+
+
 def test_an_option_twice():
   with pytest.raises(ValueError, match=r"'order' twice"):
     parse("taylor:order=4:order=6")

@@ -55,6 +55,34 @@ def test_other_settings_are_refused_even_without_config_json(tmp_path):
   assert not (tmp_path / "config.json").exists()
 
 
+def test_seeds_that_would_repeat_others_or_fill_the_memory_are_refused(tmp_path):
+  one = toy.STUDY._replace(seeds=lambda settings, cell: (settings.seeds,))
+  for seed in (-1, 2**32, 2**64):
+    with pytest.raises(ValueError, match=f"seed {seed}; a seed lies from 0 to 4294967295"):
+      _run(tmp_path, one, seeds=seed)
+  with pytest.raises(ValueError, match="more than 100000 seeds"):
+    _run(tmp_path, seeds=10**18)
+  assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_cells_that_only_sound_alike_are_two():
+  alike = [{"setting": "a / b"}, {"setting": "a", "method": "b"}]
+  both = toy.STUDY._replace(cells=lambda settings: alike)
+  assert [task.cell for task in study.tasks(both, toy.Settings())] == alike
+  twice = toy.STUDY._replace(cells=lambda settings: alike[:1] * 2)
+  with pytest.raises(ValueError, match="a / b twice"):
+    study.tasks(twice, toy.Settings())
+
+
+def test_where_all_failed_the_report_tells_the_failures_alone(tmp_path):
+  def careless(records, settings):
+    yield f"# Mean error {records[0]['measured']['error'] / 1:.3f}"
+
+  _run(tmp_path, toy.STUDY._replace(report=careless), sizes=(13,))
+  written = (tmp_path / "report.md").read_text()
+  assert "Nothing is finished" in written and "thirteen" in written
+
+
 def test_another_study_in_the_directory_is_refused(tmp_path):
   _run(tmp_path)
   with pytest.raises(ValueError, match="of the study 'toy', and this is 'other'"):
