@@ -9,8 +9,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from softmax_research import functional
-from tests.contracts import differences
 from tests.contracts.members import LOSSES, MARGINS, PRIOR
+from tests.derivatives import check_derivatives, differences
 
 _ALL = pytest.mark.parametrize("name", sorted(LOSSES))
 
@@ -31,13 +31,13 @@ def test_value_and_gradient_equal_the_oracle_in_float64(name):
     values, pull_back = jax.jit(lambda z: jax.vjp(lambda z: loss(z, _LABELS), z))(_LOGITS)
     (gradient,) = pull_back(jnp.ones(2))
   np.testing.assert_allclose(values, oracle(_LOGITS, _LABELS), rtol=1e-11, atol=1e-13)
-  expected = differences.gradient(lambda z: oracle(z, _LABELS), _LOGITS)
+  expected = differences(lambda z: oracle(z, _LABELS), _LOGITS)
   np.testing.assert_allclose(gradient, expected, rtol=2e-6, atol=1e-8)
 
 
 @_PAIRED
 def test_derivatives_of_both_modes_and_orders_agree(name):
-  differences.check_second_derivatives(lambda z: LOSSES[name].apply(z, _LABELS), _LOGITS)
+  check_derivatives(lambda z: LOSSES[name].apply(z, _LABELS), _LOGITS)
 
 
 # Rows of every kind, for one program: plain ones, labels out of range, the last class impossible
@@ -105,7 +105,7 @@ def test_an_impossible_class_is_absent_however_it_is_spelt(name):
   if name == "PC-softmax":  # Without the class the prior of the others is larger.
     expected += np.log(1 - PRIOR[4])
   np.testing.assert_allclose(values[_MASKED], expected, rtol=1e-5)
-  slopes = differences.gradient(lambda z: LOSSES[name].oracle(z, _LABELS), _LOGITS[:, :4])
+  slopes = differences(lambda z: LOSSES[name].oracle(z, _LABELS), _LOGITS[:, :4])
   np.testing.assert_allclose(gradient[_MASKED, :4], slopes, atol=1e-5)
   np.testing.assert_array_equal(gradient[_MASKED, 4], 0)
   assert np.isposinf(values[_LOST]).all() and np.isfinite(gradient[_LOST]).all()

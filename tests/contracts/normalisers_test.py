@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from softmax_research import functional
-from tests.contracts import differences
 from tests.contracts.members import NORMALISERS
+from tests.derivatives import check_derivatives, differences
 
 _ALL = pytest.mark.parametrize("name", sorted(NORMALISERS))
 
@@ -35,13 +35,13 @@ def test_values_and_gradients_equal_the_oracle_in_float64(name):
     values, gradient = run(_LOGITS)
   assert values.dtype == jnp.float64
   np.testing.assert_allclose(values, oracle(_LOGITS), rtol=1e-12, atol=1e-14)
-  slopes = differences.gradient(lambda z: _WEIGHTS * oracle(z), _LOGITS)
+  slopes = differences(lambda z: _WEIGHTS * oracle(z), _LOGITS)
   np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
 
 
 @_ALL
 def test_derivatives_of_both_modes_and_orders_agree(name):
-  differences.check_second_derivatives(NORMALISERS[name].probs, _LOGITS)
+  check_derivatives(NORMALISERS[name].probs, _LOGITS)
 
 
 @functools.cache
@@ -119,7 +119,7 @@ def test_an_impossible_class_is_absent_however_it_is_spelt(name):
   present = _LOGITS[:, _PRESENT]
   np.testing.assert_array_equal(values[_MASKED][:, ~_PRESENT], 0)
   np.testing.assert_allclose(values[_MASKED][:, _PRESENT], oracle(present), atol=1e-6)
-  slopes = differences.gradient(lambda z: _WEIGHTS[:, _PRESENT] * oracle(z), present)
+  slopes = differences(lambda z: _WEIGHTS[:, _PRESENT] * oracle(z), present)
   np.testing.assert_array_equal(gradient[_MASKED][:, ~_PRESENT], 0)
   np.testing.assert_allclose(gradient[_MASKED][:, _PRESENT], slopes, atol=1e-5)
   # A row without any class is zero throughout, and so are its derivatives.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from softmax_research.functional import cross_entropy
+from tests.derivatives import check_derivatives
 
 RNG = np.random.default_rng(0)
 LOGITS = 3 * RNG.normal(size=(4, 5))
@@ -69,8 +69,7 @@ def test_second_order_and_both_modes():
   def loss(logits, labels, smoothing, weight):
     return cross_entropy(logits, labels, label_smoothing=smoothing, z_loss=weight)
 
-  with jax.enable_x64(True):
-    check_grads(jax.jit(loss), (LOGITS, SOFT, 0.1, 0.2), order=2)
+  check_derivatives(loss, LOGITS, SOFT, 0.1, 0.2)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])

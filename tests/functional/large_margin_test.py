@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from softmax_research.functional import (
   cross_entropy,
@@ -17,6 +16,7 @@ from softmax_research.functional import (
   large_margin_annealing,
   taylor_score,
 )
+from tests.derivatives import check_derivatives
 
 KERNEL = np.array([[1.0, -0.5, 2.0, 0.3], [0.5, 1.5, -1.0, 0.8], [-1.0, 0.2, 0.4, 1.1]])
 FEATURES = np.array([0.7, -1.2, 0.4])
@@ -143,8 +143,7 @@ def test_second_order_and_both_modes():
     logits = _margined(features, kernel, 2, 3, annealing)
     return cross_entropy(taylor_score(logits, order=4), 2)
 
-  with jax.enable_x64(True):
-    check_grads(jax.jit(loss), (FEATURES, KERNEL, 0.5), order=2)
+  check_derivatives(loss, FEATURES, KERNEL, 0.5)
 
 
 def test_distributions_agree_with_integers():
