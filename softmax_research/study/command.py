@@ -325,6 +325,8 @@ def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str,
       sys.exit(0)
     rest = flags.FLAGS(argv)
   except flags.Error as error:
+    if "--workdir must have a value" in str(error):
+      fail("Got no --workdir; name a directory for all results, as --workdir=runs/mine.")
     if "parsing config file" in str(error):
       _fail_to_read(error.__context__.__context__)  # The flag wraps some errors of the file twice.
     fail(f"{error}\nRun with --help for the flags of this script.")
@@ -472,7 +474,8 @@ def _public_arguments() -> list[str]:
   """Return the command line as a reader would type it."""
   spec = getattr(sys.modules["__main__"], "__spec__", None)
   script = ["-m", spec.name.removesuffix(".__main__")] if spec else [sys.argv[0]]
-  return [*script, *sys.argv[1:]]
+  # Where the locale has few letters, Python stands in for the bytes of others.
+  return [os.fsencode(text).decode("utf-8", "replace") for text in (*script, *sys.argv[1:])]
 
 
 class _Quiet:

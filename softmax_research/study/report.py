@@ -123,7 +123,9 @@ def _write(directory: pathlib.Path, texts: Mapping[str, str | bytes]) -> list[pa
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:  # On a full disk the former file stays whole.
-      partial.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+      # Letters that the locale lacks stand as they came, as bytes.
+      plain = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+      partial.write_bytes(plain)
       partial.replace(path)
     finally:
       partial.unlink(missing_ok=True)

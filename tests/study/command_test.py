@@ -67,7 +67,8 @@ _BAD_INPUT = [
 
 def test_bad_input_is_refused_with_the_remedy(tmp_path):
   arguments = [(f"--workdir={tmp_path / 'run'}", argument) for argument, _ in _BAD_INPUT]
-  _check_refused(_SCRIPT, arguments, [expected for _, expected in _BAD_INPUT])
+  expected = [expected for _, expected in _BAD_INPUT]
+  _check_refused(_SCRIPT, [*arguments, ()], [*expected, "Got no --workdir"])
   assert not (tmp_path / "run").exists()
 
 
@@ -145,6 +146,15 @@ for arguments in json.loads(sys.argv[1]):
     assert status == 2 and "Traceback" not in error, (argument, error)
     for text in [some] if isinstance(some, str) else some:
       assert text in error, (argument, error)
+
+
+def test_a_locale_of_few_letters_costs_no_report(tmp_path):
+  directory = tmp_path / "größe"
+  few = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+  status, _, error = _run(f"--workdir={directory}", "--only=size=10$|ß", env=few)
+  assert status == 0, error
+  assert "größe" in (directory / "report.md").read_text(encoding="utf-8")
+  assert "größe" in workdir.read(directory)[0]["command"]
 
 
 def test_a_platform_that_is_not_there_is_refused_with_the_remedy(tmp_path):
