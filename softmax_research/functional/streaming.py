@@ -31,11 +31,12 @@ _CPU_CLASSES = 8192
 # where the plain form took 44 ms. The temporaries of all but the first are 7.1 GB, three times the
 # kernel's gradient in float32 whatever the block: it is not yet updated in place.
 _GPU_BYTES = 2**30
-# The lean form, everywhere: with 8,192 examples these are 11,131 classes and 0.4 gigabytes in
-# float32. On the same H200 tiles of 4,000 classes took 76 ms and 0.3 GB, of 8,000 72 ms and 0.5 GB,
-# of 16,000 68 ms and 0.9 GB, where the plain form took 44 ms and 8.4 GB. Fewer classes than a
-# thousand would make products too small.
-_LEAN_LOGITS = 95 * 10**6
+# The lean form, everywhere: with 8,192 examples these are 10,240 classes and a third of a gigabyte
+# in float32. On the same H200 tiles of 4,000 classes took 76 ms and 0.3 GB, of 8,000 72 ms and 0.5
+# GB, of 16,000 68 ms and 0.9 GB, and of 11,131 classes 221 ms: a product's sides must be multiples
+# of some power of two there. Fewer classes than a thousand would make products too small.
+_LEAN_LOGITS = 84 * 10**6
+_LEAN_MULTIPLE = 128
 _LEAN_CLASSES_AT_LEAST = 1024
 
 
@@ -77,12 +78,14 @@ def choose_blocks(
     >>> choose_blocks(8192, 256_000, jnp.dtype("bfloat16"), backend="gpu")
     Blocks(examples=2048, classes=256000, logits_type=dtype(bfloat16))
     >>> choose_blocks(8192, 256_000, jnp.dtype("bfloat16"), backend="gpu", lean=True)
-    Blocks(examples=8192, classes=11131, logits_type=None)
+    Blocks(examples=8192, classes=10240, logits_type=None)
   """
   wide = jnp.promote_types(dtype, jnp.float32)
   if lean:
-    classes = max(_LEAN_LOGITS // num_examples, _LEAN_CLASSES_AT_LEAST)
-    return Blocks(num_examples, even_size(num_classes, classes), None)
+    most = max(_LEAN_LOGITS // num_examples, _LEAN_CLASSES_AT_LEAST)
+    even = even_size(num_classes, most)
+    classes = num_classes if even == num_classes else -(-even // _LEAN_MULTIPLE) * _LEAN_MULTIPLE
+    return Blocks(num_examples, min(classes, num_classes), None)
   if backend == "cpu":
     few = min(_CPU_EXAMPLES, _CPU_LOGITS_AT_MOST // num_classes)
     examples = max(_CPU_LOGITS // num_classes, few, 1)

@@ -56,7 +56,7 @@ def test_values(alpha, soft):
 def test_any_axis():
   for labels in (LABELS, SOFT):
     loss = jax.jit(lambda z, q: entmax_loss(z, q, axis=0))(LOGITS.T, labels.T)
-    np.testing.assert_allclose(loss, entmax_loss(LOGITS, labels), rtol=1e-6)
+    np.testing.assert_allclose(loss, entmax_loss(LOGITS, labels), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.3, 1.5, 2.0, 3.0])
@@ -143,7 +143,7 @@ def test_small_losses_keep_their_digits(alpha):
   expected = _oracle(logits[0], np.eye(4)[0], alpha)
   assert 0 < expected < 1e-4
   loss = _traced(np.float32(logits), np.zeros(3, int), alpha)
-  np.testing.assert_allclose(loss, [expected] * 3, atol=3e-8)
+  np.testing.assert_allclose(loss, [expected] * 3, atol=6e-8)
 
 
 def test_labels_out_of_range_give_nan():

@@ -22,10 +22,12 @@ HALF, SINGLE, DOUBLE = (jnp.dtype(name) for name in ("bfloat16", "float32", "flo
     ((8192, 256_000), jnp.dtype("float16"), "gpu", False, Blocks(1024, 256_000, SINGLE)),
     ((8192, 32_000), HALF, "gpu", False, Blocks(8192, 32_000, HALF)),
     ((4, 2**31 - 1), SINGLE, "gpu", False, Blocks(1, 2**31 - 1, SINGLE)),
-    # All examples and a quarter of a gigabyte of logits, wherever it is; none are kept.
-    ((8192, 256_000), HALF, "gpu", True, Blocks(8192, 8000, None)),
-    ((8192, 256_000), HALF, "cpu", True, Blocks(8192, 8000, None)),
+    # All examples and a third of a gigabyte of logits, wherever it is; none are kept.
+    ((8192, 256_000), HALF, "gpu", True, Blocks(8192, 10_240, None)),
+    ((8192, 256_000), HALF, "cpu", True, Blocks(8192, 10_240, None)),
+    ((8192, 151_936), HALF, "gpu", True, Blocks(8192, 10_240, None)),
     ((2**20, 256_000), HALF, "gpu", True, Blocks(2**20, 1024, None)),
+    ((16, 1000), HALF, "gpu", True, Blocks(16, 1000, None)),
   ],
 )
 def test_blocks_by_size_type_and_backend(sizes, dtype, backend, lean, blocks):

@@ -92,14 +92,16 @@ def test_rows_without_labels_or_choices():
 @pytest.fixture(params=[4, 1000], ids=["many blocks", "one block"])
 def block(request, monkeypatch):
   """Makes blocks so small that there are many, or so large that there is one."""
-  monkeypatch.setattr(tree_path, "_CPU_BLOCK", request.param)
+  for name in ("_CPU_BLOCK", "_GPU_BLOCK"):
+    monkeypatch.setattr(tree_path, name, request.param)
   monkeypatch.setattr(tree_path, "_FEW_NUMBERS", 0)
   return request.param
 
 
 @pytest.fixture
 def many_blocks(monkeypatch):
-  monkeypatch.setattr(tree_path, "_CPU_BLOCK", 4)
+  for name in ("_CPU_BLOCK", "_GPU_BLOCK"):
+    monkeypatch.setattr(tree_path, name, 4)
   monkeypatch.setattr(tree_path, "_FEW_NUMBERS", 0)
 
 

@@ -154,7 +154,8 @@ def test_streaming_is_equal_to_plain(normalise):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), streaming, plain)
 
 
-def test_many_logits_are_streamed_unless_labels_are_distributions():
+def test_many_logits_are_streamed_unless_labels_are_distributions(monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "cpu")  # Others keep more at a time.
   num_classes, num_examples = 2**15, 2**11
   params = jax.eval_shape(lambda: dense(num_classes).init(jax.random.key(0), 4))
 

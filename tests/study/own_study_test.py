@@ -14,11 +14,13 @@ _ROOT = pathlib.Path(__file__).parents[2]
 def test_the_documented_study_runs_goes_on_and_reports(tmp_path):
   shutil.copy(_ROOT / "docs" / "examples" / "median_or_mean.py", tmp_path)
 
+  path = os.environ.get("PYTHONPATH", "")
+
   def run(*arguments):
     done = subprocess.run(
       [sys.executable, "median_or_mean.py", "--workdir=run", "--formats=md,html,csv", *arguments],
       cwd=tmp_path,
-      env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(_ROOT)},
+      env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join([str(_ROOT), path])},
       capture_output=True,
       text=True,
       check=True,

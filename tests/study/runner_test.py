@@ -31,7 +31,7 @@ def test_everything_is_made_once_and_what_is_added_later_alone(tmp_path, capsys)
   added = [(10, 2), (100, 2), (1000, 0), (1000, 1), (1000, 2)]
   assert _names(tmp_path) == finished + [(*name, "finished") for name in added]
   made = workdir.read(tmp_path)[0]
-  assert made["command"] == "python toy.py" and made["config"] == {"scale": 1.0}
+  assert made["command"] == "python toy.py" and made["config"]["scale"] == 1.0
   assert made["time"]["seconds"] == 1.5
   assert "Means of 3 sizes" in (tmp_path / "report.md").read_text()
 
