@@ -8,6 +8,8 @@ from ml_collections import ConfigDict, config_flags
 
 from softmax_research import nn, training
 
+_KNOWN = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
+
 
 def define_devices():
   """Define `--devices.KEY=VALUE`; `get_options` explains the keys."""
@@ -39,7 +41,15 @@ def prepare(options: ConfigDict, num_seeds: int) -> None:
   Args:
     options: of `get_options`.
     num_seeds: the number of seeds of the experiment.
+
+  Raises:
+    ValueError: an option is none.
   """
+  for name, known in _KNOWN.items():
+    if options[name] not in known:
+      raise ValueError(
+        f"Got --devices.{name}={options[name]}; it must be one of {', '.join(known)}."
+      )
   seed = options.seed or (1 if options.seeds_by == "apart" else min(_num_cores(), num_seeds))
   jax.config.update("jax_num_cpu_devices", max(1, seed * max(1, options.data)))
 

@@ -90,3 +90,12 @@ def test_the_seeds_of_a_head_train_together_unless_asked_to_train_apart():
   assert devices.group(options, runs) == [("sm", [0, 1]), ("taylor", [0])]
   options.seeds_by = "apart"
   assert devices.group(options, runs) == [(head, [seed]) for head, seed in runs]
+
+
+@pytest.mark.parametrize("name", ["strategy", "seeds_by"])
+def test_an_option_that_is_none_is_refused_before_any_work(monkeypatch, name):
+  monkeypatch.setattr(jax.config, "update", lambda *changes: pytest.fail(f"changed {changes}"))
+  options = devices.get_options()
+  options[name] = "foo"
+  with pytest.raises(ValueError, match=f"--devices.{name}=foo; it must be one of"):
+    devices.prepare(options, 2)
