@@ -157,10 +157,18 @@ def _examples(of: study.Group, records: Sequence[study.Record], number: int) -> 
   shown = next((made for made in of.finished.values() if "examples" in made["measured"]), None)
   if shown is None:
     return None
+  again = shown["measured"].get("examples_from")
+  note = ""
+  if again:  # Of records that were made before records had them.
+    note = (
+      f" The net was trained again for this picture, on {again['finished_at'][:10]}, with a test "
+      f"accuracy of {100 * again['accuracy']:.1f} %; the tables are of the first training."
+    )
   return study.Plot(
     f"examples_{number}",
     f"Maps and boxes, {of.name}",
     f"The first test scenes, {of.name}, seed {shown['seed']}: white the true box, dashed orange "
-    "the found one; above each scene its class, and what was predicted where that is wrong.",
+    "the found one; above each scene its class, and what was predicted where that is wrong."
+    f"{note}",
     example_plot.example_plot(shown["measured"]["examples"], KINDS),
   )
