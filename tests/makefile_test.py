@@ -41,7 +41,7 @@ def make(tmp_path):
     done = subprocess.run(
       ["make", "environment", "PYTHON=./python", *arguments],
       cwd=tmp_path,
-      env=os.environ | {"FAKE_VERSION": version, "FAKE_FAILURE": failure, "MAKEFLAGS": ""},
+      env=_without_makes_own() | {"FAKE_VERSION": version, "FAKE_FAILURE": failure},
       capture_output=True,
       text=True,
       check=False,
@@ -49,6 +49,12 @@ def make(tmp_path):
     return done.returncode, done.stdout + done.stderr, (tmp_path / "calls").read_text()
 
   return run
+
+
+def _without_makes_own():
+  """Leave out what `make test` hands down: its own variables would take the place of these."""
+  own = ("ARGS", "CONFIG", "EXTRAS", "PYTHON", "VENV", "WORKDIR")
+  return {k: v for k, v in os.environ.items() if k not in own and "MAKE" not in k and k != "MFLAGS"}
 
 
 def test_it_is_made_from_the_pins_once(make):
