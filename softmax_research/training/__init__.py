@@ -16,10 +16,9 @@ from softmax_research.training.optimizers import OPTIMIZERS, SCHEDULES
 from softmax_research.training.optimizers import make as make_optimizer
 from softmax_research.training.parallel import parallelise
 from softmax_research.training.progress import display
-from softmax_research.training.report import Divergence
 from softmax_research.training.row_updates import ALL_ROWS, update_rows
 from softmax_research.training.seeds import ParallelPrograms
-from softmax_research.training.step import Programs, TrainState, make_programs
+from softmax_research.training.step import Divergence, Programs, TrainState, make_programs
 
 __all__ = [
   "ALL_ROWS",

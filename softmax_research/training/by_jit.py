@@ -10,8 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 from softmax_research.training import seeds
 from softmax_research.training.layout import DATA, SEED, Layout
-from softmax_research.training.report import Report
-from softmax_research.training.step import Programs, TrainState
+from softmax_research.training.step import Programs, Report, TrainState
 
 _WHOLE = P()
 

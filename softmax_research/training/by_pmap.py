@@ -8,8 +8,7 @@ import numpy as np
 
 from softmax_research.training import seeds
 from softmax_research.training.layout import DATA, Layout
-from softmax_research.training.report import Report
-from softmax_research.training.step import Programs
+from softmax_research.training.step import Programs, Report
 
 
 def by_pmap(programs: Programs, layout: Layout) -> seeds.ParallelPrograms:

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softmax_research.training import metrics, processes
-from softmax_research.training.report import Divergence, Report
 from softmax_research.training.seeds import ParallelPrograms
-from softmax_research.training.step import TrainState
+from softmax_research.training.step import Divergence, Report, TrainState
 
 # Long enough to hide the cost of a call, short enough for live progress.
 _SECONDS_PER_CALL = 1.0

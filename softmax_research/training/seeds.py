@@ -7,8 +7,7 @@ import jax
 import numpy as np
 
 from softmax_research.training.layout import SEED, Layout
-from softmax_research.training.report import Report
-from softmax_research.training.step import TrainState
+from softmax_research.training.step import Report, TrainState
 
 
 class Batches(NamedTuple):
