@@ -4,18 +4,11 @@ import os
 from collections.abc import Sequence
 
 import jax
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from softmax_research import nn, training
 
 _KNOWN = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
-
-
-def define_devices():
-  """Define `--devices.KEY=VALUE`; `get_options` explains the keys."""
-  return config_flags.DEFINE_config_dict(
-    "devices", get_options(), "Which devices train which seeds and shares of a batch."
-  )
 
 
 def get_options() -> ConfigDict:
@@ -52,40 +45,6 @@ def prepare(options: ConfigDict, num_seeds: int) -> None:
       )
   seed = options.seed or (1 if options.seeds_by == "apart" else min(_num_cores(), num_seeds))
   jax.config.update("jax_num_cpu_devices", max(1, seed * max(1, options.data)))
-
-
-def group(options: ConfigDict, runs: Sequence[tuple[str, int]]) -> list[tuple[str, list[int]]]:
-  """Return the groups of runs that train together: one head's seeds.
-
-  Args:
-    options: of `get_options`.
-    runs: heads and seeds.
-
-  Returns:
-    A head and seeds of it for each group; each run is in one.
-
-  Example:
-    >>> group(get_options(), [("softmax", 0), ("softmax", 1), ("sm", 0)])
-    [('softmax', [0, 1]), ('sm', [0])]
-  """
-  if options.seeds_by == "apart":
-    return [(head, [seed]) for head, seed in runs]
-  groups = {}
-  for head, seed in runs:
-    groups.setdefault(head, []).append(seed)
-  return list(groups.items())
-
-
-def check_in_one_program(options: ConfigDict) -> None:
-  """Raise a ValueError where seeds are to train apart, in a script whose seeds cannot.
-
-  Example:
-    >>> check_in_one_program(get_options())
-  """
-  if options.seeds_by == "apart":
-    raise ValueError(
-      "Got --devices.seeds_by=apart; this script trains seeds of one head together. Leave it away."
-    )
 
 
 def lay_out(options: ConfigDict, filters: Sequence[int], num_seeds: int) -> training.Layout:

@@ -84,14 +84,6 @@ def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
   assert made == [3, 4, 1, 6]
 
 
-def test_the_seeds_of_a_head_train_together_unless_asked_to_train_apart():
-  options = devices.get_options()
-  runs = [("sm", 0), ("taylor", 0), ("sm", 1)]
-  assert devices.group(options, runs) == [("sm", [0, 1]), ("taylor", [0])]
-  options.seeds_by = "apart"
-  assert devices.group(options, runs) == [(head, [seed]) for head, seed in runs]
-
-
 @pytest.mark.parametrize("name", ["strategy", "seeds_by"])
 def test_an_option_that_is_none_is_refused_before_any_work(monkeypatch, name):
   monkeypatch.setattr(jax.config, "update", lambda *changes: pytest.fail(f"changed {changes}"))

@@ -5,6 +5,7 @@ import json
 import signal
 
 import pytest
+from ml_collections import ConfigDict
 
 from softmax_research.study import runner, study, workdir
 from tests.study import toy
@@ -271,3 +272,16 @@ def test_estimates_stand_beside_what_finished_cells_took(tmp_path, capsys):
   ]
   with pytest.raises(ValueError, match="no cell is finished"):
     _run(tmp_path / "new", estimated, {"dry_run": True, "estimate_all": True})
+
+
+def test_seeds_run_together_unless_the_devices_train_them_apart(tmp_path):
+  groups = []
+
+  def run(cell, context):
+    groups.append((cell["size"], context.seeds))
+    yield from toy.run(cell, context)
+
+  for way in ("auto", "apart"):
+    options = {"devices": ConfigDict({"seeds_by": way})}
+    _run(tmp_path / way, toy.STUDY._replace(run=run), options, sizes=(10,))
+  assert groups == [(10, (0, 1)), (10, (0,)), (10, (1,))]
