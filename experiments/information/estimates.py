@@ -219,3 +219,13 @@ def estimate_by_short_run(
     return compiling + times * (time.perf_counter() - began - compiling)
 
   return estimate
+
+
+def fewer_steps(most: int) -> Callable[[Any, dict[str, Any]], tuple[Any, float]]:
+  """Return what shortens a run to so many steps at most, for `estimate_by_short_run`."""
+
+  def shorten(settings, cell):
+    steps = min(settings.steps, most)
+    return settings._replace(steps=steps), settings.steps / steps
+
+  return shorten

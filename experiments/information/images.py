@@ -160,11 +160,6 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   yield from estimates.tables(rows, lambda cell: f"Error {cell['error']:g}")
 
 
-def _shorten(settings: Settings, cell: dict[str, Any]) -> tuple[Settings, float]:
-  steps = min(settings.steps, 2 * _LOOK_EVERY)
-  return settings._replace(steps=steps), settings.steps / steps
-
-
 STUDY = study.Study(
   Settings,
   cells,
@@ -174,5 +169,5 @@ STUDY = study.Study(
   check=check,
   prepare=prepare,
   selects=("errors", "seeds"),
-  estimate=estimates.estimate_by_short_run(run, _shorten),
+  estimate=estimates.estimate_by_short_run(run, estimates.fewer_steps(2 * _LOOK_EVERY)),
 )

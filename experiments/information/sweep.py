@@ -166,11 +166,6 @@ def _describe(problem: dict[str, Any]) -> str:
   )
 
 
-def _shorten(settings: Settings, cell: dict[str, Any]) -> tuple[Settings, float]:
-  steps = min(settings.steps, 2 * _LOOK_EVERY)
-  return settings._replace(steps=steps), settings.steps / steps
-
-
 STUDY = study.Study(
   Settings,
   cells,
@@ -179,5 +174,5 @@ STUDY = study.Study(
   name="mutual_information.sweep",
   check=check,
   selects=("sizes", "dimensions", "ratios", "class_counts", "seeds"),
-  estimate=estimates.estimate_by_short_run(run, _shorten),
+  estimate=estimates.estimate_by_short_run(run, estimates.fewer_steps(2 * _LOOK_EVERY)),
 )
