@@ -89,7 +89,7 @@ def _run(several, defined, more, prepare_devices, command: str, argv: list[str])
     if prepare_devices is not None and not connected:
       prepare_devices(options.devices, settings)
     _start_devices()
-  with runner.losses_explained(fail), errors_explained(), storage_errors_explained(options.workdir):
+  with errors_explained(), storage_errors_explained(options.workdir), runner.losses_explained(fail):
     failed = runner.run(chosen, settings, options)
   runner.exit_if_any(failed)
 

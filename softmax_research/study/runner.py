@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import re
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from softmax_research.study.interruption import interruptible
 from softmax_research.training import environment, processes, progress
 
 _LONGEST_MESSAGE = 500
+_JAX_STATUS = re.compile(r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ")
 
 
 class Options(NamedTuple):
@@ -123,17 +125,9 @@ def run_tasks(of: study.Study, settings: Any, work: Work, options: Options) -> l
           show.finish(name, f"skipped: {reason}")
         skipped.add(record.describe(task.cell))
         continue
-      except OSError as error:
-        if workdir.is_full_or_read_only(error):
-          raise
-        failed.append(_fail(path, context, error, name, show))
-        continue
-      except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() > 1:  # Another process was lost.
-          raise
-        failed.append(_fail(path, context, error, name, show))
-        continue
       except Exception as error:  # A cell's own fault must not cost the others.
+        if workdir.is_full_or_read_only(error) or tells_of_a_loss(error):
+          raise
         failed.append(_fail(path, context, error, name, show))
         continue
       # Not before the records are there, and of this cell alone: others may be under way.
@@ -423,6 +417,13 @@ def _check_processes_agree(of, settings, options: Options) -> None:
     )
 
 
+def tells_of_a_loss(error: BaseException) -> bool:
+  """Say whether an error is what another process's end causes in this one."""
+  # JAX raises a ValueError in place of its own where the loss is met on the way out of a program.
+  told = isinstance(error, jax.errors.JaxRuntimeError) or _JAX_STATUS.match(str(error))
+  return jax.process_count() > 1 and bool(told)
+
+
 @contextlib.contextmanager
 def losses_explained(fail) -> Iterator[None]:
   """Turn the errors that the loss of another process causes into one message.
@@ -432,8 +433,8 @@ def losses_explained(fail) -> Iterator[None]:
   """
   try:
     yield
-  except jax.errors.JaxRuntimeError as error:
-    if jax.process_count() == 1:
+  except Exception as error:
+    if not tells_of_a_loss(error):
       raise
     first_line = str(error).strip().partition("\n")[0]
     fail(

@@ -136,7 +136,7 @@ def read_config(workdir: os.PathLike | str) -> tuple[str, dict[str, Any]]:
     ) from None
 
 
-def is_full_or_read_only(error: OSError) -> bool:
+def is_full_or_read_only(error: Exception) -> bool:
   """Say whether an error is of the storage, where no other cell would do better.
 
   Example:
@@ -144,7 +144,9 @@ def is_full_or_read_only(error: OSError) -> bool:
     (True, False)
   """
   of_storage = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
-  return isinstance(error, StorageError) or error.errno in of_storage
+  return isinstance(error, StorageError) or (
+    isinstance(error, OSError) and error.errno in of_storage
+  )
 
 
 def remove(directory: pathlib.Path) -> None:

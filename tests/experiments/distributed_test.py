@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
-from softmax_research.study import distributed, workdir
+from softmax_research.study import distributed, runner, workdir
 from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
 
 _RUN = (*TINY, "--config.num_epochs=12", "--config.backbone.batch_norm=true", "--head=taylor")
@@ -83,6 +84,18 @@ def test_processes_that_are_to_do_different_things_are_refused(tmp_path):
     assert process.returncode == 2
     assert "Processes 1 have other settings" in message and "same command" in message
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", [ValueError, jax.errors.JaxRuntimeError])
+def test_the_loss_of_a_process_is_told_whichever_error_jax_raises(kind, monkeypatch):
+  monkeypatch.setattr(jax, "process_count", lambda: 2)
+  told = []
+  with runner.losses_explained(told.append):
+    raise kind("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
+  assert "has lost another one" in told[0] and "Gloo all-reduce failed" in told[0]
+  with pytest.raises(ValueError, match="Got"), runner.losses_explained(told.append):
+    raise ValueError("Got --order=3.")
+  assert len(told) == 1
 
 
 def test_flags_that_lack_a_coordinator_are_refused(tmp_path):
