@@ -6,7 +6,7 @@ from softmax_research.heads.head import Head
 from softmax_research.heads.hierarchical import TREES, hierarchical
 from softmax_research.heads.registry import HEADS, head_options, make
 from softmax_research.heads.sampled import sampled
-from softmax_research.heads.specification import parse, split
+from softmax_research.registry import parse, split
 
 __all__ = [
   "HEADS",

@@ -1,0 +1,322 @@
+"""Registry: the one rule for text that names a thing, and gives it options.
+
+A text is `name:option=value:...`, where the name is in a table, or is the path of a function of the
+user's own, `package.module.name`, found also from the directory where a command runs; or is a file,
+where a file makes sense. Values are Python's literals; `32-64` is a tuple of integers, a text in
+brackets names in its turn, and anything else is a string.
+
+A kind of thing that has names is a table of functions and one call:
+
+    >>> def random_crop(images, *, pad=4):
+    ...   return images[pad:-pad]
+    >>> AUGMENTATIONS = Registry(
+    ...   "augmentation",
+    ...   {"random_crop": random_crop},
+    ...   example="random_crop:pad=2",
+    ...   given=("images",),
+    ... )
+    >>> AUGMENTATIONS.make("random_crop:pad=1", [1, 2, 3, 4])
+    [2, 3]
+    >>> AUGMENTATIONS.make("random_crop:size=1", [1, 2, 3, 4])
+    Traceback (most recent call last):
+    ...
+    ValueError: Got option 'size' for the augmentation 'random_crop'; its options are pad=4.
+"""
+
+import ast
+import collections.abc
+import functools
+import importlib
+import inspect
+import numbers
+import os
+import pathlib
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+_EMPTY = inspect.Parameter.empty
+# The types of options that are checked, and how a message calls them.
+_TYPES = {
+  bool: "True or False",
+  int: "an integer",
+  float: "a number",
+  str: "text",
+  Sequence: "a sequence, as 10-100",
+  Callable: "a function",
+  types.NoneType: "None",
+}
+
+
+class Registry(dict[str, Callable[..., Any]]):
+  """Hold functions by name, and find what a text names, whose options it checks.
+
+  Args:
+    kind: what is named, in one word or two, for messages.
+    functions: by name. Keyword arguments are the options, and their annotations, or else their
+      defaults, say of which type a value must be.
+    example: of a text, for messages.
+    given: names of arguments that the caller gives, and a text cannot.
+    rest: the function that takes what a function of the table takes as `**options`.
+    taken: names of its arguments that are no options, because functions of the table give them.
+    shared: options, with their defaults, that the caller reads whatever is named.
+    contract: what a function of the user's own takes and returns, for messages.
+    accepts: whether what a function of the user's own returned can be used.
+    reader: a function whose first argument is the path of a file, where a file can be named.
+  """
+
+  def __init__(
+    self,
+    kind: str,
+    functions: Mapping[str, Callable[..., Any]],
+    *,
+    example: str,
+    given: Sequence[str] = (),
+    rest: Callable[..., Any] | None = None,
+    taken: Sequence[str] = (),
+    shared: Mapping[str, Any] | None = None,
+    contract: str = "takes its options by keyword",
+    accepts: Callable[[Any], bool] = lambda made: True,
+    reader: Callable[..., Any] | None = None,
+  ):
+    super().__init__(functions)
+    self.kind, self.example, self.given = kind, example, frozenset(given)
+    self.rest, self.taken, self.shared = rest, frozenset(taken), dict(shared or {})
+    self.contract, self.accepts, self.reader = contract, accepts, reader
+
+  def parse(self, text: str, **options: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of a text, to which others are added, all of them checked.
+
+    Raises:
+      ValueError: the text has another form, there is no such name or option, or a value is of
+        another type than the option.
+    """
+    name, written = parse(text, kind=self.kind, example=self.example)
+    options = written | options
+    parameters = self._parameters(name)
+    for option, value in options.items():
+      if option not in parameters:
+        listed = ", ".join(map(_describe, sorted(parameters.values(), key=lambda p: p.name)))
+        raise ValueError(
+          f"Got option {option!r} for the {self.kind} {name!r}; its options are {listed or 'none'}."
+        )
+      wanted = _wanted(parameters[option])
+      if wanted and not _fits(value, wanted):
+        raise ValueError(
+          f"Got {option}={value!r} for the {self.kind} {name!r}; it must be "
+          f"{' or '.join(_TYPES[type_] for type_ in wanted)}."
+        )
+    return name, options
+
+  def options(self, name: str) -> dict[str, Any]:
+    """Return the options of what is named with their defaults."""
+    return {p.name: p.default for p in self._parameters(name).values()}
+
+  def find(self, name: str) -> Callable[..., Any]:
+    """Return the function of a name, of the path of one of the user's own, or of a file.
+
+    Raises:
+      ValueError: there is no such name, or nothing can be imported.
+    """
+    if name in self:
+      return self[name]
+    if self.reader and (os.sep in name or os.path.exists(name)):
+      return functools.partial(self.reader, pathlib.Path(name))
+    own = f"as my_package.my_module.mine{', or by the path of a file' if self.reader else ''}"
+    module, _, function = name.rpartition(".")
+    if not module:
+      raise ValueError(
+        f"Got the {self.kind} {name!r}; the {self.kind}s are {', '.join(sorted(self))}. One of "
+        f"your own is named by its path, {own}."
+      )
+    if not {"", os.getcwd()} & set(sys.path):
+      sys.path.append(os.getcwd())
+    try:
+      found = getattr(importlib.import_module(module), function)
+      inspect.signature(found)  # Of what is no function it fails.
+    except Exception as error:  # A module of the user's own may fail in any way.
+      raise ValueError(
+        f"Got the {self.kind} {name!r}, which cannot be imported as a function: {error}. Name one "
+        f"of your own by its path, {own}, from a directory where Python finds it."
+      ) from error
+    return found
+
+  def make(self, text: str, *arguments: Any, build: Callable[..., Any] | None = None, **options):
+    """Call the function that a text names with the arguments and its options.
+
+    Args:
+      text: see `parse`.
+      *arguments: the function's own positional arguments.
+      build: `(function, *arguments, **options)`, where calling the function is not enough.
+      **options: beside those of the text, before which they go.
+
+    Returns:
+      What the function returns.
+
+    Raises:
+      ValueError: see `parse` and `find`; or a function of the user's own fails, or returns what
+        cannot be used.
+    """
+    name, options = self.parse(text, **options)
+    function = self.find(name)
+    call = functools.partial(build, function) if build else function
+    if name in self:
+      return call(*arguments, **options)
+    not_made = f"Got the {self.kind} {name!r}; one of your own {self.contract}, but"
+    try:
+      made = call(*arguments, **options)
+    except ValueError:
+      raise
+    except Exception as error:
+      raise ValueError(f"{not_made} it raised {type(error).__name__}: {error}.") from error
+    if not self.accepts(made):
+      raise ValueError(f"{not_made} it returned {type(made).__name__}.")
+    return made
+
+  def _parameters(self, name: str) -> dict[str, inspect.Parameter]:
+    """Return the parameters that are options, of the function or passed on by it, and shared."""
+    own = _signature(self.find(name))
+    found = {
+      option: inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default)
+      for option, default in self.shared.items()
+    }
+    if self.rest and any(p.kind is p.VAR_KEYWORD for p in own):
+      found |= {p.name: p for p in _signature(self.rest) if p.name not in self.taken}
+    found |= {p.name: p for p in own}
+    by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {n: p for n, p in found.items() if p.kind in by_keyword and n not in self.given}
+
+
+def parse(
+  text: str, *, kind: str = "head", example: str = "taylor:order=4"
+) -> tuple[str, dict[str, Any]]:
+  """Read a name and its options from a text.
+
+  Args:
+    text: see the module.
+    kind: what is named, for messages.
+    example: of one, for messages.
+
+  Returns:
+    The name and the options.
+
+  Raises:
+    ValueError: the text has another form, or an option stands twice.
+
+  Example:
+    >>> parse("sm_taylor:order=4:margin=0.6")
+    ('sm_taylor', {'order': 4, 'margin': 0.6})
+  """
+  name, *parts = _split_outside_brackets(text.strip(), ":")
+  malformed = f"Got the {kind} {text!r}; write name or name:option=value, as {example}."
+  if not name:
+    raise ValueError(malformed)
+  options: dict[str, Any] = {}
+  for part in parts:
+    option, equals, value = part.partition("=")
+    option, value = option.strip(), value.strip()
+    if not (equals and option.isidentifier() and value):
+      raise ValueError(malformed)
+    if option in options:
+      raise ValueError(f"Got the {kind} {text!r} with option {option!r} twice; give it once.")
+    options[option] = _read(value)
+  return name, options
+
+
+def split(text: str, *, kind: str = "head", example: str = "taylor:order=4") -> tuple[str, ...]:
+  """Split a list of texts at its commas, but not inside brackets.
+
+  Args:
+    text: texts separated by commas.
+    kind: see `parse`.
+    example: see `parse`.
+
+  Returns:
+    The texts, without surrounding white space.
+
+  Raises:
+    ValueError: there is none, or one stands twice.
+
+  Example:
+    >>> split("softmax, adaptive:cutoffs=(10,100)")
+    ('softmax', 'adaptive:cutoffs=(10,100)')
+  """
+  texts = tuple(part.strip() for part in _split_outside_brackets(text, ",") if part.strip())
+  if not texts:
+    raise ValueError(f"Got no {kind}s; name at least one, as {example}.")
+  for named in texts:
+    if texts.count(named) > 1:
+      raise ValueError(f"Got the {kind} {named!r} twice; name each {kind} once.")
+  return texts
+
+
+def _split_outside_brackets(text: str, separator: str) -> list[str]:
+  """Split at the separators that stand outside (), [] and {}."""
+  parts, depth = [""], 0
+  for character in text:
+    depth += (character in "([{") - (character in ")]}")
+    if character == separator and depth == 0:
+      parts.append("")
+    else:
+      parts[-1] += character
+  if depth:
+    raise ValueError(f"Got {text!r}, whose brackets do not match; give each its other half.")
+  return parts
+
+
+def _read(value: str) -> Any:
+  if re.fullmatch(r"\d+(-\d+)+", value):
+    return tuple(map(int, value.split("-")))
+  try:
+    return ast.literal_eval(value)
+  except (ValueError, SyntaxError):
+    return value[1:-1] if value[0] + value[-1] == "()" else value
+
+
+def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
+  try:
+    return list(inspect.signature(function, eval_str=True).parameters.values())
+  except NameError:  # Annotations may be text that names what only a type checker imports.
+    return list(inspect.signature(function).parameters.values())
+
+
+def _describe(parameter: inspect.Parameter) -> str:
+  default = parameter.default
+  return parameter.name + ("" if default is _EMPTY else f"={default!r}")
+
+
+def _wanted(parameter: inspect.Parameter) -> list[Any]:
+  """Return the types that a value may have, of those in `_TYPES`; none where any will do."""
+  annotation = parameter.annotation
+  if annotation is _EMPTY:
+    if parameter.default is _EMPTY or parameter.default is None:
+      return []
+    annotation = type(parameter.default)
+  union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+  members = typing.get_args(annotation) if union else (annotation,)
+  found = [_type_of_type(typing.get_origin(member) or member) for member in members]
+  return found if all(member in _TYPES for member in found) else []
+
+
+def _type_of_type(member: Any) -> Any:
+  if member in (list, tuple, collections.abc.Sequence):
+    return Sequence
+  return Callable if member is collections.abc.Callable else member
+
+
+def _fits(value: Any, wanted: Sequence[Any]) -> bool:
+  """Say whether a value has one of the types; of arrays and other objects their user judges."""
+  if isinstance(value, bool):
+    return bool in wanted
+  if isinstance(value, numbers.Integral):
+    return int in wanted or float in wanted
+  if isinstance(value, numbers.Real):
+    return float in wanted
+  if isinstance(value, str):
+    return str in wanted
+  if isinstance(value, list | tuple):
+    return Sequence in wanted
+  return value is not None or types.NoneType in wanted
