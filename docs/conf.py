@@ -10,9 +10,9 @@ sys.path[:0] = [str(_HERE / "_ext"), str(_HERE.parent)]
 # The pages need no accelerator, and must not take one from a running experiment.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from softmax_research.training import compiled  # noqa: E402  (The platform is chosen first.)
+from softmax_research.training import environment  # noqa: E402  (The platform is chosen first.)
 
-compiled.keep_programs()
+environment.keep_programs()
 
 project = "softmax_research"
 copyright = "the softmax_research authors"

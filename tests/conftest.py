@@ -11,7 +11,7 @@ import sys
 import jax
 import pytest
 
-from softmax_research.training import compiled
+from softmax_research.training import environment
 
 # A script of its own: the flags that it defines would clash with those of others.
 collect_ignore = ["experiments/killed_runs.py"]
@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Eight devices for the tests on meshes; all others use the first.
 jax.config.update("jax_num_cpu_devices", 8)
 # Compiling is most of the work of the tests.
-compiled.keep_programs()
+environment.keep_programs()
 
 # Optional: a folder of the original images beside the checkout, for machines without network.
 _LOCAL_IMAGES = pathlib.Path(__file__).parents[2] / "shared" / "datasets"

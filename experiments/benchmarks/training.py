@@ -148,7 +148,7 @@ def one_run(shape, count, backbone, batch) -> Run:
   def run():
     nonlocal state, epoch
     order = programs.shuffle(state, epoch, steps, batch, count)
-    state = programs.run_steps(state, images, labels, order, 0, steps)
+    state = programs.run_steps(state, order, images, labels, 0, steps)
     state.step.block_until_ready()
     epoch += 1
     return steps

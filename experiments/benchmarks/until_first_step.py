@@ -3,7 +3,7 @@
 import os
 import runpy
 
-from softmax_research.training import progress
+from softmax_research.study import progress
 
 
 class _Leave:

@@ -25,7 +25,7 @@ from ml_collections import ConfigDict, config_flags
 
 from softmax_research import data
 from softmax_research.study import distributed, report, runner, study, workdir
-from softmax_research.training import compiled
+from softmax_research.training import environment
 
 flags.disclaim_key_flags()
 
@@ -85,7 +85,7 @@ def _run(several, defined, more, prepare_devices, command: str, argv: list[str])
     )
     report.check_formats(options.formats)
     if defined["keep_compiled"].value:
-      compiled.keep_programs()
+      environment.keep_programs()
     if prepare_devices is not None and not connected:
       prepare_devices(options.devices, settings)
     _start_devices()

@@ -16,9 +16,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from softmax_research.study import ledger, markdown, record, report, study, workdir
+from softmax_research.study import ledger, markdown, progress, record, report, study, workdir
 from softmax_research.study.interruption import interruptible
-from softmax_research.training import environment, processes, progress
+from softmax_research.training import environment, processes
 
 _LONGEST_MESSAGE = 500
 _JAX_STATUS = re.compile(r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ")

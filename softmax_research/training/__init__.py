@@ -9,15 +9,17 @@ from softmax_research.training.calibration import (
   fit_vector_scaling,
 )
 from softmax_research.training.checkpoints import Checkpoints
-from softmax_research.training.layout import Layout, make_layout
 from softmax_research.training.loop import Curves, Fit, Progress, check_batch_size, fit, predict
 from softmax_research.training.metrics import evaluate
 from softmax_research.training.optimizers import OPTIMIZERS, SCHEDULES
 from softmax_research.training.optimizers import make as make_optimizer
-from softmax_research.training.parallel import parallelise
-from softmax_research.training.progress import display
+from softmax_research.training.parallel import (
+  Layout,
+  ParallelPrograms,
+  make_layout,
+  parallelise,
+)
 from softmax_research.training.row_updates import ALL_ROWS, update_rows
-from softmax_research.training.seeds import ParallelPrograms
 from softmax_research.training.step import Divergence, Programs, TrainState, make_programs
 
 __all__ = [
@@ -35,7 +37,6 @@ __all__ = [
   "TrainState",
   "best_temperature",
   "check_batch_size",
-  "display",
   "evaluate",
   "fit",
   "fit_histogram_binning",

@@ -1,14 +1,20 @@
-"""The environment of a run: versions, device and revision, to stand beside every number."""
+"""The environment of a run: versions, device and revision, and where compiled programs are kept."""
 
+import hashlib
 import importlib.metadata
 import os
 import pathlib
 import platform
 import subprocess
+import sys
+import zlib
 
 import jax
 
+from softmax_research import data
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 def versions() -> dict[str, str]:
@@ -28,17 +34,8 @@ def device() -> str:
   name = f"{devices[0].platform} x {len(devices)}"
   if devices[0].platform != "cpu":
     return f"{name} ({devices[0].device_kind})"
-  return f"{name} ({_processor()}, {os.cpu_count()} cores)"
-
-
-def _processor() -> str:
-  try:
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-      if line.startswith("model name"):
-        return line.partition(":")[2].strip()
-  except OSError:
-    pass
-  return platform.processor() or platform.machine()
+  model = _of_cpu("model name") or platform.processor() or platform.machine()
+  return f"{name} ({model}, {os.cpu_count()} cores)"
 
 
 def git_revision() -> str | None:
@@ -58,3 +55,76 @@ def git_revision() -> str | None:
     return revision + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
   except (OSError, subprocess.CalledProcessError):
     return None
+
+
+def keep_programs() -> pathlib.Path | None:
+  """Let JAX keep every program that it compiles from now on, and look for it before it compiles.
+
+  The directory is `compiled/PROCESSOR` in the cache of decoded datasets, where PROCESSOR tells the
+  processor's features: a program compiled for one with more of them would crash another that
+  shares the home directory. Who sets `JAX_COMPILATION_CACHE_DIR` has chosen another directory, and
+  JAX's own settings hold. A directory that cannot be written is a warning on the standard error.
+
+  Returns:
+    The directory, or None where this function chose none.
+  """
+  if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    return None
+  directory = data.cache_directory() / "compiled" / processor()
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+      raise PermissionError(f"no permission to write {directory}")
+  except OSError as error:
+    print(
+      f"warning: compiled programs are not kept ({error}); name a directory that can be written "
+      "with SOFTMAX_RESEARCH_CACHE, or pass --nokeep_compiled.",
+      file=sys.stderr,
+    )
+    return None
+  jax.config.update("jax_compilation_cache_dir", str(directory))
+  _remove_partial(directory)
+  # By default JAX keeps what took a second to compile. A run has dozens of programs below that.
+  if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  return directory
+
+
+def processor() -> str:
+  """Return a name that processors of equal features share."""
+  features = _of_cpu("flags", "Features") or platform.processor()
+  digest = hashlib.sha256(" ".join(sorted(features.split())).encode()).hexdigest()
+  return f"{platform.machine()}-{digest[:12]}"
+
+
+def _of_cpu(*names: str) -> str:
+  """Return what Linux says of the first processor under one of the names; empty elsewhere."""
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:
+    return ""
+  return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
+
+
+def _remove_partial(directory: pathlib.Path) -> None:
+  """Remove what a kill or a full disk cut short: JAX would complain of it in every run.
+
+  Only programs kept since the last look are looked at.
+  """
+  looked = directory / "looked_at"
+  since = looked.stat().st_mtime_ns if looked.exists() else 0
+  looked.touch()
+  for program in directory.glob("*-cache"):
+    if program.stat().st_mtime_ns >= since and _is_partial(program.read_bytes()):
+      program.unlink(missing_ok=True)
+
+
+def _is_partial(content: bytes) -> bool:
+  if content.startswith(_ZSTANDARD):  # Where JAX finds this compression, which Python may lack.
+    return False
+  stream = zlib.decompressobj()
+  try:
+    stream.decompress(content)
+  except zlib.error:
+    return True
+  return not stream.eof

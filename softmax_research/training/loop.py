@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softmax_research.training import metrics, processes
-from softmax_research.training.seeds import ParallelPrograms
+from softmax_research.training.parallel import ParallelPrograms
 from softmax_research.training.step import Divergence, Report, TrainState
 
 # Long enough to hide the cost of a call, short enough for live progress.

@@ -86,7 +86,7 @@ class Programs(NamedTuple):
 
   Attributes:
     init: `seed -> TrainState`.
-    run_steps: `(state, images, labels, order, start, stop) -> state`, which makes the updates
+    run_steps: `(state, order, images, labels, start, stop) -> state`, which makes the updates
       `start` to `stop` of an epoch whose batches are the rows of `order`; without an order (None)
       the batches are the rows of images and labels. The bounds are traced: one program serves any
       number of steps, and cutting an epoch in pieces changes no bit. At a loss that is not finite
@@ -207,7 +207,7 @@ def make_programs(
       bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
     )
 
-  def run_steps(state, images, labels, order, start, stop):
+  def run_steps(state, order, images, labels, start, stop):
     def body(i, state):
       rows = i if order is None else order[i]
       return update(state, images[rows], labels[rows])

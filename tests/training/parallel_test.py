@@ -212,6 +212,6 @@ def test_batches_dealt_by_rows_train_as_those_that_are_gathered(monkeypatch):
   layout = training.make_layout(seed=2, data=2)
   head = heads.make("softmax", 3)
   gathered, _ = run(make(layout, head=head), seeds=[0, 1, 2])
-  monkeypatch.setattr(training.by_jit, "_rows_are_dealt", lambda: True)
+  monkeypatch.setattr(training.parallel, "_rows_are_dealt", lambda: True)
   dealt, _ = run(make(layout, head=head), seeds=[0, 1, 2])
   expect_equal(dealt, gathered, tolerance=1e-6)

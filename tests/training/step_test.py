@@ -45,7 +45,7 @@ def test_one_head_trains_on_any_framework(name, examples):
   first = None
   for epoch in range(15):
     order = programs.shuffle(state, epoch, 6, 16, 96)
-    state = programs.run_steps(state, images, labels, order, 0, 6)
+    state = programs.run_steps(state, order, images, labels, 0, 6)
     first = float(state.loss_sum) if first is None else first
   assert int(state.step) == 90
   assert float(state.loss_sum) < 0.3 * first
@@ -59,7 +59,7 @@ def test_steps_equal_plain_gradient_steps(examples):
   state = programs.init(3)
   params = jax.tree.map(lambda x: x.copy(), state.params)
   order = programs.shuffle(state, 0, 3, 16, 96)
-  state = programs.run_steps(state, images, labels, order, 0, 3)
+  state = programs.run_steps(state, order, images, labels, 0, 3)
 
   def loss(params, batch):
     x = images[batch].reshape(16, -1) / np.float32(255)
@@ -85,7 +85,7 @@ def test_cutting_an_epoch_in_pieces_changes_no_bit(examples):
     state = programs.init(1)
     order = programs.shuffle(state, 0, 6, 16, 96)
     for start, stop in pieces:
-      state = programs.run_steps(state, images, labels, order, start, stop)
+      state = programs.run_steps(state, order, images, labels, start, stop)
     outcomes.append(state._replace(key=jax.random.key_data(state.key)))
   jax.tree.map(np.testing.assert_array_equal, *outcomes)
 
@@ -125,7 +125,7 @@ def test_a_step_leaves_the_types_that_it_found(head, activation, examples):
     programs = tiny_programs(nn.make("mlp", **network), heads.make(head, 3, **counts, **options))
     state = jax.eval_shape(programs.init, 0)
     order = np.arange(96).reshape(6, 16)
-    after = jax.eval_shape(programs.run_steps, state, *examples, order, 0, 1)
+    after = jax.eval_shape(programs.run_steps, state, order, *examples, 0, 1)
     assert _types(after) == _types(state)
 
 
@@ -139,7 +139,7 @@ def test_a_network_with_weakly_typed_parameters_is_compiled_once(examples):
   programs = tiny_programs(nn.Backbone(init, apply))
   state, order = programs.init(0), np.arange(96).reshape(6, 16)
   for step in range(3):
-    state = programs.run_steps(state, *examples, order, step, step + 1)
+    state = programs.run_steps(state, order, *examples, step, step + 1)
   assert programs.run_steps._cache_size() == 1
 
 
@@ -155,7 +155,7 @@ def test_every_step_has_random_numbers_of_its_own(examples):
   programs = tiny_programs(nn.Backbone(init, apply), augment=draw)
   state, order, seen = programs.init(0), np.arange(96).reshape(6, 16), []
   for step in range(3):
-    state = programs.run_steps(state, *examples, order, step, step + 1)
+    state = programs.run_steps(state, order, *examples, step, step + 1)
     seen.append([float(state.model_state[name]) for name in ("augmented", "dropped")])
   assert all(len(set(draws)) == 3 for draws in zip(*seen, strict=True))
 
@@ -165,10 +165,10 @@ def test_at_a_bad_loss_the_parameters_and_counts_freeze(examples):
   labels = labels.copy()
   programs = tiny_programs(_BACKBONES["bare"]())
   order = np.arange(96).reshape(6, 16)
-  before = programs.run_steps(programs.init(0), images, labels, order, 0, 2)
+  before = programs.run_steps(programs.init(0), order, images, labels, 0, 2)
   before = jax.tree.map(np.asarray, before._replace(key=0))  # The next call uses it up.
   labels[40] = 7  # Out of range, so the third batch's loss is NaN.
-  state = programs.run_steps(programs.init(0), images, labels, order, 0, 6)
+  state = programs.run_steps(programs.init(0), order, images, labels, 0, 6)
   assert int(state.bad_step) == int(state.step) == 2
   assert float(state.last_finite_loss) == before.last_finite_loss
   jax.tree.map(np.testing.assert_array_equal, state.params, before.params)

@@ -33,7 +33,7 @@ def test_they_forbid_nothing_and_change_no_type(switch):
     """Two steps, traced and not run."""
     programs, images, labels = _programs(), jnp.zeros((2, 4, *SHAPE), jnp.uint8), jnp.zeros((2, 4))
     state = programs.init(0)
-    state = programs.run_steps(state, images, labels.astype(jnp.int32), None, 0, 2)
+    state = programs.run_steps(state, None, images, labels.astype(jnp.int32), 0, 2)
     return state._replace(key=None), programs.predict(state, images[0])
 
   with _SWITCHES[switch]():

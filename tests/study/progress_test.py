@@ -4,7 +4,7 @@ import re
 
 import rich.console
 
-from softmax_research.training import progress
+from softmax_research.study import progress
 from softmax_research.training.loop import Progress
 
 _PROGRESS = Progress(2, 20, 120, 1200, 0.5, 0.91, 5000.0, 270.0)
