@@ -1,4 +1,4 @@
-"""Compare heads over several seeds on one data set, and write a report.
+"""Compare heads, networks and optimisers over several seeds on one data set, and write a report.
 
     python -m experiments.compare --config=configs/digits.py --workdir=runs/digits \\
         --config.heads=softmax,taylor:order=4,sm:margin=0.6 --config.seeds=5
@@ -13,16 +13,165 @@ the end of an epoch, at most every ten seconds, and on SIGTERM and SIGINT (Ctrl-
 goes on from there.
 """
 
-from experiments import comparison
-from experiments.classifiers import devices
-from softmax_research import study
+import itertools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-STUDY = comparison.STUDY
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import default
+from experiments import assembly, classifiers, pictures
+from softmax_research import heads, study
+from softmax_research.study import classifier_report
+from softmax_research.training import processes
+
+_NUM_WORST = 16
+#: What is compared, and how messages call it.
+_COMPARED = {"heads": "head", "backbone": "backbone", "optimizer": "optimizer"}
+
+
+def cells(config: ConfigDict) -> list[dict[str, Any]]:
+  """List the combinations of heads, networks and optimisers.
+
+  Networks and optimisers that the configuration spells out, rather than names, are one for all.
+  """
+  named = {
+    name: heads.split(config[key], kind=name)
+    for key, name in _COMPARED.items()
+    if isinstance(config[key], str)
+  }
+  # The head is what turns fastest, so that rows of one network stand together.
+  order = [*(name for name in named if name != "head"), "head"]
+  found = [
+    dict(zip(order, texts, strict=True))
+    for texts in itertools.product(*(named[name] for name in order))
+  ]
+  return [{name: cell[name] for name in named} for cell in found]
+
+
+def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
+  """Return what a cell's results depend on: the configuration with what the cell names."""
+  plain = _config_for(config, cell).to_dict()
+  del plain["heads"], plain["seeds"]
+  return plain
+
+
+def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> assembly.Splits:
+  """Load the data, and see that all that is to be trained fits them."""
+  splits = assembly.load_splits(config)
+  for cell in left:
+    assembly.make_programs(_config_for(config, cell), splits, cell["head"])
+  return splits
+
+
+def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
+  """Train the seeds of a cell, keep their predictions, and yield their records."""
+  config = _config_for(context.settings, cell)
+  trained = classifiers.train(context, config, context.prepared, cell["head"])
+  processes.from_first(lambda: _keep(context, trained))
+  yield [of.record(context) for of in trained]
+
+
+def estimate(cell: dict[str, Any], context: study.Context) -> float:
+  """Estimate the seconds that the seeds of a cell take."""
+  config = _config_for(context.settings, cell)
+  return classifiers.estimate(context, config, context.prepared, cell["head"])
+
+
+def derive(
+  config: ConfigDict, records: Sequence[study.Record], directory: pathlib.Path
+) -> Iterator[study.Record]:
+  """Yield the records of ensembles, which average the probabilities of a cell's seeds."""
+  known = [r["cell"] for r in records]
+  splits = None
+  for cell in cells(config):
+    seeds = sorted(r["seed"] for r in records if r["cell"] == cell and r["status"] == "finished")
+    seeds = [seed for seed in seeds if seed < config.seeds]
+    of = cell | {"ensemble": seeds}
+    if len(seeds) < 2 or of in known:
+      continue
+    splits = splits or assembly.load_splits(config)
+    paths = [classifiers.prediction_path(directory, cell, seed) for seed in seeds]
+    try:
+      members = [classifiers.load_predictions(path, splits) for path in paths]
+    except ValueError as error:
+      print(f"{cell['head']}: no ensemble, because {error}; its seeds' own numbers stand.")
+      continue
+    mean = classifiers.Predictions(
+      *(_log_mean(of_split) for of_split in zip(*members, strict=True))
+    )
+    yield study.make_record(
+      STUDY,
+      config,
+      of,
+      None,
+      seconds=None,
+      metrics=classifiers.evaluate(mean, splits),
+      measured={"worst": _worst(mean.test, splits.test)},
+      command=records[-1]["command"],
+    )
+
+
+def _keep(context: study.Context, trained: Sequence[classifiers.Trained]) -> None:
+  """Keep the predictions of seeds, of which ensembles are made."""
+  for of in trained:
+    if of.predictions is not None:
+      path = classifiers.prediction_path(context.workdir, context.cell, of.seed)
+      classifiers.save_predictions(path, of.predictions)
+
+
+def _config_for(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
+  """Return the configuration that trains one cell."""
+  own = config.copy_and_resolve_references()
+  own.heads = cell["head"]
+  for key in ("backbone", "optimizer"):
+    if key in cell:
+      own[key] = cell[key]
+  return own
+
+
+def _log_mean(log_probs: Sequence[np.ndarray]) -> np.ndarray:
+  """Return the logarithm of the mean probability; -inf where all members say zero."""
+  return np.logaddexp.reduce(np.asarray(log_probs, np.float64), axis=0) - np.log(len(log_probs))
+
+
+def _worst(log_probs: np.ndarray, split: Any) -> list[dict[str, Any]]:
+  """List the examples whose label got the smallest probability, with their pictures."""
+  of_label = log_probs[np.arange(len(log_probs)), split.labels]
+  return [
+    {
+      "index": int(i),
+      "label": int(split.labels[i]),
+      "predicted": int(np.argmax(log_probs[i])),
+      "probability": float(np.exp(of_label[i])),
+      "png": _png(split.images[i]),
+    }
+    for i in np.argsort(of_label, kind="stable")[:_NUM_WORST]
+  ]
+
+
+def _png(image: np.ndarray) -> str | None:
+  """Encode an image; None for data that are no images."""
+  return pictures.to_text(image) if image.ndim == 3 and image.dtype == np.uint8 else None
+
+
+STUDY = study.Study(
+  default.get_config,
+  cells,
+  run,
+  lambda records, config: classifier_report.report(records),
+  name="compare",
+  check=assembly.check_config,
+  prepare=prepare,
+  config=config_of,
+  selects=("heads", "seeds"),
+  estimate=estimate,
+  derive=derive,
+  summarise=classifiers.summarise,
+  devices=True,
+)
 
 if __name__ == "__main__":
-  study.main(
-    STUDY,
-    default_config="configs/digits.py",
-    devices=devices.get_options,
-    prepare_devices=lambda options, config: devices.prepare(options, config.get("seeds", 1)),
-  )
+  classifiers.main(STUDY, default_config="configs/digits.py")

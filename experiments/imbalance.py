@@ -10,14 +10,8 @@ head, seed) is appended at once to results.jsonl; the same command goes on after
 and takes more settings, heads or seeds. report.md has the claims, tables and figures.
 """
 
-from experiments.classifiers import devices
+from experiments import classifiers
 from experiments.imbalanced.experiment import STUDY
-from softmax_research import study
 
 if __name__ == "__main__":
-  study.main(
-    STUDY,
-    default_config="configs/imbalance_mnist.py",
-    devices=devices.get_options,
-    prepare_devices=lambda options, config: devices.prepare(options, config.get("seeds", 1)),
-  )
+  classifiers.main(STUDY, default_config="configs/imbalance_mnist.py")

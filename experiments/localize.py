@@ -11,14 +11,8 @@ finished (head, seed) is appended at once to results.jsonl, and the same command
 only what is missing.
 """
 
-from experiments.classifiers import devices
+from experiments import classifiers
 from experiments.localization.experiment import STUDY
-from softmax_research import study
 
 if __name__ == "__main__":
-  study.main(
-    STUDY,
-    default_config="configs/localize_digits.py",
-    devices=devices.get_options,
-    prepare_devices=lambda options, config: devices.prepare(options, config.get("seeds", 1)),
-  )
+  classifiers.main(STUDY, default_config="configs/localize_digits.py")

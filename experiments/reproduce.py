@@ -15,16 +15,10 @@ Where a paper's numbers are those of another study, as in configs/qin2019.py, it
 study's: what the study has recorded below the working directory is taken over.
 """
 
-from experiments.classifiers import devices
+from experiments import classifiers
 from experiments.reproduction import paper_table
-from softmax_research import study
 
 STUDY = paper_table.STUDY
 
 if __name__ == "__main__":
-  study.main(
-    STUDY,
-    more=paper_table.Flags,
-    devices=devices.get_options,
-    prepare_devices=paper_table.prepare_devices,
-  )
+  classifiers.main(STUDY, num_seeds=paper_table.most_seeds, more=paper_table.Flags)

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments import classifiers, comparison
-from experiments.classifiers import devices
+from experiments import assembly, classifiers, compare
 from softmax_research import heads, study, training
 from softmax_research.training import processes
 
@@ -37,8 +36,8 @@ class More(NamedTuple):
 
 def check(config: ConfigDict) -> None:
   """Check all that can be checked before data are loaded; it raises a ValueError."""
-  comparison.check(_compared(config))
-  if len(heads.split(config.head)) != 1 or len(comparison.cells(_compared(config))) != 1:
+  assembly.check_config(_compared(config))
+  if len(heads.split(config.head)) != 1 or len(compare.cells(_compared(config))) != 1:
     raise ValueError(
       f"Got --head={config.head}; give one head, one backbone and one optimiser, or use "
       "experiments.compare."
@@ -113,14 +112,13 @@ def _compared(config: ConfigDict) -> ConfigDict:
   return own
 
 
-STUDY = comparison.STUDY._replace(
-  cells=lambda config: comparison.cells(_compared(config)),
+STUDY = compare.STUDY._replace(
+  cells=lambda config: compare.cells(_compared(config)),
   run=run,
-  report=lambda records, config: comparison.report(records, _compared(config)),
   name="train",
   check=check,
-  prepare=lambda config, left: comparison.prepare(_compared(config), left),
-  config=lambda config, cell: comparison.config_of(_compared(config), cell),
+  prepare=lambda config, left: compare.prepare(_compared(config), left),
+  config=lambda config, cell: compare.config_of(_compared(config), cell),
   seeds=lambda config, cell: (config.seed,),
   estimate=None,
   derive=lambda config, records, workdir: (),
@@ -130,13 +128,7 @@ STUDY = comparison.STUDY._replace(
 
 def main() -> None:
   """Run the script."""
-  study.main(
-    STUDY,
-    default_config="configs/digits.py",
-    more=More,
-    devices=devices.get_options,
-    prepare_devices=lambda options, config: devices.prepare(options, 1),
-  )
+  classifiers.main(STUDY, num_seeds=lambda config: 1, default_config="configs/digits.py", more=More)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import optax
 from ml_collections import ConfigDict
 
 from configs import default
+from experiments import assembly
 from experiments.benchmarks import first_step, torch_training
 from experiments.benchmarks.pairs import Case, Run, measure
 from experiments.benchmarks.row import OURS, Options
-from experiments.classifiers import assembly, devices
 from softmax_research import data
 
 BATCH = 128
@@ -158,9 +158,9 @@ def one_run(shape, count, backbone, batch) -> Run:
 
 def together(shape, count, backbone, batch, num_seeds: int, seeds_by="auto") -> Run:
   """Train seeds in one program, as `experiments.compare` does."""
-  options = devices.get_options()
+  options = assembly.device_options()
   options.seeds_by = seeds_by
-  devices.prepare(options, num_seeds)
+  assembly.prepare_devices(options, num_seeds)
   config, splits = make_experiment(shape, count, backbone, batch)
   layout = assembly.lay_out(config, splits, options, num_seeds)
   programs = assembly.make_parallel_programs(config, splits, "softmax", layout)

@@ -6,8 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import imbalance_mnist
-from experiments import classifiers
-from experiments.classifiers import assembly
+from experiments import assembly, classifiers
 from experiments.imbalanced import judging, prior_claims, report, settings
 from softmax_research import study, training
 
@@ -37,7 +36,7 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, set
   for cell in left:
     splits = made[cell["setting"]].splits
     training.check_batch_size(config.batch_size, len(splits.train.labels))
-    assembly.check_fits(config, splits, cell["head"])
+    assembly.make_programs(config, splits, cell["head"])
   return made
 
 

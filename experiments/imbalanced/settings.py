@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default, imbalance_mnist
-from experiments.classifiers import assembly
+from experiments import assembly
 from softmax_research import data, heads
 
 _EXAMPLE = "step:largest=1000:ratio=10"

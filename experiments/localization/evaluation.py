@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import classifiers, pictures
-from experiments.classifiers import assembly
+from experiments import assembly, classifiers, pictures
 from experiments.localization import maps, scores
 from experiments.localization.scenes import Material
 from experiments.many.task import in_batches

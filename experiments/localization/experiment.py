@@ -7,8 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from configs import localize_digits
-from experiments import classifiers
-from experiments.classifiers import assembly
+from experiments import assembly, classifiers
 from experiments.localization import evaluation, map_claims, maps, material, report
 from softmax_research import heads, study
 

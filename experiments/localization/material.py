@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default, localize_digits, localize_objects
-from experiments.classifiers import assembly
+from experiments import assembly
 from experiments.localization import box_folder, digit_scenes, object_scenes, scenes
 from experiments.localization.scenes import Material, Scenes
 from softmax_research import data

@@ -3,7 +3,7 @@
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.classifiers import assembly
+from experiments import assembly
 from softmax_research import data, training
 
 _COMPONENTS = 256

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import classifiers
-from experiments.classifiers import assembly
+from experiments import assembly, classifiers
 from experiments.reproduction import features, robustness
 from softmax_research import heads, training
 from softmax_research.training import calibration

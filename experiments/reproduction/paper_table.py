@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from configs import tables
-from experiments.classifiers import assembly, devices
+from experiments import assembly
 from experiments.reproduction import (
   borrowed,
   inputs,
@@ -188,9 +188,9 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
   return Prepared(splits, borrowed.prepare(settings, borrows), {})
 
 
-def prepare_devices(options: ConfigDict, settings: ConfigDict) -> None:
-  """Make as many CPU devices as the seeds of a cell will use, before JAX touches one."""
-  devices.prepare(options, max(len(seeds(settings, cell)) for cell in cells(settings)))
+def most_seeds(settings: ConfigDict) -> int:
+  """Return how many seeds of a cell train together at most."""
+  return max(len(seeds(settings, cell)) for cell in cells(settings))
 
 
 def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import classifiers
-from experiments.classifiers import assembly
+from experiments import assembly, classifiers
 from experiments.reproduction import model_measures
 from softmax_research import data, study, training
 from softmax_research.study.study import Record
@@ -77,20 +76,13 @@ def cross_validate(
   predicted by the last model. Without it each fold has a new model, and the first fold's predicts
   the test split.
   """
-  began, seeds = time.perf_counter(), list(context.seeds)
-  programs = classifiers.make_programs(context.devices, config, splits, head, len(seeds))
-  curves, diverged, resume, judged = [], [None] * len(seeds), None, None
+  began = time.perf_counter()
+  programs = classifiers.make_programs(context, config, splits, head)
+  curves, diverged, resume, judged = [], [None] * len(context.seeds), None, None
   for index, (rest, held) in enumerate(folds_of(splits.train, setting.folds)):
-    fit = training.fit(
-      programs,
-      rest,
-      held,
-      seeds=seeds,
-      num_epochs=config.num_epochs * (index + 1 if setting.carry_over else 1),
-      batch_size=config.batch_size,
-      on_progress=context.progress,
-      should_stop=context.interruption,
-      resume=resume,
+    num_epochs = config.num_epochs * (index + 1 if setting.carry_over else 1)
+    fit = classifiers.fit(
+      context, config, programs, rest, held, num_epochs=num_epochs, resume=resume
     )
     if fit.interrupted:
       context.interrupt()
@@ -107,7 +99,7 @@ def cross_validate(
   whole = fit._replace(curves=curves[0], diverged=diverged)
   measure = model_measures.measurer(setting.measures, config, splits, head)
   records = []
-  for i, of in enumerate(classifiers.judge(programs, whole, splits, seeds, judged, seconds)):
+  for i, of in enumerate(classifiers.judge(context, programs, whole, splits, judged, seconds)):
     measured = {}
     if of.status == "finished":
       accuracies = [of_fold[i]["validation_accuracy"][-1] for of_fold in curves]
@@ -143,7 +135,7 @@ def estimate(
       return seconds
     seeds, predictions = context.seeds, classifiers.predict(programs, states, splits)
     fit = training.Fit(states, [{} for _ in seeds], [None for _ in seeds], 0.0, False)
-    first, *_ = classifiers.judge(programs, fit, splits, seeds, predictions, 0.0)
+    first, *_ = classifiers.judge(context, programs, fit, splits, predictions, 0.0)
     return seconds + model_measures.estimate(
       setting.measures, config, splits, head, first, len(seeds)
     )

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import classifiers
-from experiments.classifiers import assembly
+from experiments import assembly, classifiers
 from softmax_research import data, heads
 
 _BATCH = 100

@@ -1,10 +1,13 @@
-"""Configurations: what programs are made of them, and bad ones, refused before any work."""
+"""Configurations: what programs and layouts of devices are made of them, and which are refused."""
+
+import types
 
 import jax
+import numpy as np
 import pytest
 
 from configs import default
-from experiments.classifiers import assembly
+from experiments import assembly
 
 
 def _make_all(config):
@@ -49,11 +52,11 @@ def test_a_bad_value_is_refused_with_what_exists(key, value, expected):
 def test_keys_too_many_or_too_few_are_refused():
   config = default.get_config()
   config.sedes = 3
-  with pytest.raises(ValueError, match=r"keys sedes; the keys are .*seeds"):
+  with pytest.raises(ValueError, match=r"sedes too many or too few; its keys are .*seeds"):
     assembly.check_config(config)
   config = default.get_config()
   del config.seeds
-  with pytest.raises(ValueError, match="lacks seeds"):
+  with pytest.raises(ValueError, match="has seeds too many or too few"):
     assembly.check_config(config)
 
 
@@ -96,3 +99,92 @@ def test_a_network_that_cannot_average_over_devices_gets_whole_batches_or_is_ref
   with pytest.raises(ValueError, match="'mlp', which has no option axis_name"):
     layout = assembly.training.make_layout(data=2, strategy="pmap")
     assembly.make_parallel_programs(config, splits, "softmax", layout)
+
+
+@pytest.fixture(name="lay_out")
+def _lay_out(monkeypatch):
+  """Lays out seeds on eight devices, which are there on CPU, whatever else there is."""
+  cpus = jax.devices("cpu")
+  assert len(cpus) == 8
+  monkeypatch.setattr(jax, "device_count", lambda: 8)
+  images = types.SimpleNamespace(images=np.zeros((1, 8, 8, 1)))
+
+  def lay_out(filters=(), num_seeds=5, **given):
+    config, options = default.get_config(), assembly.device_options()
+    options.update(given)
+    monkeypatch.setattr(assembly.nn.forms, "filters", lambda *_: filters)
+    layout = assembly.lay_out(config, types.SimpleNamespace(train=images), options, num_seeds)
+    return tuple(layout.mesh.shape.values()), layout.seeds_by
+
+  with jax.default_device(cpus[0]):
+    yield lay_out
+
+
+@pytest.mark.parametrize(
+  ("backend", "num_seeds", "given", "shape"),
+  [
+    ("cpu", 5, {}, (5, 1)),
+    ("cpu", 9, {}, (8, 1)),
+    ("cpu", 5, {"data": 4}, (2, 4)),
+    ("gpu", 5, {}, (4, 2)),  # Five would leave three devices idle.
+    ("gpu", 8, {}, (8, 1)),
+    ("gpu", 1, {}, (1, 8)),
+    ("gpu", 5, {"seed": 2}, (2, 4)),
+    ("gpu", 5, {"seed": 2, "data": 2}, (2, 2)),
+  ],
+)
+def test_devices_go_to_seeds_first_and_elsewhere_than_on_cpu_none_is_idle(
+  monkeypatch, lay_out, backend, num_seeds, given, shape
+):
+  monkeypatch.setattr(jax, "default_backend", lambda: backend)
+  assert lay_out(num_seeds=num_seeds, **given)[0] == shape
+
+
+@pytest.mark.parametrize(
+  ("filters", "asked", "expected"),
+  [
+    ((32, 64), "auto", "map"),
+    ((), "auto", "vmap"),
+    ((32, 64), "apart", "map"),
+    ((32, 64), "vmap", "vmap"),
+    ((), "map", "map"),
+  ],
+)
+def test_seeds_of_one_device_train_as_is_fastest_for_the_network(lay_out, filters, asked, expected):
+  assert lay_out(filters, seeds_by=asked)[1] == expected
+
+
+@pytest.mark.parametrize(
+  ("num_seeds", "filters", "expected"),
+  [(16, (32, 64), "vmap"), (8, (32, 64), "map"), (16, (96, 192), "map"), (8, (), "vmap")],
+)
+def test_on_gpu_narrow_nets_train_all_seeds_of_a_device_at_once(
+  monkeypatch, lay_out, num_seeds, filters, expected
+):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  assert lay_out(filters, num_seeds)[1] == expected  # Eight devices.
+
+
+def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
+  made = []
+  monkeypatch.setattr(jax.config, "update", lambda name, value: made.append(value))
+  monkeypatch.setattr(assembly, "_num_cores", lambda: 4)
+  for num_seeds, given in (
+    (3, {}),
+    (9, {}),
+    (9, {"seeds_by": "apart"}),
+    (9, {"seed": 2, "data": 3}),
+  ):
+    options = assembly.device_options()
+    options.update(given)
+    assembly.prepare_devices(options, num_seeds)
+  assert made == [3, 4, 1, 6]
+
+
+@pytest.mark.parametrize("name", ["strategy", "seeds_by"])
+def test_an_option_that_is_none_is_refused_before_any_work(monkeypatch, name):
+  monkeypatch.setattr(jax.config, "update", lambda *changes: pytest.fail(f"changed {changes}"))
+  options = assembly.device_options()
+  options[name] = "foo"
+  with pytest.raises(ValueError, match=f"--devices.{name}=foo; it must be one of"):
+    assembly.prepare_devices(options, 2)

@@ -60,7 +60,7 @@ def test_seeds_train_together_and_one_after_another(monkeypatch):
   )
   _, of_seeds = training.cases()
   # The devices of this process are made already.
-  monkeypatch.setattr(training.devices, "prepare", lambda options, num_seeds: None)
+  monkeypatch.setattr(training.assembly, "prepare_devices", lambda options, num_seeds: None)
   steps = {name: side()() for name, side in of_seeds.sides.items()}
   # A product of so small a step's operations stands for very many of it.
   assert steps.pop("matrix product") > 1e4
@@ -71,7 +71,7 @@ def test_seeds_train_in_one_program_in_each_way_and_one_after_another(monkeypatc
   network = (4, 4, 1), 16, {"name": "mlp", "widths": (3,)}, 8
   for name, value in (("NETWORK", network), ("SEEDS", 2), ("PRODUCT", {"size": 8, "count": 1})):
     monkeypatch.setattr(seeds, name, value)
-  monkeypatch.setattr(training.devices, "prepare", lambda options, num_seeds: None)
+  monkeypatch.setattr(training.assembly, "prepare_devices", lambda options, num_seeds: None)
   made = {case.name: case.sides for case in seeds.cases()}
   assert list(made) == [f"2 seeds, mnist cnn, {name}" for name in ("float32", "tf32", "bfloat16")]
   before = jax.config.jax_default_matmul_precision

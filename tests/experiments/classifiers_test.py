@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import classifiers, comparison
-from experiments.classifiers import assembly, devices
+from experiments import assembly, classifiers, compare
 from softmax_research import study, training
 from softmax_research.study import workdir
 from softmax_research.study.interruption import Interruption
@@ -32,10 +31,10 @@ def _splits(config):
 @pytest.fixture(name="make_context")
 def _make_context(config, tmp_path):
   def make(seed_devices=1, interruption=None):
-    options = devices.get_options()
+    options = assembly.device_options()
     options.seed = seed_devices
     return study.Context(
-      comparison.STUDY,
+      compare.STUDY,
       config,
       {"head": "sm_taylor"},
       _SEEDS,

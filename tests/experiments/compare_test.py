@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from configs import digits
-from experiments import classifiers, comparison
-from experiments.classifiers import devices
+from experiments import assembly, classifiers, compare
 from softmax_research.study import runner, workdir
 from tests.experiments.scripts import TINY, expect_error, run_script
 
@@ -27,10 +26,10 @@ def _config(**changes):
 
 def _run(directory, *, formats=(), **changes):
   options = runner.Options(
-    directory, "python compare", formats=formats, devices=devices.get_options()
+    directory, "python compare", formats=formats, devices=assembly.device_options()
   )
   config = _config(**changes)
-  failed = runner.run(comparison.STUDY, config, options)
+  failed = runner.run(compare.STUDY, config, options)
   assert failed == []
   return workdir.read(directory)
 

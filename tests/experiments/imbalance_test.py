@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import imbalance_cifar10, imbalance_mnist
-from experiments.classifiers import devices
+from experiments import assembly
 from experiments.imbalanced import experiment, judging, report, settings
 from softmax_research import study
 from softmax_research.study import runner, workdir
@@ -189,7 +189,7 @@ def test_the_study_from_end_to_end(tmp_path):
   config.validation_range = (1200, 1437)
   config.heads, config.seeds, config.num_epochs = "softmax,pc_softmax", 2, 2
   config.backbone.stages, config.backbone.dense = ((2,),), (8,)
-  options = runner.Options(tmp_path, "command", devices=devices.get_options())
+  options = runner.Options(tmp_path, "command", devices=assembly.device_options())
   assert runner.run(experiment.STUDY, config, options) == []
   records = workdir.read(tmp_path)
   assert [(r["cell"]["head"], r["seed"]) for r in records] == [

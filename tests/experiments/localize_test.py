@@ -5,8 +5,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import localize_digits, localize_objects
-from experiments import pictures
-from experiments.classifiers import devices
+from experiments import assembly, pictures
 from experiments.localization import experiment, material
 from softmax_research import study
 from softmax_research.study import runner, workdir
@@ -23,7 +22,7 @@ def _config(**changes):
 
 
 def _run(directory, **changes):
-  options = runner.Options(directory, "command", devices=devices.get_options())
+  options = runner.Options(directory, "command", devices=assembly.device_options())
   options.devices.seed = 1
   assert runner.run(experiment.STUDY, _config(**changes), options) == []
   return workdir.read(directory)

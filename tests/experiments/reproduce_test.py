@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.classifiers import devices
+from experiments import assembly
 from experiments.reproduction import paper_table
 from softmax_research.study import runner, workdir
 from tests.experiments.reproduction import tiny
@@ -10,7 +10,9 @@ from tests.experiments.scripts import expect_error, run_script
 
 
 def _options(directory, **changes):
-  options = runner.Options(directory, "python it", formats=("md",), devices=devices.get_options())
+  options = runner.Options(
+    directory, "python it", formats=("md",), devices=assembly.device_options()
+  )
   return options._replace(**changes)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from configs import agarap2018
-from experiments.classifiers import assembly
+from experiments import assembly
 from experiments.reproduction import inputs
 from softmax_research import data
 

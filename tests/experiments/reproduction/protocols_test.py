@@ -5,7 +5,6 @@ import types
 import numpy as np
 import pytest
 
-from experiments.classifiers import devices
 from experiments.reproduction import protocols
 from softmax_research import training
 from softmax_research.data import Split
@@ -75,14 +74,14 @@ def test_folds_are_summarised_by_the_population_deviation():
 def test_a_seed_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
   calls = iter(range(5))
 
-  def fit(*_, seeds, **__):
+  def fit(*_, **__):
     bad = next(calls) == bad_fold
     accuracies = [0.9] if bad else [0.9, 0.97]  # It diverges after an epoch.
     curves = {"epoch": [1, 2][: len(accuracies)], "validation_accuracy": accuracies}
     diverged = training.Divergence(40, 1.0) if bad else None
     return training.Fit(None, [curves], [diverged], 1.0, False)
 
-  def judge(programs, fit, splits, seeds, predictions, seconds):
+  def judge(context, programs, fit, splits, predictions, seconds):
     assert predictions == ["predictions"]
     return [_Judged("diverged" if fit.diverged[0] else "finished")]
 
@@ -94,15 +93,12 @@ def test_a_seed_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
       return {"status": self.status, "measured": measured}
 
   stub = types.SimpleNamespace(
-    make_programs=lambda *_: None, predict=lambda *_: ["predictions"], judge=judge
+    make_programs=lambda *_: None, fit=fit, predict=lambda *_: ["predictions"], judge=judge
   )
   monkeypatch.setattr(protocols, "classifiers", stub)
-  monkeypatch.setattr(protocols.training, "fit", fit)
   setting = tiny.variant().settings.folds
   setting.folds, setting.carry_over = 5, carry_over
-  context = types.SimpleNamespace(
-    seeds=(0,), devices=devices.get_options(), progress=None, interruption=None
-  )
+  context = types.SimpleNamespace(seeds=(0,))
   splits = types.SimpleNamespace(train=Split(np.zeros((50, 2)), np.arange(50) % 2))
   monkeypatch.setattr(protocols.model_measures, "measurer", lambda *_: lambda of: {})
   (made,) = protocols.cross_validate(context, setting, setting.train, splits, "softmax", {})

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.classifiers import assembly
+from experiments import assembly
 from softmax_research import study, training
 from softmax_research.study import record, workdir
 from softmax_research.training import processes
@@ -71,16 +71,24 @@ class Trained(NamedTuple):
     )
 
 
-def make_programs(
-  options: ConfigDict, config: ConfigDict, splits: assembly.Splits, head: str, num_seeds: int
-) -> training.ParallelPrograms:
-  """Make the programs that train so many seeds of a head on the devices at hand.
+def main(
+  of: study.Study, *, num_seeds=lambda config: config.get("seeds", 1), **options: Any
+) -> None:
+  """Run a study of classifiers as a script: `study.main` with the flag `--devices`.
 
-  Raises:
-    ValueError: the head, the data, the devices or the configuration do not fit each other.
+  Args:
+    of: the study.
+    num_seeds: `settings -> number`, how many seeds train together.
+    **options: of `study.main`.
   """
-  layout = assembly.lay_out(config, splits, options, num_seeds)
-  return assembly.make_parallel_programs(config, splits, head, layout)
+  study.main(
+    of,
+    devices=assembly.device_options,
+    prepare_devices=lambda devices, settings: assembly.prepare_devices(
+      devices, num_seeds(settings)
+    ),
+    **options,
+  )
 
 
 def train(
@@ -104,80 +112,86 @@ def train(
     on_epoch: called after each epoch, before the states are saved; it may add to the curves.
     seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
 
-  Returns:
-    The trained seeds.
-
   Raises:
     SystemExit: interrupted; the status is that of a process that the signal ended.
     StorageError: a checkpoint cannot be written.
   """
-  began, seeds = time.perf_counter(), list(context.seeds)
-  programs = make_programs(context.devices, config, splits, head, len(seeds))
+  began = time.perf_counter()
+  programs = make_programs(context, config, splits, head)
   saver = _Saver(context, programs, seconds_between_saves)
 
   def after_epoch(states, curves):
     on_epoch(programs, states, curves)
     saver.save_if_due(states, curves)
 
-  resume = saver.restore(seeds)
+  resume = saver.restore()
   spent = max((sum(of["seconds"]) for of in resume[1]), default=0.0) if resume else 0.0
-  fit = training.fit(
+  fitted = fit(
+    context, config, programs, splits.train, splits.validation, on_epoch=after_epoch, resume=resume
+  )
+  if fitted.interrupted:
+    step = saver.save(fitted.states, fitted.curves)
+    context.interrupt(f"at step {step} and saved")
+  predictions = predict(programs, fitted.states, splits)
+  seconds = time.perf_counter() - began + spent
+  return judge(context, programs, fitted, splits, predictions, seconds)
+
+
+def make_programs(
+  context: study.Context, config: ConfigDict, splits: assembly.Splits, head: str
+) -> training.ParallelPrograms:
+  """Make the programs that train the context's seeds of a head on the devices at hand."""
+  layout = assembly.lay_out(config, splits, context.devices, len(context.seeds))
+  return assembly.make_parallel_programs(config, splits, head, layout)
+
+
+def fit(
+  context: study.Context,
+  config: ConfigDict,
+  programs: training.ParallelPrograms,
+  train: Any,
+  validation: Any,
+  **options: Any,
+) -> training.Fit:
+  """Train the context's seeds on a split; see `training.fit` for its options."""
+  return training.fit(
     programs,
-    splits.train,
-    splits.validation,
-    seeds=seeds,
-    num_epochs=config.num_epochs,
+    train,
+    validation,
+    seeds=context.seeds,
     batch_size=config.batch_size,
     on_progress=context.progress,
-    on_epoch=after_epoch,
     should_stop=context.interruption,
-    resume=resume,
+    **{"num_epochs": config.num_epochs} | options,
   )
-  if fit.interrupted:
-    step = saver.save(fit.states, fit.curves)
-    context.interrupt(f"at step {step} and saved")
-  predictions = predict(programs, fit.states, splits)
-  seconds = time.perf_counter() - began + spent
-  return judge(programs, fit, splits, seeds, predictions, seconds)
 
 
 def judge(
+  context: study.Context,
   programs: training.ParallelPrograms,
-  fit: training.Fit,
+  fitted: training.Fit,
   splits: assembly.Splits,
-  seeds: Sequence[int],
   predictions: Sequence[Predictions],
   seconds: float,
 ) -> list[Trained]:
-  """Judge seeds that trained together.
-
-  Args:
-    programs: that trained them.
-    fit: what became of them.
-    splits: the data.
-    seeds: the seeds.
-    predictions: of each.
-    seconds: that all of them took.
-
-  Returns:
-    The trained seeds.
-  """
-  states = _gather(programs, fit.states, len(seeds))
+  """Judge the context's seeds, which trained together in so many seconds, by their predictions."""
+  seeds = list(context.seeds)
+  states = _gather(programs, fitted.states, len(seeds))
   common = {
     "num_parameters": sum(p.size for p in jax.tree.leaves(states.params)) // len(seeds),
-    "images_per_second": fit.images_per_second,
+    "images_per_second": fitted.images_per_second,
     "dataset": splits.describe(),
     "devices": programs.layout.describe() | {"seeds_together": seeds},
   }
   found = []
   for i, seed in enumerate(seeds):
-    diverged = fit.diverged[i]
+    diverged = fitted.diverged[i]
     found.append(
       Trained(
         seed,
         "diverged" if diverged else "finished",
         {} if diverged else evaluate(predictions[i], splits),
-        fit.curves[i],
+        fitted.curves[i],
         common | ({"diverged": diverged._asdict()} if diverged else {}),
         seconds / len(seeds),
         None if diverged else predictions[i],
@@ -214,17 +228,11 @@ def estimate(
 ) -> float:
   """Estimate the seconds of `train`, by a few steps and a look at the data that are thrown away.
 
-  Compiling is measured and counted once, steps and evaluations as often as training makes them.
-
-  Args:
-    context: of the study's `estimate`.
-    config: a checked configuration.
-    splits: the data.
-    head: the head's specification.
-    extras: called with the programs and the states; returns the seconds of all else.
+  Compiling is measured and counted once, steps and evaluations as often as training makes them;
+  `extras`, called with the programs and the states, returns the seconds of all else.
   """
   began = time.perf_counter()
-  programs = make_programs(context.devices, config, splits, head, len(context.seeds))
+  programs = make_programs(context, config, splits, head)
   states = programs.init(list(context.seeds))
   held = programs.hold(splits.train.images, splits.train.labels)
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
@@ -246,8 +254,6 @@ def estimate(
 
 def summarise(made: dict[str, Any]) -> str:
   """Say in a line how a seed ended."""
-  if made["status"] == "failed":
-    return f"failed: {made['measured']['error']}"
   if made["status"] == "diverged":
     where = made["measured"]["diverged"]
     return f"diverged at step {where['step']}, last finite loss {where['last_finite_loss']}"
@@ -266,11 +272,7 @@ def prediction_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) ->
 
 
 def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
-  """Write predictions whole or not at all.
-
-  Raises:
-    StorageError: they cannot be written.
-  """
+  """Write predictions whole or not at all; a StorageError where they cannot be written."""
   partial = path.with_suffix(".partial")
   with _storage_errors():
     path.parent.mkdir(exist_ok=True)
@@ -330,12 +332,12 @@ class _Saver:
     if processes.from_first(lambda: passed >= self._between):
       self.save(states, curves)
 
-  def restore(self, seeds: Sequence[int]):
+  def restore(self):
     """Return the states and curves of the newest checkpoint, or None where there is none."""
     if not processes.from_first(self._open):
       return None
     # Of these processes but the first know the shapes alone.
-    self._states = self.gather(self._programs.init(seeds))
+    self._states = self.gather(self._programs.init(list(self._context.seeds)))
     curves = processes.from_first(self._read)
     if curves is None:
       return None

@@ -1,6 +1,8 @@
-"""Assembly: from a configuration to data, model and jitted programs, everything checked first."""
+"""Assembly: from a configuration to data, programs and devices, everything checked first."""
 
 import functools
+import os
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -8,10 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments.classifiers import devices
 from softmax_research import data, heads, nn, training
 
 _EXAMPLES = {"backbone": "mlp:widths=(64,64)", "optimizer": "adam:learning_rate=0.001"}
+_DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
 
 
 class Splits(NamedTuple):
@@ -38,24 +40,22 @@ class Splits(NamedTuple):
     }
 
 
+def check_keys(config: Collection[str], known: Collection[str], start_from: str) -> None:
+  """Raise a ValueError unless a configuration has the keys of another one, and no others."""
+  if wrong := sorted(set(config) ^ set(known)):
+    raise ValueError(
+      f"The configuration has {', '.join(wrong)} too many or too few; its keys are "
+      f"{', '.join(sorted(known))}. Start from configs/{start_from}.py."
+    )
+
+
 def check_config(config: ConfigDict) -> None:
-  """Check all that can be checked before data are loaded.
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded.
 
   Args:
     config: a configuration with the keys of `configs/default.py`.
-
-  Raises:
-    ValueError: a key is missing, unknown or has a bad value; the message lists what exists.
   """
-  known = default.get_config()
-  if unknown := sorted(set(config) - set(known)):
-    raise ValueError(
-      f"Got the configuration keys {', '.join(unknown)}; the keys are {', '.join(sorted(known))}."
-    )
-  if missing := sorted(set(known) - set(config)):
-    raise ValueError(
-      f"The configuration lacks {', '.join(missing)}; start from configs/default.py."
-    )
+  check_keys(config, default.get_config(), "default")
   for key in ("seeds", "num_epochs", "batch_size"):
     value = config[key]
     if not isinstance(value, int) or value < 1:
@@ -64,70 +64,63 @@ def check_config(config: ConfigDict) -> None:
     raise ValueError(
       f"Got dataset={config.dataset!r}; the data sets are {', '.join(sorted(data.NUM_CLASSES))}."
     )
-  num_classes = data.NUM_CLASSES[config.dataset]
   if not 0 < config.validation_fraction < 1:
     raise ValueError(
       f"Got validation_fraction={config.validation_fraction}; it must lie strictly between 0 "
       "and 1, as 0.1."
     )
   data.augment.make(config.augment)
-  for specification in heads.split(config.heads):
-    make_head(specification, num_classes=num_classes, class_counts=np.ones(num_classes, int))
-  for key, make in (("backbone", make_backbone), ("optimizer", _make_for_a_step)):
+  for text in heads.split(config.heads):
+    make_head(text, np.ones(data.NUM_CLASSES[config.dataset], int))
+  for key in ("backbone", "optimizer"):
     texts = heads.split(config[key], kind=key) if isinstance(config[key], str) else [config[key]]
-    for text in texts:
-      make(ConfigDict({key: text}))
+    for one in (ConfigDict({key: text}) for text in texts):
+      make_backbone(one) if key == "backbone" else make_optimizer(one, num_steps=1)
 
 
-def _make_for_a_step(config: ConfigDict):
-  return make_optimizer(config, num_steps=1)
+def load_dataset(config: ConfigDict) -> data.Dataset:
+  """Load the data set of a configuration; see `data.load` for its errors."""
+  return data.load(
+    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
+  )
+
+
+def make_splits(
+  dataset: data.Dataset, train: data.Split, validation: data.Split, test: data.Split
+) -> Splits:
+  """Return splits of a data set; the statistics for standardisation are of training alone."""
+  mean, std = data.channel_statistics(train.images)
+  return Splits(
+    dataset.name, train, validation, test, dataset.num_classes, dataset.class_names, mean, std
+  )
 
 
 def load_splits(config: ConfigDict) -> Splits:
   """Load the data set and split its training part into training and validation.
 
-  Args:
-    config: a checked configuration.
-
-  Returns:
-    The splits. The statistics for standardisation come from the training split alone.
-
   Raises:
     ValueError: the batch size exceeds the training split.
     Errors of `data.load`.
   """
-  dataset = data.load(
-    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
-  )
+  dataset = load_dataset(config)
   train, validation = data.split_train_validation(
     dataset.train, fraction=config.validation_fraction, seed=config.split_seed
   )
   training.check_batch_size(config.batch_size, len(train.labels))
-  mean, std = data.channel_statistics(train.images)
-  return Splits(
-    dataset.name,
-    train,
-    validation,
-    dataset.test,
-    dataset.num_classes,
-    dataset.class_names,
-    mean,
-    std,
-  )
+  return make_splits(dataset, train, validation, dataset.test)
 
 
-def make_head(specification: str, *, num_classes: int, class_counts: np.ndarray) -> heads.Head:
+def make_head(specification: str, class_counts: np.ndarray) -> heads.Head:
   """Build a head from its specification, giving it the class counts if it takes them."""
   name, options = heads.parse(specification)
   if "class_counts" in heads.head_options(name):
     options = {"class_counts": class_counts} | options
-  return heads.make(name, num_classes, **options)
+  return heads.make(name, len(class_counts), **options)
 
 
 def make_head_for(splits: Splits, specification: str) -> heads.Head:
   """Build a head for the classes of the training split."""
-  counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
-  return make_head(specification, num_classes=splits.num_classes, class_counts=counts)
+  return make_head(specification, np.bincount(splits.train.labels, minlength=splits.num_classes))
 
 
 def name_and_options(config: ConfigDict, key: str) -> tuple[str, dict[str, Any]]:
@@ -170,24 +163,6 @@ def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Bac
   return nn.in_bfloat16(backbone) if dtype == "bfloat16" else backbone
 
 
-def lay_out(
-  config: ConfigDict, splits: Splits, options: ConfigDict, num_seeds: int
-) -> training.Layout:
-  """Lay so many seeds of the configuration's network on the devices at hand.
-
-  Args:
-    config: a checked configuration.
-    splits: the data.
-    options: of `devices.get_options`.
-    num_seeds: seeds that train together.
-
-  Raises:
-    ValueError: an option has a bad value, or there are too few devices.
-  """
-  filters = nn.forms.filters(make_backbone(config), splits.train.images.shape[1:])
-  return devices.lay_out(options, filters, num_seeds)
-
-
 def make_optimizer(config: ConfigDict, *, num_steps: int):
   """Build the optimiser that the configuration names, for a run of so many steps."""
   name, options = name_and_options(config, "optimizer")
@@ -198,23 +173,8 @@ def make_optimizer(config: ConfigDict, *, num_steps: int):
   return training.make_optimizer(name=name, **options, num_steps=num_steps)
 
 
-def check_fits(config: ConfigDict, splits: Splits, head: str) -> None:
-  """Check that head, network and optimiser fit the data, without any computation.
-
-  Raises:
-    ValueError: an option does not fit the shape of the data.
-  """
-  make_programs(config, splits, head)
-
-
 def make_programs(
-  config: ConfigDict,
-  splits: Splits,
-  head: str,
-  *,
-  seeds_by: str = "map",
-  axis_name: str | None = None,
-  mesh: jax.sharding.Mesh | None = None,
+  config: ConfigDict, splits: Splits, head: str, layout: training.Layout | None = None
 ) -> training.Programs:
   """Compose data, backbone, head and optimiser into the jitted programs of one seed.
 
@@ -222,17 +182,14 @@ def make_programs(
     config: a checked configuration.
     splits: the data.
     head: the head's specification.
-    seeds_by: how the seeds of a device will train; see `nn.forms.fit`.
-    axis_name: see `training.make_programs`.
-    mesh: likewise. A network without the option `axis_name` does not average over its axis: then
-      the compiler divides whole batches, whose statistics are right by construction.
-
-  Returns:
-    The programs.
+    layout: of the devices that they will run on; by default one.
 
   Raises:
     ValueError: an option does not fit the shape of the data, or the network not `pmap`.
   """
+  seeds_by, axis_name, mesh = "map", None, None
+  if layout is not None:
+    seeds_by, axis_name, mesh = layout.seeds_by, layout.axis_name, layout.step_mesh
   network, _ = name_and_options(config, "backbone")
   if axis_name is not None and "axis_name" not in nn.network_options(network):
     if mesh is None:
@@ -240,6 +197,7 @@ def make_programs(
         f"Got strategy='pmap' and several devices along the data axis for the network {network!r}, "
         "which has no option axis_name to average its statistics by. Pass strategy='jit'."
       )
+    # The compiler divides whole batches, whose statistics are right by construction.
     axis_name = mesh = None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
   programs = training.make_programs(
@@ -260,19 +218,81 @@ def make_programs(
 def make_parallel_programs(
   config: ConfigDict, splits: Splits, head: str, layout: training.Layout
 ) -> training.ParallelPrograms:
-  """Compose the programs that train many seeds on the devices of a layout; see `make_programs`.
+  """Compose the programs that train many seeds on the devices of a layout; see `make_programs`."""
+  layout.check_batch_size(config.batch_size)
+  return training.parallelise(make_programs(config, splits, head, layout), layout)
+
+
+def device_options() -> ConfigDict:
+  """Return the options of `--devices` with their defaults."""
+  options = ConfigDict()
+  # "jit", where the compiler divides the work, or "pmap".
+  options.strategy = "jit"
+  # How seeds train: "vmap" or "map", all in one program; "apart", one run after the other; "auto"
+  # is what `nn.forms` chooses.
+  options.seeds_by = "auto"
+  # Devices along the seed axis and along the data axis; 0 chooses: on CPU a device for each seed,
+  # up to the number of cores; elsewhere as many seeds apart as can be, then shares of batches.
+  options.seed = 0
+  options.data = 0
+  # Keep a dense head's kernel in parts of its classes along the data axis.
+  options.shard_classes = False
+  return options
+
+
+def prepare_devices(options: ConfigDict, num_seeds: int) -> None:
+  """Make as many CPU devices as will be used; call it before JAX touches a device.
 
   Raises:
-    ValueError: an option does not fit the shape of the data, or the layout the batches or the
-      head.
+    ValueError: an option is none.
   """
-  layout.check_batch_size(config.batch_size)
-  programs = make_programs(
-    config,
-    splits,
-    head,
-    seeds_by=layout.seeds_by,
-    axis_name=layout.axis_name,
-    mesh=layout.step_mesh,
+  for name, known in _DEVICE_OPTIONS.items():
+    if options[name] not in known:
+      raise ValueError(
+        f"Got --devices.{name}={options[name]}; it must be one of {', '.join(known)}."
+      )
+  seed = options.seed or (1 if options.seeds_by == "apart" else min(_num_cores(), num_seeds))
+  jax.config.update("jax_num_cpu_devices", max(1, seed * max(1, options.data)))
+
+
+def lay_out(
+  config: ConfigDict, splits: Splits, options: ConfigDict, num_seeds: int
+) -> training.Layout:
+  """Lay so many seeds of the configuration's network on the devices at hand.
+
+  Args:
+    config: a checked configuration.
+    splits: the data.
+    options: of `device_options`; their rules stand where these say nothing.
+    num_seeds: seeds that train together.
+
+  Raises:
+    ValueError: an option has a bad value, or there are too few devices.
+  """
+  filters = nn.forms.filters(make_backbone(config), splits.train.images.shape[1:])
+  seed, along_data = _numbers_of_devices(options, num_seeds)
+  seeds_by = options.seeds_by
+  if seeds_by in ("auto", "apart"):
+    seeds_by = nn.forms.seeds_by(jax.default_backend(), -(-num_seeds // seed), filters)
+  return training.make_layout(
+    seed=seed,
+    data=along_data,
+    strategy=options.strategy,
+    seeds_by=seeds_by,
+    shard_classes=options.shard_classes,
   )
-  return training.parallelise(programs, layout)
+
+
+def _numbers_of_devices(options: ConfigDict, num_seeds: int) -> tuple[int, int]:
+  """Return the numbers of devices along the seed axis and along the data axis, zeros replaced."""
+  devices, seed, along_data = jax.device_count(), options.seed, options.data
+  if not along_data and jax.default_backend() == "cpu" and jax.process_count() == 1:
+    along_data = 1
+  if not seed:
+    most = min(num_seeds, devices // max(1, along_data))
+    seed = max([n for n in range(1, most + 1) if along_data or devices % n == 0], default=1)
+  return seed, along_data or devices // seed
+
+
+def _num_cores() -> int:
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
