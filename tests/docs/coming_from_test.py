@@ -14,15 +14,15 @@ from sklearn import metrics
 
 from softmax_research import functional, heads, information, training
 
-publisher = pytest.importorskip("docutils.core", reason="the docs extra is not installed")
-from docutils import nodes
+pytest.importorskip("docutils", reason="the docs extra is not installed")
+from docutils import core, nodes
 
 _PAGE = pathlib.Path(__file__).parents[2] / "docs" / "coming_from.rst"
 
 
 def _lines():
   """Yield library, its code and ours of every line of the page's tables."""
-  page = publisher.publish_doctree(_PAGE.read_text(), settings_overrides={"report_level": 5})
+  page = core.publish_doctree(_PAGE.read_text(), settings_overrides={"report_level": 5})
   for section in page.findall(nodes.section):
     title = section.next_node(nodes.title).astext()
     for row in section.next_node(nodes.tbody):
