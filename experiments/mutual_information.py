@@ -19,7 +19,7 @@ nothing was chosen on. Every finished cell is appended at once to results.jsonl;
 goes on after an interruption. report.md has bias, spread and intervals of each estimator.
 """
 
-from experiments.information import gaussians, images, seed_devices, staircase, sweep
+from experiments.information import fitting, gaussians, images, staircase, sweep
 from softmax_research import study
 
 STUDIES = {
@@ -30,4 +30,4 @@ STUDIES = {
 }
 
 if __name__ == "__main__":
-  study.main(STUDIES, prepare_devices=lambda options, settings: seed_devices.use_all_cores())
+  study.main(STUDIES, prepare_devices=lambda options, settings: fitting.use_all_cores())

@@ -1,12 +1,12 @@
 """Estimates: what is recorded of the estimators of a cell, and what the seeds say of each."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from softmax_research import study
 
@@ -21,6 +21,9 @@ METHOD = (
   "many they are (n), and figures have a gap."
 )
 
+#: Plots the biases of the estimators from the records of `by_estimator`; see `study.plot`.
+plot = functools.partial(study.plot, y=ERROR, by="estimator", caption="0 is the truth.")
+
 
 def interval(terms: np.ndarray) -> dict[str, float | None]:
   """Return the estimate that is a mean of terms, with half the width of its 95% t interval.
@@ -32,9 +35,8 @@ def interval(terms: np.ndarray) -> dict[str, float | None]:
   terms = np.asarray(terms, np.float64)
   if not np.all(np.isfinite(terms)):  # JSON has no such numbers.
     return {"estimate": None, "half_width": None}
-  count = len(terms)
-  half = -special.stdtrit(count - 1, 0.025) * np.std(terms, ddof=1) / np.sqrt(count)
-  return {"estimate": float(np.mean(terms)), "half_width": float(half)}
+  summary = study.summarise(terms)
+  return {"estimate": summary.mean, "half_width": summary.high - summary.mean}
 
 
 def records(
@@ -55,17 +57,16 @@ def records(
     measured: what is known of the cell beside its estimators, as the truth.
     metrics: of each seed on the test split, `[S]`.
   """
-  seconds, made = time.perf_counter() - began, []
-  measured = {**measured, "compiling_seconds": round(compiling, 3)}
+  seconds = (time.perf_counter() - began) / len(context.seeds)
+  made = []
   for place, seed in enumerate(context.seeds):
-    of_seed = {name: float(of[place]) for name, of in (metrics or {}).items()}
     found = {name: interval(of[place]) for name, of in terms.items()}
     made.append(
       context.record(
         seed,
-        seconds=seconds / len(context.seeds),
-        metrics={"test": of_seed} if of_seed else {},
-        measured={**measured, "estimators": found},
+        seconds=seconds,
+        metrics={"test": {k: float(of[place]) for k, of in metrics.items()}} if metrics else {},
+        measured={**measured, "compiling_seconds": round(compiling, 3), "estimators": found},
       )
     )
   return made
@@ -109,12 +110,12 @@ def tables(
     rows: the records of `by_estimator`.
     describe: from a cell to what the problem is, in words.
   """
-  for of_problem in _by_problem(rows):
+  for of_problem in _by_problem(rows).values():
     first = of_problem[0]
     accuracies = [
-      measure
-      for measure in map(study.measure_of, ("accuracy", "macro_accuracy"))
-      if all(measure.key in row["metrics"].get("test", {}) for row in of_problem)
+      study.measure_of(key)
+      for key in ("accuracy", "macro_accuracy")
+      if all(key in row["metrics"].get("test", {}) for row in of_problem)
     ]
     yield f"**{describe(first['cell'])}**: the truth is {first['measured']['truth']:.6f} nats."
     columns = ("n", "bias", "std", "RMSE", "coverage, %", *(m.title for m in accuracies))
@@ -124,59 +125,32 @@ def tables(
 
 def _row(of: study.Group, accuracies: Sequence[study.Measure]) -> study.Row:
   finite = {seed: error for seed, error in of.values(ERROR).items() if math.isfinite(error)}
-  errors, n = list(finite.values()), len(finite)
+  errors, n = np.array(list(finite.values())), len(finite)
   bias = study.summarise(errors)
   halves = [of.finished[seed]["measured"]["half_width"] for seed in finite]
-  rmse, coverage = math.nan, math.nan
-  if errors:
-    rmse = float(np.sqrt(np.mean(np.square(errors))))
-    coverage = float(np.mean(np.abs(errors) <= halves))
-  cells = [
+  rmse = float(np.sqrt(np.mean(errors**2))) if n else math.nan
+  coverage = float(np.mean(np.abs(errors) <= halves)) if n else math.nan
+  interval = ERROR.format_interval(bias.low, bias.high, signed=True) if n > 1 else ""
+  means = [(m, study.summarise([of.values(m)[seed] for seed in finite]).mean) for m in accuracies]
+  cells = (
     study.Cell(str(n) if n == len(of.finished) else f"{n} of {len(of.finished)}"),
-    study.Cell(
-      ERROR.format(bias.mean, signed=True),
-      detail=ERROR.format_interval(bias.low, bias.high, signed=True) if n > 1 else "",
-    ),
+    study.Cell(ERROR.format(bias.mean, signed=True), detail=interval),
     study.Cell(ERROR.format(bias.std)),
     study.Cell(ERROR.format(rmse)),
     study.Cell(study.measures.format_number(100 * coverage, 0)),
-  ]
-  for measure in accuracies:
-    values = of.values(measure)
-    cells.append(study.Cell(measure.format(study.summarise([values[s] for s in finite]).mean)))
-  return study.Row(of.name, tuple(cells))
-
-
-def plot(
-  rows: Sequence[dict[str, Any]], x: str, name: str, heading: str, **options: Any
-) -> study.Plot:
-  """Plot the biases of the estimators from the records of `by_estimator`."""
-  return study.plot(
-    rows,
-    x=x,
-    y=ERROR,
-    by="estimator",
-    name=name,
-    heading=heading,
-    caption="0 is the truth.",
-    **options,
+    *(study.Cell(measure.format(mean)) for measure, mean in means),
   )
+  return study.Row(of.name, cells)
 
 
 def near(rows: Sequence[dict[str, Any]], within: float) -> str:
-  """List for each estimator in how many problems its mean is near the truth, and the farthest.
-
-  Args:
-    rows: records of `by_estimator`.
-    within: how near, in nats.
-  """
+  """List for each estimator in how many problems its mean is within so many nats of the truth."""
   lines = []
   for name in dict.fromkeys(row["cell"]["estimator"] for row in rows):
-    own = [row for row in rows if row["cell"]["estimator"] == name]
     biases = {}
-    for of_problem in _by_problem(own):
-      (of,) = study.group(of_problem, "estimator")
-      biases[_name(of_problem[0]["cell"])] = study.summarise(list(of.values(ERROR).values())).mean
+    for problem, own in _by_problem([r for r in rows if r["cell"]["estimator"] == name]).items():
+      (of,) = study.group(own, "estimator")
+      biases[problem] = study.summarise(list(of.values(ERROR).values())).mean
     close = sum(abs(bias) <= within for bias in biases.values())
     farthest = max(biases, key=lambda problem: np.nan_to_num(abs(biases[problem]), nan=np.inf))
     lines.append(
@@ -186,15 +160,13 @@ def near(rows: Sequence[dict[str, Any]], within: float) -> str:
   return "\n".join(lines)
 
 
-def _by_problem(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+  """Return the rows by what the problem is: all that cells say but for the estimator."""
   found: dict[str, list[dict[str, Any]]] = {}
   for row in rows:
-    found.setdefault(_name(row["cell"]), []).append(row)
-  return list(found.values())
-
-
-def _name(cell: dict[str, Any]) -> str:
-  return ", ".join(f"{name} {value}" for name, value in cell.items() if name != "estimator")
+    items = [f"{name} {value}" for name, value in row["cell"].items() if name != "estimator"]
+    found.setdefault(", ".join(items), []).append(row)
+  return found
 
 
 def estimate_by_short_run(

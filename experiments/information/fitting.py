@@ -1,121 +1,203 @@
-"""Fitting: networks of many seeds trained by one objective on samples of Gaussian classes."""
+"""Fitting: networks of many seeds in one program, each kept as it was best on validation."""
 
+import os
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
+from jax.sharding import Mesh, PartitionSpec
 
-from experiments.information import estimates, learner, mixture, seed_devices
-from experiments.information.class_scores import ESTIMATORS, OBJECTIVES
-from experiments.information.mixture import Splits
-from softmax_research import nn, study
+from softmax_research import nn
 
-_HIDDEN = (100, 100, 100)
-#: Of 3e-3, 6e-3 and 1e-2 the best on the validation split at d = 10, for most objectives; at d = 1
-#: they hardly differ.
-_RATE = 1e-2
+#: What an objective carries from batch to batch begins here.
+NO_AVERAGE = np.float32(-np.inf)
 
 
-class _Logits(nnx.Module):
-  """Score the classes of an input."""
+class Network(NamedTuple):
+  """Hold a network as pure functions: `init(key) -> params`, `apply(params, *inputs)`."""
 
-  def __init__(self, size: int, num_classes: int, *, rngs: nnx.Rngs):
-    self.hidden = nn.MLP((size,), widths=_HIDDEN, rngs=rngs)
-    # Logits start at zero: from large exponentials at the start MINE and NWJ do not recover.
-    zeros = nnx.initializers.zeros
-    self.logits = nnx.Linear(_HIDDEN[-1], num_classes, kernel_init=zeros, rngs=rngs)
+  init: Callable[[jax.Array], Any]
+  apply: Callable[..., jax.Array]
+
+
+class State(NamedTuple):
+  """Hold the state of a training.
+
+  Attributes:
+    params: the parameters.
+    moments: the optimiser's state.
+    average: what the objective carries from batch to batch.
+    mean: the moving average of the parameters over steps.
+  """
+
+  params: Any
+  moments: Any
+  average: jax.Array
+  mean: Any
+
+
+class Task(NamedTuple):
+  """Hold what a network learns, and what is made of it.
+
+  Attributes:
+    init: `key -> params`.
+    loss: `(params, batch, average) -> (loss, average)`.
+    terms: `(params, batch) -> {name: [M]}`, of a batch of the test split.
+  """
+
+  init: Callable[[jax.Array], Any]
+  loss: Callable[..., tuple[jax.Array, jax.Array]]
+  terms: Callable[[Any, Any], dict[str, jax.Array]]
+
+
+class ClassScores(nnx.Module):
+  """Score the classes of an input by an MLP; logits start at zero where that is asked for."""
+
+  def __init__(self, size, num_classes, *, widths, from_zero=False, rngs):
+    self.hidden = nn.MLP((size,), widths=widths, rngs=rngs)
+    more = {"kernel_init": nnx.initializers.zeros} if from_zero else {}
+    self.logits = nnx.Linear(widths[-1], num_classes, **more, rngs=rngs)
 
   def __call__(self, inputs):
     return self.logits(self.hidden(inputs, train=False))
 
 
-def records(
-  context: study.Context,
-  splits: Splits,
-  places: np.ndarray,
-  log_prior: np.ndarray,
-  *,
-  steps: int,
-  look_every: int,
-  **measured: Any,
-) -> list[dict[str, Any]]:
-  """Fit a network to each seed's sample by the cell's objective, and return the seeds' records.
+def make_network(make: Callable[..., nnx.Module], *sizes: int, **options: Any) -> Network:
+  """Turn a module of NNX, made with `rngs` beside its arguments, into a network.
 
-  What is left of a split beyond whole batches is not used.
+  Example:
+    >>> network = make_network(nnx.Linear, 2, 3)
+    >>> network.apply(network.init(jax.random.key(0)), jnp.ones((5, 2))).shape
+    (5, 3)
+  """
+
+  def module(key):
+    return make(*sizes, **options, rngs=nnx.Rngs(key))
+
+  structure = nnx.split(nnx.eval_shape(lambda: module(0)))[0]
+
+  def apply(params, *inputs):
+    return nnx.merge(structure, params, copy=True)(*inputs)
+
+  return Network(lambda key: nnx.split(module(key))[1], apply)
+
+
+def start(optimizer: optax.GradientTransformation, params: Any) -> State:
+  """Return the state before the first step."""
+  return State(params, optimizer.init(params), NO_AVERAGE, params)
+
+
+def step(
+  optimizer: optax.GradientTransformation,
+  state: State,
+  loss: Callable[..., tuple[jax.Array, tuple[jax.Array, Any]]],
+) -> tuple[State, Any]:
+  """Take a step by a loss `(params, average) -> (loss, (average, rest))`; return the rest too."""
+  gradient, (average, rest) = jax.grad(loss, has_aux=True)(state.params, state.average)
+  updates, moments = optimizer.update(gradient, state.moments, state.params)
+  params = optax.apply_updates(state.params, updates)
+  mean = optax.incremental_update(params, state.mean, 0.02)
+  return State(params, moments, average, mean), rest
+
+
+def fit(
+  task: Task,
+  key: jax.Array,
+  places: dict[str, Any],
+  take: Callable[[Any], Any],
+  *,
+  rate: float,
+  look_every: int,
+) -> dict[str, jax.Array]:
+  """Train a network by Adam, and return its terms on the test split by name, `[M]`.
+
+  The learning rate falls to zero along a cosine. Of the moving averages of the parameters, that one
+  counts which has the least loss on the validation split.
 
   Args:
-    context: of the cell.
-    splits: samples of the context's seeds.
-    places: of the classes' means, `[K]`; see `mixture`.
-    log_prior: of the classes, `[K]`.
-    steps: of the training.
-    look_every: steps from one look at the validation split to the next.
-    **measured: what else is known of the cell.
+    task: what it learns.
+    key: of the parameters.
+    places: by split, `train`, `validation` and `test`, those of the batches, `[C, B, ...]`.
+    take: from the places of a batch to the batch.
+    rate: the learning rate at first.
+    look_every: at most so many steps from one look at the validation split to the next.
   """
-  began, batch_size = time.perf_counter(), context.settings.batch_size
-  task = _make_task(context.cell["objective"], splits.train.inputs.shape[-1], log_prior)
-  seeds, num_test = context.seeds, splits.test.labels.shape[1] // batch_size * batch_size
-  batches = {
-    "train": _orders(seeds, splits.train.labels.shape[1], steps, batch_size),
-    "validation": _in_order(len(seeds), splits.validation.labels.shape[1], batch_size),
-    "test": _in_order(len(seeds), splits.test.labels.shape[1], batch_size),
-  }
+  steps = len(jax.tree.leaves(places["train"])[0])
+  every = max(n for n in range(1, look_every + 1) if steps % n == 0)
+  optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
 
-  def fit(key, places, data, shared):
-    del shared
-    return learner.fit(task, key, places, data, rate=_RATE, look_every=look_every)
+  def train(state, place):
+    def loss(params, average):
+      value, average = task.loss(params, take(place), average)
+      return value, (average, None)
 
-  terms, compiling = seed_devices.run(fit, seeds, batches, splits._asdict())
-  metrics = _accuracies(terms.pop("right"), splits.test.labels[:, :num_test], len(log_prior))
-  measured = {"truth": mixture.true_information(places, log_prior)} | measured
-  return estimates.records(context, began, compiling, terms, measured, metrics)
+    return step(optimizer, state, loss)
+
+  def look(carried, places_of_steps):
+    state, best, least = carried
+    state, _ = jax.lax.scan(train, state, places_of_steps)
+    losses = jax.lax.map(
+      lambda place: task.loss(state.mean, take(place), NO_AVERAGE)[0], places["validation"]
+    )
+    better = jnp.mean(losses) < least
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.mean, best)
+    return (state, best, jnp.where(better, jnp.mean(losses), least)), None
+
+  state = start(optimizer, task.init(key))
+  looks = jax.tree.map(lambda of: of.reshape(-1, every, *of.shape[1:]), places["train"])
+  (_, best, _), _ = jax.lax.scan(look, (state, state.mean, jnp.float32(jnp.inf)), looks)
+  terms = jax.lax.map(lambda place: task.terms(best, take(place)), places["test"])
+  return jax.tree.map(lambda of: of.reshape(-1), terms)
 
 
-def _make_task(objective: str, dimension: int, log_prior: np.ndarray) -> learner.Task:
-  net = learner.make_network(lambda rngs: _Logits(dimension, len(log_prior), rngs=rngs))
-  log_prior = jnp.asarray(log_prior, jnp.float32)
-  own = [estimator for estimator in ESTIMATORS if estimator.objective == objective]
+def use_all_cores() -> None:
+  """Let each core be a device, if the computations run on CPU; call it before any of them.
 
-  def terms(logits, sample):
-    # A plain classifier's logits are of the posterior; all others are free of the prior.
-    scores = logits if objective == "softmax" else logits + log_prior
-    right = jnp.argmax(scores, axis=-1) == sample.labels
-    return {e.name: e.terms(logits, sample.labels, log_prior) for e in own} | {"right": right}
+  A program of small products runs on one core; with a device for each, each trains its share of the
+  seeds.
+  """
+  jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
-  return learner.Task(
-    net.init,
-    lambda sample, rows: jax.tree.map(lambda array: array[rows], sample),
-    lambda params, sample: net.apply(params, sample.inputs),
-    lambda logits, sample, average: OBJECTIVES[objective](
-      logits, sample.labels, log_prior, average
-    ),
-    terms,
+
+def run_seeds(
+  function: Callable[..., Any], seeds: Sequence[int], *by_seed: Any, shared: Any = ()
+) -> tuple[Any, float]:
+  """Call a function of one seed for many, in one program, on as many devices as divide the seeds.
+
+  Seeds exchange nothing, so their numbers do not depend on one another.
+
+  Args:
+    function: `(key, *by_seed, shared) -> tree`, of arrays of one seed. The key of a seed is the
+      same whichever others there are.
+    seeds: S seeds.
+    *by_seed: trees of arrays `[S, ...]`.
+    shared: a tree of arrays that all seeds have.
+
+  Returns:
+    The tree with arrays `[S, ...]`, in NumPy; and the seconds that compiling took.
+
+  Example:
+    >>> run_seeds(lambda key, x, y: x + y, (0, 1), np.array([1.0, 2.0]), shared=3.0)[0].tolist()
+    [4.0, 5.0]
+  """
+  devices = jax.devices()
+  count = max(n for n in range(1, len(devices) + 1) if len(seeds) % n == 0)
+  fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+  keys = fold(jax.random.key(0), jnp.asarray(seeds))
+  of_seed, of_all = PartitionSpec("seed"), PartitionSpec()
+  program = jax.shard_map(
+    jax.vmap(function, in_axes=(0, *[0] * len(by_seed), None)),
+    mesh=Mesh(np.array(devices[:count]), ("seed",)),
+    in_specs=(of_seed, *[of_seed] * len(by_seed), of_all),
+    out_specs=of_seed,
+    check_vma=False,
   )
-
-
-def _orders(seeds: Sequence[int], size: int, steps: int, batch_size: int) -> np.ndarray:
-  """Return rows `[S, steps, B]` of batches; each pass over the sample has a new order."""
-  each = size // batch_size
-
-  def of_seed(seed):
-    generator = np.random.default_rng([seed, 1])
-    passes = [generator.permutation(size)[: each * batch_size] for _ in range(-(-steps // each))]
-    return np.concatenate(passes).reshape(-1, batch_size)[:steps]
-
-  return np.stack([of_seed(seed) for seed in seeds]).astype(np.int32)
-
-
-def _in_order(num_seeds: int, size: int, batch_size: int) -> np.ndarray:
-  rows = np.arange(size // batch_size * batch_size, dtype=np.int32).reshape(-1, batch_size)
-  return np.broadcast_to(rows, (num_seeds, *rows.shape))
-
-
-def _accuracies(right: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-  """Return the accuracy of each seed, and its mean over the classes."""
-  found = [k for k in range(classes) if np.all(np.any(labels == k, axis=1))]
-  recalls = [np.mean(right, axis=1, where=labels == k) for k in found]
-  return {"accuracy": right.mean(axis=1), "macro_accuracy": np.mean(recalls, axis=0)}
+  began = time.perf_counter()
+  compiled = jax.jit(program).lower(keys, *by_seed, shared).compile()
+  compiling = time.perf_counter() - began
+  return jax.tree.map(np.asarray, compiled(keys, *by_seed, shared)), compiling

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.information import estimates, fitting, information_claims, mixture
-from experiments.information.class_scores import OBJECTIVES
+from experiments.information import estimates, gaussian_classes, information_claims
+from experiments.information.estimators import CLASS_OBJECTIVES
 from softmax_research import study
 
 #: Training examples of each class.
@@ -64,7 +64,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
   """Return the study's cells, those of one program after one another."""
   return [
     {"objective": objective, "prior": prior, "dimension": dimension}
-    for objective in OBJECTIVES
+    for objective in CLASS_OBJECTIVES
     for prior in COUNTS
     for dimension in settings.dimensions
   ]
@@ -79,7 +79,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
     name: settings.epochs * (sum(sizes(name, settings.scale)) // settings.batch_size)
     for name in COUNTS
   }
-  yield fitting.records(
+  yield gaussian_classes.records(
     context,
     draw(context.seeds, counts, dimension),
     _places(dimension),
@@ -91,14 +91,18 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 
 
 @functools.lru_cache(maxsize=2 * len(COUNTS))
-def draw(seeds: tuple[int, ...], counts: tuple[int, ...], dimension: int) -> mixture.Splits:
-  """Draw the splits, with exactly these counts in training; all objectives get the same ones."""
+def draw(seeds: tuple[int, ...], counts: tuple[int, ...], dimension: int):
+  """Draw a sample, with exactly these counts in training; all objectives get the same one."""
 
   def labels(generator):
     for of_split in (counts, *[tuple(count // 5 for count in counts)] * 2):
       yield generator.permutation(np.repeat(np.arange(len(counts)), of_split))
 
-  return mixture.draw(seeds, (dimension, *counts), labels, _places(dimension), dimension)
+  return gaussian_classes.draw(seeds, (dimension, *counts), labels, _places(dimension), dimension)
+
+
+def _places(dimension: int) -> np.ndarray:
+  return gaussian_classes.positions(5) * np.sqrt(dimension)
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
@@ -116,11 +120,10 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   yield "## Estimates"
   rows = estimates.by_estimator(records)
   for prior in COUNTS:
-    of_prior = [row for row in rows if row["cell"]["prior"] == prior]
-    if of_prior:
+    if of_prior := [row for row in rows if row["cell"]["prior"] == prior]:
       yield estimates.plot(
         of_prior,
-        "dimension",
+        x="dimension",
         name=f"bias_{prior}",
         heading=f"Bias by dimension, {prior} classes",
         scales=("log", "linear"),
@@ -128,10 +131,6 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   yield from estimates.tables(
     rows, lambda cell: f"{cell['prior']} classes, d = {cell['dimension']}"
   )
-
-
-def _places(dimension: int) -> np.ndarray:
-  return mixture.positions(5) * np.sqrt(dimension)
 
 
 def _shorten(settings: Settings, cell: dict[str, Any]) -> tuple[Settings, float]:

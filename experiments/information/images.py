@@ -1,7 +1,12 @@
-"""Study of pairs of real images: classifiers and critics where the information is known.
+"""Study of pairs of real images whose classes are joined by a noisy channel: the truth is known.
 
-The classifier tells the second image's class from the first image; critics score both images. See
-`image_pairs` for why all have one truth, and what that assumes.
+The class of the first image is uniform, and that of the second is what a symmetric channel makes of
+it; the images are drawn from their classes. So X1 - Y1 - Y2 - X2 is a Markov chain, and where an
+image determines its class, I(X1; X2) = I(X1; Y2) = I(Y1; Y2), a sum over pairs of classes. That an
+image determines its class is an assumption: wrong or ambiguous labels in the data set make the
+information smaller than this truth, by what is neglected here.
+
+The classifier tells the second image's class from the first image; critics score both images.
 """
 
 import time
@@ -10,10 +15,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from experiments.information import bounds, estimates, image_pairs, learner, seed_devices
-from softmax_research import data, functional, nn, study
+from experiments.information import estimates, estimators, fitting
+from softmax_research import data, functional, information, nn, study
 
 CLASSIFIER = "classifier, plug-in"
 _WIDTHS = (256, 256)
@@ -43,6 +47,30 @@ class Settings(NamedTuple):
   batch_size: int = 128
 
 
+class Images(NamedTuple):
+  """Hold the images of a data set.
+
+  Attributes:
+    pixels: `[N, P]`, as they are in the data set.
+    rows: by split those of the images of each class, `K` arrays. A tenth of the training images is
+      for validation.
+    mean: of the pixels of training images.
+    std: their standard deviation.
+  """
+
+  pixels: np.ndarray
+  rows: dict[str, tuple[np.ndarray, ...]]
+  mean: float
+  std: float
+
+
+class Pairs(NamedTuple):
+  """Hold pairs: rows of both images `[S, ..., 2]`, and the class of the second one `[S, ...]`."""
+
+  rows: np.ndarray
+  labels: np.ndarray
+
+
 def check(settings: Settings) -> None:
   """Raise a ValueError for settings that are none."""
   study.check_numbers("errors", settings.errors, 0, 1)
@@ -56,79 +84,115 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
   """Return the study's cells, those of one program after one another."""
   return [
     {"objective": objective, "error": error}
-    for objective in ("classifier", *bounds.OBJECTIVES)
+    for objective in ("classifier", *estimators.OBJECTIVES)
     for error in settings.errors
   ]
 
 
-def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> image_pairs.Pools:
-  """Load the images."""
-  del cells
-  return image_pairs.load(settings.dataset)
+def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> Images:
+  """Load the images; a ValueError says that the data set has none."""
+  dataset = data.load(settings.dataset)
+  if dataset.train.images.ndim != 4:
+    raise ValueError(
+      f"Got --dataset={settings.dataset}, which has points in place of images; try mnist."
+    )
+  train, validation = data.split_train_validation(dataset.train, fraction=0.1, seed=0)
+  pixels, rows, start = [], {}, 0
+  for name, split in (("train", train), ("validation", validation), ("test", dataset.test)):
+    pixels.append(np.asarray(split.images).reshape(len(split.images), -1))
+    classes = range(dataset.num_classes)
+    rows[name] = tuple(start + np.flatnonzero(split.labels == k) for k in classes)
+    start += len(split.labels)
+  return Images(np.concatenate(pixels), rows, float(pixels[0].mean()), float(pixels[0].std()))
+
+
+def draw(
+  generators: Sequence[np.random.Generator],
+  by_class: Sequence[np.ndarray],
+  shape: tuple[int, ...],
+  error: float,
+) -> Pairs:
+  """Draw pairs.
+
+  Args:
+    generators: of S seeds.
+    by_class: rows of the images of each class.
+    shape: of the pairs of a seed.
+    error: the chance that the channel changes a class.
+  """
+  classes, counts = len(by_class), np.array([len(rows) for rows in by_class])
+  rows, starts = np.concatenate(by_class), np.cumsum(counts) - counts
+
+  def draw_one(generator):
+    first = generator.integers(classes, size=shape)
+    moved = first + generator.integers(1, classes, size=shape)  # To any other class alike.
+    second = np.where(generator.random(shape) < error, moved % classes, first)
+    labels = np.stack([first, second], axis=-1)
+    places = (generator.random(labels.shape) * counts[labels]).astype(np.int64)
+    return Pairs(rows[starts[labels] + places].astype(np.int32), second.astype(np.int32))
+
+  return Pairs(*map(np.stack, zip(*map(draw_one, generators), strict=True)))
+
+
+def true_information(classes: int, error: float) -> float:
+  """Return the information between the images of a pair, in nats.
+
+  Example:
+    >>> round(true_information(10, 0.0), 6), round(true_information(10, 0.9), 6)  # log 10, none
+    (2.302585, 0.0)
+  """
+  return information.discrete_information(information.symmetric_channel(classes, error) / classes)
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
   """Train the networks of a cell; yield the records of its seeds."""
-  began, settings, pools = time.perf_counter(), context.settings, context.prepared
-  error, classes = cell["error"], len(pools.train.rows)
-  task = _make_task(cell["objective"], pools.train.pixels.shape[1], classes)
+  began, settings, images = time.perf_counter(), context.settings, context.prepared
+  error, classes = cell["error"], len(images.rows["train"])
+  task = _make_task(cell["objective"], images.pixels.shape[1], classes)
   # The same pairs for all objectives.
   generators = [np.random.default_rng([seed, round(1000 * error), 1]) for seed in context.seeds]
-  pairs, images = {}, {}
-  for split, number in {**_BATCHES, "train": settings.steps}.items():
-    pool = getattr(pools, split)
-    pairs[split] = image_pairs.draw(generators, pool, (number, settings.batch_size), error)
-    images[split] = (pool.pixels, pools.mean, pools.std)
+  pairs = {
+    split: draw(generators, images.rows[split], (number, settings.batch_size), error)
+    for split, number in {**_BATCHES, "train": settings.steps}.items()
+  }
 
-  def fit(key, pairs, images):
-    return learner.fit(task, key, pairs, images, rate=_RATE, look_every=_LOOK_EVERY)
+  def fit(key, pairs, pixels):
+    def take(pairs):
+      sides = (pixels[pairs.rows[:, side]].astype(jnp.float32) for side in (0, 1))
+      return *((side - images.mean) / images.std for side in sides), pairs.labels
 
-  terms, compiling = seed_devices.run(fit, context.seeds, pairs, shared=images)
-  measured = {"truth": image_pairs.true_information(classes, error)}
+    return fitting.fit(task, key, pairs, take, rate=_RATE, look_every=_LOOK_EVERY)
+
+  terms, compiling = fitting.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
+  measured = {"truth": true_information(classes, error)}
   yield estimates.records(context, began, compiling, terms, measured)
 
 
-class _Classifier(nnx.Module):
-  """Score the classes of an image."""
+def _make_task(objective: str, pixels: int, classes: int) -> fitting.Task:
+  """Return the task of the classifier, whose outputs are logits `[B, K]`, or that of a critic."""
+  if objective == "classifier":
+    net = fitting.make_network(fitting.ClassScores, pixels, classes, widths=_WIDTHS)
 
-  def __init__(self, size, classes, *, rngs):
-    self.hidden = nn.MLP((size,), widths=_WIDTHS, rngs=rngs)
-    self.logits = nnx.Linear(_WIDTHS[-1], classes, rngs=rngs)
+    def losses(params, batch):
+      first, _, labels = batch
+      return functional.cross_entropy(net.apply(params, first), labels)
 
-  def __call__(self, images):
-    return self.logits(self.hidden(images, train=False))
-
-
-def _make_task(objective: str, pixels: int, classes: int) -> learner.Task:
-  """Return a task whose outputs are logits `[B, K]` of a classifier, or scores `[B, B]`."""
-  classifies = objective == "classifier"
-  if classifies:
-    net = learner.make_network(lambda rngs: _Classifier(pixels, classes, rngs=rngs))
-  else:
-    net = learner.make_network(
-      lambda rngs: nn.SeparableCritic(pixels, pixels, widths=_WIDTHS, rngs=rngs)
+    return fitting.Task(
+      net.init,
+      lambda params, batch, average: (jnp.mean(losses(params, batch)), average),
+      # The noisy class is uniform, so its entropy is log K.
+      lambda params, batch: {CLASSIFIER: jnp.log(classes) - losses(params, batch)},
     )
+  critic = fitting.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
 
-  def take(data, pairs):
-    images, mean, std = data
-    first, second = (images[pairs.rows[:, side]].astype(jnp.float32) for side in (0, 1))
-    return (first - mean) / std, (second - mean) / std, pairs.labels
+  def loss(params, batch, average):
+    return estimators.OBJECTIVES[objective](critic.apply(params, *batch[:2]), average)
 
-  def outputs(params, batch):
-    first, second, _ = batch
-    return net.apply(params, first) if classifies else net.apply(params, first, second)
+  def terms(params, batch):
+    scores = critic.apply(params, *batch[:2])
+    return {of.name: of.terms(scores) for of in estimators.of_objective(objective)}
 
-  def loss(outputs, batch, average):
-    if classifies:
-      return jnp.mean(functional.cross_entropy(outputs, batch[-1])), average
-    return bounds.OBJECTIVES[objective](outputs, average)
-
-  def terms(outputs, batch):
-    if classifies:  # The noisy class is uniform, so its entropy is log K.
-      return {CLASSIFIER: jnp.log(classes) - functional.cross_entropy(outputs, batch[-1])}
-    return {b.name: b.estimate(outputs)[None] for b in bounds.of_objective(objective)}
-
-  return learner.Task(net.init, take, outputs, loss, terms)
+  return fitting.Task(critic.init, loss, terms)
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
@@ -155,7 +219,7 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   yield estimates.near(rows, _NEAR)
   limits = (-1.2 * max(row["measured"]["truth"] for row in rows), 0.6)
   heading = "Bias by the channel's error"
-  yield estimates.plot(rows, "error", name="bias", heading=heading, limits=limits)
+  yield estimates.plot(rows, x="error", name="bias", heading=heading, limits=limits)
   yield f"What lies beyond {limits[0]:.1f} or {limits[1]} nats is cut off."
   yield from estimates.tables(rows, lambda cell: f"Error {cell['error']:g}")
 

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from experiments.information import bounds, estimates, information_claims, learner, seed_devices
+from experiments.information import estimates, estimators, fitting, information_claims
 from softmax_research import information, nn, study
 from softmax_research.study import ledger
 
@@ -82,13 +83,28 @@ def check(settings: Settings) -> None:
       )
 
 
+class OfCritic(NamedTuple):
+  """Hold the settings for a kind of critic."""
+
+  transforms: tuple[str, ...]
+  steps: int
+  rate: float
+
+
+def of_critic(settings: Settings, critic: str) -> OfCritic:
+  """Return the settings for a kind of critic."""
+  if critic == "joint":
+    return OfCritic(settings.joint_transforms, settings.joint_steps, settings.joint_rate)
+  return OfCritic(settings.transforms, settings.steps, settings.rate)
+
+
 def cells(settings: Settings) -> list[dict[str, Any]]:
   """Return the study's cells, those of one program after one another."""
   return [
     {"critic": critic, "objective": objective, "transform": transform}
     for critic in settings.critics
-    for objective in bounds.OBJECTIVES
-    for transform in _transforms(settings, critic)
+    for objective in estimators.OBJECTIVES
+    for transform in of_critic(settings, critic).transforms
   ]
 
 
@@ -97,9 +113,8 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
   began, settings, seeds = time.perf_counter(), context.settings, context.seeds
   climb = functools.partial(_climb, cell, settings)
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
-  shared = np.array(correlations, np.float32)
-  # Of each seed the estimates `[stairs, steps, bounds]`.
-  found, compiling = seed_devices.run(climb, seeds, shared=shared)
+  # Of each seed the estimates `[stairs, steps, estimators]`.
+  found, compiling = fitting.run_seeds(climb, seeds, shared=np.array(correlations, np.float32))
   seconds = (time.perf_counter() - began) / len(seeds)
   records = []
   for seed, of_seed in zip(seeds, found.astype(np.float64), strict=True):
@@ -109,11 +124,11 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 
 
 def _climb(cell, settings, key, correlations) -> jax.Array:
-  """Train a critic of one seed up the stairs; return its bounds' estimates of each batch."""
-  make, shape = _CRITICS[cell["critic"]], (2, settings.batch_size, settings.dimension)
-  network = learner.make_network(
-    lambda rngs: make(settings.dimension, settings.dimension, widths=_WIDTHS, rngs=rngs)
-  )
+  """Train a critic of one seed up the stairs; return the estimates of each batch."""
+  shape = (2, settings.batch_size, settings.dimension)
+  network = fitting.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
+  own, objective = of_critic(settings, cell["critic"]), cell["objective"]
+  optimizer = optax.adam(own.rate)
 
   def step(correlation, state, key):
     x, noise = jax.random.normal(key, shape)
@@ -122,43 +137,38 @@ def _climb(cell, settings, key, correlations) -> jax.Array:
 
     def loss(params, average):
       scores = network.apply(params, x, y)
-      loss, average = bounds.OBJECTIVES[cell["objective"]](scores, average)
+      loss, average = estimators.OBJECTIVES[objective](scores, average)
       return loss, (average, scores)
 
-    state, scores = learner.step(state, loss, _rate(settings, cell["critic"]))
-    return state, bounds.estimate_all(cell["objective"], scores)
+    state, scores = fitting.step(optimizer, state, loss)
+    found = [critic.terms(scores) for critic in estimators.of_objective(objective)]
+    return state, jnp.concatenate(found)
 
   def climb_one(state, stair):
     number, correlation = stair
-    keys = jax.random.split(jax.random.fold_in(key, 1 + number), _steps(settings, cell["critic"]))
+    keys = jax.random.split(jax.random.fold_in(key, 1 + number), own.steps)
     return jax.lax.scan(functools.partial(step, correlation), state, keys)
 
   stairs = jnp.arange(len(correlations)), correlations
-  return jax.lax.scan(climb_one, learner.start(network.init(key)), stairs)[1]
+  return jax.lax.scan(climb_one, fitting.start(optimizer, network.init(key)), stairs)[1]
 
 
 def _summarise(cell, settings, estimates_of_seed: np.ndarray) -> dict[str, Any]:
   return {
-    bound.name: {
+    critic.name: {
       "stairs": [
         {"stair": i, "truth": nats} | summarise_curve(estimates_of_seed[i, :, number], nats)
         for i, nats in enumerate(settings.nats)
       ]
     }
-    for number, bound in enumerate(bounds.of_objective(cell["objective"]))
+    for number, critic in enumerate(estimators.of_objective(cell["objective"]))
   }
 
 
 def summarise_curve(curve: np.ndarray, truth: float) -> dict[str, Any]:
-  """Summarise a stair's estimates, one for each batch.
+  """Summarise the estimates of a stair's batches, `[T]`; None is what is not finite.
 
-  Args:
-    curve: the estimates `[T]`.
-    truth: the information.
-
-  Returns:
-    The mean, the variance and the mean squared error of the estimates in the second half, the
-    largest of all, and means over tenths of the stair; None for what is not finite.
+  Mean, variance and mean squared error are of the second half; the curve has the means of tenths.
 
   Example:
     >>> found = summarise_curve(np.array([0.0] * 10 + [2.0] * 5 + [4.0] * 5), 2.0)
@@ -181,30 +191,18 @@ def _number(value) -> float | None:
   return float(value) if np.isfinite(value) else None  # JSON has no others.
 
 
-def _transforms(settings: Settings, critic: str) -> tuple[str, ...]:
-  return settings.joint_transforms if critic == "joint" else settings.transforms
-
-
-def _steps(settings: Settings, critic: str) -> int:
-  return settings.joint_steps if critic == "joint" else settings.steps
-
-
-def _rate(settings: Settings, critic: str) -> float:
-  return settings.joint_rate if critic == "joint" else settings.rate
-
-
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
   """Yield the blocks of the report."""
   yield "# Estimates of mutual information up a staircase"
+  kinds = {critic: of_critic(settings, critic) for critic in settings.critics}
   yield (
     f"X and Y are normal in {settings.dimension} dimensions, correlated component by component; "
     "cubic means that the components of Y are cubed, which leaves the information as it is. "
     f"Batches of {settings.batch_size} pairs, {settings.seeds} seeds, "
     "critics with two layers of 256. "
     + " ".join(
-      f"Each stair has {_steps(settings, c):,} steps of Adam at {_rate(settings, c):g} for {c} "
-      "critics."
-      for c in settings.critics
+      f"Each stair has {own.steps:,} steps of Adam at {own.rate:g} for {critic} critics."
+      for critic, own in kinds.items()
     )
     + " The papers' protocol has 4,000 at 5e-4 for both kinds; with fewer, a critic has less time "
     "to come near the truth. SMILE and JS share a critic trained by the Jensen-Shannon objective; "
@@ -214,18 +212,18 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   claims = information_claims.of_staircase(settings.batch_size, settings.nats)
   yield from ledger.of_study(claims, records)
   records = [record for record in records if record["status"] == "finished"]
-  for critic in settings.critics:
+  for critic, own in kinds.items():
     yield f"## {critic.capitalize()} critic"
-    for transform in _transforms(settings, critic):
-      own = [record for record in records if _is_of(record, critic=critic, transform=transform)]
-      if own:
-        yield from _of_transform(own, settings, critic, transform)
+    for transform in own.transforms:
+      cell = {"critic": critic, "transform": transform}
+      if made := [record for record in records if cell.items() <= record["cell"].items()]:
+        yield from _of_transform(made, settings, critic, transform)
 
 
 def _of_transform(records, settings, critic, transform) -> Iterator[study.Block]:
   most, what = max(settings.nats), f"{critic}, {transform}"
   yield study.curves(
-    [_truth(records[0], settings, critic), *_climbs(records, settings, critic)],
+    list(_climbs(records, settings.nats, of_critic(settings, critic).steps)),
     panels={f"{what}: nats": "estimate"},
     by="estimator",
     x="step",
@@ -238,39 +236,34 @@ def _of_transform(records, settings, critic, transform) -> Iterator[study.Block]
   rows = estimates.by_estimator(records)
   yield estimates.plot(
     rows,
-    "nats",
+    x="nats",
     name=f"bias_{critic}_{transform}",
     heading=f"Bias by information, {what}",
     limits=(-most, 0.5 * most),
   )
   yield f"**{critic} critic, {transform}**: bias / variance / MSE, in nats."
-  yield _table(rows, settings, f"{critic}_{transform}")
+  yield table(rows, settings.nats, f"{critic}_{transform}")
 
 
-def _climbs(records, settings, critic) -> Iterator[dict[str, Any]]:
-  """Yield a record of each bound and seed, with the estimates over time."""
-  steps = _steps(settings, critic)
-  tenths = np.arange(_PLACES * len(settings.nats)) + 0.5
+def _climbs(records, nats, steps) -> Iterator[dict[str, Any]]:
+  """Yield the truth, and a record of each estimator and seed, with what they are over time."""
+  # A stair ends where the next begins; places are told apart by a little.
+  ends = np.ravel([(i * steps + 0.01, (i + 1) * steps) for i in range(len(nats))])
+  curves = {"step": ends.tolist(), "estimate": np.repeat(nats, 2).tolist()}
+  yield records[0] | {"cell": {"estimator": "truth"}, "curves": curves}
+  tenths = (np.arange(_PLACES * len(nats)) + 0.5) * steps / _PLACES
   for record in records:
     for name, found in record["measured"]["estimators"].items():
-      estimate = [value for stair in found["stairs"] for value in stair["curve"]]
-      curves = {"step": (tenths * steps / _PLACES).tolist(), "estimate": estimate}
+      values = [value for stair in found["stairs"] for value in stair["curve"]]
+      curves = {"step": tenths.tolist(), "estimate": values}
       yield record | {"cell": {"estimator": name}, "curves": curves}
 
 
-def _truth(record, settings, critic) -> dict[str, Any]:
-  steps, stairs = _steps(settings, critic), len(settings.nats)
-  # A stair ends where the next begins; places are told apart by a little.
-  ends = [(i * steps + 0.01, (i + 1) * steps) for i in range(stairs)]
-  curves = {"step": np.ravel(ends).tolist(), "estimate": np.repeat(settings.nats, 2).tolist()}
-  return record | {"cell": {"estimator": "truth"}, "curves": curves}
+def table(rows: Sequence[dict[str, Any]], nats: Sequence[float], name: str) -> study.Table:
+  """Tabulate bias, variance and mean squared error of each estimator at each stair."""
 
-
-def _table(rows, settings, name) -> study.Table:
-  """Tabulate bias, variance and mean squared error of each bound at each stair."""
-
-  def cell(estimator, nats):
-    own = [row["measured"] for row in rows if _is_of(row, estimator=estimator, nats=nats)]
+  def cell(of, stair):
+    own = [row["measured"] for row in of if row["cell"]["nats"] == stair]
     finite = [found for found in own if found["estimate"] is not None]
     if not finite:
       return study.Cell("–")
@@ -282,16 +275,11 @@ def _table(rows, settings, name) -> study.Table:
     some = f" (n = {len(finite)} of {len(own)})" if len(finite) < len(own) else ""
     return study.Cell(f"{bias:{form}} / {variance:.3g} / {squared:.3g}{some}")
 
-  found = [
-    study.Row(estimator, tuple(cell(estimator, nats) for nats in settings.nats))
-    for estimator in dict.fromkeys(row["cell"]["estimator"] for row in rows)
-  ]
-  columns = tuple(f"{nats:g} nats" for nats in settings.nats)
-  return study.Table(columns, tuple(found), name_column="estimator", name=name)
-
-
-def _is_of(row: dict[str, Any], **items: Any) -> bool:
-  return items.items() <= row["cell"].items()
+  by_name: dict[str, list[dict[str, Any]]] = {}
+  for row in rows:
+    by_name.setdefault(row["cell"]["estimator"], []).append(row)
+  found = tuple(study.Row(k, tuple(cell(of, n) for n in nats)) for k, of in by_name.items())
+  return study.Table(tuple(f"{n:g} nats" for n in nats), found, name_column="estimator", name=name)
 
 
 def _shorten(settings: Settings, cell: dict[str, Any]) -> tuple[Settings, float]:

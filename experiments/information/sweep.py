@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.information import estimates, fitting, mixture
-from experiments.information.class_scores import OBJECTIVES
+from experiments.information import estimates, gaussian_classes
+from experiments.information.estimators import CLASS_OBJECTIVES
+from experiments.information.gaussian_classes import positions
 from softmax_research import study
 
 #: What all cells are but for the one factor that is moved.
@@ -69,22 +70,18 @@ def problems(settings: Settings) -> list[dict[str, Any]]:
     >>> [(problem["size"], problem["classes"]) for problem in problems(few)]
     [(1000, 5), (16000, 5), (16000, 10)]
   """
-  moved = {
-    "size": settings.sizes,
-    "dimension": settings.dimensions,
-    "ratio": settings.ratios,
-    "classes": settings.class_counts,
-  }
-  found = [BASE | {factor: value} for factor, values in moved.items() for value in values]
-  return list({tuple(problem.values()): problem for problem in found}.values())
+  moved = (settings.sizes, settings.dimensions, settings.ratios, settings.class_counts)
+  found = []
+  for factor, values in zip(BASE, moved, strict=True):
+    found += [of for value in values if (of := BASE | {factor: value}) not in found]
+  return found
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
   """Return the study's cells, those of one program after one another."""
+  found = problems(settings)
   return [
-    {"objective": objective, **problem}
-    for objective in OBJECTIVES
-    for problem in problems(settings)
+    {"objective": objective, **problem} for objective in CLASS_OBJECTIVES for problem in found
   ]
 
 
@@ -101,27 +98,26 @@ def log_prior(classes: int, ratio: float) -> np.ndarray:
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
   """Train the networks of a cell; yield the records of its seeds."""
-  yield fitting.records(
+  yield gaussian_classes.records(
     context,
     draw(context.seeds, cell),
-    mixture.positions(cell["classes"]),
+    positions(cell["classes"]),
     log_prior(cell["classes"], cell["ratio"]),
     steps=context.settings.steps,
     look_every=_LOOK_EVERY,
   )
 
 
-def draw(seeds: Sequence[int], problem: dict[str, Any]) -> mixture.Splits:
-  """Draw the splits: three fifths to train on, and a fifth each to validate and to test."""
-  size, dimension, classes = problem["size"], problem["dimension"], problem["classes"]
-  ratio = problem["ratio"]
+def draw(seeds: Sequence[int], problem: dict[str, Any]) -> gaussian_classes.Sample:
+  """Draw a sample: three fifths to train on, and a fifth each to validate and to test."""
+  size, dimension, ratio, classes = (problem[factor] for factor in BASE)
 
   def labels(generator):
     for count in (size - 2 * (size // 5), size // 5, size // 5):
       yield generator.choice(classes, size=count, p=np.exp(log_prior(classes, ratio)))
 
-  entropy = size, dimension, classes, round(1000 * ratio)
-  return mixture.draw(seeds, entropy, labels, mixture.positions(classes), dimension)
+  entropy, places = (size, dimension, classes, round(1000 * ratio)), positions(classes)
+  return gaussian_classes.draw(seeds, entropy, labels, places, dimension)
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
@@ -141,11 +137,11 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
     return
   yield estimates.near(rows, _NEAR)
   for factor, axis in _AXES.items():
-    of_factor = [row for row in rows if _is_base_but_for(row["cell"], factor)]
-    if of_factor:
+    others = [other for other in BASE if other != factor]
+    if of_factor := [r for r in rows if all(r["cell"][other] == BASE[other] for other in others)]:
       yield estimates.plot(
         of_factor,
-        factor,
+        x=factor,
         name=f"bias_by_{factor}",
         heading=f"Bias by {axis}",
         scales=("log", "linear"),
@@ -153,10 +149,6 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
       )
   yield f"What lies beyond {_FARTHEST} nats is cut off in the figures; the tables have it."
   yield from estimates.tables(rows, _describe)
-
-
-def _is_base_but_for(cell: dict[str, Any], factor: str) -> bool:
-  return all(cell[other] == BASE[other] for other in BASE if other != factor)
 
 
 def _describe(problem: dict[str, Any]) -> str:

@@ -1,9 +1,6 @@
 """Mutual information known exactly: by closed form, or by quadrature in float64."""
 
-import itertools
-
 import numpy as np
-import scipy.integrate
 import scipy.special
 
 
@@ -46,33 +43,16 @@ def gaussian_mixture_information(
   if not (np.isfinite(scale) and scale > 0):
     raise ValueError(f"Got scale={scale}; a standard deviation is finite and positive.")
   means = means / scale  # The information knows no units.
-
-  def log_density(x):
-    return scipy.special.logsumexp(-0.5 * (x - means) ** 2, b=prior) - 0.5 * np.log(2 * np.pi)
-
-  def integrand(x):
-    log_p = log_density(x)
-    return -np.exp(log_p) * log_p
-
-  # Ten standard deviations from a mean the density is below 1e-22. Gaps without mass are left out.
+  # The trapezium rule, whose error falls exponentially where the integrand is as smooth as here;
+  # beyond twelve standard deviations a class has less than 1e-31.
+  noise = np.arange(-12, 12, 1 / 32)
+  density = np.exp(-0.5 * noise**2) / np.sum(np.exp(-0.5 * noise**2))
   total = 0.0
-  for low, high in _union(np.sort(means) - 10, np.sort(means) + 10):
-    inside = means[(means > low) & (means < high)]
-    grid = np.unique(np.concatenate([np.arange(low, high), [high], inside]))
-    for left, right in itertools.pairwise(grid):
-      total += scipy.integrate.quad(integrand, left, right, epsabs=1e-13, epsrel=1e-13)[0]
-  return float(total - 0.5 * np.log(2 * np.pi * np.e))
-
-
-def _union(lows: np.ndarray, highs: np.ndarray) -> list[tuple[float, float]]:
-  """Merge intervals, sorted by their lower ends, that overlap."""
-  merged = [(lows[0], highs[0])]
-  for low, high in zip(lows[1:], highs[1:], strict=True):
-    if low <= merged[-1][1]:
-      merged[-1] = (merged[-1][0], high)
-    else:
-      merged.append((low, high))
-  return merged
+  for mean, probability in zip(means, prior, strict=True):
+    squares = (noise[:, None] + mean - means) ** 2
+    log_mixture = scipy.special.logsumexp(-0.5 * squares, axis=1, b=prior)
+    total += probability * np.sum(density * (-0.5 * noise**2 - log_mixture))
+  return float(total)
 
 
 def correlated_gaussian_information(correlation: float, dimension: int) -> float:

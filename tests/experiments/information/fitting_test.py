@@ -1,11 +1,11 @@
-"""The learner: its steps against optax's, the choice of the best look; seeds over devices."""
+"""Fitting: its steps against optax's, the choice of the best look; seeds over devices."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.information import learner, seed_devices
+from experiments.information import fitting
 
 
 def test_steps_are_adams_and_the_rest_is_of_before():
@@ -15,15 +15,15 @@ def test_steps_are_adams_and_the_rest_is_of_before():
     value = jnp.sum(params["w"] ** 4)
     return value, (average, value)
 
-  adam = optax.adam(0.1)
-  expected, moments, mean = params, adam.init(params), np.array([1.0, -2.0])
-  state = learner.start(params)
+  optimizer = optax.adam(0.1)
+  expected, moments, mean = params, optimizer.init(params), np.array([1.0, -2.0])
+  state = fitting.start(optimizer, params)
   for _ in range(3):
     before = jnp.sum(expected["w"] ** 4)
     gradient = jax.grad(lambda p: loss(p, 0.0)[0])(expected)
-    updates, moments = adam.update(gradient, moments)
+    updates, moments = optimizer.update(gradient, moments)
     expected = optax.apply_updates(expected, updates)
-    state, rest = learner.step(state, loss, 0.1)
+    state, rest = fitting.step(optimizer, state, loss)
     mean = 0.98 * mean + 0.02 * np.asarray(expected["w"])
     np.testing.assert_allclose(rest, before, rtol=1e-6)
   np.testing.assert_allclose(state.params["w"], expected["w"], rtol=1e-6)
@@ -34,20 +34,17 @@ def test_each_seed_keeps_its_best_look():
   # The parameter follows the batches, which lead seed 0 away from what is validated at the end.
   batches = np.array([[1, 1, 9, 9], [1, 1, 1, 1]], np.float32)
   targets = np.array([[0.02], [9]], np.float32)
-  task = learner.Task(
+  task = fitting.Task(
     init=lambda key: jnp.float32(0),
-    take=lambda data, place: data + place,
-    outputs=lambda params, batch: params,
     loss=lambda params, batch, average: ((params - batch) ** 2, average),
     terms=lambda params, batch: {"params": params[None]},
   )
   places = {"train": batches, "validation": targets, "test": targets}
 
-  def fit(key, places, data):
-    return learner.fit(task, key, places, data, rate=0.5, look_every=3)
+  def fit(key, places, shared):
+    return fitting.fit(task, key, places, lambda place: place, rate=0.5, look_every=3)
 
-  data = dict.fromkeys(places, np.float32(0))
-  found = seed_devices.run(fit, (0, 1), places, shared=data)[0]["params"]
+  found = fitting.run_seeds(fit, (0, 1), places)[0]["params"]
   rates = 0.5 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2
   adam, mean, means = optax.scale_by_adam(), jnp.zeros(2), []
   params, moments = jnp.zeros(2), adam.init(jnp.zeros(2))
@@ -65,8 +62,8 @@ def test_a_seeds_key_and_share_do_not_depend_on_the_others():
     return {"drawn": jax.random.normal(key, (2,)), "sum": x + shared}
 
   seeds = tuple(range(12))
-  found, _ = seed_devices.run(draw, seeds, np.arange(12.0), shared=np.float32(1))
+  found, _ = fitting.run_seeds(draw, seeds, np.arange(12.0), shared=np.float32(1))
   np.testing.assert_array_equal(found["sum"], np.arange(12.0) + 1)
-  alone, _ = seed_devices.run(draw, (7,), np.array([7.0]), shared=np.float32(1))
+  alone, _ = fitting.run_seeds(draw, (7,), np.array([7.0]), shared=np.float32(1))
   np.testing.assert_array_equal(alone["drawn"][0], found["drawn"][7])
   assert len(np.unique(found["drawn"])) == 24

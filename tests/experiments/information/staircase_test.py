@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.information import bounds, estimates, staircase
+from experiments.information import estimates, estimators, staircase
 from softmax_research import study
 
 SMALL = staircase.Settings(
@@ -23,7 +23,7 @@ def test_a_record_has_each_bound_at_each_stair(critic):
   assert [record["seed"] for record in records] == [0, 1]
   for record in records:
     found = record["measured"]["estimators"]
-    assert list(found) == [bound.name for bound in bounds.of_objective("Jensen-Shannon")]
+    assert list(found) == [critic.name for critic in estimators.of_objective("Jensen-Shannon")]
     for of_bound in found.values():
       stairs = of_bound["stairs"]
       assert [(stair["stair"], stair["truth"]) for stair in stairs] == [(0, 1.0), (1, 6.0)]
@@ -58,7 +58,7 @@ def test_cells_say_how_many_seeds_are_finite():
     return {"cell": cell, "seed": seed, "measured": {"estimators": {"NWJ": {"stairs": stairs}}}}
 
   rows = estimates.by_estimator([record(0, 0.5, None), record(1, 0.7, 4.0)])
-  (row,) = staircase._table(rows, SMALL, "nwj").rows
+  (row,) = staircase.table(rows, SMALL.nats, "nwj").rows
   texts = [cell.value for cell in row.cells]
   assert texts == ["-0.40 / 0.6 / 0.6", "-2.00 / 4 / 4 (n = 1 of 2)"]
 
