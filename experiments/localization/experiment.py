@@ -1,6 +1,7 @@
 """The study of localisation: nets trained on scenes, and their maps judged by the true boxes."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,16 +9,16 @@ from ml_collections import ConfigDict
 
 from configs import localize_digits
 from experiments import assembly, classifiers
-from experiments.localization import evaluation, map_claims, maps, material, report
-from softmax_research import heads, study
+from experiments.localization import judging, map_claims, maps, material, report
+from softmax_research import data, heads, study
 
 
 class Prepared(NamedTuple):
-  """Hold the scenes, the same as splits, and what judges a trained net's maps."""
+  """Hold the scenes, the same as splits, and what computes a trained net's maps."""
 
   material: material.Material
   splits: assembly.Splits
-  judge: evaluation.Judge
+  mapper: Callable[..., jax.Array]
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
@@ -32,17 +33,19 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> Prepared:
   for cell in left:
     state = jax.eval_shape(assembly.make_programs(config, splits, cell["head"]).init, 0)
     maps.check_head(cell["head"], state.params["head"], splits.num_classes)
-  return Prepared(made, splits, evaluation.make_judge(config, made, splits))
+  preprocess = functools.partial(data.standardise, mean=splits.mean, std=splits.std)
+  return Prepared(made, splits, maps.make_mapper(config.backbone.to_dict(), preprocess))
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
   """Train the seeds of a head and judge their maps; of the first seed some maps are kept."""
-  trained = classifiers.train(context, context.settings, context.prepared.splits, cell["head"])
+  made, splits, mapper = context.prepared
+  trained = classifiers.train(context, context.settings, splits, cell["head"])
   records = []
   for of in trained:
     more = {}
     if of.predictions is not None:
-      localisation, examples = context.prepared.judge(of.state, of.predictions)
+      localisation, examples = judging.judge(mapper, made, of.state, of.predictions)
       more = {"localisation": localisation} | ({"examples": examples} if of.seed == 0 else {})
     records.append(of.record(context, measured=more))
   yield records

@@ -1,23 +1,34 @@
 """Material: from a configuration to the scenes of all splits, everything checked first."""
 
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default, localize_digits, localize_objects
 from experiments import assembly
-from experiments.localization import box_folder, digit_scenes, object_scenes, scenes
-from experiments.localization.scenes import Material, Scenes
+from experiments.localization import box_folder, scenes
+from experiments.localization.scenes import Scenes
 from softmax_research import data
 
 # What makes scenes, and the configuration whose keys they have.
 _KINDS = {
-  "digits": (digit_scenes.make, localize_digits.get_config),
-  "objects": (object_scenes.make, localize_objects.get_config),
+  "digits": (scenes.digits, localize_digits.get_config),
+  "objects": (scenes.objects, localize_objects.get_config),
 }
 # Keys of `scenes` that say how many there are and of what; the others are options of the maker.
 _COUNTING = ("kind", "classes", "imbalance", "num_train", "num_validation", "num_test")
+
+
+class Material(NamedTuple):
+  """Hold the scenes of all splits."""
+
+  name: str
+  train: Scenes
+  validation: Scenes
+  test: Scenes
+  class_names: tuple[str, ...]
 
 
 def check_config(config: ConfigDict) -> None:
@@ -86,46 +97,31 @@ def make(config: ConfigDict) -> Material:
   )
   maker, _ = _KINDS[shown.kind]
   options = {key: value for key, value in shown.items() if key not in _COUNTING}
-  made = [
-    maker(
-      split,
-      scenes.class_counts(total, len(classes), imbalance),
-      seed=(config.split_seed, number),
-      **options,
+  made = []
+  for number, (split, total, imbalance) in enumerate(
+    (
+      (train, shown.num_train, shown.imbalance),
+      (validation, shown.num_validation, 1.0),
+      (test, shown.num_test, 1.0),
     )
-    for number, (split, total, imbalance) in enumerate(
-      [
-        (train, shown.num_train, shown.imbalance),
-        (validation, shown.num_validation, 1.0),
-        (test, shown.num_test, 1.0),
-      ]
-    )
-  ]
+  ):
+    counts = scenes.class_counts(total, len(classes), imbalance)
+    made.append(maker(split, counts, seed=(config.split_seed, number), **options))
   names = tuple(dataset.class_names[label] for label in classes)
   return Material(f"{shown.kind} from {config.dataset}", *made, names)
 
 
 def splits(material: Material) -> assembly.Splits:
   """Return the scenes as splits to train on; channel statistics are those of training scenes."""
-  mean, std = data.channel_statistics(material.train.images)
-  return assembly.Splits(
-    material.name,
-    *material[1:4],
-    len(material.class_names),
-    material.class_names,
-    mean,
-    std,
-  )
+  names, statistics = material.class_names, data.channel_statistics(material.train.images)
+  return assembly.Splits(material.name, *material[1:4], len(names), names, *statistics)
 
 
 def _from_folder(config: ConfigDict) -> Material:
   """Read the user's own images; some for training are set aside for validation."""
-  folder = box_folder.read(config.folder, size=config.scenes.canvas)
-  labels = folder.train.labels
-  size = max(1, round(config.validation_fraction * len(labels)))
-  chosen = np.isin(
-    np.arange(len(labels)), data.stratified_sample(labels, size, seed=config.split_seed)
-  )
-  train, validation = (Scenes(*(part[rows] for part in folder.train)) for rows in (~chosen, chosen))
-  name = f"folder {pathlib.Path(config.folder).name}"
-  return Material(name, train, validation, folder.test, folder.class_names)
+  pool, test, names = box_folder.read(config.folder, size=config.scenes.canvas)
+  size = max(1, round(config.validation_fraction * len(pool.labels)))
+  chosen = data.stratified_sample(pool.labels, size, seed=config.split_seed)
+  kept = np.setdiff1d(np.arange(len(pool.labels)), chosen)
+  train, validation = (Scenes(*(part[rows] for part in pool)) for rows in (kept, np.sort(chosen)))
+  return Material(f"folder {pathlib.Path(config.folder).name}", train, validation, test, names)

@@ -1,12 +1,13 @@
 """The report of a localisation study: tables of the shares of boxes found, and maps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.localization import scores
+from experiments import pictures
+from experiments.localization import judging
 from experiments.localization.maps import KINDS, SMOOTHINGS
 from softmax_research import study
 from softmax_research.study import measures, tables
@@ -55,7 +56,7 @@ def blocks(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
 def share(record: study.Record, kind: str, smoothing: str, rule: str, measure: str) -> float:
   """Return a share of boxes found at an overlap of 0.5."""
   found = record["measured"]["localisation"]["maps"][kind][smoothing][rule][measure]
-  return found[scores.LEVELS.index(0.5)]
+  return found[judging.HALF]
 
 
 def _localisations(of: study.Group) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ def _accuracy(heads: Sequence[study.Group]) -> study.Table:
 def _fixed_box(record: study.Record) -> str:
   shares = record["measured"]["localisation"]["fixed_box"]
   text = ", ".join(
-    f"{100 * share:.1f}% at {level}" for share, level in zip(shares, scores.LEVELS, strict=True)
+    f"{100 * share:.1f}% at {level}" for share, level in zip(shares, judging.LEVELS, strict=True)
   )
   return (
     "Mean kernel: the length of the kernel's mean column over the columns' mean length; at 0 "
@@ -91,7 +92,7 @@ def _fixed_box(record: study.Record) -> str:
 
 
 def _shares(of: study.Group) -> study.Table:
-  rows, half = [], scores.LEVELS.index(0.5)
+  rows = []
   for kind in KINDS:
     for smoothing in SMOOTHINGS:
       for rule, words in _RULES.items():
@@ -99,14 +100,14 @@ def _shares(of: study.Group) -> study.Table:
         cells = [
           tables.mean_cell([one[measure][i] for one in found], _SHARE, interval=False)
           for measure in ("known", "top_1")
-          for i in range(len(scores.LEVELS))
+          for i in range(len(judging.LEVELS))
         ]
-        thresholds = sorted({one["thresholds"][half] for one in found})
+        thresholds = sorted({one["thresholds"][judging.HALF] for one in found})
         cells.append(study.Cell(", ".join(map(str, thresholds))))
         rows.append(study.Row(f"{kind}, {smoothing}, threshold {words}", tuple(cells)))
   columns = (
-    *(f"found at {level}" for level in scores.LEVELS),
-    *(f"with class at {level}" for level in scores.LEVELS),
+    *(f"found at {level}" for level in judging.LEVELS),
+    *(f"with class at {level}" for level in judging.LEVELS),
     "thresholds at 0.5",
   )
   return study.Table(columns, tuple(rows), "maps", f"boxes_{of.name}")
@@ -130,16 +131,16 @@ def _by_size(of: study.Group) -> study.Table:
 def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
   from softmax_research.study import line_plot  # noqa: PLC0415  # Matplotlib takes long to import.
 
-  level, panels = scores.LEVELS.index(0.5), []
+  panels = []
   for of in heads:
     lines = []
     for kind in KINDS:
       for smoothing in SMOOTHINGS:
         found = [one["maps"][kind][smoothing]["validation_curve"] for one in _localisations(of)]
-        curves = 100 * np.array(found)[:, level]
+        curves = 100 * np.array(found)[:, judging.HALF]
         ranges = (curves.min(0), curves.max(0)) if len(curves) > 1 else None
         name = f"{kind}, {smoothing}"
-        lines.append(line_plot.Line(name, scores.THRESHOLDS, curves.mean(0), ranges))
+        lines.append(line_plot.Line(name, judging.THRESHOLDS, curves.mean(0), ranges))
     title = f"Validation boxes found at 0.5, {of.name}, %"
     panels.append(line_plot.Panel(title, "threshold", lines))
   return study.Plot(
@@ -152,8 +153,6 @@ def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
 
 def _examples(of: study.Group, records: Sequence[study.Record], number: int) -> study.Plot | None:
   """Draw the maps of a head's first seed, which its record holds."""
-  from experiments.localization import example_plot  # noqa: PLC0415
-
   shown = next((made for made in of.finished.values() if "examples" in made["measured"]), None)
   if shown is None:
     return None
@@ -170,5 +169,40 @@ def _examples(of: study.Group, records: Sequence[study.Record], number: int) -> 
     f"The first test scenes, {of.name}, seed {shown['seed']}: white the true box, dashed orange "
     "the found one; above each scene its class, and what was predicted where that is wrong."
     f"{note}",
-    example_plot.example_plot(shown["measured"]["examples"], KINDS),
+    example_figure(shown["measured"]["examples"]),
   )
+
+
+def example_figure(examples: Sequence[Mapping[str, Any]]) -> Any:
+  """Draw a column for each scene of a record: the scene, and below it a map of each kind."""
+  from matplotlib.figure import Figure  # noqa: PLC0415
+
+  from softmax_research.study import figure_style  # noqa: PLC0415
+
+  number, side = len(examples), figure_style.WIDTH / max(len(examples), 4)
+  with figure_style.style_context():
+    figure = Figure(figsize=(side * number, side * (1 + len(KINDS)) * 1.08), layout="constrained")
+    axes = figure.subplots(1 + len(KINDS), number, squeeze=False)
+    for column, of in zip(axes.T, examples, strict=True):
+      label, predicted = of["label"], of["predicted"]
+      column[0].imshow(pictures.from_text(of["image"]), cmap="gray", vmin=0, vmax=255)
+      column[0].set_title(label if label == predicted else f"{label}, not {predicted}")
+      for place, picture, found in zip(column[1:], of["maps"], of["found"], strict=True):
+        place.imshow(pictures.from_text(picture), cmap="viridis", vmin=0)
+        _outline(place, found, "#ff7f0e", "dashed")
+      for place in column:
+        _outline(place, of["box"], "#ffffff", "solid")
+        place.set(xticks=[], yticks=[])
+        place.grid(visible=False)
+    for place, name in zip(axes[:, 0], ("scene", *KINDS), strict=True):
+      place.set_ylabel(name)
+  return figure
+
+
+def _outline(axes, box, colour: str, dashes: str) -> None:
+  from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+  top, left, bottom, right = box
+  # Pixels are drawn around their centres.
+  corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
+  axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linestyle=dashes))

@@ -1,12 +1,16 @@
-"""Scenes: images that each show one object in a known box, and which objects they show."""
+"""Scenes: images that each show one object in a known box, made from the images of a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
+import scipy.ndimage
 
 from softmax_research import data
+
+#: Fainter pixels of a digit are no ink; without a limit, resizing would blur a digit's box.
+INK = 32
 
 
 class Scenes(NamedTuple):
@@ -23,26 +27,129 @@ class Scenes(NamedTuple):
   boxes: np.ndarray
 
 
-class Material(NamedTuple):
-  """Hold the scenes of all splits."""
+def digits(
+  split: data.Split,
+  counts: Sequence[int],
+  *,
+  seed: Sequence[int],
+  canvas: int,
+  sizes: Sequence[int],
+  pieces: int,
+  piece: int,
+) -> Scenes:
+  """Make scenes of a digit on a dark canvas, among pieces of other digits.
 
-  name: str
-  train: Scenes
-  validation: Scenes
-  test: Scenes
-  class_names: tuple[str, ...]
+  A digit is cut out at its ink, resized so that its longer side is of one of the sizes, and laid
+  anywhere. Clutter is cut from images drawn at random and laid anywhere, on the digit too; where
+  things overlap, the brighter pixel shows. A box bounds the digit's ink exactly.
+
+  Args:
+    split: images of digits, uint8 `[M, H, W, 1]`, bright on dark.
+    counts: scenes of each class, `[K]`.
+    seed: integers, not negative; the same arguments make the same scenes.
+    canvas: S, the scenes' side.
+    sizes: of the digits' longer side.
+    pieces: pieces of clutter in a scene.
+    piece: their side.
+
+  Raises:
+    ValueError: a size does not fit, the images have more channels, or one has no ink.
+  """
+  number, height, width, channels = split.images.shape
+  if channels != 1:
+    raise ValueError(f"Got images with {channels} channels; digits have 1. Take scenes of objects.")
+  if pieces < 0 or not 1 <= piece <= min(height, width, canvas):
+    raise ValueError(
+      f"Got {pieces} pieces of side {piece}; there are 0 or more, no larger than an image of "
+      f"{height} by {width}."
+    )
+
+  def draw(image, rng):
+    digit = cut_out(image, int(rng.choice(sizes)))
+    box = _place(rng, digit.shape, canvas)
+    scene = np.zeros((canvas, canvas, 1), np.uint8)
+    scene[box] = digit
+    for other in rng.integers(number, size=pieces):
+      source = _place(rng, (piece, piece), min(height, width))
+      target = _place(rng, (piece, piece), canvas)
+      scene[target] = np.maximum(scene[target], split.images[other][source])
+    return scene, box
+
+  return _make(split, counts, seed, canvas, sizes, draw)
+
+
+def objects(
+  split: data.Split,
+  counts: Sequence[int],
+  *,
+  seed: Sequence[int],
+  canvas: int,
+  sizes: Sequence[int],
+  tile: int,
+  blur: int,
+) -> Scenes:
+  """Make scenes of a picture on a texture of tiles from other pictures.
+
+  A texture is a grid of tiles, each cut anywhere from a picture drawn at random, blurred as a
+  whole. The picture is resized to a square of one of the sizes and laid anywhere on it. A box
+  bounds the picture exactly; what in it is background counts as object.
+
+  Args:
+    split: pictures, uint8 `[M, H, W, C]` of one or three channels.
+    counts: scenes of each class, `[K]`.
+    seed: integers, not negative; the same arguments make the same scenes.
+    canvas: S, the scenes' side.
+    sizes: of the pictures' sides.
+    tile: the tiles' side.
+    blur: side of the window that the texture is averaged over; 1 for none.
+
+  Raises:
+    ValueError: a size does not fit.
+  """
+  smallest = min(split.images.shape[1:3])
+  if not 1 <= tile <= smallest or blur < 1:
+    raise ValueError(
+      f"Got tile={tile} and blur={blur}; a tile's side is from 1 to {smallest}, that of the "
+      "pictures, and that of the blur's window at least 1."
+    )
+
+  def draw(image, rng):
+    scene = scipy.ndimage.uniform_filter(_texture(split.images, rng, canvas, tile), (blur, blur, 1))
+    size = int(rng.choice(sizes))
+    box = _place(rng, (size, size), canvas)
+    scene[box] = _resize(image, size, size)
+    return scene, box
+
+  return _make(split, counts, seed, canvas, sizes, draw)
+
+
+def _make(
+  split: data.Split,
+  counts: Sequence[int],
+  seed: Sequence[int],
+  canvas: int,
+  sizes: Sequence[int],
+  draw: Callable[..., tuple[np.ndarray, tuple[slice, slice]]],
+) -> Scenes:
+  """Choose objects by class and draw each into a scene, by `(image, rng) -> scene, box`."""
+  if not sizes or not all(isinstance(size, int) and 4 <= size <= canvas for size in sizes):
+    raise ValueError(
+      f"Got sizes={tuple(sizes)} for a canvas of {canvas}; each is an integer from 4 to the canvas."
+    )
+  rng = np.random.default_rng(seed)
+  chosen = choose_objects(split.labels, counts, rng)
+  images, boxes = zip(*(draw(split.images[row], rng) for row in chosen), strict=True)
+  edges = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in boxes]
+  return Scenes(np.stack(images), np.asarray(split.labels)[chosen], np.array(edges))
 
 
 def class_counts(total: int, num_classes: int, imbalance: float) -> list[int]:
   """Divide a number of scenes among classes, of which those with odd numbers get more.
 
   Args:
-    total: of scenes; rounded counts may sum to a few more or less.
+    total: of scenes; rounded counts, each at least 1, may sum to a few more or less.
     num_classes: K.
     imbalance: how many times as many scenes an odd class gets as an even one; 1 for equal shares.
-
-  Returns:
-    K counts, each at least 1.
 
   Raises:
     ValueError: the imbalance is below 1, or there are fewer scenes than classes.
@@ -60,9 +167,7 @@ def class_counts(total: int, num_classes: int, imbalance: float) -> list[int]:
 
 
 def only_classes(split: data.Split, classes: Sequence[int]) -> data.Split:
-  """Keep some classes, whose labels become their places among them; with none given, keep all."""
-  if not len(classes):
-    return data.Split(np.asarray(split.images), np.asarray(split.labels))
+  """Keep some classes, whose labels become their places among them."""
   rows = np.flatnonzero(np.isin(split.labels, classes))
   place = np.zeros(max(classes) + 1, np.int32)
   place[list(classes)] = np.arange(len(classes))
@@ -72,12 +177,7 @@ def only_classes(split: data.Split, classes: Sequence[int]) -> data.Split:
 def choose_objects(
   labels: np.ndarray, counts: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:
-  """Choose images by class, none twice before all of its class were chosen.
-
-  Args:
-    labels: of the images to choose from, `[M]`.
-    counts: how many to choose of each class, `[K]`.
-    rng: chooses, and shuffles the outcome.
+  """Choose so many images of each class, shuffled, none twice before all of its class were chosen.
 
   Returns:
     Indices `[sum(counts)]`.
@@ -95,22 +195,53 @@ def choose_objects(
   return rng.permutation(np.concatenate(chosen))
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def cut_out(image: np.ndarray, size: int) -> np.ndarray:
+  """Cut out a digit's ink and resize it; there is ink at each of the patch's sides.
+
+  The longer side becomes `size`, or slightly less where faint ink ends it.
+
+  Raises:
+    ValueError: the image has no ink.
+
+  Example:
+    >>> cut_out(np.full((8, 4, 1), 255, np.uint8), 4).shape
+    (4, 2, 1)
+  """
+  ink = _at_ink(image)
+  if not ink.size:
+    raise ValueError(f"Got an image whose pixels are all below {INK}; a digit needs ink.")
+  scale = size / max(ink.shape)
+  resized = _resize(ink, *(max(1, round(side * scale)) for side in ink.shape[:2]))
+  patch = _at_ink(np.where(resized >= INK, resized, 0).astype(np.uint8))
+  return patch if patch.size else resized  # A stroke so thin that resizing dims all of it.
+
+
+def _at_ink(image: np.ndarray) -> np.ndarray:
+  (box,) = scipy.ndimage.find_objects((image[..., 0] >= INK).astype(int)) or [None]
+  return image[:0] if box is None else image[box]
+
+
+def _texture(pictures: np.ndarray, rng: np.random.Generator, canvas: int, tile: int) -> np.ndarray:
+  """Lay tiles in a grid, `[S, S, C]`."""
+  number, height, width, channels = pictures.shape
+  side = -(-canvas // tile)
+  which = rng.integers(number, size=(side, side, 1, 1))
+  within = np.arange(tile)
+  rows = rng.integers(height - tile + 1, size=(side, side, 1, 1)) + within[:, None]
+  columns = rng.integers(width - tile + 1, size=(side, side, 1, 1)) + within
+  tiles = pictures[which, rows, columns]  # [side, side, tile, tile, C]
+  grid = tiles.transpose(0, 2, 1, 3, 4).reshape(side * tile, side * tile, channels)
+  return grid[:canvas, :canvas]
+
+
+def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
   """Resize an image `[H, W, C]` of one or three channels, bilinearly and without aliasing."""
   picture = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   resized = picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
   return np.asarray(resized).reshape(height, width, -1)
 
 
-def place(rng: np.random.Generator, shape: tuple[int, ...], canvas: int) -> tuple[slice, slice]:
+def _place(rng: np.random.Generator, shape: tuple[int, ...], canvas: int) -> tuple[slice, slice]:
   """Choose where a patch of a shape lies on a square canvas, anywhere within it."""
   top, left = (int(rng.integers(canvas - side + 1)) for side in shape[:2])
   return slice(top, top + shape[0]), slice(left, left + shape[1])
-
-
-def check_sizes(canvas: int, sizes: Sequence[int]) -> None:
-  """Raise a ValueError unless there are sizes of objects and each fits on the canvas."""
-  if not sizes or not all(isinstance(size, int) and 4 <= size <= canvas for size in sizes):
-    raise ValueError(
-      f"Got sizes={tuple(sizes)} for a canvas of {canvas}; each is an integer from 4 to the canvas."
-    )

@@ -19,7 +19,7 @@ _IMAGES = [
 def folder(tmp_path):
   """A made-up tree: two classes, each with one image for training and one for the test."""
   (tmp_path / "images" / "birds").mkdir(parents=True)
-  lines = {name: [] for name in box_folder._FILES}
+  lines = {name: [] for name in box_folder.FILES}
   for number, ((width, height), box) in enumerate(_IMAGES, 1):
     left, top, wide, high = box
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -36,13 +36,13 @@ def folder(tmp_path):
 
 
 def test_boxes_follow_the_images_to_their_new_size(folder):
-  read = box_folder.read(folder, size=40)
-  assert read.class_names == ("003.Sooty_Albatross", "007.Parakeet_Auklet")
-  assert read.train.images.shape == read.test.images.shape == (2, 40, 40, 3)
-  assert read.train.labels.tolist() == read.test.labels.tolist() == [0, 1]
+  train, test, names = box_folder.read(folder, size=40)
+  assert names == ("003.Sooty_Albatross", "007.Parakeet_Auklet")
+  assert train.images.shape == test.images.shape == (2, 40, 40, 3)
+  assert train.labels.tolist() == test.labels.tolist() == [0, 1]
   expected = [[8, 8, 28, 20], [10, 0, 30, 40], [20, 20, 40, 40], [8, 4, 24, 20]]
-  np.testing.assert_allclose(np.concatenate([read.train.boxes, read.test.boxes]), expected)
-  for image, (top, left, bottom, right) in zip(read.train.images, read.train.boxes, strict=True):
+  np.testing.assert_allclose(np.concatenate([train.boxes, test.boxes]), expected)
+  for image, (top, left, bottom, right) in zip(train.images, train.boxes, strict=True):
     bright = np.argwhere(image[..., 0] > 127)
     np.testing.assert_allclose(bright.min(0), [top, left], atol=1)
     np.testing.assert_allclose(bright.max(0) + 1, [bottom, right], atol=1)
@@ -50,7 +50,8 @@ def test_boxes_follow_the_images_to_their_new_size(folder):
 
 def test_rounding_may_pass_the_border_by_a_pixel(folder):
   _replace(folder, "bounding_boxes.txt", "3 10.0 10.0 10.0 10.0", "3 10.5 10.5 10.0 10.0")
-  assert box_folder.read(folder, size=20).test.boxes[0].tolist() == [10.5, 10.5, 20, 20]
+  _, test, _ = box_folder.read(folder, size=20)
+  assert test.boxes[0].tolist() == [10.5, 10.5, 20, 20]
 
 
 @pytest.mark.parametrize(

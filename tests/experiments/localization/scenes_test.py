@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.localization import digit_scenes, object_scenes, scenes
+from experiments.localization import scenes
 from softmax_research import data
 
 _DIGITS = data.load("digits").test
@@ -17,7 +17,7 @@ def _bounds(mask):
 
 
 def test_a_box_bounds_the_digits_ink():
-  made = digit_scenes.make(_DIGITS, _COUNTS, seed=(0,), **_OPTIONS)
+  made = scenes.digits(_DIGITS, _COUNTS, seed=(0,), **_OPTIONS)
   assert made.images.shape == (30, 24, 24, 1) and made.images.dtype == np.uint8
   assert np.bincount(made.labels).tolist() == _COUNTS
   bounds = [_bounds(image[..., 0] > 0) for image in made.images]
@@ -28,8 +28,8 @@ def test_a_box_bounds_the_digits_ink():
 
 def test_clutter_changes_neither_digit_nor_box():
   # The first scene's digit is drawn before its clutter.
-  plain = digit_scenes.make(_DIGITS, [1], seed=(4,), **_OPTIONS)
-  cluttered = digit_scenes.make(_DIGITS, [1], seed=(4,), **_OPTIONS | {"pieces": 9})
+  plain = scenes.digits(_DIGITS, [1], seed=(4,), **_OPTIONS)
+  cluttered = scenes.digits(_DIGITS, [1], seed=(4,), **_OPTIONS | {"pieces": 9})
   np.testing.assert_array_equal(plain.boxes, cluttered.boxes)
   assert np.all(cluttered.images >= plain.images)
   assert np.sum(cluttered.images > 0) > np.sum(plain.images > 0) + 9
@@ -40,7 +40,7 @@ def test_a_box_bounds_the_picture():
   shades = np.arange(1, 101, dtype=np.uint8)
   pictures = np.broadcast_to(shades[:, None, None, None], (100, 8, 8, 3))
   split = data.Split(pictures, (shades % 2).astype(np.int32))
-  made = object_scenes.make(split, [10, 10], seed=(0,), canvas=20, sizes=(5, 9), tile=4, blur=1)
+  made = scenes.objects(split, [10, 10], seed=(0,), canvas=20, sizes=(5, 9), tile=4, blur=1)
   for image, label, (top, left, bottom, right) in zip(*made, strict=True):
     assert bottom - top == right - left and bottom - top in (5, 9)
     shade = image[top, left, 0]
@@ -57,8 +57,8 @@ def test_a_box_bounds_the_picture():
 def test_scenes_follow_from_their_seed(kind):
   def make(seed):
     if kind == "digits":
-      return digit_scenes.make(_DIGITS, [1] * 10, seed=seed, **_OPTIONS | {"pieces": 2})
-    return object_scenes.make(_DIGITS, [1] * 10, seed=seed, canvas=16, sizes=(8,), tile=4, blur=3)
+      return scenes.digits(_DIGITS, [1] * 10, seed=seed, **_OPTIONS | {"pieces": 2})
+    return scenes.objects(_DIGITS, [1] * 10, seed=seed, canvas=16, sizes=(8,), tile=4, blur=3)
 
   first, again, other = make((0, 1)), make((0, 1)), make((0, 2))
   for one, two in zip(first, again, strict=True):
@@ -88,7 +88,7 @@ def test_chosen_classes_get_new_labels():
 )
 def test_what_does_not_fit_is_refused(options, message):
   with pytest.raises(ValueError, match=message):
-    digit_scenes.make(_DIGITS, _COUNTS, seed=(0,), **_OPTIONS | options)
+    scenes.digits(_DIGITS, _COUNTS, seed=(0,), **_OPTIONS | options)
 
 
 def test_a_class_without_images_is_refused():

@@ -1,4 +1,4 @@
-"""Localisation end to end: trained, judged, resumed and reported; bad input is refused."""
+"""Localisation end to end: trained, judged and reported; bad input is refused."""
 
 import PIL.Image
 import pytest
@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 from configs import localize_digits, localize_objects
 from experiments import assembly, pictures
 from experiments.localization import experiment, material
-from softmax_research import study
 from softmax_research.study import runner, workdir
 
 
@@ -28,12 +27,9 @@ def _run(directory, **changes):
   return workdir.read(directory)
 
 
-def test_a_study_goes_on_and_reports(tmp_path):
-  first = _run(tmp_path, seeds=1, heads="softmax")
-  records = _run(tmp_path, seeds=2)
-  assert records[:1] == first  # What is finished is not made again.
-  runs = [(record["cell"]["head"], record["seed"]) for record in records]
-  assert runs == [("softmax", 0), ("softmax", 1), ("pc_softmax", 0), ("pc_softmax", 1)]
+def test_a_study_is_trained_judged_and_reported(tmp_path):
+  records = _run(tmp_path, seeds=2, heads="softmax")
+  assert [record["seed"] for record in records] == [0, 1]
   for record in records:
     assert record["metrics"]["test"]["num_examples"] == 30
     for kind in ("CAM", "infoCAM", "infoCAM+"):
@@ -41,15 +37,11 @@ def test_a_study_goes_on_and_reports(tmp_path):
       assert 1 >= found["known"][0] >= found["top_1"][0] >= 0
       assert len(found["thresholds"]) == len(found["known"]) == 3
     assert ("examples" in record["measured"]) == (record["seed"] == 0)
-  example = first[0]["measured"]["examples"][0]
+  example = records[0]["measured"]["examples"][0]
   assert pictures.from_text(example["image"]).shape == (16, 16)
   assert pictures.from_text(example["maps"][0]).max() == 255
-  for name in ("thresholds", "examples_0", "examples_1"):
+  for name in ("thresholds", "examples_0"):
     assert (tmp_path / "figures" / f"{name}.svg").stat().st_size > 5000
-  # The report needs nothing but the results.
-  study.remake(experiment.STUDY, tmp_path, tmp_path / "again")
-  for name in ("report.md", "figures/examples_0.svg"):
-    assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def _write_folder(folder, classes, in_train, boxes):

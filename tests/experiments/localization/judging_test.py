@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.localization import map_claims, maps, scores
+from experiments.localization import judging, map_claims, maps
 from softmax_research import heads, nn
 from softmax_research.study import claims
 from tests.study.record_test import WHOLE
@@ -27,8 +27,8 @@ def test_scores_of_hand_made_maps():
   missed = _map((1.0, (7, 7, 9, 9)))
   test = np.stack([haloed[0], haloed[0], missed])
   correct = np.array([True, False, True])
-  found = scores.score(haloed, true, test, true, correct)
-  levels = list(scores.LEVELS)
+  found = judging.score(haloed, test, validation_boxes=true, test_boxes=true, correct=correct)
+  levels = list(judging.LEVELS)
   assert levels == [0.3, 0.5, 0.7]
   assert found["chosen"]["thresholds"] == [0.05, 0.05, 0.35]
   np.testing.assert_allclose(found["chosen"]["known"], [2 / 3] * 3)
@@ -37,14 +37,20 @@ def test_scores_of_hand_made_maps():
   np.testing.assert_allclose(found["paper"]["known"], [2 / 3, 2 / 3, 0])
   np.testing.assert_allclose(found["paper"]["top_1"], [1 / 3, 1 / 3, 0])
   curve = np.array(found["validation_curve"])
-  assert curve.shape == (3, len(scores.THRESHOLDS))
-  assert curve[2].tolist() == [float(threshold > 0.33) for threshold in scores.THRESHOLDS]
+  assert curve.shape == (3, len(judging.THRESHOLDS))
+  assert curve[2].tolist() == [float(threshold > 0.33) for threshold in judging.THRESHOLDS]
 
 
 def test_shares_by_size():
   boxes = np.array([[0, 0, 2, 2], [0, 0, 4, 4], [0, 0, 8, 8]])
   activations = np.stack([_map((1.0, box)) for box in boxes[[0, 0, 2]]])
-  found = scores.score(activations, boxes, activations, boxes, np.ones(3, bool))
+  found = judging.score(
+    activations,
+    activations,
+    validation_boxes=boxes,
+    test_boxes=boxes,
+    correct=np.ones(3, bool),
+  )
   assert found["paper"]["by_size"] == [1.0, 0.0, 1.0]
 
 
@@ -85,7 +91,7 @@ def _records(shares, head="softmax"):
     values = [[share + noise * (1 + i)] * 3 for i, share in enumerate(shares)]
     of_maps = {
       kind: {
-        smoothing: {rule: {"known": value, "top_1": value} for rule in scores.RULES}
+        smoothing: {rule: {"known": value, "top_1": value} for rule in ("chosen", "paper")}
         for smoothing in maps.SMOOTHINGS
       }
       for kind, value in zip(maps.KINDS, values, strict=True)
