@@ -9,7 +9,7 @@ markers. Nothing is trained.
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
 from experiments.ledger import writing
 from softmax_research.study import claims, command
@@ -17,16 +17,13 @@ from softmax_research.study import claims, command
 _RESULTS = flags.DEFINE_string("results", "results", "Directory of the committed results.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Write the ledger and what the README shows of it."""
   directory = pathlib.Path(_RESULTS.value)
-  with command.errors_explained():
-    if argv[1:]:
-      raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
-    if not directory.is_dir():
-      raise ValueError(f"Got --results={directory}, which is no directory.")
-    rulings = writing.judge(directory)
-    path = writing.write(directory, rulings)
+  if not directory.is_dir():
+    raise ValueError(f"Got --results={directory}, which is no directory.")
+  rulings = writing.judge(directory)
+  path = writing.write(directory, rulings)
   for ruling in claims.decisive(rulings):
     why = f" ({ruling.reason})" if ruling.reason else ""
     print(f"{ruling.claim.paper}: {ruling.claim.text}: {ruling.verdict}{why}")
@@ -34,4 +31,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  command.run_script(main)

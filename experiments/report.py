@@ -9,7 +9,7 @@ Any study's: its config.json says which. The report and its figures lie beside t
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
 from experiments import studies
 from softmax_research.study import command, report, workdir
@@ -22,25 +22,17 @@ _TITLE = flags.DEFINE_string("title", None, "Title; by default the report's own.
 _FORMATS = flags.DEFINE_list("formats", ["md", "html"], f"Of {', '.join(report.FORMATS)}.")
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Write the report and say where it is."""
-  with command.errors_explained():
-    if argv[1:]:
-      raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
-    path = pathlib.Path(_RESULTS.value)
-    directory = path if path.is_dir() else path.parent
-    if not list(directory.glob("results*.jsonl")):
-      raise ValueError(f"Got --results={path}, where there is no results.jsonl of a study.")
-    name, _ = workdir.read_config(directory)
-    written = command.remake(
-      studies.find(name),
-      directory,
-      _OUT.value,
-      title=_TITLE.value,
-      formats=tuple(_FORMATS.value),
-    )
+  path = pathlib.Path(_RESULTS.value)
+  directory = path if path.is_dir() else path.parent
+  if not list(directory.glob("results*.jsonl")):
+    raise ValueError(f"Got --results={path}, where there is no results.jsonl of a study.")
+  of = studies.find(workdir.read_config(directory)[0])
+  formats = tuple(_FORMATS.value)
+  written = command.remake(of, directory, _OUT.value, title=_TITLE.value, formats=formats)
   print(f"Report: {written[0]}" if written else "There is nothing to report yet.")
 
 
 if __name__ == "__main__":
-  app.run(main)
+  command.run_script(main)

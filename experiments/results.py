@@ -8,7 +8,7 @@ results.jsonl and config.json alone; figures that its report no longer has are r
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
 from experiments import studies
 from softmax_research.study import command, workdir
@@ -16,24 +16,16 @@ from softmax_research.study import command, workdir
 _RESULTS = flags.DEFINE_string("results", "results", "Directory of the committed results.")
 
 
-def main(argv: list[str]) -> None:
-  """Make all reports."""
-  with command.errors_explained():
-    if argv[1:]:
-      raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
-    for path in sorted(pathlib.Path(_RESULTS.value).glob("*/config.json")):
-      remake(path.parent)
-      print(path.parent)
-
-
-def remake(directory: pathlib.Path) -> None:
-  """Make the report of a directory by the study that its config.json names."""
-  name, _ = workdir.read_config(directory)
-  written = command.remake(studies.find(name), directory, formats=("md",))
-  for figure in (directory / "figures").glob("*"):
-    if figure not in written:
-      figure.unlink()
+def main() -> None:
+  """Make all reports, each by the study that its config.json names."""
+  for path in sorted(pathlib.Path(_RESULTS.value).glob("*/config.json")):
+    name, _ = workdir.read_config(path.parent)
+    written = command.remake(studies.find(name), path.parent, formats=("md",))
+    for figure in (path.parent / "figures").glob("*"):
+      if figure not in written:
+        figure.unlink()
+    print(path.parent)
 
 
 if __name__ == "__main__":
-  app.run(main)
+  command.run_script(main)

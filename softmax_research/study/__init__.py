@@ -1,7 +1,6 @@
 """What every experiment shares: studies, records, the runner, statistics, claims, reports."""
 
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
-from softmax_research.study.checks import check_numbers
 from softmax_research.study.command import main, remake
 from softmax_research.study.comparisons import Difference, compare
 from softmax_research.study.groups import Group, arrange, group
@@ -19,7 +18,14 @@ from softmax_research.study.statistics import (
   paired_test_power,
   summarise,
 )
-from softmax_research.study.study import Context, Record, SkippedError, Study, make_record
+from softmax_research.study.study import (
+  Context,
+  Record,
+  SkippedError,
+  Study,
+  check_numbers,
+  make_record,
+)
 from softmax_research.study.tables import METHOD, cost, differences, table, unfinished
 
 __all__ = [

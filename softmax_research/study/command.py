@@ -8,6 +8,7 @@ A script is its docstring, a `Study`, and
 
 import contextlib
 import functools
+import importlib.util
 import os
 import pathlib
 import re
@@ -24,13 +25,13 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from softmax_research import data
-from softmax_research.study import distributed, report, runner, study, workdir
+from softmax_research.study import lifecycle, report, runner, study, workdir
 from softmax_research.training import environment
 
 flags.disclaim_key_flags()
 
-_OUR_CONFIG = re.compile(r"^(--?config=|)(configs/\w+\.py)$")
-_OVERRIDE = re.compile(r"^--?config\.([\w.]+)(=|$)")
+_Holders = dict[str, flags.FlagHolder]
+_DETAILS = ("coordinator", "num_processes", "process_id")
 
 
 def main(
@@ -55,58 +56,51 @@ def main(
     SystemExit: at the end, with status 0, 1 if cells failed, 2 for bad input, or that of a signal.
   """
   several = studies if isinstance(studies, Mapping) else {"": studies}
-  defined = _define(several, default_config, more, devices)
   command = shlex.join(["python", *_public_arguments()])
-  _guard_output()
-  app.run(
-    functools.partial(_run, several, defined, more, prepare_devices, command),
-    flags_parser=functools.partial(_parse, default_config=default_config, defined=defined),
-  )
+  lifecycle.guard_output()
+  argv = flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
+  options = _define_options()
+  if "" not in several:
+    names = list(several)
+    options["study"] = flags.DEFINE_enum("study", names[0], names, "What to look into.")
+  fields = {name: of.settings for name, of in several.items()}
+  if not any(isinstance(settings, type) for settings in fields.values()):
+    argv, options["config"] = _define_config_file(argv, default_config)
+    fields = {"": more} if more else {}
+  settings = _define_settings(fields)
+  if devices is not None:
+    help_text = "Which devices train which seeds and shares of a batch."
+    options["devices"] = _define_config("devices", devices(), help_text, argv)
+    options |= _define_distributed()
+
+  def run(_: list[str]) -> None:
+    chosen = several[options["study"].value if "study" in options else ""]
+    given = {name: holder.value for name, holder in options.items()}
+    with errors_explained():
+      chosen_settings = chosen.choose(_settings(chosen, given.get("config"), settings, more))
+      asked = _prepare(given, command)
+      if prepare_devices is not None and not given.get("distributed"):
+        prepare_devices(asked.devices, chosen_settings)
+      _start_devices()
+    with errors_explained(asked.workdir):
+      failed = runner.run(chosen, chosen_settings, asked)
+    if failed:
+      print(f"{len(failed)} of the cells failed: {'; '.join(failed)}", file=sys.stderr)
+      sys.exit(1)
+
+  app.run(run, argv, functools.partial(_parse, defined=options | settings))
 
 
-def _run(several, defined, more, prepare_devices, command: str, argv: list[str]) -> None:
-  del argv
-  chosen = several[defined["study"].value if "study" in defined else ""]
-  with errors_explained():
-    settings = chosen.choose(_settings(chosen, defined, more))
-    connected = "connect" in defined and defined["connect"]()
-    if not defined["workdir"].value.strip():
-      raise ValueError("Got --workdir= without a directory; name one, as --workdir=runs/mine.")
-    options = runner.Options(
-      workdir=pathlib.Path(defined["workdir"].value),
-      command=command,
-      only=defined["only"].value,
-      shard=runner.check_shard(defined["shard"].value),
-      dry_run=defined["dry_run"].value or defined["estimate_all"].value,
-      estimate_all=defined["estimate_all"].value,
-      minutes=defined["minutes"].value,
-      formats=tuple(defined["formats"].value),
-      devices=defined["devices"].value if "devices" in defined else None,
-    )
-    report.check_formats(options.formats)
-    if defined["keep_compiled"].value:
-      environment.keep_programs()
-    if prepare_devices is not None and not connected:
-      prepare_devices(options.devices, settings)
-    _start_devices()
-  with errors_explained(), storage_errors_explained(options.workdir), runner.losses_explained(fail):
-    failed = runner.run(chosen, settings, options)
-  runner.exit_if_any(failed)
+def run_script(work: Callable[[], None]) -> None:
+  """Run a script that is no study: its flags are defined, and it takes nothing beside them."""
 
+  def run(argv: list[str]) -> None:
+    with errors_explained():
+      if argv[1:]:
+        raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
+      work()
 
-def _start_devices() -> None:
-  """Have JAX find its devices.
-
-  Raises:
-    OSError: there are none, as where `JAX_PLATFORMS` names another platform.
-  """
-  try:
-    jax.devices()
-  except RuntimeError as error:
-    raise OSError(
-      f"JAX has no device to compute on: {error}. Leave JAX_PLATFORMS unset, or set it to a "
-      "platform of this machine, as cpu."
-    ) from None
+  app.run(run)
 
 
 def remake(
@@ -151,31 +145,69 @@ def fail(message: str) -> typing.NoReturn:
 
 
 @contextlib.contextmanager
-def errors_explained() -> Iterator[None]:
-  """Turn the errors of bad input into one message without a traceback."""
+def errors_explained(directory: pathlib.Path | None = None) -> Iterator[None]:
+  """Turn errors that are no fault of the program into one message without a traceback.
+
+  These are of bad input, of another process's loss and, where a working directory is named, of
+  storage that turned full or unwritable during the work.
+  """
   try:
     yield
-  except (ValueError, TypeError, OSError, data.DataUnavailableError) as error:
-    fail(str(error))
+  except Exception as error:
+    if lifecycle.tells_of_a_loss(error):
+      first_line = str(error).strip().partition("\n")[0]
+      fail(
+        f"process {jax.process_index()} of {jax.process_count()} has lost another one, which was "
+        f"ended or cannot be reached ({first_line}). Start all of them again: the same commands go "
+        "on from the last checkpoint."
+      )
+    if directory is not None and workdir.is_full_or_read_only(error):
+      fail(
+        f"{directory} cannot be written ({error}). What is finished is kept: make room, or let it "
+        "be written, and the same command goes on."
+      )
+    if isinstance(error, ValueError | TypeError | OSError | data.DataUnavailableError):
+      fail(str(error))
+    raise
 
 
-@contextlib.contextmanager
-def storage_errors_explained(directory: pathlib.Path) -> Iterator[None]:
-  """Turn a full disk, or a directory that turned unwritable, into one message during the work."""
+def _prepare(given: Mapping[str, Any], command: str) -> runner.Options:
+  """Check what the flags say beside a study's settings, and connect the processes."""
+  details = {name: given[name] for name in _DETAILS if name in given}
+  lifecycle.check_details(given.get("distributed", False), details)
+  if given.get("distributed"):
+    lifecycle.connect(details)
+  if not given["workdir"].strip():
+    raise ValueError("Got --workdir= without a directory; name one, as --workdir=runs/mine.")
+  if given["keep_compiled"]:
+    environment.keep_programs()
+  return runner.Options(
+    workdir=pathlib.Path(given["workdir"]),
+    command=command,
+    only=given["only"],
+    shard=runner.check_shard(given["shard"]),
+    dry_run=given["dry_run"] or given["estimate_all"],
+    estimate_all=given["estimate_all"],
+    minutes=given["minutes"],
+    formats=tuple(given["formats"]),
+    devices=given.get("devices"),
+  )
+
+
+def _start_devices() -> None:
+  """Have JAX find its devices; it raises an OSError where there are none."""
   try:
-    yield
-  except OSError as error:
-    if not workdir.is_full_or_read_only(error):
-      raise
-    fail(
-      f"{directory} cannot be written ({error}). What is finished is kept: make room, or let it be "
-      "written, and the same command goes on."
-    )
+    jax.devices()
+  except RuntimeError as error:
+    raise OSError(
+      f"JAX has no device to compute on: {error}. Leave JAX_PLATFORMS unset, or set it to a "
+      "platform of this machine, as cpu."
+    ) from None
 
 
-def _define(several, default_config, more, devices) -> dict[str, Any]:
-  """Define all flags; return their holders by name."""
-  defined: dict[str, Any] = {
+def _define_options() -> _Holders:
+  """Define the flags that all studies have; return their holders by name."""
+  defined = {
     "workdir": flags.DEFINE_string("workdir", None, "Directory for all results.", required=True),
     "only": flags.DEFINE_string(
       "only", "", "Regular expression; run the cells whose name it fits."
@@ -193,35 +225,32 @@ def _define(several, default_config, more, devices) -> dict[str, Any]:
     ),
     "keep_compiled": flags.DEFINE_bool("keep_compiled", True, "Keep compiled programs on disk."),
   }
-  if "" not in several:
-    names = list(several)
-    defined["study"] = flags.DEFINE_enum("study", names[0], names, "What to look into.")
-  if any(isinstance(of.settings, type) for of in several.values()):
-    defined |= _define_settings({name: of.settings for name, of in several.items()})
-  else:
-    defined["config"] = config_flags.DEFINE_config_file(
-      "config",
-      None,
-      "Configuration file, whose keys are flags too"
-      + (f"; {default_config} by default." if default_config else "."),
-    )
-    defined |= _define_settings({"": more} if more else {})
-  if devices is not None:
-    for argument in sys.argv:  # An unknown key would fail below without a word on the known ones.
-      if match := re.match(r"^--?devices\.([\w.]+)", argument):
-        _check_key(devices(), match[1], "devices")
-    defined["devices"] = config_flags.DEFINE_config_dict(
-      "devices", devices(), "Which devices train which seeds and shares of a batch."
-    )
-    defined["connect"] = distributed.define_distributed()
+  known = f"the formats are {', '.join(report.FORMATS)}"
+  flags.register_validator("formats", lambda given: set(given) <= set(report.FORMATS), known)
   return defined
 
 
-def _define_settings(several: Mapping[str, type]) -> dict[str, Any]:
+def _define_distributed() -> _Holders:
+  """Define the flags that say how several processes find each other."""
+  return {
+    "distributed": flags.DEFINE_bool(
+      "distributed", False, "Train in several processes, started with the same flags."
+    ),
+    "coordinator": flags.DEFINE_string(
+      "coordinator", None, "HOST:PORT of process 0, which every process can reach."
+    ),
+    "num_processes": flags.DEFINE_integer(
+      "num_processes", None, "Processes in all.", lower_bound=1
+    ),
+    "process_id": flags.DEFINE_integer("process_id", None, "This process's number, from 0 on."),
+  }
+
+
+def _define_settings(several: Mapping[str, type]) -> _Holders:
   """Define a flag for each setting of the studies; those of one name serve several."""
-  defined: dict[str, Any] = {}
+  defined: _Holders = {}
   for name, settings in several.items():
-    helps, kinds = study.help_of(settings), study.types_of(settings)
+    helps, kinds = study.help_of(settings), typing.get_type_hints(settings)
     for field in settings._fields:
       default = settings._field_defaults[field]
       shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
@@ -252,7 +281,7 @@ def _kind(hint: Any) -> tuple[type, type]:
   return hint, hint
 
 
-def _settings(of: study.Study, defined: Mapping[str, Any], more: type | None) -> Any:
+def _settings(of: study.Study, config: ConfigDict | None, defined: _Holders, more) -> Any:
   """Return the settings that the flags say; all else is the study's own.
 
   Raises:
@@ -261,26 +290,20 @@ def _settings(of: study.Study, defined: Mapping[str, Any], more: type | None) ->
   given = {
     name: _values(name, holder.value) if isinstance(holder.value, list) else holder.value
     for name, holder in defined.items()
-    if _is_setting(name) and holder.value is not None
+    if holder.value is not None
   }
-  kind = of.settings if isinstance(of.settings, type) else more
+  kind = more if config is not None else of.settings
   if unknown := [name for name in given if name not in kind._fields]:
     raise ValueError(
       f"Got --{unknown[0]}, which the study {study.name_of(of)} has no use for; it takes "
       f"{', '.join('--' + field for field in kind._fields)}."
     )
   settings = kind(**given) if kind else None
-  if kind is of.settings:
+  if config is None:
     return settings
-  config = defined["config"].value
   with config.unlocked():
     config.update(settings._asdict() if settings else {})
   return config
-
-
-def _is_setting(name: str) -> bool:
-  options = ("workdir", "only", "shard", "dry_run", "estimate_all", "minutes", "formats")
-  return name not in (*options, "keep_compiled", "study", "devices", "connect", "config")
 
 
 def _values(name: str, texts: Sequence[str]) -> tuple:
@@ -301,167 +324,76 @@ def _values(name: str, texts: Sequence[str]) -> tuple:
   return values
 
 
-def _parse(argv: list[str], *, default_config: str | None, defined: Mapping[str, Any]) -> list[str]:
-  """Parse flags; an unknown configuration key's error lists the keys that exist."""
-  wants_help = [a for a in argv[1:] if re.match(r"^--?(help|helpshort|helpfull|h)$", a)]
-  argv = [a for a in argv if a not in wants_help]
-  # The flag gets no default of its own, because it would read that file before errors are caught.
-  given = any(re.match(r"^--?config(=|$)", argument) for argument in argv)
-  if "config" in defined and not given:
-    if default_config is None and not wants_help:
-      fail("Got no --config; give a configuration file, as --config=configs/liu2016.py.")
-    argv = [argv[0], *([f"--config={default_config}"] if default_config else []), *argv[1:]]
-  argv = [_find_config(argument) for argument in argv]
-  if "config" in defined:
-    _check_there_is_a_file(argv)
-  texts: dict[str, str] = {}
-  try:
-    if "config" in defined:
-      argv, texts = _take_texts(argv)
-    if wants_help:
-      flags.FLAGS["workdir"].value = ""  # Not required of who asks for help.
-      flags.FLAGS(argv)
-      print(_usage(defined))
-      sys.exit(0)
-    rest = flags.FLAGS(argv)
-  except flags.Error as error:
-    if "--workdir must have a value" in str(error):
-      fail("Got no --workdir; name a directory for all results, as --workdir=runs/mine.")
-    if "parsing config file" in str(error):
-      _fail_to_read(error.__context__.__context__)  # The flag wraps some errors of the file twice.
-    fail(f"{error}\nRun with --help for the flags of this script.")
-  except Exception as error:
-    if "config" not in defined:
-      raise
-    if isinstance(error, AttributeError):
-      _explain_keys(argv)
-    _fail_to_read(error)
-  if len(rest) > 1:
-    fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
-  if "config" in defined and not isinstance(defined["config"].value, ConfigDict):
-    fail(
-      f"--config's get_config() returned {type(defined['config'].value).__name__}; it must return "
-      "an ml_collections.ConfigDict."
-    )
-  for key, text in texts.items():
-    with defined["config"].value.ignore_type():
-      defined["config"].value[key] = text
-  if flags.FLAGS["verbosity"].using_default_value:
-    logging.set_verbosity(logging.WARNING)  # Checkpoints log every file they touch.
-  return rest
-
-
-def _find_config(argument: str) -> str:
-  """Return an argument; `configs/NAME.py` outside of a clone is the file installed with us."""
-  match = _OUR_CONFIG.match(argument)
-  if match and not os.path.exists(match[2]):
-    for installed in (pathlib.Path(folder, match[2]) for folder in sys.path):
-      if installed.exists():
-        return f"{match[1]}{installed}"
-  return argument
-
-
-def _check_there_is_a_file(argv: Sequence[str]) -> None:
-  """Fail if `--config` names none: the flag tells so only where the configuration is used."""
-  for argument, value in zip(argv, [*argv[1:], ""], strict=True):
-    match = re.match(r"^--?config(?:=(.*))?$", argument)
-    path = match and (value if match[1] is None else match[1])
-    # Behind a colon stands what the file's get_config is given.
-    if match and not os.path.isfile(path.partition(":")[0]):
-      fail(f"Got --config={path}, which is no file. Give it a Python file, as configs/digits.py.")
-
-
-def _fail_to_read(error: BaseException) -> typing.NoReturn:
-  """Fail because a configuration file raised an error, naming its line."""
-  # Below the flag's own frames and those of importing stand the file's.
-  frames = [
-    f"{frame.filename}, line {frame.lineno}"
-    for frame in traceback.extract_tb(error.__traceback__)
-    if frame.name in ("<module>", "get_config") and frame.filename != sys.argv[0]
-  ]
-  where = f" at {frames[-1]}" if frames else ""
-  fail(
-    f"The configuration cannot be read ({type(error).__name__}{where}: {error}). Its get_config() "
-    "must return an ml_collections.ConfigDict, as that of configs/digits.py does."
-  )
-
-
-def _usage(defined: Mapping[str, Any]) -> str:
-  """Say what the script does, and list every flag with its default."""
-  script = sys.modules["__main__"]
-  lines = [(script.__doc__ or "").strip(), "", "Flags:"]
-  for name, holder in defined.items():
-    if name in ("config", "devices"):
-      lines.append(f"  --{name}: {flags.FLAGS[name].help}")
-      # Without a default a configuration file is needed for its keys to be known.
-      keys = study.flatten(holder.value.to_dict()) if holder.value else {}
-      for key, value in keys.items():
-        lines.append(f"    --{name}.{key}={value}")
-    elif name == "connect":
-      for other in ("distributed", "coordinator", "num_processes", "process_id"):
-        lines.append(_flag_line(other))
+def _define_config_file(
+  argv: Sequence[str], default: str | None
+) -> tuple[list[str], flags.FlagHolder]:
+  """Load the file that `--config` names; return all other arguments, and the flag of its keys."""
+  named, rest, arguments = default, [], iter(argv)
+  for argument in arguments:
+    if match := re.fullmatch(r"--?config(?:=(.*))?", argument):
+      named = next(arguments, "") if match[1] is None else match[1]
     else:
-      lines.append(_flag_line(name))
-  return "\n".join(lines)
+      rest.append(argument)
+  help_text = "Configuration file, whose keys are flags too"
+  help_text += f"; {default} by default." if default else "."
+  if named is not None:
+    return rest, _define_config("config", _load(named), help_text, rest)
+  if not _ask_for_help(argv):
+    fail("Got no --config; give a configuration file, as --config=configs/liu2016.py.")
+  return rest, flags.DEFINE_string("config", None, help_text)
 
 
-def _flag_line(name: str) -> str:
-  flag = flags.FLAGS[name]
-  default = (
-    "" if flag.default is None or name == "workdir" else f" (default: {flag.default_as_str})"
-  )
-  return f"  --{name}: {flag.help}{default}"
-
-
-def _take_texts(argv: list[str]) -> tuple[list[str], dict[str, str]]:
-  """Take out overrides that name what a configuration spells out, as `--config.backbone=cnn`.
-
-  `config_flags` replaces a dictionary by a dictionary alone, but a specification is text.
-  """
-  found = {}
-  for argument in argv:
-    key, equals, text = argument.lstrip("-").removeprefix("config.").partition("=")
-    if _OVERRIDE.match(argument) and equals and "." not in key and not text.startswith("{"):
-      found[key] = text
-  if found:
-    # The flag takes its overrides from sys.argv, whatever it is given to parse.
-    sys.argv = _without_overrides(argv)
-    flags.FLAGS(sys.argv)
-    config = flags.FLAGS["config"].value
-    found = {key: t for key, t in found.items() if isinstance(config.get(key), ConfigDict)}
-  taken = tuple(f"--config.{key}=" for key in found) + tuple(f"-config.{key}=" for key in found)
-  sys.argv = [argument for argument in argv if not (taken and argument.startswith(taken))]
-  return sys.argv, found
-
-
-def _explain_keys(argv: list[str]) -> None:
-  """Fail with the first override whose key the configuration lacks."""
-  # The flag takes its overrides from sys.argv, whatever it is given to parse.
-  sys.argv = _without_overrides(argv)
+def _load(named: str) -> ConfigDict:
+  """Return the configuration of a file; behind a colon stands what its `get_config` is given."""
+  path, colon, argument = named.partition(":")
+  if re.fullmatch(r"configs/\w+\.py", path) and not os.path.exists(path):
+    # Outside of a clone it is the file installed with us.
+    installed = [os.path.join(folder, path) for folder in sys.path]
+    path = next(filter(os.path.exists, installed), path)
+  if not os.path.isfile(path):
+    fail(f"Got --config={named}, which is no file. Give it a Python file, as configs/digits.py.")
   try:
-    flags.FLAGS(sys.argv)
-  except Exception:  # It is the file's own error, which the caller tells.
-    return
-  config = flags.FLAGS["config"].value
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(*[argument] * bool(colon))
+  except Exception as error:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    where = f" at {path}, line {lines[-1]}" if lines else ""
+    fail(
+      f"The configuration cannot be read ({type(error).__name__}{where}: {error}). Its "
+      "get_config() must return an ml_collections.ConfigDict, as that of configs/digits.py does."
+    )
+  if not isinstance(config, ConfigDict):
+    fail(
+      f"--config's get_config() returned {type(config).__name__}; it must return an "
+      "ml_collections.ConfigDict."
+    )
+  return config
+
+
+def _define_config(
+  name: str, config: ConfigDict, help_text: str, argv: Sequence[str]
+) -> flags.FlagHolder:
+  """Define the flag of a configuration, whose keys are flags too; all that are given are known."""
   for argument in argv:
-    if match := _OVERRIDE.match(argument):
-      _check_key(config, match[1])
+    if match := re.match(rf"--?(?:no)?{name}\.([\w.]+)(?:=(.*))?$", argument):
+      key, text = match.groups()
+      _check_key(config, key, name)
+      # The flag replaces a dictionary by a dictionary alone, but what is named is text.
+      if text and "." not in key and isinstance(config[key], ConfigDict) and text[0] != "{":
+        with config.ignore_type():
+          config[key] = text
+  try:
+    return config_flags.DEFINE_config_dict(name, config, help_text, sys_argv=list(argv))
+  except flags.Error as error:
+    fail(str(error))
 
 
-def _without_overrides(argv: list[str]) -> list[str]:
-  kept, skip = [], False
-  for argument in argv:
-    match = _OVERRIDE.match(argument)
-    if not match and not skip:
-      kept.append(argument)
-    skip = bool(match) and not match[2]  # `--config.key value`: the value goes too.
-  return kept
-
-
-def _check_key(config: ConfigDict, key: str, flag: str = "config") -> None:
-  *parents, last = key.split(".")
+def _check_key(config: ConfigDict, key: str, flag: str) -> None:
   seen = flag
-  for name in [*parents, last]:
+  for name in key.split("."):
     if not isinstance(config, ConfigDict) or name not in config:
       keys = ", ".join(sorted(config)) if isinstance(config, ConfigDict) else "none"
       named = isinstance(config, ConfigDict) and "name" in config
@@ -470,46 +402,43 @@ def _check_key(config: ConfigDict, key: str, flag: str = "config") -> None:
     config, seen = config[name], f"{seen}.{name}"
 
 
+def _ask_for_help(argv: Sequence[str]) -> bool:
+  return any(re.fullmatch(r"--?(help|helpshort|helpfull|h)", argument) for argument in argv[1:])
+
+
+def _parse(argv: list[str], *, defined: _Holders) -> list[str]:
+  """Parse flags; what is wrong with them is told in a message."""
+  if _ask_for_help(argv):
+    print(_usage(defined))
+    sys.exit(0)
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    if "--workdir must have a value" in str(error):
+      fail("Got no --workdir; name a directory for all results, as --workdir=runs/mine.")
+    fail(f"{error}\nRun with --help for the flags of this script.")
+  if len(rest) > 1:
+    fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
+  if flags.FLAGS["verbosity"].using_default_value:
+    logging.set_verbosity(logging.WARNING)  # Checkpoints log every file they touch.
+  return rest
+
+
+def _usage(defined: _Holders) -> str:
+  """Say what the script does, and list every flag with its default."""
+  lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
+  for name, holder in defined.items():
+    flag = flags.FLAGS[name]
+    keys = holder.default.to_dict() if isinstance(holder.default, ConfigDict) else {}
+    plain = flag.default is not None and not keys and name != "workdir"
+    lines.append(f"  --{name}: {flag.help}" + f" (default: {flag.default_as_str})" * plain)
+    lines += [f"    --{name}.{key}={value}" for key, value in study.flatten(keys).items()]
+  return "\n".join(lines)
+
+
 def _public_arguments() -> list[str]:
   """Return the command line as a reader would type it."""
   spec = getattr(sys.modules["__main__"], "__spec__", None)
   script = ["-m", spec.name.removesuffix(".__main__")] if spec else [sys.argv[0]]
   # Where the locale has few letters, Python stands in for the bytes of others.
   return [os.fsencode(text).decode("utf-8", "replace") for text in (*script, *sys.argv[1:])]
-
-
-class _Quiet:
-  """Pass text on until its reader is gone or its disk full, and swallow it from then on."""
-
-  def __init__(self, stream: Any):
-    self._stream = stream
-
-  def write(self, text: str) -> int:
-    with self._kept_quiet():
-      self._stream.write(text)
-    return len(text)
-
-  def flush(self) -> None:
-    with self._kept_quiet():
-      self._stream.flush()
-
-  def __getattr__(self, name: str) -> Any:
-    return getattr(self._stream, name)
-
-  @contextlib.contextmanager
-  def _kept_quiet(self):
-    try:
-      yield
-    except OSError:
-      # Python flushes the stream once more when it ends.
-      os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-
-
-def _guard_output() -> None:
-  """Let no reader that went away, and no terminal of few letters, cost a run."""
-  if sys.stdout is None:
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")
-    return
-  if hasattr(sys.stdout, "reconfigure"):
-    sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout = _Quiet(sys.stdout)

@@ -4,9 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from softmax_research.study.record import NOT_RECORDED, duration
 from softmax_research.study.study import flatten
-
-NOT_RECORDED = "not recorded"
 
 
 class Provenance(NamedTuple):
@@ -57,23 +56,6 @@ def provenance(
     del facts[1]
   settings = flatten(last.get("config") or {} if config is None else config)
   return Provenance(facts, [(name, str(value)) for name, value in settings.items()])
-
-
-def duration(seconds: float) -> str:
-  """Return a duration in the two largest units that it fills.
-
-  Example:
-    >>> duration(59.94), duration(61), duration(7260)
-    ('59.9 s', '1 min 1 s', '2 h 1 min')
-  """
-  if math.isnan(seconds):
-    return NOT_RECORDED
-  if seconds < 60:
-    return f"{seconds:.1f} s"
-  minutes, rest = divmod(round(seconds), 60)
-  if minutes < 60:
-    return f"{minutes} min {rest} s"
-  return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -36,18 +36,14 @@ FIELDS: dict[str, tuple[type, ...]] = {
   "time": (dict,),
 }
 STATUSES = ("finished", "diverged", "failed")
+NOT_RECORDED = "not recorded"
 _LONGEST_NAME = 60
 
 
 def check(record: Any, where: str) -> None:
   """Check the shape of a record.
 
-  Args:
-    record: what a line of a results file holds.
-    where: what an error names, as a file and a line.
-
-  Raises:
-    ValueError: it is no record; the message says what is missing or of a wrong type.
+  A ValueError says where it stands, and what is missing or of a wrong type.
   """
   if not isinstance(record, dict):
     raise ValueError(f"{where} is no record: it must be a JSON object with {', '.join(FIELDS)}.")
@@ -79,16 +75,8 @@ def read(path: os.PathLike | str) -> list[dict[str, Any]]:
   """Read the records of a JSON-lines file; a missing file has none.
 
   A last line without an end was cut short by a kill: it is left out with a warning, and what it
-  stood for is made again. Blank lines are passed over.
-
-  Args:
-    path: the file.
-
-  Returns:
-    The records, in the order of the file.
-
-  Raises:
-    ValueError: a line is no record; the message names file, line and what is wrong.
+  stood for is made again. Blank lines are passed over. A ValueError names file, line and what is
+  wrong.
   """
   path = pathlib.Path(path)
   if not path.exists():
@@ -122,15 +110,7 @@ def append(path: os.PathLike | str, *records: dict[str, Any]) -> None:
 
   All or none, because seeds that trained together are repeated together: of fewer seeds the numbers
   could differ in their last digits. A last line that a kill cut short is removed first, so that it
-  cannot spoil the new record.
-
-  Args:
-    path: the JSON-lines file; made if missing.
-    *records: records; NaN and infinities are refused, since JSON has none.
-
-  Raises:
-    ValueError: one is no record, or holds a number that JSON cannot.
-    OSError: the file cannot be written.
+  cannot spoil the new record. NaN and infinities are refused, since JSON has none.
   """
   for record in records:
     check(record, f"What was to be written to {path}")
@@ -151,12 +131,7 @@ def append(path: os.PathLike | str, *records: dict[str, Any]) -> None:
 
 
 def key(record: Mapping[str, Any]) -> tuple[str, str, int | None]:
-  """Return what names a record: its study, its cell as text, and its seed.
-
-  Example:
-    >>> key({"study": "compare", "cell": {"head": "sm"}, "seed": 0})
-    ('compare', '{"head": "sm"}', 0)
-  """
+  """Return what names a record: its study, its cell as text, and its seed."""
   return record["study"], json.dumps(record["cell"], sort_keys=True), record["seed"]
 
 
@@ -171,22 +146,15 @@ def unique(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     >>> unique([failed, failed | {"status": "finished"}])[0]["status"]
     'finished'
   """
+  records = list(records)
+  done = {key(record)[:2] for record in records if record["status"] != "failed"}
   chosen: dict[tuple, dict[str, Any]] = {}
-  done = set()
   for record in records:
-    name = key(record)
     if record["status"] != "failed":
-      if name not in chosen or chosen[name]["status"] == "failed":
-        chosen[name] = record
-      done.add(name[:2])
-    elif name not in chosen or chosen[name]["status"] == "failed":
-      chosen[name] = record
-  # A failure is of a whole cell and has no seed; any seed that came later takes its place.
-  return [
-    record
-    for name, record in chosen.items()
-    if record["status"] != "failed" or name[:2] not in done
-  ]
+      chosen.setdefault(key(record), record)
+    elif key(record)[:2] not in done:  # A failure is of a whole cell, whatever its seeds.
+      chosen[key(record)] = record
+  return list(chosen.values())
 
 
 def look_up(record: Mapping[str, Any], path: str) -> float:
@@ -248,19 +216,28 @@ def file_name(cell: Mapping[str, Any], *more: Any) -> str:
   """Name a file or a directory that belongs to a cell alone.
 
   Names that a person can read collide where they are cut or where signs are replaced, so a digest
-  of the whole stands behind.
-
-  Args:
-    cell: the cell.
-    *more: what else tells it from others, as its seeds.
-
-  Example:
-    >>> file_name({"head": "mine.head:kind=a/b"}) == file_name({"head": "mine.head:kind=a_b"})
-    False
+  of the whole, and of what else tells it from others, stands behind.
   """
   readable = re.sub(r"[^A-Za-z0-9=._-]+", "_", describe(cell))[:_LONGEST_NAME].strip("._")
   whole = json.dumps([cell, *more], sort_keys=True)
   return f"{readable}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+
+
+def duration(seconds: float) -> str:
+  """Return a duration in the two largest units that it fills.
+
+  Example:
+    >>> duration(59.94), duration(61), duration(7260)
+    ('59.9 s', '1 min 1 s', '2 h 1 min')
+  """
+  if math.isnan(seconds):
+    return NOT_RECORDED
+  if seconds < 60:
+    return f"{seconds:.1f} s"
+  minutes, rest = divmod(round(seconds), 60)
+  if minutes < 60:
+    return f"{minutes} min {rest} s"
+  return f"{minutes // 60} h {minutes % 60} min"
 
 
 _ABSENT = object()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from softmax_research.study import exports, markdown, tables
+from softmax_research.study import exports, markdown, tables, workdir
 from softmax_research.study.blocks import Block, Plot, Table
 from softmax_research.study.provenance import provenance
 
@@ -117,17 +117,8 @@ def _draw(plots: Sequence[Plot]) -> dict[str, str]:
 
 
 def _write(directory: pathlib.Path, texts: Mapping[str, str | bytes]) -> list[pathlib.Path]:
-  paths = []
   for name, text in texts.items():
-    path = directory / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:  # On a full disk the former file stays whole.
-      # Letters that the locale lacks stand as they came, as bytes.
-      plain = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-      partial.write_bytes(plain)
-      partial.replace(path)
-    finally:
-      partial.unlink(missing_ok=True)
-    paths.append(path)
-  return paths
+    # Letters that the locale lacks stand as they came, as bytes.
+    content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    workdir.write_whole(directory / name, content)
+  return [directory / name for name in texts]

@@ -2,26 +2,28 @@
 
 import contextlib
 import functools
-import hashlib
 import json
 import pathlib
-import re
 import statistics
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from softmax_research.study import ledger, markdown, progress, record, report, study, workdir
-from softmax_research.study.interruption import interruptible
+from softmax_research.study import (
+  ledger,
+  lifecycle,
+  markdown,
+  progress,
+  record,
+  report,
+  study,
+  workdir,
+)
+from softmax_research.study.record import duration
 from softmax_research.training import environment, processes
 
 _LONGEST_MESSAGE = 500
-_JAX_STATUS = re.compile(r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ")
 
 
 class Options(NamedTuple):
@@ -49,11 +51,6 @@ class Options(NamedTuple):
   formats: tuple[str, ...] = ("md", "html")
   devices: ConfigDict | None = None
 
-  @property
-  def seeds_apart(self) -> bool:
-    """Say whether the seeds of a cell are run one by one, each with its own checkpoints."""
-    return self.devices is not None and self.devices.get("seeds_by") == "apart"
-
 
 class Work(NamedTuple):
   """Hold what a run is to do: the tasks, those that are left, records so far, what is prepared."""
@@ -65,22 +62,25 @@ class Work(NamedTuple):
 
 
 def run(of: study.Study, settings: Any, options: Options) -> list[str]:
-  """Run what is missing of a study, and write its report.
-
-  Args:
-    of: the study.
-    settings: its settings.
-    options: see `Options`.
-
-  Returns:
-    The names of the cells that failed.
+  """Run what is missing of a study, write its report, and return the names of cells that failed.
 
   Raises:
     ValueError, OSError: settings, data or the working directory do not fit; nothing was run.
     StorageError: the working directory cannot be written; what is finished is kept.
     SystemExit: interrupted; the same command goes on.
   """
-  _check_processes_agree(of, settings, options)
+  plain = study.to_json(settings)
+  lifecycle.check_processes_agree(
+    lambda: [
+      study.name_of(of),
+      plain,
+      options.only,
+      options.shard,
+      options.devices and options.devices.to_dict(),
+      environment.git_revision(),
+      environment.versions(),
+    ]
+  )
   of.check(settings)
   if options.dry_run:
     list_them = list_estimates if options.estimate_all else list_cells
@@ -89,7 +89,6 @@ def run(of: study.Study, settings: Any, options: Options) -> list[str]:
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: _open(stack, options))
     work = _find_work(of, settings, options)
-    plain = study.to_json(settings)
     processes.from_first(lambda: workdir.write_config(options.workdir, study.name_of(of), plain))
     failed = run_tasks(of, settings, work, options)
     if processes.is_first():
@@ -98,16 +97,15 @@ def run(of: study.Study, settings: Any, options: Options) -> list[str]:
 
 
 def run_tasks(of: study.Study, settings: Any, work: Work, options: Options) -> list[str]:
-  """Run tasks one after the other; one that fails is recorded, and the others go on.
+  """Run tasks one after the other, and return the names of those that failed.
 
-  Returns:
-    The names of those that failed.
+  One that fails is recorded, and the others go on.
   """
   path = workdir.results_path(options.workdir, options.shard)
   records, failed, skipped = list(work.records), [], set()
   total = sum(len(task.seeds) for task in work.wanted)
   done = total - sum(len(task.seeds) for task in work.left)
-  with progress.display() as show, interruptible(options.minutes) as interruption:
+  with progress.display() as show, lifecycle.interruptible(options.minutes) as interruption:
     for number, task in enumerate(work.left):
       name = describe(task)
       context = _context(of, settings, task, work, options, records)
@@ -126,7 +124,7 @@ def run_tasks(of: study.Study, settings: Any, work: Work, options: Options) -> l
         skipped.add(record.describe(task.cell))
         continue
       except Exception as error:  # A cell's own fault must not cost the others.
-        if workdir.is_full_or_read_only(error) or tells_of_a_loss(error):
+        if workdir.is_full_or_read_only(error) or lifecycle.tells_of_a_loss(error):
           raise
         failed.append(_fail(path, context, error, name, show))
         continue
@@ -165,12 +163,9 @@ def write_report(
   title: str | None = None,
   formats: Sequence[str] = ("md", "html"),
 ) -> list[pathlib.Path]:
-  """Write the report of a study's records; see `report.write_report`.
+  """Write the report of a study's records, and return its paths; see `report.write_report`.
 
   A title takes the place of the report's own.
-
-  Returns:
-    The paths of the pages.
   """
   if not records or not formats:
     return []
@@ -207,12 +202,8 @@ def in_order(of: study.Study, settings: Any, records: Sequence[study.Record]) ->
   return sorted(records, key=place)
 
 
-def list_cells(of: study.Study, settings: Any, work: Work, options: Options) -> float:
-  """Print what is left with its estimated time, and return the seconds of all.
-
-  Raises:
-    ValueError: the time of a cell cannot be estimated, because it would fail.
-  """
+def list_cells(of: study.Study, settings: Any, work: Work, options: Options) -> None:
+  """Print what is left with its estimated time; a ValueError says which cell would fail."""
   total = 0.0
   for task in work.left:
     seconds, source = by_records(task, work.records), "by finished runs"
@@ -225,15 +216,10 @@ def list_cells(of: study.Study, settings: Any, work: Work, options: Options) -> 
     print(f"{describe(task)}: {said}", flush=True)
   runs = sum(len(task.seeds) for task in work.left)
   print(f"{len(work.left)} cells, {runs} runs, about {duration(total)}")
-  return total
 
 
-def list_estimates(of: study.Study, settings: Any, work: Work, options: Options) -> float:
-  """Print the estimates of finished cells beside what they took, and return the ratio of the sums.
-
-  Raises:
-    ValueError: there is nothing to compare.
-  """
+def list_estimates(of: study.Study, settings: Any, work: Work, options: Options) -> None:
+  """Print the estimates of finished cells beside what they took; a ValueError if there are none."""
   estimated = took = 0.0
   for task in work.wanted if of.estimate is not None else ():
     seconds = by_records(task, work.records)
@@ -247,9 +233,7 @@ def list_estimates(of: study.Study, settings: Any, work: Work, options: Options)
     raise ValueError(
       "Got --estimate_all, but no cell is finished, or the study has no estimates. Leave it away."
     )
-  ratio = estimated / took
-  print(f"about {duration(estimated)}, took {duration(took)}: {ratio:.2f} times")
-  return ratio
+  print(f"about {duration(estimated)}, took {duration(took)}: {estimated / took:.2f} times")
 
 
 def describe(task: study.Task) -> str:
@@ -266,13 +250,7 @@ def describe(task: study.Task) -> str:
 
 
 def by_records(task: study.Task, records: Sequence[study.Record]) -> float | None:
-  """Estimate a task's seconds by other seeds of its cell; None where there are none.
-
-  Example:
-    >>> made = {"cell": {"head": "sm"}, "status": "finished", "time": {"seconds": 3.0}}
-    >>> by_records(study.Task({"head": "sm"}, (1, 2)), [made])
-    6.0
-  """
+  """Estimate a task's seconds by other seeds of its cell; None where there are none."""
   seconds = [
     made["time"]["seconds"]
     for made in records
@@ -285,10 +263,6 @@ def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> st
   """Say how long what is left will take, by the records of this study so far.
 
   A seed takes the median of those whose cells have the most in common with its own.
-
-  Example:
-    >>> time_left([], [])
-    ''
   """
   timed = [r for r in records if r["status"] != "failed" and r["time"]["seconds"]]
   if not left or not timed:
@@ -301,23 +275,8 @@ def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> st
   return f"time left: about {duration(total)}"
 
 
-def duration(seconds: float) -> str:
-  """Say a duration in words.
-
-  Example:
-    >>> duration(4.2), duration(500), duration(9000)
-    ('4 s', '8 min', '2.5 h')
-  """
-  if seconds < 100:
-    return f"{seconds:.0f} s"
-  return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
 def check_shard(text: str) -> tuple[int, int] | None:
-  """Read `--shard`.
-
-  Raises:
-    ValueError: it is no part of a whole.
+  """Read `--shard`; a ValueError says how it is written.
 
   Example:
     >>> check_shard("3/16"), check_shard("")
@@ -347,7 +306,7 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
   records = processes.from_first(lambda: workdir.read(options.workdir))
   study.check_configs(of, settings, study.tasks(of, settings), records)
   left = study.missing(of, wanted, records)
-  if options.seeds_apart:
+  if options.devices is not None and options.devices.get("seeds_by") == "apart":
     left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
   needed = wanted if options.estimate_all else left
   prepared = of.prepare(settings, [task.cell for task in needed]) if needed else None
@@ -388,64 +347,3 @@ def _fail(path, context, error: Exception, name: str, show) -> str:
   processes.from_first(lambda: workdir.append(path, [made]))
   show.finish(name, f"failed: {message}")
   return name
-
-
-def _check_processes_agree(of, settings, options: Options) -> None:
-  """See that all processes are to do the same, before any of them begins.
-
-  Raises:
-    ValueError: in every process, if one has other settings or another revision.
-  """
-  if jax.process_count() == 1:
-    return
-  told = [
-    study.name_of(of),
-    study.to_json(settings),
-    options.only,
-    options.shard,
-    options.devices and options.devices.to_dict(),
-    environment.git_revision(),
-    environment.versions(),
-  ]
-  digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
-  digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
-  other = np.flatnonzero((digests != digests[0]).any(axis=1))
-  if len(other):
-    raise ValueError(
-      f"Processes {', '.join(map(str, other))} have other settings, versions or another revision "
-      "than process 0. Start all of them with the same command, from the same checkout."
-    )
-
-
-def tells_of_a_loss(error: BaseException) -> bool:
-  """Say whether an error is what another process's end causes in this one."""
-  # JAX raises a ValueError in place of its own where the loss is met on the way out of a program.
-  told = isinstance(error, jax.errors.JaxRuntimeError) or _JAX_STATUS.match(str(error))
-  return jax.process_count() > 1 and bool(told)
-
-
-@contextlib.contextmanager
-def losses_explained(fail) -> Iterator[None]:
-  """Turn the errors that the loss of another process causes into one message.
-
-  Args:
-    fail: called with the message.
-  """
-  try:
-    yield
-  except Exception as error:
-    if not tells_of_a_loss(error):
-      raise
-    first_line = str(error).strip().partition("\n")[0]
-    fail(
-      f"process {jax.process_index()} of {jax.process_count()} has lost another one, which was "
-      f"ended or cannot be reached ({first_line}). Start all of them again: the same commands go "
-      "on from the last checkpoint."
-    )
-
-
-def exit_if_any(failed: Sequence[str]) -> None:
-  """Leave with status 1 if cells failed, naming them."""
-  if failed:
-    print(f"{len(failed)} of the cells failed: {'; '.join(failed)}", file=sys.stderr)
-    sys.exit(1)

@@ -4,10 +4,10 @@ import datetime
 import functools
 import itertools
 import json
+import math
 import pathlib
 import re
 import sys
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from softmax_research.study import record
-from softmax_research.study.interruption import Interruption
+from softmax_research.study.lifecycle import Interruption
 from softmax_research.training import environment
 
 #: A cell of a study: what is compared, a dictionary that JSON can hold.
@@ -74,38 +74,16 @@ class Context:
     name = record.file_name(cell, list(seeds), config_of(study, settings, cell))
     self.directory = workdir / "checkpoints" / name
 
-  def record(
-    self,
-    seed: int | None,
-    *,
-    seconds: float | None,
-    status: str = "finished",
-    metrics: Mapping[str, Any] | None = None,
-    curves: Mapping[str, Any] | None = None,
-    measured: Mapping[str, Any] | None = None,
-  ) -> Record:
+  def record(self, seed: int | None, *, seconds: float | None, **parts: Any) -> Record:
     """Make the record of a seed of this cell; see `record`.
 
     Args:
       seed: the seed, or None where there is none.
       seconds: that it took; None where nothing was timed.
-      status: `finished`, `diverged` or `failed`.
-      metrics: by split.
-      curves: by name.
-      measured: all else.
+      **parts: what `make_record` takes beside: `status`, `metrics`, `curves` and `measured`.
     """
-    return make_record(
-      self._study,
-      self.settings,
-      self.cell,
-      seed,
-      seconds=seconds,
-      status=status,
-      metrics=metrics,
-      curves=curves,
-      measured=measured,
-      command=self.command,
-    )
+    made = {"seconds": seconds, "command": self.command, **parts}
+    return make_record(self._study, self.settings, self.cell, seed, **made)
 
   def interrupt(self, where: str = "") -> None:
     """Leave with the status of a process that the signal ended; call it once all is saved.
@@ -184,12 +162,7 @@ class Task(NamedTuple):
 
 
 def name_of(study: Study) -> str:
-  """Return the name under which a study's records stand.
-
-  Example:
-    >>> name_of(Study(None, None, None, None, name="compare"))
-    'compare'
-  """
+  """Return the name under which a study's records stand."""
   if study.name:
     return study.name
   module = study.run.__module__
@@ -199,25 +172,13 @@ def name_of(study: Study) -> str:
 
 
 def to_json(settings: Any) -> dict[str, Any]:
-  """Return settings as JSON holds them, without the directories of data.
-
-  Example:
-    >>> to_json(ConfigDict({"widths": (8, 8), "data_dir": "somewhere"}))
-    {'widths': [8, 8]}
-  """
+  """Return settings as JSON holds them, without the directories of data."""
   plain = settings.to_dict() if isinstance(settings, ConfigDict) else settings._asdict()
   return _without_places(json.loads(json.dumps(plain)))
 
 
 def from_json(study: Study, plain: Mapping[str, Any]) -> Any:
-  """Return the settings that `to_json` turned into what JSON holds.
-
-  Example:
-    >>> class Settings(NamedTuple):
-    ...   sizes: tuple[int, ...] = (1,)
-    >>> from_json(Study(Settings, None, None, None), {"sizes": [2, 3]})
-    Settings(sizes=(2, 3))
-  """
+  """Return the settings that `to_json` turned into what JSON holds."""
   if isinstance(study.settings, type):
     return study.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
   return ConfigDict(_tuples(plain))
@@ -243,20 +204,33 @@ def make_record(
   *,
   seconds: float | None,
   status: str = "finished",
-  metrics: Mapping[str, Any] | None = None,
-  curves: Mapping[str, Any] | None = None,
-  measured: Mapping[str, Any] | None = None,
+  metrics: dict[str, Any] | None = None,
+  curves: dict[str, Any] | None = None,
+  measured: dict[str, Any] | None = None,
   command: str = "",
 ) -> Record:
-  """Make a record; `Context.record` says what of."""
-  made = {
+  """Make a record.
+
+  Args:
+    study: that it is of.
+    settings: the study's.
+    cell: the cell.
+    seed: the seed, or None where there is none.
+    seconds: that it took; None where nothing was timed.
+    status: `finished`, `diverged` or `failed`.
+    metrics: by split.
+    curves: by name.
+    measured: all else.
+    command: the command line.
+  """
+  return {
     "study": name_of(study),
     "cell": cell,
     "seed": seed,
     "status": status,
-    "metrics": dict(metrics or {}),
-    "curves": dict(curves or {}),
-    "measured": dict(measured or {}),
+    "metrics": metrics or {},
+    "curves": curves or {},
+    "measured": measured or {},
     "config": config_of(study, settings, cell),
     "command": command,
     "versions": environment.versions(),
@@ -267,7 +241,6 @@ def make_record(
       "seconds": None if seconds is None else round(seconds, 3),
     },
   }
-  return made
 
 
 @functools.cache
@@ -280,13 +253,8 @@ def _revision() -> str:
 def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
   """List the cells of a study with their seeds, in the order in which they are run.
 
-  Args:
-    study: the study.
-    settings: its settings.
-    only: a regular expression; cells in whose name it is not found are left out.
-
-  Returns:
-    The tasks: a cell with all its seeds each, or with one where the study goes seed by seed.
+  A task is a cell with all its seeds, or with one where the study goes seed by seed; cells in whose
+  name the regular expression is not found are left out.
 
   Raises:
     ValueError: the expression is none or leaves nothing, or a cell stands there twice.
@@ -347,8 +315,7 @@ def missing(study: Study, wanted: Sequence[Task], records: Sequence[Record]) -> 
 def check_configs(study: Study, settings: Any, wanted: Sequence[Task], records: Sequence[Record]):
   """Check that records of the wanted cells were made with the same settings.
 
-  Raises:
-    ValueError: one was not; the message says what differs.
+  A ValueError says what differs.
   """
   expected = {
     json.dumps(cell, sort_keys=True): config_of(study, settings, cell) for cell, _ in wanted
@@ -437,11 +404,6 @@ def help_of(settings: type) -> dict[str, str]:
   return {name: " ".join(lines) for name, lines in found.items()}
 
 
-def types_of(settings: type) -> dict[str, Any]:
-  """Return the types of a NamedTuple's fields."""
-  return typing.get_type_hints(settings)
-
-
 def _without_places(plain: dict[str, Any]) -> dict[str, Any]:
   return {
     key: _without_places(value) if isinstance(value, dict) else value
@@ -471,3 +433,29 @@ def iterate(made: Iterable[Record | Sequence[Record]]) -> Iterator[list[Record]]
   """Yield what `run` yields as lists of records."""
   for some in made:
     yield [some] if isinstance(some, dict) else list(some)
+
+
+def check_numbers(
+  name: str, values: float | Iterable[float], low: float, high: float = math.inf
+) -> None:
+  """Check that a setting has a number, and that all its numbers lie within bounds.
+
+  Args:
+    name: of the setting.
+    values: its number, or several.
+    low: the least that is allowed.
+    high: the most that is allowed.
+
+  Raises:
+    ValueError: there is none, or one lies beyond the bounds.
+
+  Example:
+    >>> check_numbers("seeds", 5, 2)
+  """
+  values = list(values) if isinstance(values, Iterable) else [values]
+  bounds = f"at least {low}" if high == math.inf else f"in [{low}, {high}]"
+  if not values:
+    raise ValueError(f"Got no --{name}; pass one number {bounds} or more, with commas between.")
+  for value in values:
+    if not low <= value <= high:
+      raise ValueError(f"Got --{name}={value}; it must be {bounds}.")

@@ -22,11 +22,7 @@ class StorageError(OSError):
 
 
 def prepare(path: os.PathLike | str) -> pathlib.Path:
-  """Make the working directory and see that it can be written.
-
-  Raises:
-    OSError: it cannot be made or written.
-  """
+  """Make the working directory, and see that it can be written; an OSError says what to give."""
   workdir = pathlib.Path(path)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -46,14 +42,8 @@ def locked(workdir: pathlib.Path, shard: tuple[int, int] | None = None) -> Itera
   """Keep other processes from the working directory while this one works there.
 
   Runs with different shards may share it, a run without one may not share it with any. The system
-  gives a lock back when its process ends, however it ends, so none is left behind.
-
-  Args:
-    workdir: the directory.
-    shard: of `--shard`, or None.
-
-  Raises:
-    ValueError: another process works there; the message names it.
+  gives a lock back when its process ends, however it ends, so none is left behind. A ValueError
+  names the process that works there.
   """
   with contextlib.ExitStack() as stack:
     if shard is not None:
@@ -70,38 +60,26 @@ def results_path(workdir: pathlib.Path, shard: tuple[int, int] | None = None) ->
 
 
 def read(workdir: os.PathLike | str) -> list[dict[str, Any]]:
-  """Read the records of a working directory, of all its shards, each name once.
-
-  Raises:
-    ValueError: a line is no record.
-  """
+  """Read the records of a working directory, of all its shards, each name once."""
   workdir = pathlib.Path(workdir)
   paths = [workdir / "results.jsonl", *sorted(workdir.glob("results-*-of-*.jsonl"))]
   return record.unique(r for path in paths for r in record.read(path))
 
 
 def append(path: pathlib.Path, records: Sequence[dict[str, Any]]) -> None:
-  """Append records; see `record.append`.
-
-  Raises:
-    StorageError: they cannot be written.
-  """
+  """Append records; a StorageError says that they cannot be written."""
   try:
     record.append(path, *records)
   except OSError as error:
     raise StorageError(*error.args) from error
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Write a text file whole or not at all.
-
-  Raises:
-    StorageError: it cannot be written.
-  """
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+  """Write a file whole or not at all; a StorageError says that it cannot be written."""
   partial = path.with_name(f".{path.name}.partial")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content)
     partial.replace(path)
   except OSError as error:
     partial.unlink(missing_ok=True)
@@ -111,15 +89,11 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def write_config(workdir: pathlib.Path, name: str, settings: Mapping[str, Any]) -> None:
   """Note which study with which settings was run last, so that its report can be made anew."""
   text = json.dumps({"study": name, "settings": settings}, indent=2, sort_keys=True)
-  write_text(workdir / _CONFIG, text + "\n")
+  write_whole(workdir / _CONFIG, f"{text}\n".encode())
 
 
 def read_config(workdir: os.PathLike | str) -> tuple[str, dict[str, Any]]:
-  """Return the study's name and settings that `write_config` wrote.
-
-  Raises:
-    ValueError: there is no such file, or it holds something else.
-  """
+  """Return the study's name and settings that `write_config` wrote; else raise a ValueError."""
   path = pathlib.Path(workdir) / _CONFIG
   try:
     plain = json.loads(path.read_text(encoding="utf-8"))

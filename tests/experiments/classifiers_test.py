@@ -10,7 +10,7 @@ from configs import digits
 from experiments import assembly, classifiers, compare
 from softmax_research import study, training
 from softmax_research.study import workdir
-from softmax_research.study.interruption import Interruption
+from softmax_research.study.lifecycle import Interruption
 
 _SEEDS = (0, 1, 2)
 

@@ -7,11 +7,10 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 
-from softmax_research.study import distributed, runner, workdir
+from softmax_research.study import workdir
 from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
 
 _RUN = (*TINY, "--config.num_epochs=12", "--config.backbone.batch_norm=true", "--head=taylor")
@@ -86,41 +85,7 @@ def test_processes_that_are_to_do_different_things_are_refused(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("kind", [ValueError, jax.errors.JaxRuntimeError])
-def test_the_loss_of_a_process_is_told_whichever_error_jax_raises(kind, monkeypatch):
-  monkeypatch.setattr(jax, "process_count", lambda: 2)
-  told = []
-  with runner.losses_explained(told.append):
-    raise kind("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
-  assert "has lost another one" in told[0] and "Gloo all-reduce failed" in told[0]
-  with pytest.raises(ValueError, match="Got"), runner.losses_explained(told.append):
-    raise ValueError("Got --order=3.")
-  assert len(told) == 1
-
-
 def test_flags_that_lack_a_coordinator_are_refused(tmp_path):
   message = expect_error("train", f"--workdir={tmp_path / 'run'}", "--distributed")
   assert "--coordinator=HOST:PORT" in message
   assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-  ("on", "details", "expected"),
-  [
-    (False, (None, None, 1), ["--process_id=1", "without --distributed"]),
-    (True, (None, None, 1), ["--process_id=1", "go together"]),
-    (True, ("h:1", 2, 2), ["--process_id=2", "from 0 to 1"]),
-    (True, ("h:1", 2, -1), ["--process_id=-1", "from 0 to 1"]),
-  ],
-)
-def test_flags_that_do_not_fit_are_refused(on, details, expected):
-  names = ("coordinator", "num_processes", "process_id")
-  with pytest.raises(ValueError) as error:
-    distributed.check_details(on, dict(zip(names, details, strict=True)))
-  for part in expected:
-    assert part in str(error.value)
-
-
-def test_flags_that_fit_are_accepted():
-  distributed.check_details(False, {"coordinator": None, "num_processes": None, "process_id": None})
-  distributed.check_details(True, {"coordinator": "h:1", "num_processes": 2, "process_id": 1})

@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,34 +13,75 @@ from softmax_research.study import workdir
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _SCRIPT = """
-import sys
-sys.argv[0] = "toy.py"
 from softmax_research import study
 from tests.study import toy
 study.main(toy.STUDY)
 """
+# A process that has imported everything runs scripts in copies of itself, which start at once.
+_SERVER = """
+import json, os, sys
+import softmax_research.study, tests.study.toy
+for line in sys.stdin:
+  request = json.loads(line)
+  if os.fork() == 0:
+    for number, name in enumerate(("stdout", "stderr"), 1):
+      if request[name]:
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+      else:
+        reader, writer = os.pipe()
+        os.dup2(writer, number), os.close(reader)
+    sys.argv = ["toy.py", *request["arguments"]]
+    try:
+      exec(request["script"], {"__name__": "__main__"})
+      status = 0
+    except SystemExit as error:
+      status = error.code or 0
+    except BaseException:
+      sys.excepthook(*sys.exc_info())
+      status = 1
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(status)
+  print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
 
 
-def _start(*arguments, **options):
-  environment = os.environ | {"JAX_PLATFORMS": "cpu"} | options.pop("env", {})
-  return subprocess.Popen(
-    [sys.executable, "-c", options.pop("script", _SCRIPT), *map(str, arguments)],
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory):
+  """Runs a script with arguments; returns its status, and what it printed and complained."""
+  directory = tmp_path_factory.mktemp("output")
+  (directory / "stdout").touch()
+  server = subprocess.Popen(
+    [sys.executable, "-c", _SERVER],
     cwd=_ROOT,
-    env=environment,
-    stdout=options.pop("stdout", subprocess.PIPE),
-    stderr=subprocess.PIPE,
+    env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
     text=True,
   )
 
+  def run(*arguments, script=_SCRIPT, stdout=directory / "stdout"):
+    names = {"stdout": str(stdout), "stderr": str(directory / "stderr")}
+    request = {"script": script, "arguments": list(map(str, arguments)), **names}
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    status = int(server.stdout.readline())
+    printed, error = ((directory / name).read_text() for name in ("stdout", "stderr"))
+    return status, printed, error
 
-def _run(*arguments, **options):
-  process = _start(*arguments, **options)
-  out, error = process.communicate(timeout=120)
-  return process.returncode, out, error
+  with server:
+    yield run
+    server.stdin.close()
 
 
-def test_help_lists_every_flag_with_its_default():
-  status, printed, _ = _run("--help")
+def _check_refused(run, script, arguments, expected):
+  status, _, error = run(*arguments, script=script)
+  assert status == 2 and "Traceback" not in error, (arguments, error)
+  for text in [expected] if isinstance(expected, str) else expected:
+    assert text in error, (arguments, error)
+
+
+def test_help_lists_every_flag_with_its_default(run):
+  status, printed, _ = run("--help")
   assert status == 0
   for line in (
     "--workdir: Directory for all results.",
@@ -65,16 +105,16 @@ _BAD_INPUT = [
 ]
 
 
-def test_bad_input_is_refused_with_the_remedy(tmp_path):
-  arguments = [(f"--workdir={tmp_path / 'run'}", argument) for argument, _ in _BAD_INPUT]
-  expected = [expected for _, expected in _BAD_INPUT]
-  _check_refused(_SCRIPT, [*arguments, ()], [*expected, "Got no --workdir"])
+def test_bad_input_is_refused_with_the_remedy(run, tmp_path):
+  for argument, expected in _BAD_INPUT:
+    _check_refused(run, _SCRIPT, (f"--workdir={tmp_path / 'run'}", argument), expected)
+  _check_refused(run, _SCRIPT, (), "Got no --workdir")
+  nowhere = f"import jax\njax.config.update('jax_platforms', 'no_such'){_SCRIPT}"
+  _check_refused(run, nowhere, (f"--workdir={tmp_path / 'run'}",), "Leave JAX_PLATFORMS unset")
   assert not (tmp_path / "run").exists()
 
 
 _CONFIGURED = """
-import sys
-sys.argv[0] = "toy.py"
 import ml_collections
 from softmax_research import study
 from tests.study import toy
@@ -95,7 +135,7 @@ _BAD_CONFIGS = [
 ]
 
 
-def test_a_configuration_file_that_is_none_is_refused(tmp_path):
+def test_a_configuration_file_that_is_none_is_refused(run, tmp_path):
   cases = []
   for number, (source, *expected) in enumerate(_BAD_CONFIGS):
     path = tmp_path / f"{number}.py"
@@ -109,95 +149,46 @@ def test_a_configuration_file_that_is_none_is_refused(tmp_path):
     ("--config.optimizer.momentum=1", ["write all of it as --config.optimizer=NAME:momentum="]),
     ("--devices.bogus=1", ["--devices.bogus, but devices has no key 'bogus'; its keys are seed"]),
   ]
-  arguments = [(f"--workdir={tmp_path / 'run'}", argument) for argument, _ in cases]
-  _check_refused(_CONFIGURED, arguments, [expected for _, expected in cases])
+  for argument, expected in cases:
+    _check_refused(run, _CONFIGURED, (f"--workdir={tmp_path / 'run'}", argument), expected)
   assert not (tmp_path / "run").exists()
-
-
-def _check_refused(script, arguments, expected):
-  """Run a script with each of the arguments, in copies of one process that has imported all."""
-  each = """
-import contextlib, json, os, sys
-import softmax_research.study, tests.study.toy
-for arguments in json.loads(sys.argv[1]):
-  reader, writer = os.pipe()
-  if os.fork() == 0:
-    os.dup2(writer, 2)
-    sys.argv = ["toy.py", *arguments]
-    try:
-      exec(SCRIPT, {"__name__": "__main__"})
-      status = 0
-    except SystemExit as error:
-      status = error.code
-    except BaseException:
-      sys.excepthook(*sys.exc_info())
-      status = 1
-    sys.stderr.flush()
-    os._exit(status)
-  os.close(writer)
-  with open(reader) as error:
-    text = error.read()
-  print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]), text]))
-""".replace("SCRIPT", repr(script))
-  status, printed, error = _run(json.dumps(arguments), script=each)
-  assert status == 0, error
-  for line, some, argument in zip(printed.splitlines(), expected, arguments, strict=True):
-    status, error = json.loads(line)
-    assert status == 2 and "Traceback" not in error, (argument, error)
-    for text in [some] if isinstance(some, str) else some:
-      assert text in error, (argument, error)
 
 
 def test_a_locale_of_few_letters_costs_no_report(tmp_path):
   directory = tmp_path / "größe"
-  few = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-  status, _, error = _run(f"--workdir={directory}", "--only=size=10$|ß", env=few)
-  assert status == 0, error
+  few = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "JAX_PLATFORMS": "cpu"}
+  command = [sys.executable, "-m", "tests.study.toy", f"--workdir={directory}"]
+  subprocess.run([*command, "--only=size=10$|ß"], cwd=_ROOT, env=os.environ | few, check=True)
   assert "größe" in (directory / "report.md").read_text(encoding="utf-8")
   assert "größe" in workdir.read(directory)[0]["command"]
 
 
-def test_a_platform_that_is_not_there_is_refused_with_the_remedy(tmp_path):
-  status, _, error = _run(f"--workdir={tmp_path / 'run'}", env={"JAX_PLATFORMS": "no_such"})
-  assert status == 2 and "Leave JAX_PLATFORMS unset" in error and "Traceback" not in error
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_output_that_goes_nowhere_costs_no_run(tmp_path):
-  with open("/dev/full", "w") as full:
-    status, _, error = _run(f"--workdir={tmp_path / 'full'}", stdout=full)
-  assert status == 0, error
-  assert len(workdir.read(tmp_path / "full")) == 4
-  reader, writer = os.pipe()
-  os.close(reader)
-  status, _, error = _run(f"--workdir={tmp_path / 'gone'}", stdout=writer)
-  os.close(writer)
-  assert status == 0, error
-  assert len(workdir.read(tmp_path / "gone")) == 4
+def test_output_that_goes_nowhere_costs_no_run(run, tmp_path):
+  for name, stdout in (("full", "/dev/full"), ("gone", "")):
+    status, _, error = run(f"--workdir={tmp_path / name}", stdout=stdout)
+    assert status == 0, error
+    assert len(workdir.read(tmp_path / name)) == 4
 
 
-def test_a_kill_loses_nothing_that_was_finished(tmp_path):
-  slow = _SCRIPT.replace(
-    "study.main(toy.STUDY)",
-    """
-import time
+def test_a_kill_loses_nothing_that_was_finished(run, tmp_path):
+  killed = """
+import os, signal
+from softmax_research import study
+from tests.study import toy
 def run(cell, context):
   for made in toy.run(cell, context):
     yield made
-    time.sleep(60 if cell["size"] == 100 else 0)
+    if cell["size"] == 100:
+      os.kill(os.getpid(), signal.SIGKILL)
 study.main(toy.STUDY._replace(run=run))
-""",
-  )
-  process = _start(f"--workdir={tmp_path}", script=slow)
-  deadline = time.monotonic() + 60
-  while time.monotonic() < deadline and len(workdir.read(tmp_path)) < 3:
-    time.sleep(0.05)
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
+"""
+  status, _, _ = run(f"--workdir={tmp_path}", script=killed)
+  assert status == -signal.SIGKILL
   before = (tmp_path / "results.jsonl").read_bytes()
   assert before.count(b"\n") == 3
   # The lock went with its process.
-  status, _, error = _run(f"--workdir={tmp_path}")
+  status, _, error = run(f"--workdir={tmp_path}")
   assert status == 0, error
   assert (tmp_path / "results.jsonl").read_bytes().startswith(before)
   assert len(workdir.read(tmp_path)) == 4

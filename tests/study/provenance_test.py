@@ -2,7 +2,8 @@
 
 import pytest
 
-from softmax_research.study.provenance import duration, provenance
+from softmax_research.study.provenance import provenance
+from softmax_research.study.record import duration
 from tests.study.fake_records import make_ensemble, make_record, make_run
 
 

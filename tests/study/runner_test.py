@@ -25,7 +25,7 @@ def test_everything_is_made_once_and_what_is_added_later_alone(tmp_path, capsys)
   finished = [(size, seed, "finished") for size in (10, 100) for seed in (0, 1)]
   assert _names(tmp_path) == finished
   before = (tmp_path / "results.jsonl").read_bytes()
-  assert "time left: about 3 s" in capsys.readouterr().out
+  assert "time left: about 3.0 s" in capsys.readouterr().out
   _run(tmp_path)
   assert (tmp_path / "results.jsonl").read_bytes() == before
   _run(tmp_path, sizes=(10, 100, 1000), seeds=3)
@@ -220,8 +220,8 @@ def test_estimates_come_from_finished_seeds_before_measured_steps(tmp_path, caps
   estimated = toy.STUDY._replace(estimate=lambda cell, context: 60.0 * len(context.seeds))
   _run(tmp_path, estimated, {"dry_run": True}, sizes=(10, 20), seeds=2)
   printed = capsys.readouterr().out
-  assert "size=10, seed 1: about 2 s, by finished runs" in printed
-  assert "size=20, seeds 0, 1: about 2 min, by measured steps" in printed
+  assert "size=10, seed 1: about 1.5 s, by finished runs" in printed
+  assert "size=20, seeds 0, 1: about 2 min 0 s, by measured steps" in printed
 
 
 def test_seed_by_seed_makes_a_seed_of_every_cell_before_the_next(tmp_path):
@@ -266,9 +266,9 @@ def test_estimates_stand_beside_what_finished_cells_took(tmp_path, capsys):
   capsys.readouterr()
   _run(tmp_path, estimated, {"dry_run": True, "estimate_all": True}, sizes=(10, 20, 30), seeds=2)
   assert capsys.readouterr().out.splitlines() == [
-    "size=10, seeds 0, 1: about 4 s, took 3 s",
+    "size=10, seeds 0, 1: about 4.5 s, took 3.0 s",
     "size=20, seeds 0, 1: is skipped: its data are elsewhere",
-    "about 4 s, took 3 s: 1.50 times",
+    "about 4.5 s, took 3.0 s: 1.50 times",
   ]
   with pytest.raises(ValueError, match="no cell is finished"):
     _run(tmp_path / "new", estimated, {"dry_run": True, "estimate_all": True})

@@ -1,8 +1,11 @@
-"""Checks of settings."""
+"""Settings of a study: as JSON holds them, and checks of their numbers."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from softmax_research import study
+from softmax_research.study import study as of_study
+from tests.study import toy
 
 
 def test_numbers_lie_within_bounds():
@@ -17,3 +20,11 @@ def test_numbers_lie_within_bounds():
       study.check_numbers("errors", values, 0, 1)
   with pytest.raises(ValueError, match="seeds=1; it must be at least 2"):
     study.check_numbers("seeds", 1, 2)
+
+
+def test_settings_come_back_from_what_json_holds():
+  made = toy.Settings(sizes=(1, 2))
+  plain = of_study.to_json(made)
+  assert plain["sizes"] == [1, 2] and of_study.from_json(toy.STUDY, plain) == made
+  config = ConfigDict({"widths": (8, 8), "data_dir": "somewhere"})
+  assert of_study.to_json(config) == {"widths": [8, 8]}

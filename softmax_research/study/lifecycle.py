@@ -1,0 +1,169 @@
+"""The life of a run's process: joined with others, asked to stop, bereft of another, unheard."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from softmax_research.training import processes
+
+# A process that has sent no sign of life for so long is taken for dead, and the others stop.
+_HEARTBEAT_SECONDS = 30
+_JAX_STATUS = re.compile(r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ")
+
+
+class Interruption:
+  """Say whether a signal asked to stop, or so many minutes are over; 0 minutes are never."""
+
+  def __init__(self, minutes: float = 0):
+    self.signal: int | None = None
+    self._end = time.monotonic() + 60 * minutes if minutes else math.inf
+
+  def __call__(self) -> bool:
+    return self.signal is not None or time.monotonic() >= self._end
+
+  @property
+  def exit_status(self) -> int:
+    """Return what a shell reports of a process that the signal ended: 143 or 130.
+
+    Where the time is over, or another process of several was asked to stop, it is 143.
+    """
+    return 128 + (self.signal or signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def interruptible(minutes: float = 0) -> Iterator[Interruption]:
+  """Turn the first SIGTERM or SIGINT into a question answered yes; the second acts as ever."""
+  interruption = Interruption(minutes)
+  former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+  def restore():
+    for number, handler in former.items():
+      signal.signal(number, handler)
+
+  def notice(number, frame):
+    interruption.signal = number
+    restore()
+
+  for number in former:
+    signal.signal(number, notice)
+  try:
+    yield interruption
+  finally:
+    restore()
+
+
+def connect(details: Mapping[str, str | int | None]) -> None:
+  """Connect the processes of `--distributed`, before JAX touches a device.
+
+  Of process 0 alone the standard output is kept.
+
+  Args:
+    details: `coordinator`, `num_processes` and `process_id`.
+
+  Raises:
+    ValueError: the processes cannot be connected.
+  """
+  try:
+    jax.distributed.initialize(
+      details["coordinator"],
+      details["num_processes"],
+      details["process_id"],
+      heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+    )
+  except (ValueError, RuntimeError) as error:
+    raise ValueError(
+      f"Got --distributed, but the processes cannot be connected: {error} Pass --coordinator="
+      "HOST:PORT --num_processes=N --process_id=I, the last one different in each process."
+    ) from None
+  if not processes.is_first():
+    sys.stdout = open(os.devnull, "w")
+
+
+def check_details(on: bool, details: Mapping[str, str | int | None]) -> None:
+  """Check the flags that say how the processes find each other; it raises a ValueError."""
+  given = [f"--{name}={value}" for name, value in details.items() if value is not None]
+  if not on and given:
+    raise ValueError(f"Got {' '.join(given)} without --distributed. Pass both or neither.")
+  if on and given and len(given) < len(details):
+    raise ValueError(
+      f"Got --distributed {' '.join(given)}; --coordinator, --num_processes and --process_id go "
+      "together. Pass all of them, or none under SLURM, Open MPI or Kubernetes."
+    )
+  if on and given and not 0 <= details["process_id"] < details["num_processes"]:
+    raise ValueError(
+      f"Got --process_id={details['process_id']} --num_processes={details['num_processes']}; the "
+      f"processes are numbered from 0 to {details['num_processes'] - 1}."
+    )
+
+
+def check_processes_agree(tell: Callable[[], Any]) -> None:
+  """Raise a ValueError in every process if one of them is to do something else than process 0.
+
+  Args:
+    tell: returns what JSON can hold of what this process is to do.
+  """
+  if jax.process_count() == 1:
+    return
+  digest = hashlib.sha256(json.dumps(tell(), sort_keys=True).encode()).digest()
+  digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
+  other = np.flatnonzero((digests != digests[0]).any(axis=1))
+  if len(other):
+    raise ValueError(
+      f"Processes {', '.join(map(str, other))} have other settings, versions or another revision "
+      "than process 0. Start all of them with the same command, from the same checkout."
+    )
+
+
+def tells_of_a_loss(error: BaseException) -> bool:
+  """Say whether an error is what another process's end causes in this one."""
+  # JAX raises a ValueError in place of its own where the loss is met on the way out of a program.
+  told = isinstance(error, jax.errors.JaxRuntimeError) or _JAX_STATUS.match(str(error))
+  return bool(told) and jax.process_count() > 1
+
+
+class _Quiet:
+  """Pass text on until its reader is gone or its disk full, and swallow it from then on."""
+
+  def __init__(self, stream: Any):
+    self._stream = stream
+
+  def write(self, text: str) -> int:
+    with self._kept_quiet():
+      self._stream.write(text)
+    return len(text)
+
+  def flush(self) -> None:
+    with self._kept_quiet():
+      self._stream.flush()
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._stream, name)
+
+  @contextlib.contextmanager
+  def _kept_quiet(self):
+    try:
+      yield
+    except OSError:
+      # Python flushes the stream once more when it ends.
+      os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def guard_output() -> None:
+  """Let no reader that went away, and no terminal of few letters, cost a run."""
+  if sys.stdout is None:
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")
+  elif hasattr(sys.stdout, "reconfigure"):
+    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout = _Quiet(sys.stdout)

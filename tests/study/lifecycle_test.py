@@ -1,0 +1,70 @@
+"""The life of a process: signals that ask to stop, flags that join it with others, their loss."""
+
+import os
+import signal
+
+import jax
+import pytest
+
+from softmax_research.study import command, lifecycle
+from softmax_research.study.lifecycle import interruptible
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_asks_to_stop(number, status):
+  before = signal.getsignal(number)
+  with interruptible() as asked_to_stop:
+    assert not asked_to_stop()
+    os.kill(os.getpid(), number)
+    assert asked_to_stop() and asked_to_stop.exit_status == status
+  assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_acts_as_ever():
+  # What a shell starts in the background ignores SIGINT, and so would these tests.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+      os.kill(os.getpid(), signal.SIGINT)
+      os.kill(os.getpid(), signal.SIGINT)
+  finally:
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_time_can_be_over_without_a_signal():
+  with interruptible(minutes=1e-9) as asked_to_stop:
+    assert asked_to_stop() and asked_to_stop.exit_status == 143
+  with interruptible(minutes=60) as asked_to_stop:
+    assert not asked_to_stop()
+
+
+@pytest.mark.parametrize("kind", [ValueError, jax.errors.JaxRuntimeError])
+def test_the_loss_of_a_process_is_told_whichever_error_jax_raises(kind, monkeypatch, capsys):
+  monkeypatch.setattr(jax, "process_count", lambda: 2)
+  with pytest.raises(SystemExit), command.errors_explained():
+    raise kind("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
+  told = capsys.readouterr().err
+  assert "has lost another one" in told and "Gloo all-reduce failed" in told
+  assert not lifecycle.tells_of_a_loss(ValueError("Got --order=3."))
+
+
+@pytest.mark.parametrize(
+  ("on", "details", "expected"),
+  [
+    (False, (None, None, 1), ["--process_id=1", "without --distributed"]),
+    (True, (None, None, 1), ["--process_id=1", "go together"]),
+    (True, ("h:1", 2, 2), ["--process_id=2", "from 0 to 1"]),
+    (True, ("h:1", 2, -1), ["--process_id=-1", "from 0 to 1"]),
+  ],
+)
+def test_flags_that_do_not_fit_are_refused(on, details, expected):
+  names = ("coordinator", "num_processes", "process_id")
+  with pytest.raises(ValueError) as error:
+    lifecycle.check_details(on, dict(zip(names, details, strict=True)))
+  for part in expected:
+    assert part in str(error.value)
+
+
+def test_flags_that_fit_are_accepted():
+  lifecycle.check_details(False, {"coordinator": None, "num_processes": None, "process_id": None})
+  lifecycle.check_details(True, {"coordinator": "h:1", "num_processes": 2, "process_id": 1})
