@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags
 
-from experiments.released.arithmetic import (
+from experiments.released.heads import (
   batch_margin,
   formula_probs,
   keras_probs,
@@ -145,17 +145,7 @@ def table(departures: list[Departure]) -> str:
 
 
 def measure(batch: int, classes: int, scale: float, seed: int) -> list[Departure]:
-  """Measure all departures on random logits.
-
-  Args:
-    batch: number of examples.
-    classes: number of classes.
-    scale: standard deviation of the logits.
-    seed: of the random numbers.
-
-  Returns:
-    The departures with their effects.
-  """
+  """Measure all departures on random logits of such a standard deviation."""
   rng = np.random.default_rng(seed)
   logits = scale * rng.normal(size=(batch, classes))
   labels = rng.integers(0, classes, batch)

@@ -1,4 +1,4 @@
-"""Heads as released, against transcriptions of the releases in NumPy and their gradients."""
+"""Heads as released: the arithmetic entry by entry, the heads against transcriptions in NumPy."""
 
 import math
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.released import heads as released
 from softmax_research import heads
 
 _PATH = "experiments.released.heads"
@@ -150,3 +151,35 @@ def test_relu_is_keras_loss_of_rectified_outputs():
 def test_a_gradient_that_is_not_the_releases_is_refused():
   with pytest.raises(ValueError, match="'exact'; it must be one of automatic, finite, infinite"):
     heads.make(f"{_PATH}.taylor:gradient=exact", _K)
+
+
+def _values():
+  return np.exp(2 * np.random.default_rng(3).normal(size=(20, 5)))
+
+
+def test_a_tiled_denominator_is_right_only_where_the_sums_agree():
+  values = _values()
+  found = released.tiled_denominator(values)
+  sums = values.sum(1)
+  for i in range(20):
+    for j in range(5):
+      assert found[i, j] == values[i, j] / sums[(5 * i + j) % 20]
+  equal = np.ones((20, 5))
+  np.testing.assert_array_equal(released.tiled_denominator(equal).sum(1), 1)
+
+
+def test_a_sum_over_the_batch_makes_rows_sum_to_little():
+  values = _values()
+  rows = released.batch_margin(values, np.exp(-0.6) * values).sum(1)
+  assert rows.max() < 1 and 0.3 < rows.sum() < 1
+
+
+def test_jax_computes_the_same():
+  values = _values()
+  for function in (
+    released.tiled_denominator,
+    released.keras_probs,
+    released.keras_one_hot_probs,
+  ):
+    computed = function(jnp.asarray(values, jnp.float32))
+    np.testing.assert_allclose(computed, function(values), rtol=1e-5)
