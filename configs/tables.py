@@ -23,10 +23,10 @@ _SETTING = {
   "carry_over": False,
   # Examples of the training split that are used; 0 for all.
   "num_train": 0,
-  # What becomes of the images before training; see experiments/reproduction/inputs.py.
+  # What becomes of the images before training; see experiments/reproduction/protocols.py.
   "transform": "none",
   # What is measured on a trained model beside its accuracy; see
-  # experiments/reproduction/model_measures.py.
+  # experiments/reproduction/measures.py.
   "measures": (),
   # The setting's name in the paper's data; by default its own.
   "published": "",

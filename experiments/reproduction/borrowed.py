@@ -5,7 +5,6 @@ What the study has recorded in its own directory below the working directory, as
 settings can read the same cell.
 """
 
-import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,17 +44,15 @@ class Lender(NamedTuple):
 
 
 def find(chosen: ConfigDict) -> Study:
-  """Return a study that cells can be borrowed from.
-
-  Args:
-    chosen: of `tables.study`.
-
-  Raises:
-    ValueError: there is no such study.
-  """
+  """Return the study of `tables.study` that cells can be borrowed from."""
   if chosen.name not in READERS:
     raise ValueError(f"got the study {chosen.name!r}; those with readers are {', '.join(READERS)}.")
   return studies.find(chosen.name)
+
+
+def seed_by_seed(settings: ConfigDict) -> bool:
+  """Say whether all studies of a table go seed by seed, and there are any."""
+  return bool(settings.studies) and all(find(of).seed_by_seed for of in settings.studies.values())
 
 
 def lender(settings: ConfigDict, cell: Mapping[str, Any]) -> Lender:
@@ -92,12 +89,12 @@ def config(settings: ConfigDict, cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def prepare(settings: ConfigDict, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """Let each study prepare those of its cells that are left; return what it prepared."""
-  lenders = [lender(settings, cell) for cell in cells]
+  by_study: dict[str, list[Lender]] = {}
+  for of in (lender(settings, cell) for cell in cells):
+    by_study.setdefault(of.directory, []).append(of)
   return {
-    of.directory: of.study.prepare(
-      of.settings, [other.cell for other in lenders if other.directory == of.directory]
-    )
-    for of in {of.directory: of for of in lenders}.values()
+    name: some[0].study.prepare(some[0].settings, [of.cell for of in some])
+    for name, some in by_study.items()
   }
 
 
@@ -106,7 +103,8 @@ def run(context: study.Context) -> Iterator[list[Record]]:
   of = lender(context.settings, context.cell)
   own = context.workdir / of.directory
   path = own / f"{record.file_name(of.cell)}.jsonl"
-  known = [made for made in _read(own, path) if made["cell"] == of.cell]
+  known = record.unique([*workdir.read(own), *record.read(path)])
+  known = [made for made in known if made["cell"] == of.cell]
   check_configs(of.study, of.settings, [Task(of.cell, context.seeds)], known)
   finished = [m for m in known if m["seed"] in context.seeds and m["status"] != "failed"]
   if finished:
@@ -123,11 +121,7 @@ def run(context: study.Context) -> Iterator[list[Record]]:
 
 
 def estimate(context: study.Context) -> float:
-  """Estimate the seconds of a cell as its study does.
-
-  Raises:
-    ValueError: the study has no estimate.
-  """
+  """Estimate the seconds of a cell as its study does; a ValueError where it has no estimate."""
   of = lender(context.settings, context.cell)
   if of.study.estimate is None:
     raise ValueError(f"the study {name_of(of.study)} has no estimate of its time.")
@@ -147,10 +141,6 @@ def _context(of: Lender, context: study.Context, left: Sequence[int]) -> study.C
     devices=context.devices,
     command=context.command,
   )
-
-
-def _read(own: pathlib.Path, path: pathlib.Path) -> list[Record]:
-  return record.unique([*workdir.read(own), *record.read(path)])
 
 
 def _as_row(made: Record, of: Lender, context: study.Context) -> Record:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from experiments.reproduction import plane_plot, search
+from experiments.reproduction import features, search
 from experiments.reproduction.paper_table import num_seeds
 from softmax_research.study import dot_plot, papers
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
@@ -58,14 +58,7 @@ def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
 
 
 def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: str) -> Table:
-  """Tabulate a metric of a setting's methods beside the paper's numbers.
-
-  Args:
-    records: of the table.
-    settings: the variant.
-    name: the setting's.
-    metric: as `accuracy`, or `temperature scaling/ece`.
-  """
+  """Tabulate a setting's metric, as `error` or `temperature scaling/ece`, beside the paper's."""
   setting, measure = settings.settings[name], measure_of(metric)
   selectable = metric in _SELECTABLE and setting.protocol == "train"
   columns = ["n", measure.title + ("" if setting.protocol == "study" else ", last")]
@@ -73,7 +66,7 @@ def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: st
   rows = []
   for method, _ in setting.methods:
     own = _of_method(records, name, method)
-    good = [made for made in own if made["status"] == "finished"]
+    good = _finished(own)
     shown = [metric, f"selected/{metric}"] if selectable else [metric]
     cells = [Cell(str(len(good))), *(_mean(good, path) for path in shown)]
     cells.append(Cell(_published(settings, name, method, metric).format()))
@@ -125,16 +118,18 @@ def _panels(records, settings, name) -> dict[str, list[dot_plot.Panel]]:
 
 
 def _entry(records, settings, name, row, method, metric) -> dot_plot.Entry:
-  own = [made for made in _of_method(records, name, method) if made["status"] == "finished"]
+  own = _finished(_of_method(records, name, method))
   values = [value for made in own if math.isfinite(value := look_up(made, metric))]
   number = _published(settings, name, method, metric)
   return dot_plot.Entry(row, values, number.value, number.verified)
 
 
 def _of_method(records, name: str, method: str) -> list[Record]:
-  """Return the records of a method's cell, in the order of the seeds."""
-  own = [made for made in records if made["cell"] == {"setting": name, "method": method}]
-  return sorted(own, key=lambda made: -1 if made["seed"] is None else made["seed"])
+  return [made for made in records if made["cell"] == {"setting": name, "method": method}]
+
+
+def _finished(records) -> list[Record]:
+  return [made for made in records if made["status"] == "finished"]
 
 
 def _published(settings, name: str, method: str, metric: str) -> papers.Number:
@@ -169,11 +164,11 @@ def _plane(records, settings, name) -> Iterator[Plot]:
   firsts = {
     method: made
     for method, _ in settings.settings[name].methods
-    for made in _of_method(records, name, method)
-    if made["status"] == "finished" and "plane" in made["measured"]
+    for made in _finished(_of_method(records, name, method))
+    if "plane" in made["measured"]
   }
   if firsts:
-    yield plane_plot.plot(name, firsts)
+    yield features.plot(name, firsts)
 
 
 def _search(records, settings, name) -> Iterator[str | Table]:

@@ -11,13 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import tables
 from experiments import assembly
-from experiments.reproduction import (
-  borrowed,
-  inputs,
-  model_measures,
-  protocols,
-  search,
-)
+from experiments.reproduction import borrowed, measures, protocols, search
 from softmax_research import data, study, training
 from softmax_research.study import papers
 from softmax_research.study.study import Cell, Record, summarise
@@ -51,36 +45,20 @@ class Prepared(NamedTuple):
 
 
 def choose(config: ConfigDict) -> ConfigDict:
-  """Take one variant out of a paper's configuration.
-
-  Args:
-    config: with the key `variant`.
-
-  Returns:
-    The variant, with the keys `paper` and `variant`.
-
-  Raises:
-    ValueError: it is no configuration of a paper, or has no such variant.
-  """
+  """Take the variant that `config.variant` names out of a paper's configuration."""
   if "paper" not in config:
     raise ValueError(
       "Got a configuration without a paper; give that of one, as --config=configs/liu2016.py."
     )
-  variants = [name for name in config if name not in ("paper", "variant")]
+  variants = sorted(name for name in config if name not in ("paper", "variant"))
   if config.variant not in variants:
-    raise ValueError(
-      f"Got --variant={config.variant}; the variants are {', '.join(sorted(variants))}."
-    )
+    raise ValueError(f"Got --variant={config.variant}; the variants are {', '.join(variants)}.")
   common = {"paper": config.paper, "variant": config.variant}
   return ConfigDict(config[config.variant].to_dict() | common)
 
 
 def check(settings: ConfigDict) -> None:
-  """Check a variant before any data are loaded.
-
-  Raises:
-    ValueError: a value is bad; the message says which.
-  """
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   papers.load(settings.paper)
   if isinstance(settings.seeds, bool) or not isinstance(settings.seeds, int) or settings.seeds < 1:
     raise ValueError(f"Got seeds={settings.seeds!r}; it must be an integer of at least 1.")
@@ -121,11 +99,9 @@ def num_seeds(settings: ConfigDict, name: str) -> int:
   return setting.seeds or settings.seeds
 
 
-def seed_by_seed(settings: ConfigDict) -> bool:
-  """Say whether the studies that cells are borrowed from go seed by seed."""
-  return bool(settings.studies) and all(
-    borrowed.find(of).seed_by_seed for of in settings.studies.values()
-  )
+def most_seeds(settings: ConfigDict) -> int:
+  """Return how many seeds of a cell train together at most."""
+  return max(len(seeds(settings, cell)) for cell in cells(settings))
 
 
 def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
@@ -145,20 +121,16 @@ def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
   plain = train.to_dict()
   del plain["heads"], plain["seeds"]
   causes = {key: setting[key] for key in _CAUSES}
-  return common | {"head": head_of(settings, cell), "train": plain} | causes | searched
+  return common | {"head": train.heads, "train": plain} | causes | searched
 
 
 def train_config(settings: ConfigDict, cell: Cell, values: search.Values) -> ConfigDict:
   """Return the configuration, as of `configs/default.py`, that trains a cell with these values."""
-  config = settings.settings[cell["setting"]].train.copy_and_resolve_references()
-  config.heads = head_of(settings, cell)
+  setting = settings.settings[cell["setting"]]
+  config = setting.train.copy_and_resolve_references()
+  config.heads = dict(setting.methods)[cell["method"]]
   search.change(config, values)
   return config
-
-
-def head_of(settings: ConfigDict, cell: Cell) -> str:
-  """Return the specification of a cell's head."""
-  return dict(settings.settings[cell["setting"]].methods)[cell["method"]]
 
 
 def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
@@ -176,7 +148,7 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
       continue
     if name not in splits:
       try:
-        splits[name] = inputs.load_splits(setting)
+        splits[name] = protocols.load_splits(setting)
       except data.DataUnavailableError as error:
         if not setting.optional:
           raise
@@ -184,13 +156,8 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
       except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if not isinstance(splits[name], str):
-      assembly.make_head_for(splits[name], head_of(settings, cell))
+      assembly.make_head_for(splits[name], train_config(settings, cell, {}).heads)
   return Prepared(splits, borrowed.prepare(settings, borrows), {})
-
-
-def most_seeds(settings: ConfigDict) -> int:
-  """Return how many seeds of a cell train together at most."""
-  return max(len(seeds(settings, cell)) for cell in cells(settings))
 
 
 def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
@@ -202,9 +169,7 @@ def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
   splits = _splits(context)
   values = cell.get("trial") or search.choose(cell, setting, context.finished)
   config = train_config(context.settings, cell, values)
-  chosen = {} if "trial" in cell else values
-  train = protocols.PROTOCOLS[setting.protocol]
-  yield train(context, setting, config, splits, config.heads, chosen)
+  yield protocols.PROTOCOLS[setting.protocol](context, setting, config, splits, values)
 
 
 def estimate(cell: Cell, context: study.Context) -> float:
@@ -217,10 +182,9 @@ def estimate(cell: Cell, context: study.Context) -> float:
     return borrowed.estimate(context)
   splits, known = _splits(context), context.prepared.seconds
   config = train_config(context.settings, cell, {})
-  kind = "trial" if "trial" in cell else "run"
-  key = cell["setting"], kind, config.heads.partition(":")[0], len(context.seeds)
+  key = cell["setting"], "trial" in cell, config.heads.partition(":")[0], len(context.seeds)
   if key not in known:
-    known[key] = protocols.estimate(context, setting, config, splits, config.heads)
+    known[key] = protocols.estimate(context, setting, config, splits)
   return known[key]
 
 
@@ -252,19 +216,17 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
     for cell in own:
       borrowed.lender(settings, cell)
     return
-  if setting.protocol not in protocols.PROTOCOLS:
-    known = ", ".join(protocols.PROTOCOLS)
-    raise ValueError(f"got protocol={setting.protocol!r}; it must be one of {known}.")
-  if setting.num_train < 0:
-    raise ValueError(f"got num_train={setting.num_train}; pass 0 for all, or more.")
+  for key, known in (("protocol", protocols.PROTOCOLS), ("transform", protocols.TRANSFORMS)):
+    if setting[key] not in known:
+      raise ValueError(f"got {key}={setting[key]!r}; the {key}s are {', '.join(known)}.")
+  for key in ("num_train", "seeds"):
+    if setting[key] < 0:
+      raise ValueError(f"got {key}={setting[key]}; pass 0 for all that there are, or more.")
   if setting.num_train:
     training.check_batch_size(setting.train.batch_size, setting.num_train)
-  if setting.seeds < 0:
-    raise ValueError(f"got seeds={setting.seeds}; pass 0 for as many as the variant has, or more.")
-  inputs.check_transform(setting.transform)
-  model_measures.check_names(setting.measures)
+  measures.check(setting.measures)
   whole = setting.protocol == "train" and setting.transform == "none"
-  if model_measures.have_models(setting.measures) and not whole:
+  if measures.ask_images(setting.measures) and not whole:
     raise ValueError(
       f"got measures={setting.measures} with protocol={setting.protocol!r} and "
       f"transform={setting.transform!r}; models are asked of images, under the protocol 'train' "
@@ -289,5 +251,5 @@ STUDY = study.Study(
   estimate=estimate,
   summarise=summarise_record,
   devices=True,
-  seed_by_seed=seed_by_seed,
+  seed_by_seed=borrowed.seed_by_seed,
 )

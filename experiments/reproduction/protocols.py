@@ -1,4 +1,4 @@
-"""Protocols: how a cell's seeds are trained and judged: on the splits, or by cross-validation.
+"""Protocols: which data a cell's seeds are trained on, and how they are trained and judged.
 
 Beside the accuracy after the last epoch stands that at the epoch which the validation split
 selects. The test split is predicted where the validation accuracy is the best so far, because
@@ -14,13 +14,76 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import assembly, classifiers
-from experiments.reproduction import model_measures
+from experiments.reproduction import measures
 from softmax_research import data, study, training
 from softmax_research.study.study import Record
 
+_COMPONENTS = 256
 _FOLD_SEED = 10  # Agarap's.
 # Images that a look is timed with.
 _LOOKED_AT = 512
+
+
+def load_splits(setting: ConfigDict) -> assembly.Splits:
+  """Load the splits of a setting, cut down and transformed as it says.
+
+  The validation split is taken out first, then the training split is cut down, so all sizes are
+  judged by the same validation images.
+
+  Raises:
+    ValueError: there are fewer training examples than asked for.
+    Errors of `data.load`.
+  """
+  splits, size = assembly.load_splits(setting.train), setting.num_train
+  if size:
+    images, labels = splits.train
+    if size > len(labels):
+      raise ValueError(
+        f"Got num_train={size} of {len(labels)} training examples; pass fewer, or 0."
+      )
+    training.check_batch_size(setting.train.batch_size, size)
+    if size < len(labels):
+      rows = data.stratified_sample(labels, size, seed=setting.train.split_seed)
+      mean, std = data.channel_statistics(images[rows])
+      splits = splits._replace(train=data.Split(images[rows], labels[rows]), mean=mean, std=std)
+  return TRANSFORMS[setting.transform](splits)
+
+
+def principal_components(splits: assembly.Splits) -> assembly.Splits:
+  """Standardise each pixel, keep the 256 first principal components, and lay them out as 16 x 16.
+
+  Everything is fitted on the training split. Pixels that never vary become 0.
+  """
+  from sklearn.decomposition import PCA  # noqa: PLC0415  # Slow to import.
+  from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+  from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+  def flat(split):
+    return np.asarray(split.images, np.float32).reshape(len(split.labels), -1)
+
+  transform = make_pipeline(StandardScaler(), PCA(_COMPONENTS, svd_solver="covariance_eigh"))
+  transform.fit(flat(splits.train))
+  changed = {
+    name: data.Split(
+      transform.transform(flat(split)).reshape(len(split.labels), 16, 16, 1), split.labels
+    )
+    for name in ("train", "validation", "test")
+    for split in (getattr(splits, name),)
+  }
+  return as_measured(splits._replace(**changed))
+
+
+def as_measured(splits: assembly.Splits) -> assembly.Splits:
+  """Leave the inputs as they are: nothing is standardised."""
+  return splits._replace(mean=np.zeros(1, np.float32), std=np.ones(1, np.float32))
+
+
+#: What becomes of images before training, by name.
+TRANSFORMS = {
+  "none": lambda splits: splits,
+  "pca": principal_components,
+  "as_measured": as_measured,
+}
 
 
 def train(
@@ -28,7 +91,6 @@ def train(
   setting: ConfigDict,
   config: ConfigDict,
   splits: assembly.Splits,
-  head: str,
   values: dict[str, Any],
 ) -> list[Record]:
   """Train the seeds of a cell and measure them; a trial's are judged by validation alone.
@@ -36,20 +98,16 @@ def train(
   Args:
     context: of the cell.
     setting: its setting.
-    config: a checked configuration.
+    config: a checked configuration with the cell's head.
     splits: the data.
-    head: the head's specification.
-    values: of hyperparameters that a search chose.
-
-  Returns:
-    The records.
+    values: of hyperparameters, which a search tries or chose.
   """
   if "trial" in context.cell:  # The test split is not even looked at.
-    found = classifiers.train(context, config, splits, head)
+    found = classifiers.train(context, config, splits, config.heads)
     return [of.record(context, metrics=_validation(of)) for of in found]
-  found = classifiers.train(context, config, splits, head, on_epoch=looker(splits))
+  measure = measures.measurer(setting.measures, config, splits, config.heads)
+  found = classifiers.train(context, config, splits, config.heads, on_epoch=looker(splits))
   said = {"values": values} if values else {}
-  measure = model_measures.measurer(setting.measures, config, splits, head)
   records = []
   for of in found:
     began = time.perf_counter()
@@ -66,7 +124,6 @@ def cross_validate(
   setting: ConfigDict,
   config: ConfigDict,
   splits: assembly.Splits,
-  head: str,
   values: dict[str, Any],
 ) -> list[Record]:
   """Train on all folds of the training split but one, for each fold; see `train`.
@@ -76,9 +133,11 @@ def cross_validate(
   predicted by the last model. Without it each fold has a new model, and the first fold's predicts
   the test split.
   """
+  del values
   began = time.perf_counter()
-  programs = classifiers.make_programs(context, config, splits, head)
-  curves, diverged, resume, judged = [], [None] * len(context.seeds), None, None
+  measure = measures.measurer(setting.measures, config, splits, config.heads)
+  programs = classifiers.make_programs(context, config, splits, config.heads)
+  fits, resume, judged = [], None, None
   for index, (rest, held) in enumerate(folds_of(splits.train, setting.folds)):
     num_epochs = config.num_epochs * (index + 1 if setting.carry_over else 1)
     fit = classifiers.fit(
@@ -92,34 +151,31 @@ def cross_validate(
     if setting.carry_over or index == 0:
       # Now, because the next fold's first step uses the states up.
       judged = classifiers.predict(programs, fit.states, splits)
-    curves.append(fit.curves)
-    diverged = [before or now for before, now in zip(diverged, fit.diverged, strict=True)]
+    fits.append(fit)
   seconds = time.perf_counter() - began
   # A fold that diverged spoils the run, whichever it is.
-  whole = fit._replace(curves=curves[0], diverged=diverged)
-  measure = model_measures.measurer(setting.measures, config, splits, head)
+  by_seed = zip(*(fit.diverged for fit in fits), strict=True)
+  diverged = [next(filter(None, of_folds), None) for of_folds in by_seed]
+  whole = fits[-1]._replace(curves=fits[0].curves, diverged=diverged)
   records = []
   for i, of in enumerate(classifiers.judge(context, programs, whole, splits, judged, seconds)):
     measured = {}
     if of.status == "finished":
-      accuracies = [of_fold[i]["validation_accuracy"][-1] for of_fold in curves]
+      accuracies = [fit.curves[i]["validation_accuracy"][-1] for fit in fits]
       measured = summarise_folds(accuracies) | measure(of)
     records.append(of.record(context, measured=measured))
   return records
 
 
 def estimate(
-  context: study.Context,
-  setting: ConfigDict,
-  config: ConfigDict,
-  splits: assembly.Splits,
-  head: str,
+  context: study.Context, setting: ConfigDict, config: ConfigDict, splits: assembly.Splits
 ) -> float:
   """Estimate the seconds that a cell's seeds take, looks at the test split and measures included.
 
   Of folds the first is timed, and all are taken to cost the same.
   """
   config, of_fold = config.copy_and_resolve_references(), splits
+  is_trial = "trial" in context.cell
   if setting.protocol == "cross_validation":
     rest, held = next(folds_of(splits.train, setting.folds))
     of_fold = splits._replace(train=rest, validation=held)
@@ -129,29 +185,25 @@ def estimate(
     began = time.perf_counter()
     images = splits.test.images[:_LOOKED_AT]
     training.predict(programs, states, images)
-    looks = config.num_epochs if setting.protocol == "train" and "trial" not in context.cell else 0
+    looks = config.num_epochs if setting.protocol == "train" and not is_trial else 0
     seconds = looks * (time.perf_counter() - began) * len(splits.test.labels) / len(images)
-    if not setting.measures or "trial" in context.cell:
+    if is_trial or not setting.measures:
       return seconds
     seeds, predictions = context.seeds, classifiers.predict(programs, states, splits)
     fit = training.Fit(states, [{} for _ in seeds], [None for _ in seeds], 0.0, False)
     first, *_ = classifiers.judge(context, programs, fit, splits, predictions, 0.0)
-    return seconds + model_measures.estimate(
-      setting.measures, config, splits, head, first, len(seeds)
+    return seconds + measures.estimate(
+      setting.measures, config, splits, config.heads, first, len(seeds)
     )
 
-  return classifiers.estimate(context, config, of_fold, head, extras=extras)
+  return classifiers.estimate(context, config, of_fold, config.heads, extras=extras)
 
 
 def looker(splits: assembly.Splits) -> classifiers.EpochHook:
   """Return a function to be called after each epoch, which adds `test_accuracy` to the curves.
 
-  Args:
-    splits: the data.
-
-  Returns:
-    `(programs, states, curves) -> None`. It appends the test accuracy where an epoch is the best so
-    far by validation accuracy, the first of equals, and else None.
+  It appends the test accuracy where an epoch is the best so far by validation accuracy, the first
+  of equals, and else None.
   """
 
   def look(programs, states, curves):
@@ -172,14 +224,7 @@ def looker(splits: assembly.Splits) -> classifiers.EpochHook:
 
 
 def selected(curves: training.Curves) -> dict[str, Any] | None:
-  """Return the epoch that the validation split selects, and its accuracies.
-
-  Args:
-    curves: with `test_accuracy`, of one seed.
-
-  Returns:
-    `epoch`, `validation_accuracy`, and `accuracy` and `error` on the test split; None where
-    nothing was looked at.
+  """Return the epoch that the validation split selects, with its accuracies; None without looks.
 
   Example:
     >>> curves = {"epoch": [1, 2, 3], "validation_accuracy": [0.8, 0.9, 0.9]}
@@ -206,23 +251,12 @@ def folds_of(split: data.Split, folds: int) -> Iterator[tuple[data.Split, data.S
   from sklearn.model_selection import StratifiedKFold  # noqa: PLC0415  # Slow to import.
 
   splitter = StratifiedKFold(folds, shuffle=True, random_state=_FOLD_SEED)
-  for _, held in splitter.split(np.zeros(len(split.labels)), split.labels):
-    rest = np.ones(len(split.labels), bool)
-    rest[held] = False
-    yield (
-      data.Split(split.images[rest], split.labels[rest]),
-      data.Split(split.images[held], split.labels[held]),
-    )
+  for rest, held in splitter.split(np.zeros(len(split.labels)), split.labels):
+    yield tuple(data.Split(split.images[rows], split.labels[rows]) for rows in (rest, held))
 
 
 def summarise_folds(accuracies: Sequence[float]) -> dict[str, float]:
-  """Return the folds' accuracies with their mean and population standard deviation.
-
-  Example:
-    >>> found = summarise_folds([0.5, 1.0])
-    >>> found["cv_accuracy"], found["cv_std"], found["fold2_accuracy"]
-    (0.75, 0.25, 1.0)
-  """
+  """Return the folds' accuracies with their mean and population standard deviation."""
   each = {f"fold{i}_accuracy": float(value) for i, value in enumerate(accuracies, 1)}
   return {"cv_accuracy": float(np.mean(accuracies)), "cv_std": float(np.std(accuracies))} | each
 

@@ -1,22 +1,28 @@
-"""Robustness: attacks on images, noise, and the accuracy of trained models under both."""
+"""Robustness: attacks on images, noise, and the accuracy of trained models under both.
+
+Images are floats in [0, 1]. The cross-entropy at a temperature that a model was not trained at may
+have no gradient left where the model is sure; then the attack fails, though others succeed. So
+there are three attackers, and `worst` counts an image as classified only where none misleads.
+
+Reference:
+  Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks" (arXiv
+  1706.06083), section 2.1; Carlini and Wagner 2017, "Towards Evaluating the Robustness of Neural
+  Networks" (arXiv 1608.04644), section V, for the margin; Hendrycks and Dietterich 2019,
+  "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations" (arXiv
+  1903.12261), for the noise but for the uniform one.
+"""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from experiments import assembly, classifiers
-from softmax_research import data, heads
+from softmax_research import data
 
 _BATCH = 100
-
-#: What an attacker raises: from log-probabilities `[N, K]`, labels `[N]` and the temperature of
-#: training to `[N]`.
-Objective = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def projected_gradient(
@@ -39,14 +45,11 @@ def projected_gradient(
 
   Args:
     loss: `[N, ...] -> [N]`; an example's loss depends on its own image alone.
-    images: floats in [0, 1], `[N, ...]`.
+    images: `[N, ...]`.
     key: of the random start.
     epsilon: the ball's radius.
     step_size: alpha.
     num_steps: the number of steps.
-
-  Returns:
-    Images of the same shape.
 
   Example:
     >>> x = jnp.array([[0.5, 0.9]])
@@ -55,10 +58,6 @@ def projected_gradient(
     ... )
     >>> print(attacked)
     [[0.75 1.  ]]
-
-  Reference:
-    Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks" (arXiv
-    1706.06083), section 2.1.
   """
   low, high = jnp.maximum(images - epsilon, 0), jnp.minimum(images + epsilon, 1)
   slope = jax.grad(lambda points: loss(points).sum())
@@ -72,25 +71,13 @@ def projected_gradient(
 
 
 def as_trained(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
-  """Return the cross-entropy of the model's own probabilities.
-
-  Example:
-    >>> as_trained(jnp.log(jnp.array([[0.25, 0.75]])), jnp.array([0]), 1.0).round(3)
-    Array([1.386], dtype=float32)
-  """
+  """Return the cross-entropy of the model's own probabilities."""
   del temperature
   return -_at(log_probs, labels)
 
 
 def at_temperature_1(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
-  """Return the cross-entropy at temperature 1: log-probabilities times T are the logits, shifted.
-
-  Example:
-    >>> logits = jnp.array([[2.0, 6.0]])
-    >>> trained = jax.nn.log_softmax(logits / 4)
-    >>> at_temperature_1(trained, jnp.array([1]), 4.0).round(3)
-    Array([0.018], dtype=float32)
-  """
+  """Return the cross-entropy at temperature 1: log-probabilities times T are shifted logits."""
   return -_at(jax.nn.log_softmax(log_probs * temperature), labels)
 
 
@@ -98,14 +85,6 @@ def margin(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> j
   """Return how far the best other class leads the label.
 
   Its gradient does not vanish where a model is sure of itself, so no temperature can hide it.
-
-  Example:
-    >>> margin(jnp.array([[-2.0, -1.5, -0.5]]), jnp.array([2]), 1.0)
-    Array([-1.], dtype=float32)
-
-  Reference:
-    Carlini and Wagner 2017, "Towards Evaluating the Robustness of Neural Networks" (arXiv
-    1608.04644), section V.
   """
   del temperature
   is_label = jax.nn.one_hot(labels, log_probs.shape[-1], dtype=bool)
@@ -116,13 +95,13 @@ def _at(log_probs, labels):
   return jnp.take_along_axis(log_probs, labels[:, None], axis=-1)[:, 0]
 
 
-#: What attackers raise, by name.
-OBJECTIVES: dict[str, Objective] = {
+#: What attackers raise, by name: from log-probabilities `[N, K]`, labels `[N]` and the temperature
+#: of training to `[N]`.
+OBJECTIVES: dict[str, Callable[[jax.Array, jax.Array, jax.Array], jax.Array]] = {
   "as_trained": as_trained,
   "temperature_1": at_temperature_1,
   "margin": margin,
 }
-
 
 # Standard deviations, photons and shares of pixels, of make_cifar_c.py in hendrycks/robustness.
 _STD = (0.04, 0.06, 0.08, 0.09, 0.10)
@@ -132,118 +111,56 @@ _SHARE = (0.01, 0.02, 0.03, 0.05, 0.07)
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def gaussian(images, severity, strength, rng):
-  """Add Gaussian noise."""
+def _gaussian(images, severity, strength, rng):
   return images + strength * rng.normal(scale=_STD[severity - 1], size=images.shape)
 
 
-def uniform(images, severity, strength, rng):
+def _uniform(images, severity, strength, rng):
   """Add uniform noise of the standard deviation that Gaussian noise has."""
   half = np.sqrt(3) * strength * _STD[severity - 1]
   return images + rng.uniform(-half, half, size=images.shape)
 
 
-def shot(images, severity, strength, rng):
+def _shot(images, severity, strength, rng):
   """Count photons, whose number varies as Poisson's law says."""
   photons = _PHOTONS[severity - 1] / strength**2
   return rng.poisson(images * photons) / photons
 
 
-def impulse(images, severity, strength, rng):
+def _impulse(images, severity, strength, rng):
   """Turn a share of all values black or white."""
   hit = rng.random(images.shape) < strength * _SHARE[severity - 1]
   return np.where(hit, rng.random(images.shape) < 0.5, images)
 
 
+#: Kinds of noise: functions of images, severity, strength and a random generator, by name.
+KINDS: dict[str, Callable[..., np.ndarray]] = {
+  "gaussian": _gaussian,
+  "shot": _shot,
+  "impulse": _impulse,
+  "uniform": _uniform,
+}
+
+
 def corrupt(
   images: np.ndarray, kind: str, severity: int, *, strength: float = 1.0, seed: int = 0
 ) -> np.ndarray:
-  """Corrupt images, always with the same noise.
+  """Corrupt images, always with the same noise; unlike CIFAR-10-C's they are not rounded to 255ths.
 
   Args:
-    images: floats in [0, 1], `[N, ...]`.
+    images: `[N, ...]`.
     kind: a key of `KINDS`.
     severity: 1 to 5.
     strength: multiplies the noise's standard deviation, and of impulses their share.
     seed: of the noise.
-
-  Returns:
-    float32 `[N, ...]` in [0, 1]; unlike CIFAR-10-C's they are not rounded to 255ths.
-
-  Example:
-    >>> grey = np.full((1, 2, 2), 0.5)
-    >>> bool(corrupt(grey, "impulse", 5, strength=100).max() == 1)
-    True
-
-  Reference:
-    Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions
-    and Perturbations" (arXiv 1903.12261). Uniform noise is not among theirs.
   """
   rng = np.random.default_rng((seed, list(KINDS).index(kind), severity))
   return KINDS[kind](images, severity, strength, rng).clip(0, 1).astype(np.float32)
 
 
-#: Functions of images, severity, strength and a random generator, by name.
-KINDS: dict[str, Callable[..., np.ndarray]] = {
-  "gaussian": gaussian,
-  "shot": shot,
-  "impulse": impulse,
-  "uniform": uniform,
-}
-
-
-class Model(NamedTuple):
-  """Hold a trained model as a function of images.
-
-  Attributes:
-    log_prob: `(variables, images [N, ...] in [0, 1]) -> [N, K]`; the same for all seeds.
-    variables: parameters and the backbone's state.
-    temperature: of the softmax that was trained; 1 of any other head.
-    features: `(variables, images) -> [N, D]`, likewise of images as uint8.
-    seed: the run's.
-  """
-
-  log_prob: Callable[[Any, jax.Array], jax.Array]
-  variables: Any
-  temperature: float
-  features: Callable[[Any, jax.Array], jax.Array] | None = None
-  seed: int = 0
-
-
-def model_maker(
-  config: ConfigDict, splits: assembly.Splits, head: str
-) -> Callable[[classifiers.Trained], Model]:
-  """Return what turns trained seeds of a head into models.
-
-  Args:
-    config: a checked configuration.
-    splits: the data, of uint8 images.
-    head: the head's specification.
-
-  Returns:
-    `trained -> model`; the models' functions are the same for all seeds, so they compile once.
-  """
-  backbone, layer = assembly.make_backbone(config), assembly.make_head_for(splits, head)
-  temperature = heads.parse(head)[1].get("temperature", 1.0)
-
-  def features(variables, images):
-    params, model_state = variables
-    inputs = data.standardise(images, splits.mean, splits.std)
-    return backbone.apply(params["backbone"], model_state, inputs, train=False)[0]
-
-  def log_prob(variables, images):
-    return layer.log_prob(variables[0]["head"], features(variables, images))
-
-  def make(trained):
-    variables = trained.state.params, trained.state.model_state
-    return Model(log_prob, variables, temperature, features, trained.seed)
-
-  return make
-
-
 def pgd(
-  model: Model,
-  split: data.Split,
+  model: Any,
+  splits: Any,
   *,
   epsilon: float = 8.0,
   step: float = 2.0,
@@ -252,13 +169,9 @@ def pgd(
 ) -> dict[str, Any]:
   """Measure the accuracy under untargeted PGD, for each objective that an attacker may raise.
 
-  Cross-entropy at a temperature that the model was not trained at may have no gradient left where
-  the model is sure, and then the attack fails, though others succeed. So `worst` counts an image
-  as classified only where no attacker misleads the model.
-
   Args:
-    model: a trained model.
-    split: raw uint8 images and labels, of which a stratified sample is attacked.
+    model: a `measures.Model`.
+    splits: the data, of whose raw test images a stratified sample is attacked.
     epsilon: the ball's radius in 255ths.
     step: likewise.
     num_steps: of the attack.
@@ -268,7 +181,7 @@ def pgd(
     Under `PGD EPSILON`: `clean_accuracy` of the sample, an accuracy for each of
     `OBJECTIVES`, and `worst_accuracy`.
   """
-  images, labels = _sample(split, num_images)
+  images, labels = _sample(splits.test, num_images)
   clean, attacked = [], []
   for i, start in enumerate(range(0, len(labels), _BATCH)):
     rows = slice(start, start + _BATCH)
@@ -281,7 +194,7 @@ def pgd(
       jax.random.key(i),
       epsilon / 255,
       step / 255,
-      num_steps=int(num_steps),
+      num_steps=num_steps,
     )
     clean.append(found[0])
     attacked.append(found[1])
@@ -294,21 +207,15 @@ def pgd(
 
 
 def noise(
-  model: Model, split: data.Split, *, strength: float = 1.0, num_images: int = 1000
+  model: Any, splits: Any, *, strength: float = 1.0, num_images: int = 1000
 ) -> dict[str, Any]:
-  """Measure the accuracy under each kind of noise.
-
-  Args:
-    model: a trained model.
-    split: raw uint8 images and labels, of which a stratified sample is corrupted.
-    strength: see `corrupt`.
-    num_images: the sample's size.
+  """Measure the accuracy of a model under each kind of noise; see `pgd` and `corrupt`.
 
   Returns:
     Under `KIND noise` the `accuracy` over all severities and `severity1_accuracy` and so on; under
     `noise` the mean `accuracy` of all kinds, and `clean_accuracy`.
   """
-  images, labels = _sample(split, num_images)
+  images, labels = _sample(splits.test, num_images)
 
   def accuracy(points):
     batches = [
@@ -341,7 +248,7 @@ def _sample(split: data.Split, size: int) -> tuple[np.ndarray, np.ndarray]:
   """Return images in [0, 1] and labels of the same sample for every model."""
   rows = np.arange(len(split.labels))
   if size < len(rows):
-    rows = data.stratified_sample(split.labels, int(size), seed=0)
+    rows = data.stratified_sample(split.labels, size, seed=0)
   return np.asarray(split.images[rows], np.float32) / 255, np.asarray(split.labels[rows])
 
 
@@ -353,13 +260,13 @@ def _attack(
   log_prob, variables, temperature, images, labels, key, epsilon, step_size, *, num_steps
 ):
   """Return whether the model is right `[N]`, and whether it is under each attack `[A, N]`."""
-  objectives: Sequence[Objective] = tuple(OBJECTIVES.values())
 
   def right(points):
     return log_prob(variables, points).argmax(-1) == labels
 
   def right_under(number):
     def loss(points):
+      objectives = tuple(OBJECTIVES.values())
       return jax.lax.switch(number, objectives, log_prob(variables, points), labels, temperature)
 
     points = projected_gradient(
@@ -368,4 +275,4 @@ def _attack(
     return right(points)
 
   # One after another, so that the network is compiled once.
-  return right(images), jax.lax.map(right_under, jnp.arange(len(objectives)))
+  return right(images), jax.lax.map(right_under, jnp.arange(len(OBJECTIVES)))

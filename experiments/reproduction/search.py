@@ -26,12 +26,7 @@ _METRIC = "metrics/validation/accuracy"
 
 
 def trials(setting: ConfigDict) -> list[dict[str, Any]]:
-  """List the combinations that a setting tries; none where it searches nothing.
-
-  Example:
-    >>> trials(ConfigDict({"search": (("batch_size", (32, 64)),)}))
-    [{'batch_size': 32}, {'batch_size': 64}]
-  """
+  """List the combinations that a setting tries; none where it searches nothing."""
   if not setting.search:
     return []
   keys = [key for key, _ in setting.search]
@@ -45,21 +40,12 @@ def seeds(setting: ConfigDict) -> range:
 
 
 def describe(values: Values) -> str:
-  """Name values for a person.
-
-  Example:
-    >>> describe({"optimizer.learning_rate": 0.003, "batch_size": 64})
-    'learning_rate=0.003, batch_size=64'
-  """
+  """Name values for a person, as `learning_rate=0.003, batch_size=64`."""
   return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())
 
 
 def change(train: ConfigDict, values: Values) -> None:
-  """Set values in a training's configuration.
-
-  Raises:
-    ValueError: a key is not there.
-  """
+  """Set values in a training's configuration; a ValueError where a key is not there."""
   for key, value in values.items():
     node, last = _parent(train, key)
     node[last] = tuple(value) if isinstance(value, list) else value
@@ -89,15 +75,7 @@ def check(setting: ConfigDict, num_seeds: int) -> None:
 
 
 def choose(cell: Values, setting: ConfigDict, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-  """Return the values of a method's best trial.
-
-  Args:
-    cell: of the method.
-    setting: its setting.
-    records: so far.
-
-  Returns:
-    The values; none where nothing is searched.
+  """Return the values of a method's best trial; none where nothing is searched.
 
   Raises:
     SkippedError: trials are missing.
@@ -120,10 +98,7 @@ def choose(cell: Values, setting: ConfigDict, records: Sequence[dict[str, Any]])
 def accuracies(
   cell: Values, setting: ConfigDict, records: Sequence[dict[str, Any]]
 ) -> list[tuple[dict[str, Any], list[float]]]:
-  """Return each trial's values with its seeds' validation accuracies in percent.
-
-  A seed that diverged has 0.
-  """
+  """Return each trial's values with its seeds' accuracies in percent, 0 where one diverged."""
   method = {key: cell[key] for key in ("setting", "method")}
   return [
     (

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reproduction import features, plane_plot
+from experiments.reproduction import features
 from softmax_research.study import figure_style
 
 
@@ -41,7 +41,7 @@ def test_the_figure_has_a_panel_a_method_with_its_accuracy():
       "plane": {"points": [[1.0, 0.0, 2.0, 0.1], [0.0, 1.0]], "weights": [[1.0, 0.0], [0.0, 0.0]]},
     },
   }
-  plot = plane_plot.plot("features", {"softmax": run, "m=2": run, "m=4": run})
+  plot = features.plot("features", {"softmax": run, "m=2": run, "m=4": run})
   svg = figure_style.to_svg(plot.figure, plot.name)
   assert svg.count("98.70 %") == 3 and "4.2°" in svg and "m=4" in svg
   assert "0.2" not in re.findall(r">([^<>]+)</text>", svg)  # The fourth place has no axes.

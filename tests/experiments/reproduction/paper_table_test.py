@@ -7,7 +7,7 @@ import pytest
 
 from configs import default, tables
 from experiments.reproduction import paper_table
-from softmax_research import study
+from softmax_research import data, study
 from softmax_research.study import record, workdir
 from softmax_research.study.study import check_configs, missing, tasks
 from tests.experiments.reproduction import tiny
@@ -105,11 +105,11 @@ def test_what_is_no_configuration_of_a_paper_is_refused():
 
 def test_optional_settings_without_data_are_skipped_and_others_refused(monkeypatch):
   def load_splits(setting):
-    raise paper_table.data.DataUnavailableError("prepare it first")
+    raise data.DataUnavailableError("prepare it first")
 
-  monkeypatch.setattr(paper_table.inputs, "load_splits", load_splits)
+  monkeypatch.setattr(paper_table.protocols, "load_splits", load_splits)
   settings, cell = tiny.variant(), {"setting": "folds", "method": "m=2"}
-  with pytest.raises(paper_table.data.DataUnavailableError):
+  with pytest.raises(data.DataUnavailableError):
     paper_table.prepare(settings, [cell])
   settings.settings.folds.optional = True
   prepared = paper_table.prepare(settings, [cell])

@@ -1,10 +1,12 @@
-"""Protocols: the epoch that the validation split selects, and folds of cross-validation."""
+"""Protocols: inputs before training, the epoch that validation selects, and folds."""
 
 import types
 
 import numpy as np
 import pytest
 
+from configs import agarap2018
+from experiments import assembly
 from experiments.reproduction import protocols
 from softmax_research import training
 from softmax_research.data import Split
@@ -100,7 +102,36 @@ def test_a_seed_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
   setting.folds, setting.carry_over = 5, carry_over
   context = types.SimpleNamespace(seeds=(0,))
   splits = types.SimpleNamespace(train=Split(np.zeros((50, 2)), np.arange(50) % 2))
-  monkeypatch.setattr(protocols.model_measures, "measurer", lambda *_: lambda of: {})
-  (made,) = protocols.cross_validate(context, setting, setting.train, splits, "softmax", {})
+  monkeypatch.setattr(protocols.measures, "measurer", lambda *_: lambda of: {})
+  (made,) = protocols.cross_validate(context, setting, setting.train, splits, {})
   assert made["status"] == ("finished" if bad_fold is None else "diverged")
   assert ("cv_accuracy" in made["measured"]) == (bad_fold is None)
+
+
+def test_principal_components_are_uncorrelated_and_fitted_to_training_alone():
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (900, 20, 20, 1)).astype(np.uint8)
+  images[:, 0] = 7  # Pixels that never vary.
+  labels = (np.arange(900) % 2).astype(np.int32)
+  parts = [Split(images[i::3], labels[i::3]) for i in range(3)]
+  splits = assembly.Splits("made up", *parts, 2, ("a", "b"), np.zeros(1), np.ones(1))
+  changed = protocols.principal_components(splits)
+  flat = changed.train.images.reshape(300, -1)
+  assert changed.test.images.shape == (300, 16, 16, 1)
+  covariance = flat.T @ flat / len(flat)
+  off = covariance - np.diag(np.diag(covariance))
+  assert np.abs(off).max() < 1e-3 * covariance.max()
+  assert (np.diff(np.diag(covariance)) < 1e-3).all()
+  other = splits._replace(test=Split(255 - parts[2].images, parts[2].labels))
+  again = protocols.principal_components(other)
+  np.testing.assert_array_equal(again.train.images, changed.train.images)
+
+
+def test_inputs_can_be_left_as_they_are_measured():
+  config = agarap2018.get_config().cpu.settings
+  standardised = protocols.load_splits(config.wdbc_standardised)
+  measured = protocols.load_splits(config.wdbc)
+  np.testing.assert_array_equal(measured.train.images, standardised.train.images)
+  images, mean, std = measured.train.images, measured.mean, measured.std
+  np.testing.assert_array_equal((images - mean) / std, images)
+  assert images.max() > 1000 and standardised.mean.max() > 100  # Areas in pixels.

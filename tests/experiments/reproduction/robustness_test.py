@@ -1,11 +1,13 @@
 """Robustness: PGD against NumPy, noise by its moments, and models whose answers are known."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.reproduction import robustness
+from experiments.reproduction import measures, robustness
 from softmax_research import data
 
 _RNG = np.random.default_rng(0)
@@ -130,9 +132,11 @@ def test_the_noise_is_the_same_each_time_and_grows_with_its_strength():
 
 # Images are bright or dark; the model compares their mean with a half.
 _MEANS = np.repeat([0.2, 0.45, 0.55, 0.8], 5)
-_SPLIT = data.Split(
-  np.rint(255 * np.ones((20, 4, 4, 1)) * _MEANS[:, None, None, None]).astype(np.uint8),
-  (_MEANS > 0.5).astype(np.int32),
+_SPLITS = types.SimpleNamespace(
+  test=data.Split(
+    np.rint(255 * np.ones((20, 4, 4, 1)) * _MEANS[:, None, None, None]).astype(np.uint8),
+    (_MEANS > 0.5).astype(np.int32),
+  )
 )
 
 
@@ -141,24 +145,24 @@ def _model(sureness):
     lead = variables * (images.mean((1, 2, 3)) - 0.5)
     return -jnp.logaddexp(0, jnp.stack([lead, -lead], 1))
 
-  return robustness.Model(log_prob, jnp.float32(sureness), 1.0)
+  return measures.Model(log_prob, jnp.float32(sureness), 1.0)
 
 
 def test_under_pgd_a_model_keeps_what_is_further_away_than_the_radius():
-  scores = robustness.pgd(_model(10.0), _SPLIT, epsilon=26, step=10, num_steps=4)["PGD 26"]
+  scores = robustness.pgd(_model(10.0), _SPLITS, epsilon=26, step=10, num_steps=4)["PGD 26"]
   assert scores["clean_accuracy"] == 1
   for name in ("as_trained", "temperature_1", "margin", "worst"):
     assert scores[f"{name}_accuracy"] == 0.5
 
 
 def test_a_gradient_that_vanishes_saves_no_model_from_the_margin():
-  scores = robustness.pgd(_model(1e6), _SPLIT, epsilon=26, step=10, num_steps=4)["PGD 26"]
+  scores = robustness.pgd(_model(1e6), _SPLITS, epsilon=26, step=10, num_steps=4)["PGD 26"]
   assert scores["as_trained_accuracy"] > scores["margin_accuracy"] == scores["worst_accuracy"]
   assert scores["worst_accuracy"] == 0.5
 
 
 def test_noise_is_scored_by_kind_and_severity():
-  found = robustness.noise(_model(10.0), _SPLIT, strength=6.0)
+  found = robustness.noise(_model(10.0), _SPLITS, strength=6.0)
   assert set(found) == {
     "noise",
     *(f"{k} noise" for k in ("gaussian", "shot", "impulse", "uniform")),
