@@ -60,10 +60,7 @@ def check_config(config: ConfigDict) -> None:
     value = config[key]
     if not isinstance(value, int) or value < 1:
       raise ValueError(f"Got {key}={value!r}; it must be an integer of at least 1.")
-  if config.dataset not in data.NUM_CLASSES:
-    raise ValueError(
-      f"Got dataset={config.dataset!r}; the data sets are {', '.join(sorted(data.NUM_CLASSES))}."
-    )
+  data.check_name(config.dataset)
   if not 0 < config.validation_fraction < 1:
     raise ValueError(
       f"Got validation_fraction={config.validation_fraction}; it must lie strictly between 0 "
@@ -71,11 +68,28 @@ def check_config(config: ConfigDict) -> None:
     )
   data.augment.make(config.augment)
   for text in heads.split(config.heads):
-    make_head(text, np.ones(data.NUM_CLASSES[config.dataset], int))
+    heads.HEADS.parse(text)
+    if config.dataset in data.NUM_CLASSES:  # Of other data sets the classes are not known yet.
+      make_head(text, np.ones(data.NUM_CLASSES[config.dataset], int))
   for key in ("backbone", "optimizer"):
     texts = heads.split(config[key], kind=key) if isinstance(config[key], str) else [config[key]]
     for one in (ConfigDict({key: text}) for text in texts):
       make_backbone(one) if key == "backbone" else make_optimizer(one, num_steps=1)
+
+
+def num_classes(config: ConfigDict) -> int:
+  """Return the number of classes of a data set before it is loaded.
+
+  Raises:
+    ValueError: the data set has no name of ours.
+  """
+  if config.dataset not in data.NUM_CLASSES:
+    raise ValueError(
+      f"Got dataset={config.dataset!r}; what is planned here depends on the number of classes, so "
+      f"it must be one of {', '.join(data.NUM_CLASSES)}. With data of your own use "
+      "experiments.compare."
+    )
+  return data.NUM_CLASSES[config.dataset]
 
 
 def load_dataset(config: ConfigDict) -> data.Dataset:

@@ -1,6 +1,7 @@
 """Classifiers: train a head's seeds as a study asks, with checkpoints, and judge the outcome."""
 
 import contextlib
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -313,7 +314,12 @@ class _Saver:
   def __init__(self, context, programs, seconds_between_saves: float):
     self._context, self._programs = context, programs
     self._between, self._last = seconds_between_saves, time.monotonic()
-    self._checkpoints: training.Checkpoints | None = None
+
+  @functools.cached_property
+  def _checkpoints(self) -> training.Checkpoints:
+    """Not made before it is needed: a short run saves nothing, and Orbax takes long to import."""
+    with _storage_errors():
+      return training.Checkpoints(self._context.directory)
 
   def gather(self, states):
     return _gather(self._programs, states, len(self._context.seeds))
@@ -334,7 +340,7 @@ class _Saver:
 
   def restore(self):
     """Return the states and curves of the newest checkpoint, or None where there is none."""
-    if not processes.from_first(self._open):
+    if not processes.from_first(self._context.directory.is_dir):
       return None
     # Of these processes but the first know the shapes alone.
     self._states = self.gather(self._programs.init(list(self._context.seeds)))
@@ -346,11 +352,6 @@ class _Saver:
     name = record.describe(self._context.cell)
     print(f"{name}: resuming at step {states.step.max()}, after {epochs} epochs.")
     return self._programs.scatter(states), curves
-
-  def _open(self) -> int:
-    with _storage_errors():
-      self._checkpoints = training.Checkpoints(self._context.directory)
-      return len(self._checkpoints.steps())
 
   def _read(self):
     if (restored := self._checkpoints.restore(self._states)) is None:

@@ -140,7 +140,7 @@ def is_control(config: ConfigDict, name: str) -> bool:
   profile, options = _look_up(name)
   if profile is _natural:
     return True
-  return is_even(profile(None, data.NUM_CLASSES[config.dataset], **options))
+  return is_even(profile(None, assembly.num_classes(config), **options))
 
 
 def names(config: ConfigDict) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def check_config(config: ConfigDict) -> None:
     if not isinstance(shown[key], int) or shown[key] < 1:
       raise ValueError(f"Got scenes.{key}={shown[key]!r}; it must be an integer of at least 1.")
   classes = tuple(shown.classes)
-  most = data.NUM_CLASSES[config.dataset]
+  most = assembly.num_classes(config)
   wrong = [label for label in classes if label not in range(most)]
   if wrong or len(set(classes)) != len(classes) or len(classes) == 1:
     raise ValueError(

@@ -3,17 +3,33 @@
 from softmax_research.data import augment
 from softmax_research.data.augment import random_crop, random_flip
 from softmax_research.data.cache import cache_directory
-from softmax_research.data.dataset import Dataset, DataUnavailableError, Split, check_dataset
-from softmax_research.data.embedded import digits, spiral, wdbc
+from softmax_research.data.dataset import (
+  Dataset,
+  DataUnavailableError,
+  Split,
+  channel_statistics,
+  check_dataset,
+  split_train_validation,
+  standardise,
+  stratified_sample,
+)
+from softmax_research.data.files import from_arrays, read
 from softmax_research.data.imbalance import (
   alternating_counts,
   keep_first,
   long_tailed_counts,
   step_counts,
 )
-from softmax_research.data.sources import NUM_CLASSES, load
-from softmax_research.data.splits import split_train_validation, stratified_sample
-from softmax_research.data.standardisation import channel_statistics, standardise
+from softmax_research.data.sources import (
+  NUM_CLASSES,
+  check_name,
+  digits,
+  iris,
+  load,
+  spiral,
+  wdbc,
+  wine,
+)
 from softmax_research.data.text import BUILT_IN_TEXTS, Text, encode_text, read_text
 from softmax_research.data.tfds_images import load_tfds_images
 
@@ -29,14 +45,18 @@ __all__ = [
   "cache_directory",
   "channel_statistics",
   "check_dataset",
+  "check_name",
   "digits",
   "encode_text",
+  "from_arrays",
+  "iris",
   "keep_first",
   "load",
   "load_tfds_images",
   "long_tailed_counts",
   "random_crop",
   "random_flip",
+  "read",
   "read_text",
   "spiral",
   "split_train_validation",
@@ -44,4 +64,5 @@ __all__ = [
   "step_counts",
   "stratified_sample",
   "wdbc",
+  "wine",
 ]

@@ -1,38 +1,44 @@
-"""Datasets by name: one dictionary says where each comes from."""
+"""Datasets by text: names, files and folders, and functions of the user's own; all are checked."""
 
+import dataclasses
 import functools
+import importlib.util
+import inspect
 import os
+import pathlib
+import re
+from collections.abc import Mapping
 
-from softmax_research.data.dataset import Dataset, check_dataset
-from softmax_research.data.embedded import digits, spiral, wdbc
+import numpy as np
+
+from softmax_research.data import files
+from softmax_research.data.dataset import Dataset, Split, check_dataset, split_train_validation
 from softmax_research.data.tfds_images import load_tfds_images
+from softmax_research.registry import Registry
 
-# Files that were prepared elsewhere often name CIFAR-10's classes by number.
-_CIFAR10_CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
-
-# A source takes data_dir and cache_dir; what is made in memory has no use for them.
-_SOURCES = {
-  "digits": lambda **_: digits(),
-  "spiral": lambda **_: spiral(),
-  "wdbc": lambda **_: wdbc(),
-  "mnist": functools.partial(load_tfds_images, "mnist"),
-  "fashion_mnist": functools.partial(load_tfds_images, "fashion_mnist"),
-  "cifar10": functools.partial(load_tfds_images, "cifar10", class_names=_CIFAR10_CLASSES),
-  "cifar100": functools.partial(load_tfds_images, "cifar100"),
-}
-
-#: The data sets that `load` knows, with their numbers of classes.
+#: The datasets that have a name of ours, with their numbers of classes.
 NUM_CLASSES = {
   "digits": 10,
   "spiral": 3,
+  "iris": 3,
   "wdbc": 2,
+  "wine": 3,
   "mnist": 10,
   "fashion_mnist": 10,
   "cifar10": 10,
   "cifar100": 100,
 }
+# Files that were prepared elsewhere often name classes by number.
+_CLASS_NAMES = {
+  "mnist": tuple("0123456789"),
+  "fashion_mnist": (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+    "Ankle boot",
+  ),
+  "cifar10": (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+  ),
+}  # fmt: skip
 
 
 def load(
@@ -41,16 +47,22 @@ def load(
   data_dir: str | os.PathLike | None = None,
   cache_dir: str | os.PathLike | None = None,
 ) -> Dataset:
-  """Load a dataset by name and check its labels, shapes and types.
-
-  ``digits``, ``spiral`` and ``wdbc`` need no files. The others come through TensorFlow Datasets:
-  prepared on first use (which downloads, and needs the ``tfds`` extra), decoded once, kept as
-  arrays in the cache and memory-mapped after that, their checksums verified at every load.
+  """Load a dataset and check its labels, shapes and types.
 
   Args:
-    name: a key of ``NUM_CLASSES``.
-    data_dir: directory of prepared TFDS datasets; by default ``$TFDS_DATA_DIR``, else TFDS's
-      own default.
+    name: one of
+
+      - a key of ``NUM_CLASSES``. ``digits``, ``spiral``, ``iris``, ``wdbc`` and ``wine`` need no
+        files. The others are taken from files of their authors or of any other form that `read`
+        takes under ``data_dir``, as ``data_dir/mnist``; else through TensorFlow Datasets;
+      - the path of a file or a folder; see `read`;
+      - ``tfds:NAME``, an image classification dataset of TensorFlow Datasets;
+      - ``package.module.name``, a function of your own that returns a `Dataset`, or a dictionary
+        with the arrays of `from_arrays`. It may take ``data_dir`` and ``cache_dir``.
+
+      Options follow as ``:option=value``, as in ``spiral:num_arms=5``.
+    data_dir: directory of files and of prepared TFDS datasets; by default ``$TFDS_DATA_DIR``,
+      else TFDS's own default.
     cache_dir: directory of decoded arrays; by default ``$SOFTMAX_RESEARCH_CACHE``, else
       ``$XDG_CACHE_HOME/softmax_research``, else ``~/.cache/softmax_research``.
 
@@ -68,6 +80,225 @@ def load(
     >>> dataset.train.images.shape, dataset.num_classes
     ((1437, 8, 8, 1), 10)
   """
-  if name not in _SOURCES:
-    raise ValueError(f"unknown dataset {name!r}; there are: {', '.join(NUM_CLASSES)}")
-  return check_dataset(_SOURCES[name](data_dir=data_dir, cache_dir=cache_dir))
+  directories = {"data_dir": data_dir, "cache_dir": cache_dir}
+
+  def call(function, **options):
+    takes = inspect.signature(function).parameters
+    return function(**{n: at for n, at in directories.items() if n in takes}, **options)
+
+  made = _SOURCES.make(_spelt(name), build=call)
+  return check_dataset(made if isinstance(made, Dataset) else files.from_arrays(name, made))
+
+
+def check_name(name: str) -> None:
+  """Raise a ValueError if a text names no dataset, or gives it an option that it does not take.
+
+  Args:
+    name: see `load`.
+
+  Example:
+    >>> check_name("spiral:num_arms=5")
+  """
+  _SOURCES.parse(_spelt(name))
+
+
+def digits() -> Dataset:
+  r"""Return scikit-learn's 1,797 real 8x8 handwritten digits.
+
+  The original pixels count ink from 0 to 16; they are scaled to the 0 to 255 of the other
+  image datasets, :math:`\operatorname{round}(255\,x/16)`, which loses nothing, so that one
+  ``standardise`` serves all. scikit-learn names no test split: a fixed stratified sample of
+  360 examples (20%) is the test split here, the same on every machine. The split knows no
+  writers, as the data name none, so a writer's digits lie on both sides of it: an accuracy on
+  it is for comparing variants, not for comparing with splits by writer.
+
+  Returns:
+    1,437 training and 360 test examples, ``uint8 [N, 8, 8, 1]``, in 10 classes.
+
+  Example:
+    >>> from softmax_research import data
+    >>> dataset = data.digits()
+    >>> dataset.train.images.shape, dataset.test.images.shape
+    ((1437, 8, 8, 1), (360, 8, 8, 1))
+
+  Reference: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI.
+  """
+  # The file alone: to import scikit-learn takes longer than all else that a training imports.
+  package = pathlib.Path(importlib.util.find_spec("sklearn").origin).parent
+  rows = np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+  images = np.rint(rows[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+  return _with_test_split("digits", images, rows[:, 64], 360, tuple("0123456789"))
+
+
+def wdbc() -> Dataset:
+  """Return the Wisconsin diagnostic breast cancer data, 569 cases of 30 measurements.
+
+  They come with scikit-learn and name no test split: a fixed stratified sample of 171 cases (30%)
+  is the test split here, the same on every machine. The measurements have their own units, so
+  they differ in size a thousandfold; `standardise` brings them to one.
+
+  Returns:
+    398 training and 171 test cases, ``float32 [N, 30]``, in 2 classes.
+
+  Example:
+    >>> from softmax_research import data
+    >>> dataset = data.wdbc()
+    >>> dataset.train.images.shape, dataset.class_names
+    ((398, 30), ('malignant', 'benign'))
+
+  Reference: Wolberg, Street and Mangasarian (1995), UCI.
+  """
+  return _measurements("wdbc", "load_breast_cancer", 171)
+
+
+def iris() -> Dataset:
+  """Return Fisher's irises, 150 flowers of 4 measurements; see `wdbc` for the test split.
+
+  Returns:
+    105 training and 45 test flowers, ``float32 [N, 4]``, in 3 classes.
+
+  Example:
+    >>> from softmax_research import data
+    >>> data.iris().class_names
+    ('setosa', 'versicolor', 'virginica')
+
+  Reference: Fisher (1936), The use of multiple measurements in taxonomic problems.
+  """
+  return _measurements("iris", "load_iris", 45)
+
+
+def wine() -> Dataset:
+  """Return 178 wines of 13 measurements, by their grower; see `wdbc` for the test split.
+
+  Returns:
+    125 training and 53 test wines, ``float32 [N, 13]``, in 3 classes.
+
+  Example:
+    >>> from softmax_research import data
+    >>> data.wine().train.images.shape
+    (125, 13)
+
+  Reference: Aeberhard and Forina (1991), Wine, UCI.
+  """
+  return _measurements("wine", "load_wine", 53)
+
+
+def spiral(
+  num_arms: int = 3,
+  *,
+  num_train: int = 3000,
+  num_test: int = 1500,
+  turns: float = 0.75,
+  noise: float = 0.04,
+  seed: int = 0,
+) -> Dataset:
+  r"""Draw points on the arms of a spiral, for pictures of decision regions.
+
+  .. math::
+
+    x = r \,(\cos\varphi, \sin\varphi) + \varepsilon, \qquad
+    \varphi = 2\pi \left(\frac{y}{K} + \text{turns}\cdot r\right), \quad
+    r \sim U(0.05, 1), \quad \varepsilon \sim N(0, \text{noise}^2)
+
+  Args:
+    num_arms: K, the number of classes; at least 2.
+    num_train: number of training points; labels take turns, so classes are of equal size.
+    num_test: number of test points.
+    turns: how often an arm winds around the origin.
+    noise: standard deviation of each coordinate around its arm.
+    seed: chooses the points; not negative.
+
+  Returns:
+    Points ``float32 [N, 2]`` in ``num_arms`` classes.
+
+  Raises:
+    ValueError: if there are fewer than two arms, fewer points than arms, or negative noise.
+
+  Example:
+    >>> from softmax_research import data
+    >>> data.spiral(4, num_train=8).train.labels.tolist()
+    [0, 1, 2, 3, 0, 1, 2, 3]
+  """
+  if num_arms < 2:
+    raise ValueError(f"num_arms must be at least 2, one for each class; got {num_arms}")
+  if min(num_train, num_test) < num_arms:
+    raise ValueError(
+      f"num_train and num_test must be at least num_arms={num_arms}, a point for each arm;"
+      f" got {num_train} and {num_test}"
+    )
+  if noise < 0:
+    raise ValueError(f"noise is a standard deviation and must not be negative; got {noise}")
+  rng = np.random.default_rng(seed)
+
+  def draw(size):
+    labels = np.arange(size, dtype=np.int32) % num_arms
+    radius = rng.uniform(0.05, 1.0, size)
+    angle = 2 * np.pi * (labels / num_arms + turns * radius)
+    points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    points += noise * rng.standard_normal((size, 2))
+    return Split(points.astype(np.float32), labels)
+
+  return Dataset(
+    name="spiral",
+    train=draw(num_train),
+    test=draw(num_test),
+    num_classes=num_arms,
+    class_names=tuple(f"arm {k}" for k in range(num_arms)),
+  )
+
+
+def _measurements(name: str, loader: str, num_test: int) -> Dataset:
+  # scikit-learn takes seconds to import; who trains on another dataset does not wait for it.
+  from sklearn import datasets  # noqa: PLC0415
+
+  source = getattr(datasets, loader)()
+  points = source.data.astype(np.float32)
+  return _with_test_split(name, points, source.target, num_test, source.target_names)
+
+
+def _with_test_split(name, images, labels, num_test, class_names) -> Dataset:
+  pool = Split(images, labels.astype(np.int32))
+  train, test = split_train_validation(pool, num_validation=num_test, seed=0)
+  return Dataset(name, train, test, len(class_names), tuple(map(str, class_names)))
+
+
+def _load_named(name: str, *, data_dir=None, cache_dir=None) -> Dataset:
+  """Load images that have a name of ours from files under the directory, or through TFDS."""
+  class_names = _CLASS_NAMES.get(name)
+  path = files.find(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
+  if path is None:
+    return load_tfds_images(name, data_dir=data_dir, cache_dir=cache_dir, class_names=class_names)
+  found = files.read(path, cache_dir=cache_dir)
+  if found.num_classes != NUM_CLASSES[name]:
+    raise ValueError(
+      f"{path} holds {found.num_classes} classes, and {name} has {NUM_CLASSES[name]}; put {name}"
+      " there, or give the path as the dataset"
+    )
+  return dataclasses.replace(found, name=name, class_names=class_names or found.class_names)
+
+
+def _spelt(name: str) -> str:
+  """Return a text as all texts are spelt: of TFDS, `tfds:NAME` stands for `tfds:name=NAME`."""
+  return re.sub(r"^\s*tfds:(?=[^:=]*(:|$))", "tfds:name=", name)
+
+
+_SOURCES = Registry(
+  "dataset",
+  {
+    "digits": digits,
+    "spiral": spiral,
+    "iris": iris,
+    "wdbc": wdbc,
+    "wine": wine,
+    **{
+      name: functools.partial(_load_named, name)
+      for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")
+    },
+    "tfds": load_tfds_images,
+  },
+  example="digits, spiral:num_arms=5, or the path of an npz file",
+  given=("data_dir", "cache_dir", "class_names"),
+  contract="returns a data.Dataset, or a dictionary of the arrays images and labels",
+  accepts=lambda made: isinstance(made, Dataset | Mapping),
+  reader=files.read,
+)

@@ -33,8 +33,8 @@ def load_tfds_images(
   """Load an image classification dataset of TFDS: from the cache, or preparing and decoding it.
 
   Args:
-    name: the TFDS name; its examples have an ``image`` of fixed shape and a ``label``, its
-      splits are ``train`` and ``test``.
+    name: the TFDS name; its images are of one shape, and its splits are ``train``, and ``test``
+      or else ``validation``.
     data_dir: directory of prepared datasets, where a missing one is prepared; by default
       ``$TFDS_DATA_DIR``, else TFDS's own default, ``~/tensorflow_datasets``. Not looked at when
       the cache holds the dataset.
@@ -49,36 +49,63 @@ def load_tfds_images(
       want of TensorFlow or of a network; or if the cache cannot be written.
   """
   decode = functools.partial(_decode, name, data_dir, cache_dir, class_names)
-  return load_or_build(name, decode, cache_dir=cache_dir)
+  return load_or_build(_folder(name), decode, cache_dir=cache_dir)
+
+
+def _folder(name: str) -> str:
+  """Return the name of the cache's folder; a TFDS name may hold a configuration behind a slash."""
+  return name.replace("/", "-")
 
 
 def _decode(name, data_dir, cache_dir, class_names) -> Dataset:
   builder = _prepared_builder(name, data_dir)
+  image, label = _check_features(builder)
+  test = "test" if "test" in builder.info.splits else "validation"
   print(
-    f"Decoding {name} once, into {cache_directory(cache_dir) / name} (10 to 30 s) ...",
+    f"Decoding {name} once, into {cache_directory(cache_dir) / _folder(name)} (10 to 30 s) ...",
     file=sys.stderr,
     flush=True,
   )
-  label = builder.info.features["label"]
   try:
-    train, test = (_decode_split(builder, split) for split in ("train", "test"))
+    splits = [_decode_split(builder, split, image, label) for split in ("train", test)]
   except Exception as error:  # TFDS, array_record and the image decoder raise types of their own.
     raise DataUnavailableError(
       f"cannot read the prepared files in {builder.data_dir}"
       f" ({type(error).__name__}: {error}); delete that directory to have them prepared again"
     ) from error
-  return Dataset(name, train, test, label.num_classes, tuple(class_names or label.names))
+  feature = builder.info.features[label]
+  return Dataset(name, *splits, feature.num_classes, tuple(class_names or feature.names))
 
 
-def _decode_split(builder: Any, split: str) -> Split:
+def _check_features(builder: Any) -> tuple[str, str]:
+  """Return how the dataset calls its images and its labels, if it is one of this kind."""
+  info = builder.info
+  keys = [key for key in info.supervised_keys or () if isinstance(key, str)]
+  image, label = keys if len(keys) == 2 else ("image", "label")
+  features = dict(info.features.items())
+  shape = getattr(features.get(image), "shape", None) or (None,)
+  classes = getattr(features.get(label), "num_classes", None)
+  if len(shape) != 3 or None in shape or features[image].np_dtype != np.uint8 or not classes:
+    raise DataUnavailableError(
+      f"the dataset {builder.name} of TFDS has {', '.join(map(str, features.items()))}; what can be"
+      " read are images uint8 [H, W, C] of one shape, with a label of a known number of classes"
+    )
+  if "train" not in info.splits or not {"test", "validation"} & set(info.splits):
+    raise DataUnavailableError(
+      f"the dataset {builder.name} of TFDS has the splits {', '.join(info.splits)}; it must have"
+      " train, and test or validation"
+    )
+  return image, label
+
+
+def _decode_split(builder: Any, split: str, image: str, label: str) -> Split:
   source = builder.as_data_source(split=split)
-  images = np.empty((len(source), *builder.info.features["image"].shape), np.uint8)
+  images = np.empty((len(source), *builder.info.features[image].shape), np.uint8)
   labels = np.empty(len(source), np.int32)
   for start in range(0, len(source), _BLOCK):
     block = list(range(start, min(start + _BLOCK, len(source))))
     for i, example in zip(block, source.__getitems__(block), strict=True):
-      images[i] = example["image"]
-      labels[i] = example["label"]
+      images[i], labels[i] = example[image], example[label]
   return Split(images, labels)
 
 
@@ -89,8 +116,8 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
   if missing:
     raise DataUnavailableError(
       f"loading {name} needs {missing}; {_INSTALL}. Prepared files are looked for in"
-      f" {where}/{name} (data_dir or TFDS_DATA_DIR names another directory); the dataset"
-      " 'digits' needs neither"
+      f" {where}/{name} (data_dir or TFDS_DATA_DIR names another directory). The files of the"
+      " dataset's authors, put there as they come, and the dataset 'digits' need neither"
     )
   # Optional, and slow to import.
   import tensorflow_datasets as tfds  # noqa: PLC0415
@@ -99,8 +126,8 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
     builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
   except ValueError as error:
     raise DataUnavailableError(
-      f"cannot open {name} in {where} ({error}); only array_record files can be read without"
-      " TensorFlow: name another directory with data_dir or TFDS_DATA_DIR"
+      f"cannot open {name} in {where} ({str(error).splitlines()[0]}); only array_record files can"
+      " be read without TensorFlow: name another directory with data_dir or TFDS_DATA_DIR"
     ) from error
   if not builder.is_prepared():
     _prepare(builder)

@@ -7,6 +7,9 @@ and returns a map of others, of the test split say, to calibrated ones.
 from collections.abc import Callable
 
 import numpy as np
+from scipy import special
+
+from softmax_research.training.metrics import check_labels
 
 _BINS = 15
 # The least probability that a histogram or a step function may give a class.
@@ -38,7 +41,8 @@ def best_temperature(log_probs: np.ndarray, labels: np.ndarray) -> float:
   logits, labels = _checked(log_probs, labels)
 
   def nll(log_temperature):
-    return _nll(logits * np.exp(-log_temperature), labels)
+    scaled = special.log_softmax(logits * np.exp(-log_temperature), axis=1)
+    return -scaled[np.arange(len(labels)), labels].mean()
 
   bounds = (-np.log(100), np.log(100))
   found = optimize.minimize_scalar(nll, bounds=bounds, method="bounded", options={"xatol": 1e-6})
@@ -64,7 +68,7 @@ def fit_temperature(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
     Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
   """
   temperature = best_temperature(log_probs, labels)
-  return lambda new: _log_softmax(np.asarray(new, np.float64) / temperature)
+  return lambda new: special.log_softmax(np.asarray(new, np.float64) / temperature, axis=1)
 
 
 def fit_vector_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
@@ -86,20 +90,13 @@ def fit_vector_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   Reference:
     Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
   """
-  from scipy import optimize  # noqa: PLC0415  # It takes long to import.
-
-  logits, labels = _checked(log_probs, labels)
-  classes = logits.shape[1]
-
-  def loss(values):
-    weights, bias = np.split(values, 2)
-    error = _error(logits * weights + bias, labels)
-    slopes = np.concatenate([(error * logits).sum(0), error.sum(0)])
-    return _nll(logits * weights + bias, labels), slopes
-
-  start = np.concatenate([np.ones(classes), np.zeros(classes)])
-  weights, bias = np.split(optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x, 2)
-  return lambda new: _log_softmax(_bounded(new) * weights + bias)
+  return _fit_scaling(
+    log_probs,
+    labels,
+    start=np.ones,
+    scale=lambda logits, weights: logits * weights,
+    slope=lambda logits, error: (logits * error).sum(0),
+  )
 
 
 def fit_matrix_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
@@ -121,23 +118,13 @@ def fit_matrix_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   Reference:
     Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
   """
-  from scipy import optimize  # noqa: PLC0415  # It takes long to import.
-
-  logits, labels = _checked(log_probs, labels)
-  classes = logits.shape[1]
-
-  def unpack(values):
-    return values[: classes**2].reshape(classes, classes), values[classes**2 :]
-
-  def loss(values):
-    weights, bias = unpack(values)
-    error = _error(logits @ weights + bias, labels)
-    slopes = np.concatenate([(logits.T @ error).ravel(), error.sum(0)])
-    return _nll(logits @ weights + bias, labels), slopes
-
-  start = np.concatenate([np.eye(classes).ravel(), np.zeros(classes)])
-  weights, bias = unpack(optimize.minimize(loss, start, jac=True, method="L-BFGS-B").x)
-  return lambda new: _log_softmax(_bounded(new) @ weights + bias)
+  return _fit_scaling(
+    log_probs,
+    labels,
+    start=np.eye,
+    scale=lambda logits, weights: logits @ weights,
+    slope=lambda logits, error: logits.T @ error,
+  )
 
 
 def fit_histogram_binning(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
@@ -160,24 +147,18 @@ def fit_histogram_binning(log_probs: np.ndarray, labels: np.ndarray) -> Calibrat
   Reference:
     Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.1.
   """
-  logits, labels = _checked(log_probs, labels)
-  probs = _softmax(logits)
 
-  def bins(column):
-    return np.clip(np.ceil(column * _BINS).astype(int) - 1, 0, _BINS - 1)
+  def bins(probs):
+    return np.clip(np.ceil(probs * _BINS).astype(int) - 1, 0, _BINS - 1)
 
-  shares = []
-  for k in range(probs.shape[1]):
-    count = np.bincount(bins(probs[:, k]), minlength=_BINS)
-    hits = np.bincount(bins(probs[:, k]), weights=labels == k, minlength=_BINS)
+  def fit_one(probs, is_class):
+    count = np.bincount(bins(probs), minlength=_BINS)
+    hits = np.bincount(bins(probs), weights=is_class, minlength=_BINS)
     centres = (np.arange(_BINS) + 0.5) / _BINS
-    shares.append(np.where(count > 0, hits / np.maximum(count, 1), centres))
+    shares = np.where(count > 0, hits / np.maximum(count, 1), centres)
+    return lambda new: shares[bins(new)]
 
-  def calibrate(new):
-    columns = _softmax(np.asarray(new, np.float64)).T
-    return _normalised(np.stack([of[bins(c)] for of, c in zip(shares, columns, strict=True)], 1))
-
-  return calibrate
+  return _fit_classes(log_probs, labels, fit_one)
 
 
 def fit_isotonic_regression(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
@@ -200,59 +181,58 @@ def fit_isotonic_regression(log_probs: np.ndarray, labels: np.ndarray) -> Calibr
   """
   from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  # It takes long to import.
 
+  def fit_one(probs, is_class):
+    steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    return steps.fit(probs, is_class).predict
+
+  return _fit_classes(log_probs, labels, fit_one)
+
+
+def _fit_scaling(log_probs, labels, *, start, scale, slope) -> Calibrator:
+  """Fit weights, which begin at `start(K)`, and a bias to the scaled logits by L-BFGS.
+
+  `slope` is that of the loss in the weights, by its slope in the scaled logits.
+  """
+  from scipy import optimize  # noqa: PLC0415  # It takes long to import.
+
   logits, labels = _checked(log_probs, labels)
-  probs = _softmax(logits)
-  maps = [
-    IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(probs[:, k], labels == k)
-    for k in range(probs.shape[1])
-  ]
+  first, one_hot = start(logits.shape[1]), np.eye(logits.shape[1])[labels]
+
+  def unpack(values):
+    return values[: first.size].reshape(first.shape), values[first.size :]
+
+  def loss(values):
+    weights, bias = unpack(values)
+    scaled = special.log_softmax(scale(logits, weights) + bias, axis=1)
+    error = (np.exp(scaled) - one_hot) / len(labels)
+    slopes = np.concatenate([slope(logits, error).ravel(), error.sum(0)])
+    return -scaled[np.arange(len(labels)), labels].mean(), slopes
+
+  begin = np.concatenate([first.ravel(), np.zeros(logits.shape[1])])
+  weights, bias = unpack(optimize.minimize(loss, begin, jac=True, method="L-BFGS-B").x)
+  return lambda new: special.log_softmax(scale(_bounded(new), weights) + bias, axis=1)
+
+
+def _fit_classes(log_probs, labels, fit_one: Callable[..., Callable]) -> Calibrator:
+  """Fit a map of each class's probability alone, and normalise what the maps give."""
+  logits, labels = _checked(log_probs, labels)
+  columns = special.softmax(logits, axis=1).T
+  maps = [fit_one(column, labels == k) for k, column in enumerate(columns)]
 
   def calibrate(new):
-    columns = _softmax(np.asarray(new, np.float64)).T
-    return _normalised(np.stack([m.predict(c) for m, c in zip(maps, columns, strict=True)], 1))
+    columns = special.softmax(np.asarray(new, np.float64), axis=1).T
+    shares = np.stack([of(column) for of, column in zip(maps, columns, strict=True)], axis=1)
+    shares = np.maximum(shares, _FLOOR)
+    return np.log(shares / shares.sum(1, keepdims=True))
 
   return calibrate
 
 
 def _checked(log_probs, labels) -> tuple[np.ndarray, np.ndarray]:
   logits, labels = np.asarray(log_probs, np.float64), np.asarray(labels)
-  if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
-    raise ValueError(
-      f"Got log-probabilities of shape {logits.shape} and labels of shape {labels.shape}; they "
-      "must be [N, K] and [N] with N >= 1."
-    )
-  if labels.min() < 0 or labels.max() >= logits.shape[1]:
-    raise ValueError(
-      f"Got labels from {labels.min()} to {labels.max()} for {logits.shape[1]} classes; they must "
-      f"lie in 0 to {logits.shape[1] - 1}."
-    )
+  check_labels(logits, labels)
   return _bounded(logits), labels
 
 
 def _bounded(logits):
   return np.maximum(np.asarray(logits, np.float64), _LEAST)
-
-
-def _log_softmax(logits):
-  shifted = logits - logits.max(axis=1, keepdims=True)
-  return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
-def _softmax(logits):
-  return np.exp(_log_softmax(logits))
-
-
-def _nll(logits, labels) -> float:
-  return -float(_log_softmax(logits)[np.arange(len(labels)), labels].mean())
-
-
-def _error(logits, labels):
-  """Return the slope of the mean NLL in the logits."""
-  probs = _softmax(logits)
-  probs[np.arange(len(labels)), labels] -= 1
-  return probs / len(labels)
-
-
-def _normalised(shares):
-  shares = np.maximum(shares, _FLOOR)
-  return np.log(shares / shares.sum(1, keepdims=True))

@@ -49,13 +49,8 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
   """
   log_probs = np.asarray(log_probs, np.float64)
   labels = np.asarray(labels)
-  if log_probs.ndim != 2 or labels.shape != log_probs.shape[:1] or not len(labels):
-    raise ValueError(
-      f"Got log-probabilities of shape {log_probs.shape} and labels of shape {labels.shape}; "
-      "they must be [N, K] and [N] with N >= 1."
-    )
+  check_labels(log_probs, labels)
   num_classes = log_probs.shape[1]
-  _check_labels(labels, num_classes)
   probs = np.exp(log_probs)
   _check_distributions(log_probs, probs)
   predicted = np.argmax(log_probs, axis=1)
@@ -66,7 +61,12 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
   np.divide(np.diag(confusion), class_counts, out=per_class, where=class_counts > 0)
   accuracy = float(np.mean(predicted == labels))
   reliability = _reliability(probs.max(1), predicted == labels)
-  gaps, weights = _calibration_gaps(reliability)
+  filled = np.array(reliability["count"]) > 0
+  confidences, accuracies = (
+    np.array(reliability[name], float)[filled] for name in ("confidence", "accuracy")
+  )
+  gaps = np.abs(accuracies - confidences)
+  weights = np.array(reliability["count"])[filled] / len(labels)
   return {
     "accuracy": accuracy,
     "error": 1 - accuracy,
@@ -82,7 +82,14 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
   }
 
 
-def _check_labels(labels: np.ndarray, num_classes: int) -> None:
+def check_labels(log_probs: np.ndarray, labels: np.ndarray) -> None:
+  """Raise a ValueError unless every row of log-probabilities, or logits, has a class as label."""
+  if log_probs.ndim != 2 or labels.shape != log_probs.shape[:1] or not len(labels):
+    raise ValueError(
+      f"Got log-probabilities of shape {log_probs.shape} and labels of shape {labels.shape}; "
+      "they must be [N, K] and [N] with N >= 1."
+    )
+  num_classes = log_probs.shape[1]
   if not np.issubdtype(labels.dtype, np.integer):
     raise ValueError(f"Got labels of type {labels.dtype}; a label is the integer of a class.")
   if np.any(outside := (labels < 0) | (labels >= num_classes)):
@@ -117,15 +124,6 @@ def _reliability(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list]
     sums = np.bincount(bins, weights=values, minlength=NUM_BINS)
     means.append([float(s / c) if c else None for s, c in zip(sums, count, strict=True)])
   return {"count": count.tolist(), "confidence": means[0], "accuracy": means[1]}
-
-
-def _calibration_gaps(reliability: dict[str, list]) -> tuple[np.ndarray, np.ndarray]:
-  """Return |accuracy - confidence| and the share of examples of each bin that is not empty."""
-  count = np.array(reliability["count"])
-  filled = count > 0
-  confidence = np.array(reliability["confidence"], float)[filled]
-  accuracy = np.array(reliability["accuracy"], float)[filled]
-  return np.abs(accuracy - confidence), count[filled] / count.sum()
 
 
 def _finite(value: float) -> float | None:

@@ -110,7 +110,7 @@ def test_what_cannot_be_written_is_told_from_a_cells_own_fault(
   workdir.remove(make_context().directory)
   (tmp_path / "checkpoints").touch()
   with pytest.raises(workdir.StorageError):
-    classifiers.train(make_context(), config, splits, "sm_taylor")
+    classifiers.train(make_context(), config, splits, "sm_taylor", seconds_between_saves=0.0)
 
 
 def test_an_estimate_is_of_the_size_of_what_training_takes(config, splits, make_context):

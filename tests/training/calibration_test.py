@@ -68,5 +68,5 @@ def test_scalings_have_the_least_loss_that_a_search_without_slopes_finds():
 
 @pytest.mark.parametrize("labels", [np.array([0, 4]), np.array([-1, 0]), np.array([0])])
 def test_labels_that_are_none_are_refused(labels):
-  with pytest.raises(ValueError, match=r"lie in 0 to 3|must be \[N, K\]"):
+  with pytest.raises(ValueError, match=r"numbered from 0 to 3|must be \[N, K\]"):
     calibration.fit_temperature(np.zeros((2, 4)), labels)
