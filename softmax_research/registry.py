@@ -38,7 +38,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-_EMPTY = inspect.Parameter.empty
+_EMPTY, _BY_KEYWORD = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
 # The types of options that are checked, and how a message calls them.
 _TYPES = {
   bool: "True or False",
@@ -59,10 +59,12 @@ class Registry(dict[str, Callable[..., Any]]):
     functions: by name. Keyword arguments are the options, and their annotations, or else their
       defaults, say of which type a value must be.
     example: of a text, for messages.
-    given: names of arguments that the caller gives, and a text cannot.
+    given: names of their arguments that the caller gives, and a text cannot.
     rest: the function that takes what a function of the table takes as `**options`.
     taken: names of its arguments that are no options, because functions of the table give them.
-    shared: options, with their defaults, that the caller reads whatever is named.
+    build: `(function, options, *arguments, **shared)`, where more is to be done than to call the
+      function with the arguments and its options. Its keyword-only arguments are options that all
+      functions share.
     contract: what a function of the user's own takes and returns, for messages.
     accepts: whether what a function of the user's own returned can be used.
     reader: a function whose first argument is the path of a file, where a file can be named.
@@ -77,25 +79,57 @@ class Registry(dict[str, Callable[..., Any]]):
     given: Sequence[str] = (),
     rest: Callable[..., Any] | None = None,
     taken: Sequence[str] = (),
-    shared: Mapping[str, Any] | None = None,
+    build: Callable[..., Any] | None = None,
     contract: str = "takes its options by keyword",
     accepts: Callable[[Any], bool] = lambda made: True,
     reader: Callable[..., Any] | None = None,
   ):
     super().__init__(functions)
     self.kind, self.example, self.given = kind, example, frozenset(given)
-    self.rest, self.taken, self.shared = rest, frozenset(taken), dict(shared or {})
+    self.rest, self.taken, self.build = rest, frozenset(taken), build
     self.contract, self.accepts, self.reader = contract, accepts, reader
 
-  def parse(self, text: str, **options: Any) -> tuple[str, dict[str, Any]]:
-    """Return the name and the options of a text, to which others are added, all of them checked.
+  def make(self, text: str | Mapping[str, Any], *arguments: Any, **options: Any) -> Any:
+    """Call the function that a text names with the arguments and its options.
+
+    Args:
+      text: see the module; or a dictionary of a `name`, which may be such a text, and options.
+      *arguments: the function's own positional arguments.
+      **options: beside those of the text, before which they go.
+
+    Returns:
+      What the function returns.
 
     Raises:
-      ValueError: the text has another form, there is no such name or option, or a value is of
-        another type than the option.
+      ValueError: the text has another form, there is no such name or option, an option is missing
+        or its value is of another type; or a function of the user's own fails, or returns what
+        cannot be used.
     """
-    name, written = parse(text, kind=self.kind, example=self.example)
-    options = written | options
+    name, options = self.parse(text, **options)
+    function = self.find(name)
+    if self.build:
+      shared = {p.name: options.pop(p.name) for p in self._shared() if p.name in options}
+      call = functools.partial(self.build, function, options, *arguments, **shared)
+    else:
+      call = functools.partial(function, *arguments, **options)
+    if name in self:
+      return call()
+    not_made = f"Got the {self.kind} {name!r}; one of your own {self.contract}, but"
+    try:
+      made = call()
+    except ValueError:
+      raise
+    except Exception as error:
+      raise ValueError(f"{not_made} it raised {type(error).__name__}: {error}.") from error
+    if not self.accepts(made):
+      raise ValueError(f"{not_made} it returned {type(made).__name__}.")
+    return made
+
+  def parse(self, text: str | Mapping[str, Any], **options: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of a text, to which others are added, all of them checked."""
+    spelt_out = {"name": text} if isinstance(text, str) else dict(text)
+    name, written = parse(spelt_out.pop("name"), kind=self.kind, example=self.example)
+    options = written | spelt_out | options
     parameters = self._parameters(name)
     for option, value in options.items():
       if option not in parameters:
@@ -109,6 +143,11 @@ class Registry(dict[str, Callable[..., Any]]):
           f"Got {option}={value!r} for the {self.kind} {name!r}; it must be "
           f"{' or '.join(_TYPES[type_] for type_ in wanted)}."
         )
+    for option, parameter in parameters.items():
+      if parameter.kind is _BY_KEYWORD and parameter.default is _EMPTY and option not in options:
+        raise ValueError(
+          f"Got the {self.kind} {name!r} without {option}; write it as {self.example}."
+        )
     return name, options
 
   def options(self, name: str) -> dict[str, Any]:
@@ -116,11 +155,7 @@ class Registry(dict[str, Callable[..., Any]]):
     return {p.name: p.default for p in self._parameters(name).values()}
 
   def find(self, name: str) -> Callable[..., Any]:
-    """Return the function of a name, of the path of one of the user's own, or of a file.
-
-    Raises:
-      ValueError: there is no such name, or nothing can be imported.
-    """
+    """Return the function of a name, of the path of one of the user's own, or of a file."""
     if name in self:
       return self[name]
     if self.reader and (os.sep in name or os.path.exists(name)):
@@ -144,50 +179,17 @@ class Registry(dict[str, Callable[..., Any]]):
       ) from error
     return found
 
-  def make(self, text: str, *arguments: Any, build: Callable[..., Any] | None = None, **options):
-    """Call the function that a text names with the arguments and its options.
-
-    Args:
-      text: see `parse`.
-      *arguments: the function's own positional arguments.
-      build: `(function, *arguments, **options)`, where calling the function is not enough.
-      **options: beside those of the text, before which they go.
-
-    Returns:
-      What the function returns.
-
-    Raises:
-      ValueError: see `parse` and `find`; or a function of the user's own fails, or returns what
-        cannot be used.
-    """
-    name, options = self.parse(text, **options)
-    function = self.find(name)
-    call = functools.partial(build, function) if build else function
-    if name in self:
-      return call(*arguments, **options)
-    not_made = f"Got the {self.kind} {name!r}; one of your own {self.contract}, but"
-    try:
-      made = call(*arguments, **options)
-    except ValueError:
-      raise
-    except Exception as error:
-      raise ValueError(f"{not_made} it raised {type(error).__name__}: {error}.") from error
-    if not self.accepts(made):
-      raise ValueError(f"{not_made} it returned {type(made).__name__}.")
-    return made
-
   def _parameters(self, name: str) -> dict[str, inspect.Parameter]:
-    """Return the parameters that are options, of the function or passed on by it, and shared."""
-    own = _signature(self.find(name))
-    found = {
-      option: inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default)
-      for option, default in self.shared.items()
-    }
+    """Return the parameters that are options: of the function, of what it passes on, and shared."""
+    found = own = _signature(self.find(name))
     if self.rest and any(p.kind is p.VAR_KEYWORD for p in own):
-      found |= {p.name: p for p in _signature(self.rest) if p.name not in self.taken}
-    found |= {p.name: p for p in own}
-    by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return {n: p for n, p in found.items() if p.kind in by_keyword and n not in self.given}
+      found = [p for p in _signature(self.rest) if p.name not in self.taken] + own
+    kinds = (_BY_KEYWORD, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    found = [p for p in found if p.kind in kinds and p.name not in self.given]
+    return {p.name: p for p in self._shared() + found}
+
+  def _shared(self) -> list[inspect.Parameter]:
+    return [p for p in _signature(self.build) if p.kind is _BY_KEYWORD] if self.build else []
 
 
 def parse(

@@ -84,6 +84,10 @@ def _drink(
   return ["drink", cups, size, strength, sweet, milk, times, pour, served]
 
 
+def _soup(cups, *, spoons):
+  raise NotImplementedError
+
+
 def _serve(cups, *, hot=True, tray=None):
   raise NotImplementedError
 
@@ -92,14 +96,19 @@ def _read_recipe(path, *, page=1):
   return ["recipe", path.read_text(), page]
 
 
+def _mix(make, options, cups, *, straw: int | None = None):
+  made = make(cups, **options)
+  return made + ["straw"] * straw if straw else made
+
+
 _DRINKS = Registry(
   "drink",
-  {"tea": _drink, "water": lambda cups: ["water", cups]},
+  {"tea": _drink, "water": lambda cups: ["water", cups], "soup": _soup},
   example="tea:size=3",
   given=("cups",),
   rest=_serve,
   taken=("tray",),
-  shared={"straw": None},
+  build=_mix,
   contract="takes cups and returns a list",
   accepts=lambda made: isinstance(made, list),
 )
@@ -108,9 +117,10 @@ _DRINKS = Registry(
 def test_what_is_named_is_made_with_its_options():
   made = _DRINKS.make("tea:size=3:milk=oat:hot=False", 5, times=4)
   assert made == ["drink", 5, 3, 1.0, False, "oat", 4, None, {"hot": False}]
+  assert _DRINKS.make({"name": "tea:size=3", "strength": 2.0}, 5, strength=3)[2:4] == [3, 3]
   assert _DRINKS.make("water", 1) == ["water", 1]
-  assert _DRINKS.make("water", 1, build=lambda make, cups: make(cups + 1)) == ["water", 2]
-  assert sorted(_DRINKS) == ["tea", "water"]
+  assert _DRINKS.make("water:straw=1", 1) == ["water", 1, "straw"]
+  assert sorted(_DRINKS) == ["soup", "tea", "water"]
 
 
 def test_options_are_those_of_the_function_and_of_what_it_passes_on_and_those_shared():
@@ -118,13 +128,15 @@ def test_options_are_those_of_the_function_and_of_what_it_passes_on_and_those_sh
   assert options["size"] == 2 and options["hot"] is True and options["straw"] is None
   assert not {"cups", "tray", "served"} & set(options)
   assert _DRINKS.options("water") == {"straw": None}
-  assert _DRINKS.parse("water:straw=long") == ("water", {"straw": "long"})
 
 
 @pytest.mark.parametrize(
   ("text", "message"),
   [
-    ("coffee", r"the drink 'coffee'; the drinks are tea, water\. .*as my_package.my_module.mine"),
+    (
+      "coffee",
+      r"the drink 'coffee'; the drinks are soup, tea, water\. .*as my_package.my_module.mine",
+    ),
     (
       "tea:sugar=1",
       r"'sugar' for the drink 'tea'; its options are hot=True, milk=False, pour=None",
@@ -140,6 +152,8 @@ def test_options_are_those_of_the_function_and_of_what_it_passes_on_and_those_sh
     ("tea:times=often", "must be an integer or a sequence, as 10-100"),
     ("tea:pour=high", "must be a function or None"),
     ("tea:hot=1", "must be True or False"),
+    ("tea:straw=long", "must be an integer or None"),
+    ("soup", "Got the drink 'soup' without spoons; write it as tea:size=3"),
   ],
 )
 def test_names_options_and_types_that_are_wrong(text, message):

@@ -1,12 +1,29 @@
-"""Optimisers and learning-rate schedules by name, made of optax's."""
+"""Optimisers and learning-rate schedules by name: all of optax, and a user's own."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import optax
 
 from softmax_research.functional.arguments import check_at_least, check_fraction
+from softmax_research.registry import Registry
+
+# What optax calls the rate at the top of a schedule, and the schedule's length.
+_RATES, _LENGTHS = ("peak_value", "init_value", "value"), ("decay_steps", "transition_steps")
+# These take a rate that is a number; others take a schedule.
+_OF_CONSTANT_RATE = ("optimistic_adam", "rprop", "sm3")
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+  return inspect.signature(function).parameters
+
+
+def _functions(module: Any, wanted: Callable[[list[str]], bool]) -> dict[str, Callable[..., Any]]:
+  """Return a module's public functions whose parameters are as wanted."""
+  functions = {n: f for n, f in vars(module).items() if n[0] != "_" and inspect.isfunction(f)}
+  return {n: f for n, f in functions.items() if wanted(list(_parameters(f)))}
 
 
 def _matrices(params: Any) -> Any:
@@ -14,7 +31,9 @@ def _matrices(params: Any) -> Any:
   return jax.tree.map(lambda param: param.ndim > 1, params)
 
 
-def _sgd(rate, *, momentum=0.9, nesterov=False, weight_decay=0.0):
+def _sgd(
+  rate: Any, *, momentum: float | None = 0.9, nesterov: bool = False, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
   # Coupled decay, as in the papers: the penalty's gradient passes through the momentum.
   return optax.chain(
     optax.add_decayed_weights(weight_decay, mask=_matrices),
@@ -22,87 +41,129 @@ def _sgd(rate, *, momentum=0.9, nesterov=False, weight_decay=0.0):
   )
 
 
-def _adam(rate, *, b1=0.9, b2=0.999, eps=1e-8):
-  return optax.adam(rate, b1=b1, b2=b2, eps=eps)
+def _make_schedule(
+  schedule: Callable[..., optax.Schedule],
+  options: dict[str, Any],
+  learning_rate: float,
+  num_steps: int,
+) -> optax.Schedule:
+  """Call a schedule with the rate and the steps, which each of optax's has other names for."""
+  if not schedule.__module__.startswith("optax."):
+    return schedule(learning_rate, num_steps, **options)
+  parameters = _parameters(schedule)
+  ends = {n: 0.0 for n in ("init_value", "end_value") if n in parameters}
+  filled = {n: v for n, v in ends.items() if parameters[n].default is inspect.Parameter.empty}
+  filled |= {next(name for name in _RATES if name in parameters): learning_rate}
+  filled |= {name: num_steps for name in _LENGTHS if name in parameters}
+  try:
+    return schedule(**(filled | options))
+  except TypeError as error:
+    raise ValueError(f"Got the schedule {schedule.__name__!r}, but {error}.") from None
 
 
-def _adamw(rate, *, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4):
-  return optax.adamw(rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=_matrices)
-
-
-def _adagrad(rate, *, eps=1e-7):
-  return optax.adagrad(rate, eps=eps)
-
-
-def _rmsprop(rate, *, decay=0.9, eps=1e-8, momentum=0.0):
-  return optax.rmsprop(rate, decay=decay, eps=eps, momentum=momentum or None)
-
-
-#: Optimisers by name, each a function of the learning rate and its own options.
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-  "adagrad": _adagrad,
-  "adam": _adam,
-  "adamw": _adamw,
-  "rmsprop": _rmsprop,
-  "sgd": _sgd,
-}
-
-
-def _constant(learning_rate, num_steps):
-  return optax.constant_schedule(learning_rate)
-
-
-def _cosine(learning_rate, num_steps):
-  return optax.cosine_decay_schedule(learning_rate, num_steps)
-
-
-def _linear(learning_rate, num_steps):
-  return optax.linear_schedule(learning_rate, 0.0, num_steps)
-
-
-def _steps(learning_rate, num_steps, *, boundaries=(0.5, 0.75), factor=0.1):
+def _steps(
+  learning_rate: float, num_steps: int, *, boundaries: Any = (0.5, 0.75), factor: float = 0.1
+) -> optax.Schedule:
   """Multiply the rate by a factor at fractions of the run, or at steps if they exceed 1."""
   steps = [round(b * num_steps) if b < 1 else int(b) for b in boundaries]
   return optax.piecewise_constant_schedule(learning_rate, {step: factor for step in steps})
 
 
-def _inverse_time(learning_rate, num_steps, *, decay=1e-6):
+def _inverse_time(learning_rate: float, num_steps: int, *, decay: float = 1e-6) -> optax.Schedule:
   """Divide the rate by 1 + decay * step, as Keras' `decay` argument did."""
   return lambda step: learning_rate / (1 + decay * step)
 
 
-#: Learning-rate schedules by name, each a function of the rate, the steps and its own options.
-SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
-  "constant": _constant,
-  "cosine": _cosine,
-  "inverse_time": _inverse_time,
-  "linear": _linear,
-  "steps": _steps,
-}
+#: Learning-rate schedules by name, those of optax included; one of your own is a function of the
+#: rate, the number of steps and its options.
+SCHEDULES = Registry(
+  "schedule",
+  {
+    **_functions(optax.schedules, lambda names: not set(_RATES).isdisjoint(names)),
+    "constant": optax.constant_schedule,
+    "cosine": optax.cosine_decay_schedule,
+    "inverse_time": _inverse_time,
+    "linear": optax.linear_schedule,
+    "steps": _steps,
+  },
+  example="exponential_decay:decay_rate=0.9",
+  given=("learning_rate", "num_steps"),
+  build=_make_schedule,
+  contract="takes the rate and the number of steps and returns a function of the step",
+  accepts=callable,
+)
+
+
+def _make_optimizer(
+  optimizer: Callable[..., optax.GradientTransformation],
+  options: dict[str, Any],
+  num_steps: int,
+  *,
+  learning_rate: float,
+  schedule: str = "constant",
+  schedule_options: Mapping[str, Any] | None = None,
+  warmup: float = 0.0,
+  clip_norm: float | None = None,
+) -> optax.GradientTransformation:
+  check_at_least("learning_rate", learning_rate, 0, "Try 1e-3 for adam.", strict=True)
+  check_fraction("warmup", warmup)
+  for option in {"weight_decay", "momentum", "eps"} & set(options):
+    if options[option] is not None:
+      check_at_least(option, options[option], 0, "Pass 0 to switch it off.")
+  warmup_steps = round(warmup * num_steps)
+  rate = SCHEDULES.make(
+    schedule, learning_rate, num_steps - warmup_steps, **dict(schedule_options or {})
+  )
+  if warmup_steps:
+    rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+    rate = optax.join_schedules([rise, rate], [warmup_steps])
+  if optimizer.__module__.startswith("optax."):
+    masks = {"mask", "weight_decay_mask"} & set(_parameters(optimizer))
+    options = options | dict.fromkeys(masks, _matrices)
+    if optimizer.__name__ in _OF_CONSTANT_RATE:
+      optimizer = optax.inject_hyperparams(optimizer)
+  made = optimizer(rate, **options)
+  if clip_norm is None:
+    return made
+  check_at_least("clip_norm", clip_norm, 0, "Pass None for no clipping.", strict=True)
+  return optax.chain(optax.clip_by_global_norm(clip_norm), made)
+
+
+#: Optimisers by name: those of optax that need nothing but the gradient, of which `sgd` decays
+#: weights too; one of your own is a function of a schedule and its options. Biases and scales do
+#: not decay.
+OPTIMIZERS = Registry(
+  "optimizer",
+  {
+    # The line search of L-BFGS asks for the loss again.
+    **{
+      name: optimizer
+      for name, optimizer in _functions(optax, lambda names: names[:1] == ["learning_rate"]).items()
+      if not name.startswith("scale_by_") and name != "lbfgs"
+    },
+    "sgd": _sgd,
+  },
+  example="adam:learning_rate=0.001",
+  given=("learning_rate", "rate", "mask", "weight_decay_mask", "trust_ratio_mask"),
+  build=_make_optimizer,
+  contract="takes a schedule and returns an optax.GradientTransformation",
+  accepts=lambda made: isinstance(made, optax.GradientTransformation),
+)
 
 
 def make(
-  name: str,
-  *,
-  learning_rate: float,
-  num_steps: int,
-  schedule: str = "constant",
-  schedule_options: dict[str, Any] | None = None,
-  warmup: float = 0.0,
-  clip_norm: float | None = None,
-  **options: Any,
+  name: str | Mapping[str, Any], *, num_steps: int, **options: Any
 ) -> optax.GradientTransformation:
   """Build an optimiser with its schedule.
 
   Args:
-    name: a key of `OPTIMIZERS`.
-    learning_rate: the rate at the top of the schedule.
+    name: a key of `OPTIMIZERS` or the path of a function of your own, alone or with options, as
+      `lion:learning_rate=1e-4:b1=0.95`; or a dictionary of a `name` and options.
     num_steps: number of updates of the whole run.
-    schedule: a key of `SCHEDULES`.
-    schedule_options: the schedule's own options.
-    warmup: fraction of the run in [0, 1) during which the rate rises linearly from 0.
-    clip_norm: bound on the global norm of the gradient; none by default.
-    **options: the optimiser's own options.
+    **options: the optimiser's own options, and those that all share: `learning_rate`, at the top of
+      the schedule; `schedule="constant"`, a key of `SCHEDULES` or a function of your own, with
+      `schedule_options`; `warmup=0.0`, the fraction of the run in [0, 1) during which the rate
+      rises linearly from 0; `clip_norm=None`, a bound on the global norm of the gradient.
 
   Returns:
     An optax gradient transformation.
@@ -112,36 +173,8 @@ def make(
       is out of range.
 
   Example:
-    >>> optimizer = make("sgd", learning_rate=0.1, num_steps=100, schedule="cosine", momentum=0.9)
+    >>> optimizer = make("sgd:learning_rate=0.1:momentum=0.9", num_steps=100, schedule="cosine")
     >>> type(optimizer).__name__
     'GradientTransformationExtraArgs'
   """
-  check_at_least("learning_rate", learning_rate, 0, "Try 1e-3 for adam.", strict=True)
-  check_fraction("warmup", warmup)
-  build = _look_up("optimizer", name, OPTIMIZERS, options)
-  schedule_options = dict(schedule_options or {})
-  build_schedule = _look_up("schedule", schedule, SCHEDULES, schedule_options)
-  for option in ("weight_decay", "momentum", "eps"):
-    if option in options:
-      check_at_least(option, options[option], 0, "Pass 0 to switch it off.")
-  warmup_steps = round(warmup * num_steps)
-  rate = build_schedule(learning_rate, num_steps - warmup_steps, **schedule_options)
-  if warmup_steps:
-    rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
-    rate = optax.join_schedules([rise, rate], [warmup_steps])
-  optimizer = build(rate, **options)
-  if clip_norm is None:
-    return optimizer
-  check_at_least("clip_norm", clip_norm, 0, "Pass None for no clipping.", strict=True)
-  return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
-
-
-def _look_up(kind: str, name: str, table: dict[str, Callable], options: dict[str, Any]) -> Callable:
-  if name not in table:
-    raise ValueError(f"Got the {kind} {name!r}; the {kind}s are {', '.join(sorted(table))}.")
-  known = table[name].__kwdefaults__ or {}
-  for option in options:
-    if option not in known:
-      listed = ", ".join(sorted(known)) or "none"
-      raise ValueError(f"Got option {option!r} for the {kind} {name!r}; its options are {listed}.")
-  return table[name]
+  return OPTIMIZERS.make(name, num_steps, **options)
