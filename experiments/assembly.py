@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from configs import default
 from softmax_research import data, heads, nn, training
 
-_EXAMPLES = {"backbone": "mlp:widths=(64,64)", "optimizer": "adam:learning_rate=0.001"}
 _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
 
 
@@ -137,54 +136,23 @@ def make_head_for(splits: Splits, specification: str) -> heads.Head:
   return make_head(specification, np.bincount(splits.train.labels, minlength=splits.num_classes))
 
 
-def name_and_options(config: ConfigDict, key: str) -> tuple[str, dict[str, Any]]:
-  """Return the name and the options of a configuration's backbone or optimiser.
-
-  Either is spelt out as a dictionary with a `name`, or named by text.
-
-  Example:
-    >>> config = ConfigDict({"backbone": "mlp:widths=(8, 8)"})
-    >>> name_and_options(config, "backbone")
-    ('mlp', {'widths': (8, 8)})
-  """
-  value = config[key]
-  if isinstance(value, str):
-    return heads.parse(value, kind=key, example=_EXAMPLES[key])
-  options = value.to_dict()
-  return options.pop("name"), options
-
-
 def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Backbone:
-  """Build the backbone that the configuration names, averaging over the mapped axis if any.
-
-  Beside the network's options, `dtype="bfloat16"` computes it in bfloat16; see `nn.in_bfloat16`.
-  """
-  name, options = name_and_options(config, "backbone")
-  dtype = options.pop("dtype", "float32")
-  if dtype not in ("float32", "bfloat16"):
-    raise ValueError(f"Got backbone.dtype={dtype!r}; it must be one of float32, bfloat16.")
-  if axis_name is not None and "axis_name" in nn.network_options(name):
-    options["axis_name"] = axis_name
+  """Build the backbone that the configuration names, averaging over the mapped axis if any."""
+  mapped = axis_name is not None and "axis_name" in nn.network_options(config.backbone)
   try:
-    backbone = nn.make(name, **options)
+    return nn.make(config.backbone, **({"axis_name": axis_name} if mapped else {}))
   except ValueError as error:
     if isinstance(config.backbone, str):
       raise
     raise ValueError(
       f"{error} Name another network as text, which takes the place of all these options: "
-      f"--config.backbone={_EXAMPLES['backbone']}."
+      f"--config.backbone={nn.NETWORKS.example}."
     ) from None
-  return nn.in_bfloat16(backbone) if dtype == "bfloat16" else backbone
 
 
 def make_optimizer(config: ConfigDict, *, num_steps: int):
   """Build the optimiser that the configuration names, for a run of so many steps."""
-  name, options = name_and_options(config, "optimizer")
-  if "learning_rate" not in options:
-    raise ValueError(
-      f"Got the optimizer {name!r} without a learning rate; write it as {_EXAMPLES['optimizer']}."
-    )
-  return training.make_optimizer(name=name, **options, num_steps=num_steps)
+  return training.make_optimizer(config.optimizer, num_steps=num_steps)
 
 
 def make_programs(
@@ -204,18 +172,18 @@ def make_programs(
   seeds_by, axis_name, mesh = "map", None, None
   if layout is not None:
     seeds_by, axis_name, mesh = layout.seeds_by, layout.axis_name, layout.step_mesh
-  network, _ = name_and_options(config, "backbone")
-  if axis_name is not None and "axis_name" not in nn.network_options(network):
+  if axis_name is not None and "axis_name" not in nn.network_options(config.backbone):
     if mesh is None:
       raise ValueError(
-        f"Got strategy='pmap' and several devices along the data axis for the network {network!r}, "
-        "which has no option axis_name to average its statistics by. Pass strategy='jit'."
+        "Got strategy='pmap' and several devices along the data axis for the network "
+        f"{heads.parse(config.backbone)[0]!r}, which has no option axis_name to average its "
+        "statistics by. Pass strategy='jit'."
       )
     # The compiler divides whole batches, whose statistics are right by construction.
     axis_name = mesh = None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
   programs = training.make_programs(
-    nn.forms.fit(make_backbone(config, axis_name=axis_name), seeds_by),
+    nn.in_form(make_backbone(config, axis_name=axis_name), seeds_by),
     make_head_for(splits, head),
     make_optimizer(config, num_steps=num_batches * config.num_epochs),
     input_shape=splits.train.images.shape[1:],
@@ -243,7 +211,7 @@ def device_options() -> ConfigDict:
   # "jit", where the compiler divides the work, or "pmap".
   options.strategy = "jit"
   # How seeds train: "vmap" or "map", all in one program; "apart", one run after the other; "auto"
-  # is what `nn.forms` chooses.
+  # is what `nn.seeds_by` chooses.
   options.seeds_by = "auto"
   # Devices along the seed axis and along the data axis; 0 chooses: on CPU a device for each seed,
   # up to the number of cores; elsewhere as many seeds apart as can be, then shares of batches.
@@ -283,11 +251,11 @@ def lay_out(
   Raises:
     ValueError: an option has a bad value, or there are too few devices.
   """
-  filters = nn.forms.filters(make_backbone(config), splits.train.images.shape[1:])
+  filters = nn.filters(make_backbone(config), splits.train.images.shape[1:])
   seed, along_data = _numbers_of_devices(options, num_seeds)
   seeds_by = options.seeds_by
   if seeds_by in ("auto", "apart"):
-    seeds_by = nn.forms.seeds_by(jax.default_backend(), -(-num_seeds // seed), filters)
+    seeds_by = nn.seeds_by(jax.default_backend(), -(-num_seeds // seed), filters)
   return training.make_layout(
     seed=seed,
     data=along_data,

@@ -117,7 +117,7 @@ def _train(cell, context, seed: int, seconds: float) -> equal_time.Outcome:
 
 
 def _make_optimizer(config: ConfigDict):
-  return training.make_optimizer(**config.optimizer.to_dict(), num_steps=1)
+  return training.make_optimizer(config.optimizer, num_steps=1)
 
 
 STUDY = study.Study(

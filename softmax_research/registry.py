@@ -127,9 +127,8 @@ class Registry(dict[str, Callable[..., Any]]):
 
   def parse(self, text: str | Mapping[str, Any], **options: Any) -> tuple[str, dict[str, Any]]:
     """Return the name and the options of a text, to which others are added, all of them checked."""
-    spelt_out = {"name": text} if isinstance(text, str) else dict(text)
-    name, written = parse(spelt_out.pop("name"), kind=self.kind, example=self.example)
-    options = written | spelt_out | options
+    name, written = parse(text, kind=self.kind, example=self.example)
+    options = written | options
     parameters = self._parameters(name)
     for option, value in options.items():
       if option not in parameters:
@@ -150,8 +149,9 @@ class Registry(dict[str, Callable[..., Any]]):
         )
     return name, options
 
-  def options(self, name: str) -> dict[str, Any]:
-    """Return the options of what is named with their defaults."""
+  def options(self, text: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of what is named with their defaults."""
+    name, _ = parse(text, kind=self.kind, example=self.example)
     return {p.name: p.default for p in self._parameters(name).values()}
 
   def find(self, name: str) -> Callable[..., Any]:
@@ -193,12 +193,12 @@ class Registry(dict[str, Callable[..., Any]]):
 
 
 def parse(
-  text: str, *, kind: str = "head", example: str = "taylor:order=4"
+  text: str | Mapping[str, Any], *, kind: str = "head", example: str = "taylor:order=4"
 ) -> tuple[str, dict[str, Any]]:
   """Read a name and its options from a text.
 
   Args:
-    text: see the module.
+    text: see the module; or a dictionary of a `name`, which may be such a text, and options.
     kind: what is named, for messages.
     example: of one, for messages.
 
@@ -212,6 +212,10 @@ def parse(
     >>> parse("sm_taylor:order=4:margin=0.6")
     ('sm_taylor', {'order': 4, 'margin': 0.6})
   """
+  if not isinstance(text, str):
+    beside = dict(text)
+    name, options = parse(beside.pop("name"), kind=kind, example=example)
+    return name, options | beside
   name, *parts = _split_outside_brackets(text.strip(), ":")
   malformed = f"Got the {kind} {text!r}; write name or name:option=value, as {example}."
   if not name:
@@ -279,10 +283,13 @@ def _read(value: str) -> Any:
 
 
 def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
+  called = function
+  if inspect.isclass(function):  # What makes its instances may hide the arguments.
+    called = functools.partial(function.__init__, None)
   try:
-    return list(inspect.signature(function, eval_str=True).parameters.values())
+    return list(inspect.signature(called, eval_str=True).parameters.values())
   except NameError:  # Annotations may be text that names what only a type checker imports.
-    return list(inspect.signature(function).parameters.values())
+    return list(inspect.signature(called).parameters.values())
 
 
 def _describe(parameter: inspect.Parameter) -> str:

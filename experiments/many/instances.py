@@ -54,7 +54,7 @@ def make(config: ConfigDict) -> Task:
   images = np.asarray(train.images[: config.num_images or None])
   true_labels = np.asarray(train.labels[: len(images)])
   augment = data.augment.make(config.augment)
-  backbone = nn.make(**config.backbone.to_dict())
+  backbone = nn.make(config.backbone)
   params, state = jax.eval_shape(
     lambda key: backbone.init(key, images.shape[1:]), jax.random.key(0)
   )

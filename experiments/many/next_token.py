@@ -34,7 +34,7 @@ def make(config: ConfigDict) -> Task:
       raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
   text = data.encode_text(data.read_text(config.text, unit=config.unit))
   num_classes, unknown = len(text.vocabulary), len(text.vocabulary)
-  backbone = nn.make(**config.backbone.to_dict())
+  backbone = nn.make(config.backbone)
   shape = (config.context * config.embedding,)
   _, state = jax.eval_shape(lambda key: backbone.init(key, shape), jax.random.key(0))
   if jax.tree.leaves(state):

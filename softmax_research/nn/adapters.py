@@ -1,8 +1,8 @@
-"""Adapters: Flax modules, NNX and Linen, as backbones of pure functions."""
+"""Adapters: from a name, or a Flax module, to a backbone in the form that trains fastest."""
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen
@@ -11,8 +11,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from softmax_research.nn.backbone import Backbone
+from softmax_research.nn import convolution
+from softmax_research.nn.backbone import Backbone, identity, in_bfloat16
+from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
+from softmax_research.nn.mlp import MLP
+from softmax_research.registry import Registry
+
+# Wider layers fill a GPU with one seed, and the library's kernels are faster than products there.
+_WIDEST = 128
 
 _Tree = dict[str, Any]
 
@@ -42,9 +49,6 @@ def from_nnx(factory: Callable[..., nnx.Module]) -> Backbone:
       not `[B, D]`, or when a module with random streams of its own trains without a key.
 
   Example:
-    >>> import jax
-    >>> from softmax_research.nn import MLP
-    >>> import functools
     >>> backbone = from_nnx(functools.partial(MLP, widths=(8, 4)))
     >>> params, state = backbone.init(jax.random.key(0), (28, 28, 1))
     >>> features, state = backbone.apply(params, state, jax.numpy.ones((2, 28, 28, 1)), train=True)
@@ -100,8 +104,6 @@ def from_linen(module: flax.linen.Module) -> Backbone:
     ValueError: from `apply`, when features are not `[B, D]`.
 
   Example:
-    >>> import flax.linen
-    >>> import jax
     >>> backbone = from_linen(flax.linen.Dense(3))
     >>> params, state = backbone.init(jax.random.key(0), (4,))
     >>> features, state = backbone.apply(params, state, jax.numpy.ones((2, 4)), train=False)
@@ -210,3 +212,140 @@ def _check_features(features: jax.Array, images: jax.Array) -> None:
       f"Got features of shape {features.shape} for {images.shape[0]} images; a backbone returns "
       "[B, D]. Flatten or average the network's last output."
     )
+
+
+def _build(
+  network: Callable[..., Any], options: dict[str, Any], *, dtype: str = "float32"
+) -> Backbone:
+  """Return the backbone of a Flax class or of a function that makes one."""
+  if dtype not in ("float32", "bfloat16"):
+    raise ValueError(f"Got dtype={dtype!r}; it must be one of float32, bfloat16.")
+  if isinstance(network, type) and issubclass(network, flax.linen.Module):
+    backbone = from_linen(network(**options))
+  elif isinstance(network, type) and issubclass(network, nnx.Module):
+    # What does not fit fails here, not where the network is made.
+    inspect.signature(network.__init__).bind(None, (), rngs=None, **options)
+    backbone = from_nnx(functools.partial(network, **options))
+  else:
+    backbone = network(**options)
+  return in_bfloat16(backbone) if dtype == "bfloat16" and _is_backbone(backbone) else backbone
+
+
+def _is_backbone(made: Any) -> bool:
+  return all(callable(getattr(made, part, None)) for part in Backbone._fields)
+
+
+#: Networks by name; one of your own is a class of modules of Flax NNX, made from the shape of an
+#: input, or of Flax Linen, or a function that returns a `Backbone`.
+NETWORKS = Registry(
+  "network",
+  {"cnn": CNN, "identity": identity, "mlp": MLP},
+  example="mlp:widths=64-64",
+  given=("input_shape", "rngs", "parent", "name"),
+  build=_build,
+  contract=(
+    "is a class of Flax modules, NNX's taking the shape of an input and rngs, or a function that "
+    "returns an nn.Backbone"
+  ),
+  accepts=_is_backbone,
+)
+
+
+def make(name: str | Mapping[str, Any], **options: Any) -> Backbone:
+  """Build a backbone from its name and options.
+
+  Args:
+    name: a key of `NETWORKS` or the path of a network of your own, alone or with options, as
+      `cnn:stages=32-64:dense=128`; or a dictionary of a `name` and options.
+    **options: the network's own options, as `widths` or `stages`; lists serve as tuples. With
+      `dtype="bfloat16"` any of them computes in bfloat16; see `in_bfloat16`.
+
+  Returns:
+    The backbone. Values of options are checked by its `init`, which knows the inputs' shape.
+
+  Raises:
+    ValueError: the name or an option is unknown (the message lists those that exist), or a value
+      is of the wrong type.
+
+  Example:
+    >>> backbone = make("mlp:widths=8-4", activation="tanh")
+    >>> params, state = backbone.init(jax.random.key(0), (28, 28, 1))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+    6316
+  """
+  return NETWORKS.make(name, **options)
+
+
+def network_options(name: str | Mapping[str, Any]) -> dict[str, Any]:
+  """List a network's options with their defaults.
+
+  Args:
+    name: see `make`.
+
+  Returns:
+    A dictionary from option to default.
+
+  Example:
+    >>> network_options("mlp")["activation"]
+    'relu'
+  """
+  return NETWORKS.options(name)
+
+
+def seeds_by(backend: str, num_seeds: int, filters: Sequence[int]) -> str:
+  """Choose how the seeds of one device train: all in each operation, or one after another.
+
+  Args:
+    backend: `jax.default_backend()`.
+    num_seeds: the seeds of one device.
+    filters: of the network's convolutions; empty for a network without any.
+
+  Returns:
+    `"vmap"` or `"map"`.
+
+  Example:
+    >>> seeds_by("cpu", 5, (32, 64)), seeds_by("gpu", 5, (32, 64)), seeds_by("gpu", 5, (384,))
+    ('map', 'vmap', 'map')
+  """
+  if not filters:
+    return "vmap"
+  narrow = max(filters) <= _WIDEST
+  return "vmap" if backend != "cpu" and num_seeds > 1 and narrow else "map"
+
+
+def filters(backbone: Backbone, input_shape: Sequence[int]) -> tuple[int, ...]:
+  """List the filters of a network's convolutions, which are its parameters of four axes.
+
+  Example:
+    >>> filters(make("cnn", stages=((4, 5),)), (4, 4, 1))
+    (4, 5)
+  """
+  params, _ = jax.eval_shape(lambda: backbone.init(jax.random.key(0), tuple(input_shape)))
+  return tuple(leaf.shape[-1] for leaf in jax.tree.leaves(params) if leaf.ndim == 4)
+
+
+def in_form(backbone: Backbone, seeds_by: str) -> Backbone:
+  """Compute a backbone's convolutions in the form that is fastest where its seeds train so.
+
+  Args:
+    backbone: any; of one without convolutions of this package nothing changes.
+    seeds_by: `"vmap"`, where several seeds train in each operation, or `"map"`.
+
+  Returns:
+    A backbone of the same parameters and the same numbers, but for the order of sums.
+
+  Example:
+    >>> backbone = in_form(make("cnn", stages=((4,),), dense=()), "vmap")
+    >>> params, state = backbone.init(jax.random.key(0), (4, 4, 1))
+    >>> backbone.apply(params, state, jax.numpy.ones((2, 4, 4, 1)), train=False)[0].shape
+    (2, 16)
+  """
+
+  def apply(*arguments: Any, **options: Any):
+    before = convolution.PRODUCTS.set(seeds_by == "vmap")
+    try:
+      return backbone.apply(*arguments, **options)
+    finally:
+      convolution.PRODUCTS.reset(before)
+
+  return Backbone(backbone.init, apply)

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
+from softmax_research.nn.backbone import check_floating
 from softmax_research.nn.convolution import Convolution
 from softmax_research.nn.layer import (
+  KERNEL_INITIALISERS,
   Layer,
-  check_floating,
   check_size,
   check_sizes,
-  kernel_initialiser,
 )
 
 
@@ -58,8 +58,8 @@ class CNN(nnx.Module):
     self,
     input_shape: Sequence[int],
     *,
-    stages: Sequence[Sequence[int]] = ((32,), (64,)),
-    dense: Sequence[int] = (256,),
+    stages: Sequence[int | Sequence[int]] = ((32,), (64,)),
+    dense: int | Sequence[int] = (256,),
     kernel: int | Sequence[int] = 3,
     pool: int | Sequence[int] = 2,
     padding: str = "same",
@@ -74,7 +74,7 @@ class CNN(nnx.Module):
     rngs: nnx.Rngs,
   ):
     plan, (height, width, channels) = _plan(input_shape, stages, kernel, pool, dropout, padding)
-    initialiser = kernel_initialiser(kernel_init)
+    initialiser = KERNEL_INITIALISERS.find(kernel_init)
     common = {"batch_norm": batch_norm, "axis_name": axis_name}
     self.convolutions = nnx.List(
       [
@@ -99,9 +99,10 @@ class CNN(nnx.Module):
     self.global_average_pool = global_average_pool
     fan_in = channels if global_average_pool else height * width * channels
     self.dense = nnx.List([])
-    for index, width in enumerate(check_sizes("dense", dense) if dense else ()):
+    widths = check_sizes("dense", dense) if dense else ()
+    for index, width in enumerate(widths):
       linear = nnx.Linear(fan_in, width, use_bias=False, kernel_init=initialiser, rngs=rngs)
-      if linear_features and index == len(dense) - 1:
+      if linear_features and index == len(widths) - 1:
         self.dense.append(Layer(linear, width, activation=None))
       else:
         self.dense.append(

@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from softmax_research.nn.activations import make_activation
-from softmax_research.nn.layer import check_floating, check_sizes, kernel_initialiser
+from softmax_research.nn.backbone import check_floating
+from softmax_research.nn.layer import (
+  KERNEL_INITIALISERS,
+  check_sizes,
+  make_activation,
+)
 from softmax_research.nn.mlp import MLP
 
 
@@ -53,7 +57,7 @@ class SeparableCritic(nnx.Module):
     rngs: nnx.Rngs,
   ):
     (embedding,) = check_sizes("embedding", (embedding,))
-    initialiser = kernel_initialiser(kernel_init)
+    initialiser = KERNEL_INITIALISERS.find(kernel_init)
 
     def short(*arguments):
       return initialiser(*arguments) / (10 * embedding**0.5)
@@ -112,7 +116,7 @@ class JointCritic(nnx.Module):
     rngs: nnx.Rngs,
   ):
     (x_size, y_size), widths = check_sizes("sizes", (x_size, y_size)), check_sizes("widths", widths)
-    initialiser = kernel_initialiser(kernel_init)
+    initialiser = KERNEL_INITIALISERS.find(kernel_init)
     self.x_size = x_size
     self.kernel = nnx.Param(initialiser(rngs.params(), (x_size + y_size, widths[0]), jnp.float32))
     self.bias = nnx.Param(jnp.zeros((widths[0],), jnp.float32))

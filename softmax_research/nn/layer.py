@@ -1,5 +1,6 @@
 """Layer: a linear map and what follows it: bias or batch norm, activation, pooling, dropout."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,40 +10,93 @@ from flax import nnx
 from jax import lax
 
 from softmax_research.functional.arguments import check_fraction
-from softmax_research.nn import cpu, forms
-from softmax_research.nn.activations import MONOTONE, PReLU, make_activation
+from softmax_research.nn import cpu
 from softmax_research.nn.batch_norm import BatchNorm
-from softmax_research.nn.convolution import Convolution
+from softmax_research.nn.convolution import Convolution, takes_products
+from softmax_research.registry import Registry
 
-#: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`.
-KERNEL_INITIALISERS: dict[str, Callable[..., jax.Array]] = {
-  f"{scale}_{distribution}": getattr(jax.nn.initializers, f"{scale}_{distribution}")()
-  for scale in ("glorot", "he", "lecun")
-  for distribution in ("normal", "uniform")
-}
+#: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`; one of
+#: your own is `(key, shape, dtype) -> array`.
+KERNEL_INITIALISERS = Registry(
+  "kernel_init",
+  {
+    f"{scale}_{distribution}": getattr(jax.nn.initializers, f"{scale}_{distribution}")()
+    for scale in ("glorot", "he", "lecun")
+    for distribution in ("normal", "uniform")
+  },
+  example="he_normal",
+)
 
 
-def kernel_initialiser(name: str) -> Callable[..., jax.Array]:
-  """Return an initialiser of kernels by its name.
+class PReLU(nnx.Module):
+  r"""Scale negative inputs by a slope learned for each channel.
+
+  .. math:: \mathrm{PReLU}(x)_c = \max(x_c, 0) + a_c \min(x_c, 0)
 
   Args:
-    name: a key of `KERNEL_INITIALISERS`.
-
-  Returns:
-    `(key, shape, dtype) -> array`.
-
-  Raises:
-    ValueError: the name is unknown.
+    features: C, the number of channels. Every slope starts at 0.25.
 
   Example:
-    >>> kernel_initialiser("he_normal")(jax.random.key(0), (3, 2)).shape
-    (3, 2)
+    >>> PReLU(2)(jnp.array([[-4.0, 4.0]]))
+    Array([[-1.,  4.]], dtype=float32)
+
+  Reference:
+    He et al. 2015, "Delving Deep into Rectifiers", equation 1.
   """
-  if name not in KERNEL_INITIALISERS:
-    raise ValueError(
-      f"Got kernel_init={name!r}; the names are {', '.join(sorted(KERNEL_INITIALISERS))}."
-    )
-  return KERNEL_INITIALISERS[name]
+
+  def __init__(self, features: int):
+    # Without its type, a weak one, the step would be compiled once more after its first call.
+    self.slope = nnx.Param(jnp.full((features,), 0.25, jnp.float32))
+
+  def __call__(self, inputs: jax.Array, *, axis: int = -1) -> jax.Array:
+    """Return the outputs; the channels lie along the axis."""
+    return jnp.where(inputs >= 0, inputs, _along(self.slope[...], inputs, axis) * inputs)
+
+
+#: Activations by name: functions, and modules for those that learn a parameter; one of your own is
+#: either, a module being made from the number of channels.
+ACTIVATIONS = Registry(
+  "activation",
+  {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "prelu": PReLU,
+  },
+  example="leaky_relu:negative_slope=0.1",
+  given=("x", "features"),
+)
+
+# These never decrease, so max(f(x), f(y)) = f(max(x, y)): pooling may go first, on more data, and
+# leave the activation a quarter of it. A learned slope can turn negative; gelu falls below zero.
+MONOTONE = frozenset({"relu", "tanh", "sigmoid", "leaky_relu", "elu"})
+
+
+def make_activation(text: str, features: int) -> Callable[[jax.Array], jax.Array]:
+  """Return an activation by its name.
+
+  Args:
+    text: a key of `ACTIVATIONS` or the path of a function of your own, alone or with options.
+    features: the number of channels, for activations that learn.
+
+  Returns:
+    A function of an array, or a module.
+
+  Raises:
+    ValueError: the name or an option is unknown.
+
+  Example:
+    >>> make_activation("relu", 3)(-1.0).item()
+    0.0
+  """
+  name, options = ACTIVATIONS.parse(text)
+  activation = ACTIVATIONS.find(name)
+  if isinstance(activation, type):
+    return activation(features, **options)
+  return functools.partial(activation, **options) if options else activation
 
 
 class Dropout(nnx.Dropout):
@@ -128,7 +182,7 @@ class Layer(nnx.Module):
     self.pools_first = self.norm_order != "after" and activation in {None, *MONOTONE}
 
   def __call__(self, inputs: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
-    if isinstance(self.linear, Convolution) and forms.takes_products():
+    if isinstance(self.linear, Convolution) and takes_products():
       # Between two such layers the compiler takes both transpositions away.
       outputs = self.linear.products(cpu.batch_last(inputs))
       return cpu.batch_first(self._follow(outputs, 0, train, rngs))
@@ -141,9 +195,7 @@ class Layer(nnx.Module):
     if self.pools_first and self.pool > 1:
       outputs = cpu.max_pool(outputs, self.pool)
     if self.bias is not None:
-      shape = [1] * outputs.ndim
-      shape[axis] = -1
-      outputs = outputs + self.bias[...].reshape(shape)
+      outputs = outputs + _along(self.bias[...], outputs, axis)
     if isinstance(self.activation, PReLU):
       outputs = self.activation(outputs, axis=axis)
     elif self.activation is not None:
@@ -158,6 +210,13 @@ class Layer(nnx.Module):
     return outputs
 
 
+def _along(values: jax.Array, arrays: jax.Array, axis: int) -> jax.Array:
+  """Return the values, one a channel, so that they meet the arrays' axis of channels."""
+  shape = [1] * arrays.ndim
+  shape[axis] = -1
+  return values.astype(arrays.dtype).reshape(shape)
+
+
 def _norm_order(batch_norm: Any) -> str:
   orders = {False: "", True: "before", "before": "before", "after": "after"}
   if not isinstance(batch_norm, bool | str) or batch_norm not in orders:
@@ -168,13 +227,14 @@ def _norm_order(batch_norm: Any) -> str:
   return orders[batch_norm]
 
 
-def check_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
-  """Return the sizes as a tuple, or raise a ValueError unless all are positive integers.
+def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
+  """Return one size or several as a tuple, or raise a ValueError unless all are positive integers.
 
   Example:
-    >>> check_sizes("widths", [512, 256])
-    (512, 256)
+    >>> check_sizes("widths", [512, 256]), check_sizes("widths", 512)
+    ((512, 256), (512,))
   """
+  sizes = (sizes,) if isinstance(sizes, int) else sizes
   if isinstance(sizes, str) or not isinstance(sizes, Sequence) or not sizes:
     raise ValueError(f"Got {name}={sizes!r}; pass at least one size, as (128,).")
   for size in sizes:
@@ -190,16 +250,3 @@ def check_size(name: str, size: Any) -> None:
   """
   if isinstance(size, bool) or not isinstance(size, int) or size < 1:
     raise ValueError(f"Got {size!r} in {name}; it must be an integer of at least 1.")
-
-
-def check_floating(images: jax.Array) -> None:
-  """Raise a TypeError unless the images are floats.
-
-  Example:
-    >>> check_floating(jnp.ones((2, 4)))
-  """
-  if not jnp.issubdtype(images.dtype, jnp.floating):
-    raise TypeError(
-      f"Got images of type {images.dtype}; a network takes floats. Scale them first, for instance "
-      "with softmax_research.data.standardise."
-    )

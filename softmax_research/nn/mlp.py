@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from softmax_research.nn.layer import Layer, check_floating, check_sizes, kernel_initialiser
+from softmax_research.nn.backbone import check_floating
+from softmax_research.nn.layer import KERNEL_INITIALISERS, Layer, check_sizes
 
 
 class MLP(nnx.Module):
@@ -38,7 +39,7 @@ class MLP(nnx.Module):
     self,
     input_shape: Sequence[int],
     *,
-    widths: Sequence[int] = (512, 512),
+    widths: int | Sequence[int] = (512, 512),
     activation: str = "relu",
     dropout: float = 0.0,
     batch_norm: bool | str = False,
@@ -48,7 +49,7 @@ class MLP(nnx.Module):
   ):
     widths = check_sizes("widths", widths)
     sizes = (math.prod(input_shape), *widths)
-    initialiser = kernel_initialiser(kernel_init)
+    initialiser = KERNEL_INITIALISERS.find(kernel_init)
     self.layers = nnx.List(
       [
         Layer(

@@ -112,7 +112,7 @@ def _lay_out(monkeypatch):
   def lay_out(filters=(), num_seeds=5, **given):
     config, options = default.get_config(), assembly.device_options()
     options.update(given)
-    monkeypatch.setattr(assembly.nn.forms, "filters", lambda *_: filters)
+    monkeypatch.setattr(assembly.nn, "filters", lambda *_: filters)
     layout = assembly.lay_out(config, types.SimpleNamespace(train=images), options, num_seeds)
     return tuple(layout.mesh.shape.values()), layout.seeds_by
 

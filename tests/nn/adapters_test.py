@@ -1,4 +1,6 @@
-"""One head trains on an NNX module, a Linen module and a bare JAX function alike."""
+"""Backbones by name, and from NNX, Linen and bare JAX: one head trains on all of them alike."""
+
+import inspect
 
 import flax.linen as nn
 import jax
@@ -8,7 +10,18 @@ import pytest
 from flax import nnx
 
 from softmax_research import heads
-from softmax_research.nn import Backbone, from_linen, from_nnx, make
+from softmax_research.nn import (
+  ACTIVATIONS,
+  NETWORKS,
+  Backbone,
+  filters,
+  from_linen,
+  from_nnx,
+  in_form,
+  make,
+  network_options,
+  seeds_by,
+)
 
 
 class NnxNet(nnx.Module):
@@ -107,8 +120,8 @@ def test_the_same_head_trains_on_every_backbone(name, data):
     assert all(type(p.key) is str for p in path[1:])
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_gradients_are_the_same_alone_and_mapped(name, data):
+@pytest.mark.parametrize("name", ["nnx", "linen"])
+def test_gradients_are_the_same_in_one_operation_and_one_after_another(name, data):
   backbone = BACKBONES[name]()
 
   def grads(seed):
@@ -118,14 +131,11 @@ def test_gradients_are_the_same_alone_and_mapped(name, data):
 
   @jax.jit
   def run(seeds):
-    alone = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(grads, seeds))
-    return alone, jax.vmap(grads)(seeds), jax.lax.map(grads, seeds)
+    return jax.vmap(grads)(seeds), jax.lax.map(grads, seeds)
 
-  alone, vmapped, mapped = run(jnp.arange(2))
-  for together in (vmapped, mapped):
-    jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), alone, together
-    )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *run(jnp.arange(2))
+  )
 
 
 @pytest.mark.parametrize("name", ["nnx", "linen"])
@@ -226,8 +236,8 @@ class NnxConvolutions(nnx.Module):
 class LinenConvolutions(nn.Module):
   @nn.compact
   def __call__(self, images):
-    for filters in (3, 2):
-      images = nn.relu(nn.Conv(filters, (3, 3))(images))
+    for width in (3, 2):
+      images = nn.relu(nn.Conv(width, (3, 3))(images))
     return images.mean((1, 2))
 
 
@@ -245,3 +255,154 @@ def test_plain_convolutions_of_flax_take_the_form_of_the_backend(make_backbone, 
     outcomes[backend] = run(params)
     assert ("stablehlo.convolution" in run.lower(params).as_text()) == (backend == "gpu")
   np.testing.assert_allclose(outcomes["cpu"], outcomes["gpu"], atol=1e-5)
+
+
+def test_identity_flattens():
+  backbone = make("identity")
+  assert backbone.init(jax.random.key(0), (2, 2, 1)) == ({}, {})
+  images = jnp.arange(8.0).reshape(2, 2, 2, 1)
+  features, state = backbone.apply({}, {}, images, train=True)
+  np.testing.assert_array_equal(features, images.reshape(2, 4))
+  assert state == {}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_runs_with_its_defaults(name):
+  def run():
+    params, state = make(name).init(jax.random.key(0), (8, 8, 1))
+    return make(name).apply(params, state, jnp.ones((2, 8, 8, 1)), train=False)[0]
+
+  features = jax.jit(run)()
+  assert features.ndim == 2 and jnp.isfinite(features).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_option_has_a_default_and_is_documented(name):
+  for option, default in network_options(name).items():
+    assert default is not inspect.Parameter.empty
+    assert f"{option}:" in NETWORKS[name].__doc__ or f'{option}="' in make.__doc__
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["cnn", "mlp"])
+def test_parameters_and_state_are_float32_and_not_weakly_typed(name, activation):
+  for batch_norm in (False, "before", "after"):
+    backbone = make(name, activation=activation, batch_norm=batch_norm, dropout=0.1)
+    with jax.enable_x64(True):
+      variables = jax.eval_shape(lambda b=backbone: b.init(jax.random.key(0), (8, 8, 1)))
+    types = {(leaf.dtype.name, leaf.weak_type) for leaf in jax.tree.leaves(variables)}
+    assert types == {("float32", False)}
+
+
+def test_unknown_names_and_options_list_those_that_exist():
+  with pytest.raises(ValueError, match=r"'vgg'.*cnn, identity, mlp"):
+    make("vgg")
+  with pytest.raises(ValueError, match=r"'depth'.*'mlp'.*activation='relu', axis_name=None, batch"):
+    make("mlp", depth=3)
+  with pytest.raises(ValueError, match=r"'depth'.*'identity'.*axis_name"):
+    make("identity", depth=3)
+  with pytest.raises(ValueError, match=r"dtype='float16'.*float32, bfloat16"):
+    make("mlp:dtype=float16")
+
+
+def test_texts_and_dictionaries_name_networks():
+  def shapes(backbone):
+    return jax.eval_shape(lambda: backbone.init(jax.random.key(0), (8, 8, 1)))
+
+  spelt_out = make({"name": "cnn", "stages": [[4], [8]], "dense": [6], "activation": "tanh"})
+  assert shapes(make("cnn:stages=4-8:dense=6:activation=tanh")) == shapes(spelt_out)
+  assert shapes(make("mlp:widths=5", activation="prelu")) == shapes(
+    make("mlp", widths=(5,), activation="prelu")
+  )
+
+
+def _own_function(*, width=3):
+  return make("mlp", widths=width)
+
+
+@pytest.mark.parametrize(
+  ("text", "size"), [("NnxNet:rate=0.1", 8), ("LinenNet:rate=0.1", 8), ("_own_function:width=4", 4)]
+)
+def test_a_network_of_ones_own_is_named_by_its_path(text, size):
+  backbone = make(f"{__name__}.{text}:dtype=bfloat16")
+  params, state = backbone.init(jax.random.key(0), (4,))
+  features, _ = backbone.apply(params, state, jnp.ones((2, 4)), train=False)
+  assert features.shape == (2, size) and features.dtype == jnp.float32
+  with pytest.raises(ValueError, match=r"'depth'.*its options are dtype='float32', (rate|width)="):
+    make(f"{__name__}.{text}:depth=3")
+
+
+class NeedsSizes(nnx.Module):
+  def __init__(self, size_in, size_out, *, rngs):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [
+    ("NeedsSizes", "raised TypeError.*'size_out'"),
+    ("_loss", "raised TypeError"),
+    ("len", "cannot be"),
+  ],
+)
+def test_what_makes_no_network_is_refused(name, message):
+  with pytest.raises(ValueError, match=f"'{__name__}.{name}'.*{message}"):
+    make(f"{__name__}.{name}")
+
+
+_NET = make(
+  "cnn",
+  stages=((4,), (3,)),
+  dense=(3,),
+  batch_norm="before",
+  activation="prelu",
+  dropout=0.1,
+)
+
+
+def _gradient_in(monkeypatch, backend, form):
+  """Return the gradient of a loss, and its program as text."""
+  monkeypatch.setattr(jax, "default_backend", lambda: backend)
+  net, key = in_form(_NET, form), jax.random.key(1)
+  images = jax.random.normal(key, (3, 5, 6, 2))
+  params, state = net.init(jax.random.key(0), images.shape[1:])
+
+  @jax.jit
+  def gradient(params):
+    def loss(params):
+      # Evaluation: masks of dropout lie otherwise where the batch is last.
+      features, _ = net.apply(params, state, images, train=False)
+      return jnp.sum(jnp.sin(features))
+
+    return jax.grad(loss)(params)
+
+  return gradient(params), gradient.lower(params).as_text()
+
+
+def test_every_form_gives_the_same_gradient(monkeypatch):
+  library, text = _gradient_in(monkeypatch, "gpu", "map")
+  assert "stablehlo.convolution" in text
+  for backend, form in (("cpu", "map"), ("gpu", "vmap")):
+    products, text = _gradient_in(monkeypatch, backend, form)
+    assert "stablehlo.convolution" not in text
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), products, library)
+
+
+@pytest.mark.parametrize(
+  ("backend", "num_seeds", "widths", "expected"),
+  [
+    ("cpu", 16, (32, 64), "map"),
+    ("cpu", 16, (), "vmap"),
+    ("gpu", 16, (32, 128), "vmap"),
+    ("gpu", 1, (32, 128), "map"),
+    ("gpu", 16, (32, 384), "map"),
+    ("gpu", 16, (), "vmap"),
+  ],
+)
+def test_seeds_train_as_measured(backend, num_seeds, widths, expected):
+  assert seeds_by(backend, num_seeds, widths) == expected
+
+
+def test_filters_are_those_of_convolutions_alone():
+  assert filters(_NET, (7, 6, 2)) == (4, 3)
+  assert filters(make("mlp"), (7, 6, 2)) == ()

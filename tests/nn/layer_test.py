@@ -1,4 +1,4 @@
-"""A layer against PyTorch's modules in the same order."""
+"""A layer, and each activation, against PyTorch's modules in the same order."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from softmax_research.nn import KERNEL_INITIALISERS, Layer
-from softmax_research.nn.layer import Dropout, kernel_initialiser
+from softmax_research.nn import ACTIVATIONS, KERNEL_INITIALISERS, Layer, make_activation
+from softmax_research.nn.layer import MONOTONE, Dropout
 
 INPUTS = np.random.default_rng(0).normal(1.0, 2.0, size=(8, 6, 6, 3)).astype(np.float32)
+_SLOPES_AT = np.linspace(-4, 4, 33, dtype=np.float32).reshape(11, 3)
 
 
 class Scale(nnx.Module):
@@ -124,7 +125,7 @@ def test_shares_of_a_batch_get_their_own_parts_of_one_mask(batch_axis):
     ({"batch_norm": 2}, "pass False"),
     ({"dropout": 1.0}, r"\[0, 1\)"),
     ({"dropout": -0.1}, r"\[0, 1\)"),
-    ({"activation": "step"}, "names are"),
+    ({"activation": "step"}, "the activations are"),
   ],
 )
 def test_bad_options_say_what_to_pass(options, message):
@@ -135,7 +136,7 @@ def test_bad_options_say_what_to_pass(options, message):
 @pytest.mark.parametrize("name", KERNEL_INITIALISERS)
 def test_initialisers_have_their_variance(name):
   fan_in, fan_out = 300, 100
-  kernel = kernel_initialiser(name)(jax.random.key(0), (fan_in, fan_out), jnp.float32)
+  kernel = KERNEL_INITIALISERS.find(name)(jax.random.key(0), (fan_in, fan_out), jnp.float32)
   scale, distribution = name.split("_")
   variance = {"he": 2 / fan_in, "lecun": 1 / fan_in, "glorot": 2 / (fan_in + fan_out)}[scale]
   np.testing.assert_allclose(kernel.var(), variance, rtol=0.05)
@@ -145,4 +146,50 @@ def test_initialisers_have_their_variance(name):
 
 def test_an_unknown_initialiser_lists_the_names():
   with pytest.raises(ValueError, match=r"glorot_normal.*he_uniform"):
-    kernel_initialiser("xavier")
+    KERNEL_INITIALISERS.find("xavier")
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_values_and_slopes_are_pytorchs(name):
+  torch = pytest.importorskip("torch")
+  peers = {
+    "relu": torch.nn.ReLU(),
+    "tanh": torch.nn.Tanh(),
+    "sigmoid": torch.nn.Sigmoid(),
+    "leaky_relu": torch.nn.LeakyReLU(),
+    "elu": torch.nn.ELU(),
+    "gelu": torch.nn.GELU(approximate="tanh"),
+    "prelu": torch.nn.PReLU(3),
+  }
+  inputs = torch.tensor(_SLOPES_AT, requires_grad=True)
+  outputs = peers[name](inputs)
+  outputs.sum().backward()
+  activation = make_activation(name, 3)
+  actual, pullback = jax.vjp(activation, _SLOPES_AT)
+  (slopes,) = pullback(jnp.ones_like(actual))
+  np.testing.assert_allclose(actual, outputs.detach(), rtol=1e-5, atol=1e-6)
+  away = np.abs(_SLOPES_AT) > 0.1  # At the kink the slope is a convention.
+  np.testing.assert_allclose(slopes[away], inputs.grad.numpy()[away], rtol=1e-5, atol=1e-6)
+
+
+def test_prelu_learns_one_slope_a_channel():
+  activation = make_activation("prelu", 3)
+  activation.slope[...] = jnp.array([0.0, 0.5, 2.0])
+  outputs = activation(jnp.full((1, 3), -2.0))
+  np.testing.assert_array_equal(outputs, [[0.0, -1.0, -4.0]])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_monotone_ones_are_marked(name):
+  outputs = make_activation(name, 1)(jnp.linspace(-6, 6, 1001)[:, None])
+  assert (name in MONOTONE) == (name != "prelu" and bool((jnp.diff(outputs[:, 0]) >= 0).all()))
+
+
+def test_an_unknown_name_lists_the_names():
+  with pytest.raises(ValueError, match=r"'swish'.*elu, gelu, leaky_relu, prelu, relu"):
+    make_activation("swish", 3)
+
+
+def test_activations_take_options_and_may_be_ones_own():
+  assert make_activation("leaky_relu:negative_slope=0.5", 3)(-2.0) == -1
+  assert make_activation("jax.nn.relu6", 3)(9.0) == 6

@@ -1,7 +1,7 @@
 """What CPUs need: convolutions as products of matrices and pooling, with the batch last.
 
 The library's convolutions train on CPU at a third of PyTorch's speed, and inside of a compiled loop
-ten times slower still. `nn.forms` says where this form is taken in place of theirs.
+ten times slower still. `nn.convolution` says where this form is taken in place of theirs.
 """
 
 import jax
