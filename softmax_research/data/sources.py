@@ -80,13 +80,7 @@ def load(
     >>> dataset.train.images.shape, dataset.num_classes
     ((1437, 8, 8, 1), 10)
   """
-  directories = {"data_dir": data_dir, "cache_dir": cache_dir}
-
-  def call(function, **options):
-    takes = inspect.signature(function).parameters
-    return function(**{n: at for n, at in directories.items() if n in takes}, **options)
-
-  made = _SOURCES.make(_spelt(name), build=call)
+  made = _SOURCES.make(_spelt(name), {"data_dir": data_dir, "cache_dir": cache_dir})
   return check_dataset(made if isinstance(made, Dataset) else files.from_arrays(name, made))
 
 
@@ -282,6 +276,12 @@ def _spelt(name: str) -> str:
   return re.sub(r"^\s*tfds:(?=[^:=]*(:|$))", "tfds:name=", name)
 
 
+def _call(source, options, directories):
+  """Call a source with those of the directories that it takes."""
+  takes = inspect.signature(source).parameters
+  return source(**{n: at for n, at in directories.items() if n in takes}, **options)
+
+
 _SOURCES = Registry(
   "dataset",
   {
@@ -298,6 +298,7 @@ _SOURCES = Registry(
   },
   example="digits, spiral:num_arms=5, or the path of an npz file",
   given=("data_dir", "cache_dir", "class_names"),
+  build=_call,
   contract="returns a data.Dataset, or a dictionary of the arrays images and labels",
   accepts=lambda made: isinstance(made, Dataset | Mapping),
   reader=files.read,
