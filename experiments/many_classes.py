@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from configs import many_classes_images, many_classes_words
-from experiments.many import equal_time, instances, next_token, report, task
+from experiments.many import equal_time, instances, next_token, report
 from softmax_research import heads, study, training
 from softmax_research.study import command
 
@@ -31,7 +31,7 @@ _TASKS = {
 class Prepared(NamedTuple):
   """Hold the task, and the output layer of each head."""
 
-  task: task.Task
+  task: equal_time.Task
   layers: dict[str, equal_time.OutputLayer]
 
 
@@ -68,34 +68,50 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> Prepared:
   """Make the task, and the output layers of the heads that are left."""
   made = _TASKS[config.task][0](config)
-  print(f"{made.name}: {made.num_classes:,} classes")
+  print(f"{made.name}: {len(made.class_counts):,} classes")
   optimizer, size = _make_optimizer(config), config.batch_size
   names = [cell["head"] for cell in left]
   layers = {name: equal_time.make_output_layer(name, made, optimizer, size) for name in names}
   return Prepared(made, layers)
 
 
+def changes(records: Sequence[study.Record], task: equal_time.Task) -> str:
+  """Say how results so far are of another task; empty where they are not.
+
+  A text can change under its name. Records of an earlier version have no fingerprint, and are
+  compared by the rest.
+  """
+  now = task.describe()
+  for record in records:
+    before = record["measured"].get("dataset", {})
+    if found := [key for key in now if key in before and before[key] != now[key]]:
+      lines = [f"  {key}: {before[key]!r} -> {now[key]!r}\n" for key in found]
+      return (
+        f"The results there are of {before['name']!r}, and this run is of {now['name']!r}:\n"
+        f"{''.join(lines)}Give another --workdir, or the former data; pydoc and stdlib are those "
+        "of the Python that runs."
+      )
+  return ""
+
+
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
   """Train a head for equal time; yield the records of its seeds."""
-  made = context.prepared.task
-  if changes := task.changes(context.finished, made):
-    command.fail(changes)
+  task = context.prepared.task
+  if message := changes(context.finished, task):
+    command.fail(message)
   for seed in context.seeds:
     began = time.perf_counter()
-    outcome = _train(cell, context, seed, context.settings.seconds)
-    diverged = outcome.diverged is not None
-    test = {k: v[-1] for k, v in outcome.curves.items() if k not in ("seconds", "steps")}
+    curves, diverged, num_parameters = _train(cell, context, seed, context.settings.seconds)
+    measured = {"num_parameters": num_parameters, "dataset": task.describe()}
+    test = {k: v[-1] for k, v in curves.items() if k not in ("seconds", "steps")}
+    lost = diverged is not None
     yield context.record(
       seed,
       seconds=time.perf_counter() - began,
-      status="diverged" if diverged else "finished",
-      metrics={} if diverged else {"test": test},
-      curves=outcome.curves,
-      measured={
-        "num_parameters": outcome.num_parameters,
-        "dataset": task.describe(made),
-        **({"diverged": {"step": outcome.diverged}} if diverged else {}),
-      },
+      status="diverged" if lost else "finished",
+      metrics={} if lost else {"test": test},
+      curves=curves,
+      measured=measured | ({"diverged": {"step": diverged}} if lost else {}),
     )
 
 
@@ -107,13 +123,9 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
 
 
 def _train(cell, context, seed: int, seconds: float) -> equal_time.Outcome:
-  return equal_time.train(
-    context.prepared.task,
-    context.prepared.layers[cell["head"]],
-    seed=seed,
-    seconds=seconds,
-    num_looks=context.settings.looks,
-  )
+  task, layers = context.prepared
+  looks = context.settings.looks
+  return equal_time.train(task, layers[cell["head"]], seed=seed, seconds=seconds, num_looks=looks)
 
 
 def _make_optimizer(config: ConfigDict):

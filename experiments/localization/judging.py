@@ -9,7 +9,7 @@ import numpy as np
 from experiments import classifiers, pictures
 from experiments.localization import maps
 from experiments.localization.material import Material
-from experiments.many.task import in_batches
+from experiments.many.equal_time import in_batches
 from softmax_research import information, training
 
 #: Overlaps from which a box counts as found.

@@ -1,6 +1,6 @@
 """Equal time: train one head for so many seconds, compiling and judging left out."""
 
-import functools
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,12 +10,57 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.many import imprint
-from experiments.many.task import Task
-from softmax_research import functional, heads, training
+from softmax_research import functional, heads, nn, training
 
 # Long enough to hide the cost of a call.
 _SECONDS_PER_CALL = 0.25
+# Batches of the evaluation have so many examples.
+_EVALUATED_TOGETHER = 200
+
+
+class Task(NamedTuple):
+  """Hold a task of many classes: examples, a network without its output layer, and its judge.
+
+  Attributes:
+    name: of the data, for the report.
+    class_counts: how often each class occurs in training, `[K]`.
+    inputs: of the training examples, `[N, ...]`.
+    labels: of the training examples, int32 `[N]`.
+    init: `key -> params`, of the network.
+    num_features: D.
+    features: `(params, rows, inputs, key) -> [B, D]`, in training; `params` hold those rows only.
+    evaluate: `(params, head, head_params) -> metrics`, None where one is infinite.
+    measure: the metric to compare by, a key of the metrics.
+    num_test: how many examples the metrics are of.
+    rows: `inputs -> rows` of the parameters that a batch needs, as `training.update_rows` takes.
+    class_vectors: `params -> [K, D]`, where the output layer starts; None to draw it at random.
+    fingerprint: of the data, where its name and sizes leave open which they are.
+  """
+
+  name: str
+  class_counts: np.ndarray
+  inputs: np.ndarray
+  labels: np.ndarray
+  init: Callable[[jax.Array], Any]
+  num_features: int
+  features: Callable[..., jax.Array]
+  evaluate: Callable[[Any, heads.Head, Any], dict[str, float | None]]
+  measure: str
+  num_test: int
+  rows: Callable[[jax.Array], Any] = lambda inputs: training.ALL_ROWS
+  class_vectors: Callable[[Any], np.ndarray] | None = None
+  fingerprint: str | None = None
+
+  def describe(self) -> dict[str, Any]:
+    """Return the record of the task that stands beside a result."""
+    described = {
+      "name": self.name,
+      "num_classes": len(self.class_counts),
+      "num_train": len(self.labels),
+      "num_test": self.num_test,
+      "measure": self.measure,
+    }
+    return described | ({"fingerprint": self.fingerprint} if self.fingerprint else {})
 
 
 class OutputLayer(NamedTuple):
@@ -39,16 +84,47 @@ class Outcome(NamedTuple):
   num_parameters: int
 
 
+def make_backbone(specification: Any, shape: tuple[int, ...]) -> tuple[nn.Backbone, Any, int]:
+  """Make a backbone for inputs of a shape; return its empty state and its number of features too.
+
+  Raises:
+    ValueError: it has a state, which equal time does not keep.
+  """
+  backbone = nn.make(specification)
+  params, state = jax.eval_shape(lambda key: backbone.init(key, shape), jax.random.key(0))
+  if jax.tree.leaves(state):
+    raise ValueError(
+      "Got a backbone with a state of its own, as batch statistics; here choose one without, as "
+      "batch_norm=False."
+    )
+  features, _ = jax.eval_shape(
+    lambda params: backbone.apply(params, state, jnp.zeros((1, *shape)), train=False), params
+  )
+  return backbone, state, features.shape[-1]
+
+
+def in_batches(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.ndarray]:
+  """Apply a jitted function to batches of one size and join what it returns, without padding.
+
+  Example:
+    >>> in_batches(lambda x: (2 * x,), np.arange(3))[0].tolist()
+    [0, 2, 4]
+  """
+  size = min(_EVALUATED_TOGETHER, len(arrays[0]))
+  outputs = []
+  for start in range(0, len(arrays[0]), size):
+    batch = [array[start : start + size] for array in arrays]
+    count = len(batch[0])
+    # The last batch is filled up, so that one program serves all.
+    batch = [np.concatenate([part, np.repeat(part[:1], size - count, axis=0)]) for part in batch]
+    outputs.append([np.asarray(output)[:count] for output in function(*batch)])
+  return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+
+
 def make_output_layer(
   specification: str, task: Task, optimizer: optax.GradientTransformation, batch_size: int
 ) -> OutputLayer:
   """Build the head of a specification, such as `sampled:num_samples=1024`, and its programs.
-
-  Args:
-    specification: of the head.
-    task: the task.
-    optimizer: an elementwise optax gradient transformation.
-    batch_size: examples in a step, drawn anew for each.
 
   Raises:
     ValueError: the head or an option is unknown, or does not fit the classes; or the task has
@@ -57,15 +133,25 @@ def make_output_layer(
   name, options = heads.parse(specification)
   if "class_counts" in heads.head_options(name):
     options = {"class_counts": task.class_counts} | options
-  head, tree = heads.make(name, task.num_classes, **options), None
+  num_classes, tree = len(task.class_counts), None
+  head = heads.make(name, num_classes, **options)
   if name in heads.TREES:
-    tree = heads.TREES[name](task.num_classes, **options)
+    tree = heads.TREES[name](num_classes, **options)
     head = heads.hierarchical(tree)
-  elif task.class_vectors is not None:
-    _check_one_column_each(specification, head, task)
-  init = jax.jit(functools.partial(_init, task, head))
-  run = _make_run(task, head, tree, optimizer, batch_size)
-  return OutputLayer(head, tree, optimizer, init, jax.jit(run, donate_argnums=(0, 1)))
+
+  def init(seed):
+    net_key, head_key = jax.random.split(jax.random.key(seed))
+    return {"net": task.init(net_key), "head": head.init(head_key, task.num_features)}
+
+  if tree is None and task.class_vectors is not None:
+    kernel = jax.eval_shape(init, 0)["head"].get("kernel")
+    if getattr(kernel, "shape", None) != (task.num_features, num_classes):
+      raise ValueError(
+        f"Got the head {specification}, which has no kernel with a column for each class to start "
+        "from the features of the class. Pass --config.imprint=0 to start all heads at random."
+      )
+  run = jax.jit(_make_run(task, head, tree, optimizer, batch_size), donate_argnums=(0, 1))
+  return OutputLayer(head, tree, optimizer, jax.jit(init), run)
 
 
 def train(task: Task, layer: OutputLayer, *, seed: int, seconds: float, num_looks: int) -> Outcome:
@@ -77,24 +163,22 @@ def train(task: Task, layer: OutputLayer, *, seed: int, seconds: float, num_look
     seed: of the parameters, the batches and the samples.
     seconds: of training.
     num_looks: how often the model is judged after the start, the last time at the end.
-
-  Returns:
-    The outcome.
   """
   params = layer.init(seed)
   if task.class_vectors is not None:
-    params["head"]["kernel"] = jnp.asarray(
-      imprint.kernel(task.class_vectors(params["net"]), layer.tree)
-    )
+    kernel = imprinted_kernel(task.class_vectors(params["net"]), layer.tree)
+    params["head"]["kernel"] = jnp.asarray(kernel)
   opt_state = jax.jit(layer.optimizer.init)(params)
   examples = jax.device_put((task.inputs, task.labels))
   key = jax.random.key(seed)
   # No step, so that compiling is over before time is taken.
   params, opt_state, _ = layer.run(params, opt_state, examples, key, 0, 0)
 
-  curves: dict[str, list[float | None]] = {"seconds": [], "steps": []}
-  spent, steps, looks = 0.0, 0, np.linspace(0, seconds, num_looks + 1)
-  for until in looks:
+  outcome = Outcome(
+    {"seconds": [], "steps": []}, None, sum(p.size for p in jax.tree.leaves(params))
+  )
+  curves, spent, steps = outcome.curves, 0.0, 0
+  for until in np.linspace(0, seconds, num_looks + 1):
     while spent < until:
       count = 1
       if steps:
@@ -105,27 +189,11 @@ def train(task: Task, layer: OutputLayer, *, seed: int, seconds: float, num_look
       spent += time.perf_counter() - began
       steps += count
       if not np.isfinite(loss):
-        return Outcome(curves, steps, _count(params))
-    curves["seconds"].append(spent)
-    curves["steps"].append(steps)
-    for name, value in task.evaluate(params["net"], layer.head, params["head"]).items():
+        return outcome._replace(diverged=steps)
+    found = task.evaluate(params["net"], layer.head, params["head"])
+    for name, value in {"seconds": spent, "steps": steps, **found}.items():
       curves.setdefault(name, []).append(value)
-  return Outcome(curves, None, _count(params))
-
-
-def _init(task: Task, head: heads.Head, seed: jax.Array) -> dict[str, Any]:
-  net_key, head_key = jax.random.split(jax.random.key(seed))
-  return {"net": task.init(net_key), "head": head.init(head_key, task.num_features)}
-
-
-def _check_one_column_each(specification: str, head: heads.Head, task: Task) -> None:
-  params = jax.eval_shape(lambda key: head.init(key, task.num_features), jax.random.key(0))
-  shape = getattr(params.get("kernel"), "shape", None)
-  if shape != (task.num_features, task.num_classes):
-    raise ValueError(
-      f"Got the head {specification}, which has no kernel with a column for each class to start "
-      "from the features of the class. Pass --config.imprint=0 to start all heads at random."
-    )
+  return outcome
 
 
 def _make_run(task: Task, head: heads.Head, tree, optimizer, batch_size: int):
@@ -135,7 +203,7 @@ def _make_run(task: Task, head: heads.Head, tree, optimizer, batch_size: int):
     batch_key, net_key, head_key = jax.random.split(key, 3)
     chosen = jax.random.randint(batch_key, (batch_size,), 0, len(task.labels))
     inputs, labels = (array[chosen] for array in examples)
-    net_rows, head_rows = task.rows(inputs), None
+    net_rows, head_rows = task.rows(inputs), training.ALL_ROWS
     if tree is not None:
       head_rows = functional.tree_label_rows(tree, labels)
 
@@ -148,7 +216,7 @@ def _make_run(task: Task, head: heads.Head, tree, optimizer, batch_size: int):
       )
       return -jnp.mean(log_prob)
 
-    rows = {"net": net_rows, "head": training.ALL_ROWS if head_rows is None else head_rows}
+    rows = {"net": net_rows, "head": head_rows}
     return training.update_rows(optimizer, loss, params, opt_state, rows)
 
   def run(params, opt_state, examples, key, start, stop):
@@ -162,5 +230,28 @@ def _make_run(task: Task, head: heads.Head, tree, optimizer, batch_size: int):
   return run
 
 
-def _count(params: Any) -> int:
-  return sum(leaf.size for leaf in jax.tree.leaves(params))
+def imprinted_kernel(vectors: np.ndarray, tree: functional.Tree | None) -> np.ndarray:
+  r"""Return the kernel with which each class, or part of a tree, is at its own vector.
+
+  Inner nodes have the mean of their classes' vectors, scaled to the same length; in a binary tree
+  the row of a choice is the difference of the two nodes.
+
+  Args:
+    vectors: of one length, as features of the classes' examples, `[K, D]`.
+    tree: of the classes; None for a dense layer.
+
+  Returns:
+    `[D, K]` for a dense layer, `[R, D]` for a tree.
+
+  Reference:
+    Qi, Brown & Lowe 2018, "Low-Shot Learning with Imprinted Weights" (arXiv 1712.07136).
+  """
+  if tree is None:
+    return vectors.T
+  nodes = np.zeros((tree.num_nodes, vectors.shape[1]), np.float32)
+  nodes[tree.leaves] = vectors
+  for start, stop in reversed(list(itertools.pairwise(tree.level_starts[1:]))):
+    np.add.at(nodes, tree.parents[start:stop], nodes[start:stop])
+  lengths = np.linalg.norm(nodes, axis=1, keepdims=True)
+  nodes *= np.linalg.norm(vectors, axis=1).max() / np.maximum(lengths, 1e-12)
+  return nodes[1::2] - nodes[2::2] if tree.is_binary else nodes[1:]

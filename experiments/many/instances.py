@@ -1,35 +1,28 @@
 """Instance discrimination: each training image, in each of its rotations, is a class of its own."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.many import similar
-from experiments.many.task import Task, in_batches
-from softmax_research import data, nn, training
+from experiments.many.equal_time import Task, in_batches, make_backbone
+from softmax_research import data
 
 #: The length of the features in front of the output layer. Left free, they shrink to nothing: with
 #: a class for each image almost every gradient pushes away.
 _LENGTH = 10.0
+# Principal components to cut along, and images they are computed of; so few are left in any order.
+_COMPONENTS, _SAMPLE, _FEW = 16, 20_000, 4
 
 
 def make(config: ConfigDict) -> Task:
-  """Make the task.
+  """Make the task of `configs/many_classes_images.py`.
 
-  Args:
-    config: with `dataset`, `data_dir`, `cache_dir`, `num_images` (0 for all), `rotations` (1 to
-      4 quarter turns), `augment`, `backbone`, `imprint` (the length of the class vectors, which
-      start as the untrained net's features; 0 to start at random), `num_reference`, `num_test` and
-      `split`: judge on `test`, or on so many training images left out, as `validation`.
-
-  Returns:
-    The task. It is judged by nearest neighbours: how often the image whose features have the
-    largest cosine with a test image's, among reference images, is of the same true class. Classes
-    are ordered by the look of their images, so that parts of a tree are clusters.
+  It is judged by nearest neighbours: how often the image whose features have the largest cosine
+  with a test image's, among reference images, is of the same true class. Classes are ordered by the
+  look of their images, so that parts of a tree are clusters.
 
   Raises:
     ValueError: an option is out of range.
@@ -53,18 +46,13 @@ def make(config: ConfigDict) -> Task:
     train, judged = data.split_train_validation(train, num_validation=config.num_test, seed=0)
   images = np.asarray(train.images[: config.num_images or None])
   true_labels = np.asarray(train.labels[: len(images)])
+  test = np.asarray(judged.images[: config.num_test])
+  test_labels = np.asarray(judged.labels[: config.num_test])
   augment = data.augment.make(config.augment)
-  backbone = nn.make(config.backbone)
-  params, state = jax.eval_shape(
-    lambda key: backbone.init(key, images.shape[1:]), jax.random.key(0)
-  )
-  if jax.tree.leaves(state):
-    raise ValueError(
-      "Got a backbone with a state of its own, as batch statistics; here choose one without, as "
-      "batch_norm=False."
-    )
   mean, std = data.channel_statistics(images)
   standardise = functools.partial(data.standardise, mean=mean, std=std)
+  shape = images.shape[1:]
+  backbone, state, num_features = make_backbone(config.backbone, shape)
 
   def features(params, rows, inputs, key):
     del rows
@@ -75,61 +63,73 @@ def make(config: ConfigDict) -> Task:
     )
 
   @jax.jit
-  def directions(params, inputs):
+  def directions_of_batch(params, inputs):
     return (direction(backbone.apply(params, state, standardise(inputs), train=False)[0]),)
 
-  reference = images[: config.num_reference]
-  test = np.asarray(judged.images[: config.num_test])
-  test_labels = np.asarray(judged.labels[: config.num_test])
+  def directions(params, images):
+    return in_batches(functools.partial(directions_of_batch, params), images)[0]
 
   def evaluate(params, head, head_params) -> dict[str, float]:
     del head, head_params
-    (known,) = in_batches(functools.partial(directions, params), reference)
-    (unknown,) = in_batches(functools.partial(directions, params), test)
-    nearest = np.argmax(unknown @ known.T, axis=1)
+    known = directions(params, images[: config.num_reference])
+    nearest = np.argmax(directions(params, test) @ known.T, axis=1)
     return {"accuracy": float(np.mean(true_labels[nearest] == test_labels))}
 
-  shape = jax.eval_shape(
-    lambda p, x: backbone.apply(p, state, x, train=False)[0],
-    params,
-    jax.ShapeDtypeStruct((1, *images.shape[1:]), jnp.float32),
-  )
-  turned = np.concatenate(
-    [np.rot90(images, turns, axes=(1, 2)) for turns in range(config.rotations)]
-  )
-  turned = turned[similar.order(turned)]
-
-  def class_vectors(params):
-    return config.imprint * in_batches(functools.partial(directions, params), turned)[0]
-
+  turned = np.concatenate([np.rot90(images, turns, (1, 2)) for turns in range(config.rotations)])
+  turned = turned[order(turned)]
   return Task(
     name=f"{config.dataset}, {len(images):,} images in {config.rotations} rotations",
-    num_classes=len(turned),
     class_counts=np.ones(len(turned), np.int64),
     inputs=turned,
     labels=np.arange(len(turned), dtype=np.int32),
-    init=lambda key: backbone.init(key, images.shape[1:])[0],
-    num_features=shape.shape[-1],
-    rows=_whole,
+    init=lambda key: backbone.init(key, shape)[0],
+    num_features=num_features,
     features=features,
     evaluate=evaluate,
     measure="accuracy",
     num_test=len(test),
-    class_vectors=class_vectors if config.imprint else None,
+    class_vectors=(lambda params: config.imprint * directions(params, turned))
+    if config.imprint
+    else None,
   )
 
 
 def direction(features: jax.Array) -> jax.Array:
-  """Scale features to unit length, the nought vector to itself.
-
-  Example:
-    >>> direction(jnp.array([3.0, 4.0])).round(1).tolist()
-    [0.6000000238418579, 0.800000011920929]
-  """
+  """Scale features to unit length, the nought vector to itself."""
   squares = jnp.sum(features**2, axis=-1, keepdims=True)
   return features * jax.lax.rsqrt(jnp.maximum(squares, 1e-12))
 
 
-def _whole(inputs: jax.Array) -> Any:
-  del inputs
-  return training.ALL_ROWS
+def order(images: np.ndarray) -> np.ndarray:
+  """Order images so that the nodes of a balanced binary tree over them are clusters.
+
+  The images of each node are cut in two along the principal component in which they differ most,
+  as many to the left as the node's left child has. Labels are not looked at.
+
+  Args:
+    images: `[N, ...]`.
+
+  Returns:
+    Each place's image, `[N]`.
+
+  Reference:
+    Bentley 1975, "Multidimensional Binary Search Trees Used for Associative Searching"; Mnih &
+    Hinton 2008, "A Scalable Hierarchical Distributed Language Model", for trees of the data.
+  """
+  points = images.reshape(len(images), -1)
+  sample = points[:: -(-len(points) // _SAMPLE)].astype(np.float32)
+  axes = np.linalg.eigh(np.cov(sample, rowvar=False))[1][:, -_COMPONENTS:].astype(np.float32)
+  axes *= np.where(axes.sum(axis=0) < 0, -1, 1)  # Their signs are up to the solver.
+  points = np.concatenate([part @ axes for part in np.array_split(points, 100)])
+
+  def cut(members):
+    if len(members) <= _FEW:
+      return members
+    widest = np.argmax(np.var(points[members], axis=0))
+    # Of a balanced tree the leaves below the root's first child.
+    half = 1 << (len(members).bit_length() - 2)
+    left = half + min(half, len(members) - 2 * half)
+    members = members[np.argpartition(points[members, widest], left)]
+    return np.concatenate([cut(members[:left]), cut(members[left:])])
+
+  return cut(np.arange(len(points)))

@@ -8,23 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.many.task import Task, in_batches
-from softmax_research import data, nn, training
+from experiments.many.equal_time import Task, in_batches, make_backbone
+from softmax_research import data, training
 
 
 def make(config: ConfigDict) -> Task:
-  """Make the task.
+  """Make the task of `configs/many_classes_words.py`.
 
   The embeddings of the tokens before are joined and go through a network. A batch's embeddings
-  alone are updated, so that the vocabulary costs nothing there.
-
-  Args:
-    config: with `text` and `unit` (see `data.read_text`), `context`, `embedding`, `backbone` and
-      `num_test`.
-
-  Returns:
-    The task. It is judged by the perplexity of test tokens that training has seen; it and the NLL
-    are None where they are infinite, as a sparse head can make them by a probability of 0.
+  alone are updated, so that the vocabulary costs nothing there. The task is judged by the
+  perplexity of test tokens that training has seen; it and the NLL are None where they are infinite,
+  as a sparse head can make them by a probability of 0.
 
   Raises:
     ValueError: an option is out of range, or the text cannot be had.
@@ -33,28 +27,25 @@ def make(config: ConfigDict) -> Task:
     if not isinstance(config[key], int) or config[key] < 1:
       raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
   text = data.encode_text(data.read_text(config.text, unit=config.unit))
-  num_classes, unknown = len(text.vocabulary), len(text.vocabulary)
-  backbone = nn.make(config.backbone)
-  shape = (config.context * config.embedding,)
-  _, state = jax.eval_shape(lambda key: backbone.init(key, shape), jax.random.key(0))
-  if jax.tree.leaves(state):
+  if config.context >= len(text.test):
     raise ValueError(
-      "Got a backbone with a state of its own, as batch statistics; here choose one without, as "
-      "batch_norm=False."
+      f"Got context={config.context} for a test part of {len(text.test)} tokens; it must be "
+      "smaller. Give a smaller one, or a longer text."
     )
+  num_classes = len(text.vocabulary)
+  # One row more, for tokens that are not in the vocabulary.
+  num_rows = num_classes + 1
+  shape = (config.context * config.embedding,)
+  backbone, state, num_features = make_backbone(config.backbone, shape)
 
   def init(key):
     net_key, table_key = jax.random.split(key)
-    # One row more, for tokens that are not in the vocabulary.
-    table = jax.random.normal(table_key, (num_classes + 1, config.embedding))
+    table = jax.random.normal(table_key, (num_rows, config.embedding))
     return {"net": backbone.init(net_key, shape)[0], "table": table}
 
   def rows(inputs):
-    size = min(inputs.size, num_classes + 1)
-    return {
-      "net": training.ALL_ROWS,
-      "table": jnp.unique(inputs, size=size, fill_value=num_classes + 1),
-    }
+    distinct = jnp.unique(inputs, size=min(inputs.size, num_rows), fill_value=num_rows)
+    return {"net": training.ALL_ROWS, "table": distinct}
 
   def features(params, rows, inputs, key):
     if rows is not None:
@@ -62,14 +53,9 @@ def make(config: ConfigDict) -> Task:
     embedded = params["table"].at[inputs].get(mode="clip").reshape(len(inputs), -1)
     return backbone.apply(params["net"], state, embedded, train=key is not None, key=key)[0]
 
-  if config.context >= len(text.test):
-    raise ValueError(
-      f"Got context={config.context} for a test part of {len(text.test)} tokens; it must be "
-      "smaller. Give a smaller one, or a longer text."
-    )
   inputs, labels = _windows(text.train, config.context)
   test_inputs, test_labels = _windows(text.test, config.context)
-  known = test_labels != unknown
+  known = test_labels != num_classes
   if not np.any(known):
     raise ValueError(
       f"Got text={config.text!r}, of whose test part training has seen no token; give a text "
@@ -93,38 +79,27 @@ def make(config: ConfigDict) -> Task:
     )
     nll = -np.mean(of_label, dtype=np.float64)
     with np.errstate(over="ignore"):
-      perplexity = np.exp(nll)
-    return {
-      "nll": _finite(nll),
-      "perplexity": _finite(perplexity),
-      "accuracy": float(np.mean(right)),
-    }
+      numbers = {"nll": nll, "perplexity": np.exp(nll)}
+    # JSON has no infinity.
+    finite = {name: float(n) if np.isfinite(n) else None for name, n in numbers.items()}
+    return finite | {"accuracy": float(np.mean(right))}
 
-  share = 1 - float(np.mean(known))
+  unseen = 1 - float(np.mean(known))
   return Task(
-    name=f"{config.text}, {len(text.train):,} tokens ({share:.1%} of the test part unseen)",
-    num_classes=num_classes,
+    name=f"{config.text}, {len(text.train):,} tokens ({unseen:.1%} of the test part unseen)",
     class_counts=text.counts,
     inputs=inputs,
     labels=labels,
     init=init,
-    num_features=jax.eval_shape(
-      lambda key, x: features(init(key), None, x, None),
-      jax.random.key(0),
-      jax.ShapeDtypeStruct((1, config.context), jnp.int32),
-    ).shape[-1],
-    rows=rows,
+    num_features=num_features,
     features=features,
     evaluate=evaluate,
     measure="nll",
     num_test=len(chosen),
+    rows=rows,
     # Of the numbers alone: it is they that are learnt, whatever words they stand for.
     fingerprint=hashlib.sha256(text.train.tobytes() + text.test.tobytes()).hexdigest()[:12],
   )
-
-
-def _finite(value: float) -> float | None:
-  return float(value) if np.isfinite(value) else None  # JSON has no infinity.
 
 
 def _windows(tokens: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:

@@ -73,9 +73,10 @@ def _summary(records, groups, shown) -> study.Table:
   for of in groups:
     runs = list(of.finished.values())
     steps = [run["curves"]["steps"][-1] / run["curves"]["seconds"][-1] for run in runs]
-    parameters = [run["measured"]["num_parameters"] for run in runs]
-    texts = (f"{statistics.median(steps):,.0f}", f"{parameters[0]:,}") if runs else ("–", "–")
-    more[of.name] = tuple(map(study.Cell, texts))
+    more[of.name] = (
+      study.Cell(f"{statistics.median(steps):,.0f}" if runs else "–"),
+      study.Cell(f"{runs[0]['measured']['num_parameters']:,}" if runs else "–"),
+    )
   rows = tuple(row._replace(cells=row.cells + more[row.name]) for row in table.rows)
   return table._replace(columns=(*table.columns, "steps/s", "parameters"), rows=rows)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from configs import many_classes_words
-from experiments.many import next_token, task
+from experiments import many_classes
+from experiments.many import next_token
 from softmax_research import heads
 
 
@@ -24,7 +25,7 @@ def config(tmp_path_factory):
 
 def test_labels_without_probability(config):
   made = next_token.make(config)
-  head = heads.make("sparsemax", made.num_classes)
+  head = heads.make("sparsemax", len(made.class_counts))
   key = jax.random.key(0)
   # With large weights the projection on the simplex leaves one class.
   params = jax.tree.map(
@@ -63,18 +64,18 @@ def test_texts_that_cannot_be_judged_are_refused(config, tmp_path):
 
 def test_results_of_another_text_are_told_apart(config, tmp_path):
   made = next_token.make(config)
-  records = [{"measured": {"dataset": task.describe(made)}}]
-  assert task.changes(records, next_token.make(config)) == ""
+  records = [{"measured": {"dataset": made.describe()}}]
+  assert many_classes.changes(records, next_token.make(config)) == ""
   # As many words, each as often, in another order: the sizes do not tell the texts apart.
   edited = config.copy_and_resolve_references()
   edited.text = str(tmp_path / "text")
   text = pathlib.Path(config.text).read_text().replace("saw a bird", "a bird saw", 1)
   pathlib.Path(edited.text).write_text(text)
   other = next_token.make(edited)._replace(name=made.name)
-  message = task.changes(records, other)
+  message = many_classes.changes(records, other)
   assert "\n  fingerprint: " in message and "--workdir" in message
   # Records of an earlier version have none, and are compared by the rest.
   del records[0]["measured"]["dataset"]["fingerprint"]
-  assert task.changes(records, other) == ""
-  message = task.changes(records, made._replace(name="other", num_classes=10))
+  assert many_classes.changes(records, other) == ""
+  message = many_classes.changes(records, made._replace(name="other", class_counts=np.ones(10)))
   assert "'other'" in message and "\n  num_classes: 8 -> 10" in message

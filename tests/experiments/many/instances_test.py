@@ -1,8 +1,8 @@
-"""The order in which similar images are neighbours."""
+"""Instance discrimination: the order in which similar images are neighbours."""
 
 import numpy as np
 
-from experiments.many import similar
+from experiments.many import instances
 from softmax_research import functional
 
 
@@ -18,7 +18,7 @@ def test_the_nodes_of_a_balanced_tree_are_clusters():
   random = np.random.RandomState(0)
   shuffled = random.permutation(len(cluster))
   images = (centres[cluster] + random.uniform(-1, 1, (11, 2)))[shuffled]
-  order = similar.order(images[:, :, None])
+  order = instances.order(images[:, :, None])
   assert sorted(order) == list(range(11))
   runs = np.split(cluster[shuffled][order], np.cumsum(sizes)[:-1])
   assert all(len(set(run)) == 1 for run in runs)

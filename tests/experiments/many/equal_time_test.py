@@ -1,9 +1,9 @@
-"""Output layers that start from one vector for each class."""
+"""Equal time: output layers that start from one vector for each class."""
 
 import numpy as np
 import pytest
 
-from experiments.many import imprint
+from experiments.many import equal_time
 from softmax_research import functional
 
 _VECTORS = np.random.RandomState(0).randn(5, 3).astype(np.float32)
@@ -31,10 +31,13 @@ def test_a_tree_chooses_among_the_means_of_its_parts(tree, path):
   for parts in path:
     logits = np.array([mean(*part) @ x for part in parts])
     expected += logits[0] - np.log(np.exp(logits).sum())
-  params = {"kernel": imprint.kernel(_VECTORS, tree), "bias": np.zeros(tree.num_rows, np.float32)}
+  params = {
+    "kernel": equal_time.imprinted_kernel(_VECTORS, tree),
+    "bias": np.zeros(tree.num_rows, np.float32),
+  }
   log_probs = functional.tree_log_probs(x.astype(np.float32), params, tree)
   np.testing.assert_allclose(log_probs[2], expected, rtol=1e-5)
 
 
 def test_a_dense_layer_has_the_vectors_for_columns():
-  np.testing.assert_array_equal(imprint.kernel(_VECTORS, None), _VECTORS.T)
+  np.testing.assert_array_equal(equal_time.imprinted_kernel(_VECTORS, None), _VECTORS.T)
