@@ -1,18 +1,31 @@
-"""Maps: class activation maps of a trained network, of every kind, at the size of its images."""
+"""Maps: class activation maps of a network, and how well their boxes cover the true ones."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research import information, nn
+from experiments import assembly, classifiers, pictures
+from experiments.many.equal_time import in_batches
+from softmax_research import information, nn, training
 
 #: Kinds of maps; the first is the one to compare with.
 KINDS = ("CAM", "infoCAM", "infoCAM+")
 #: Maps as they are, and averaged over the paper's window of 4 by 4 positions.
 SMOOTHINGS = ("plain", "smoothed")
+#: Overlaps from which a box counts as found.
+LEVELS = (0.3, 0.5, 0.7)
+#: The place among them of the level that is reported most.
+HALF = LEVELS.index(0.5)
+#: Thresholds to choose from, as fractions of a map's maximum.
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+#: The paper's.
+PAPERS_THRESHOLD = 0.2
+
+_NUM_EXAMPLES = 6
 
 
 class _LastMaps(nn.CNN):
@@ -24,11 +37,7 @@ class _LastMaps(nn.CNN):
 
 
 def make_mapper(options: dict[str, Any], preprocess: Callable) -> Callable[..., jax.Array]:
-  """Make the function that computes maps.
-
-  Args:
-    options: of the CNN.
-    preprocess: raw images to floats, as in training.
+  """Make the function that computes maps, from the CNN's options and what preprocesses its images.
 
   Returns:
     A jitted function `(params, model_state, images [B, S, S, C], labels [B], log_probs [B, K])`,
@@ -70,15 +79,164 @@ def check_head(name: str, params: Any, num_classes: int) -> None:
 
 
 def mean_share(kernel: np.ndarray) -> float:
-  r"""Compute how much the columns of a kernel have in common.
-
-  .. math:: \|\bar w\| \Big/ \tfrac1K \sum_k \|w_k\|
+  """Compute the length of a kernel's mean column over the columns' mean length.
 
   At 0 infoCAM is CAM times K / (K - 1), and both bound the same boxes.
-
-  Example:
-    >>> mean_share(np.array([[1.0, -1.0]]))
-    0.0
   """
   kernel = np.asarray(kernel, np.float64)
   return float(np.linalg.norm(kernel.mean(1)) / np.linalg.norm(kernel, axis=0).mean())
+
+
+def judge(
+  mapper: Callable[..., Any],
+  splits: assembly.Splits,
+  state: training.TrainState,
+  predictions: classifiers.Predictions,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  """Judge the maps of one seed's network; return the localisation and examples, for a record."""
+  validation, test = splits.validation, splits.test
+
+  def maps_of(scenes, log_probs):
+    def batch(*arrays):
+      return (mapper(state.params, state.model_state, *arrays),)
+
+    return in_batches(batch, scenes.images, scenes.labels, log_probs)[0]
+
+  predicted = np.argmax(predictions.test, axis=1)
+  validation_maps = maps_of(validation, predictions.validation)
+  test_maps = maps_of(test, predictions.test)
+  score_of = functools.partial(
+    score,
+    validation_boxes=validation.boxes,
+    test_boxes=test.boxes,
+    correct=predicted == test.labels,
+  )
+  scored = {
+    kind: {
+      smoothing: score_of(validation_maps[:, i, j], test_maps[:, i, j])
+      for j, smoothing in enumerate(SMOOTHINGS)
+    }
+    for i, kind in enumerate(KINDS)
+  }
+  localisation = {
+    "levels": list(LEVELS),
+    "thresholds": list(THRESHOLDS),
+    "maps": scored,
+    "fixed_box": fixed_box(validation.boxes, test.boxes),
+    "mean_share": mean_share(state.params["head"]["kernel"]),
+  }
+  return localisation, _examples(splits, predicted, test_maps[:, :, 0], scored)
+
+
+def _examples(splits, predicted, test_maps, scored) -> list[dict[str, Any]]:
+  """Return the first test scenes with their maps, and the boxes found in these, for a record."""
+  cuts = [scored[kind]["plain"]["chosen"]["thresholds"][HALF] for kind in KINDS]
+  test, names = splits.test, splits.class_names
+  return [
+    {
+      "image": pictures.to_text(test.images[i].squeeze()),
+      "label": names[test.labels[i]],
+      "predicted": names[predicted[i]],
+      "box": list(map(float, test.boxes[i])),
+      "maps": [pictures.to_text(_as_bytes(activation)) for activation in test_maps[i]],
+      "found": [
+        list(map(float, information.bounding_box(activation, threshold=cut)))
+        for activation, cut in zip(test_maps[i], cuts, strict=True)
+      ],
+    }
+    for i in range(min(_NUM_EXAMPLES, len(test.labels)))
+  ]
+
+
+def _as_bytes(activation: np.ndarray) -> np.ndarray:
+  """Return a map's positive part in 256 steps of its maximum, which a picture cannot tell apart."""
+  positive = np.maximum(activation, 0)
+  return np.round(255 * positive / max(positive.max(), np.finfo(np.float32).tiny)).astype(np.uint8)
+
+
+def overlaps(
+  activations: np.ndarray, boxes: np.ndarray, thresholds: Sequence[float] = THRESHOLDS
+) -> np.ndarray:
+  """Compute the overlaps `[N, T]` of true boxes with those of maps `[N, S, S]` at T thresholds.
+
+  Example:
+    >>> overlaps(np.array([[[0.0, 1.0], [0.0, 0.5]]]), np.array([[0, 1, 2, 2]]), (0.4, 0.9))
+    array([[1. , 0.5]])
+  """
+  found = [
+    information.intersection_over_union(
+      information.bounding_box(activation, threshold=threshold), information.Box(*box)
+    )
+    for activation, box in zip(activations, np.asarray(boxes).tolist(), strict=True)
+    for threshold in thresholds
+  ]
+  return np.reshape(found, (len(activations), len(thresholds)))
+
+
+def box_accuracy(found: np.ndarray) -> np.ndarray:
+  """Compute the share of overlaps `[N, ...]` that reach each level, `[levels, ...]`.
+
+  Example:
+    >>> box_accuracy(np.array([0.2, 0.5])).tolist()
+    [0.5, 0.5, 0.0]
+  """
+  return np.array([np.mean(found >= level, axis=0) for level in LEVELS])
+
+
+def score(
+  validation_maps: np.ndarray,
+  test_maps: np.ndarray,
+  *,
+  validation_boxes: np.ndarray,
+  test_boxes: np.ndarray,
+  correct: np.ndarray,
+) -> dict[str, Any]:
+  """Score one kind of maps; thresholds are chosen on validation scenes.
+
+  Args:
+    validation_maps: of the true classes, `[M, S, S]`.
+    test_maps: `[N, S, S]`.
+    validation_boxes: `[M, 4]`.
+    test_boxes: `[N, 4]`.
+    correct: which test scenes are classified right, `[N]`.
+
+  Returns:
+    For JSON: `validation_curve`, the box accuracy at each level and threshold; and for each rule,
+    `chosen` (the threshold that finds most validation boxes, of several the smallest) and `paper`,
+    level by level, `thresholds`, `known` (the share of boxes found, the class being given),
+    `top_1` (the share found of which the class was right too); `by_size`, the share found at an
+    overlap of 0.5 among the third of smallest objects, the middle and the largest.
+  """
+  curve = box_accuracy(overlaps(validation_maps, validation_boxes))
+  results: dict[str, Any] = {"validation_curve": curve.tolist()}
+  chosen = [THRESHOLDS[place] for place in np.argmax(curve, axis=1)]
+  for rule, values in (("chosen", chosen), ("paper", [PAPERS_THRESHOLD] * len(LEVELS))):
+    hits = overlaps(test_maps, test_boxes, values).T >= np.array(LEVELS)[:, None]
+    results[rule] = {
+      "thresholds": values,
+      "known": [float(np.mean(hit)) for hit in hits],
+      "top_1": [float(np.mean(hit & correct)) for hit in hits],
+      "by_size": _by_size(hits[HALF], test_boxes),
+    }
+  return results
+
+
+def fixed_box(validation_boxes: np.ndarray, test_boxes: np.ndarray) -> list[float]:
+  """Compute the box accuracy of validation's mean box, which looks at no image.
+
+  Example:
+    >>> fixed_box(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [0, 0, 1, 2]]))
+    [1.0, 1.0, 0.5]
+  """
+  mean = information.Box(*np.mean(validation_boxes, axis=0))
+  found = [information.intersection_over_union(mean, information.Box(*b)) for b in test_boxes]
+  return [float(share) for share in box_accuracy(np.array(found))]
+
+
+def _by_size(hits: np.ndarray, boxes: np.ndarray) -> list[float | None]:
+  """Average hits over the third of smallest boxes, the middle and the largest, by area."""
+  areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+  first, second = np.quantile(areas, [1 / 3, 2 / 3])
+  # Objects of few sizes make the parts unequal, and may leave one empty.
+  parts = (areas <= first, (areas > first) & (areas <= second), areas > second)
+  return [float(np.mean(hits[part])) if part.any() else None for part in parts]

@@ -1,7 +1,6 @@
 """Material: from a configuration to the scenes of all splits, everything checked first."""
 
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -19,16 +18,6 @@ _KINDS = {
 }
 # Keys of `scenes` that say how many there are and of what; the others are options of the maker.
 _COUNTING = ("kind", "classes", "imbalance", "num_train", "num_validation", "num_test")
-
-
-class Material(NamedTuple):
-  """Hold the scenes of all splits."""
-
-  name: str
-  train: Scenes
-  validation: Scenes
-  test: Scenes
-  class_names: tuple[str, ...]
 
 
 def check_config(config: ConfigDict) -> None:
@@ -71,19 +60,23 @@ def check_config(config: ConfigDict) -> None:
     )
 
 
-def make(config: ConfigDict) -> Material:
+def make(config: ConfigDict) -> assembly.Splits:
   """Make the scenes of a checked configuration.
 
   Objects and clutter of training and validation scenes come from two parts of the training pool,
   those of test scenes from the test split. Training scenes are imbalanced as the configuration
-  says; the others are balanced.
+  says; the others are balanced. The channels' statistics are those of training scenes.
 
   Raises:
     ValueError: an option does not fit the data.
     Errors of `data.load` and `box_folder.read`.
   """
-  if config.folder:
-    return _from_folder(config)
+  name, made, names = _from_folder(config) if config.folder else _from_images(config)
+  statistics = data.channel_statistics(made[0].images)
+  return assembly.Splits(name, *made, len(names), names, *statistics)
+
+
+def _from_images(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:
   dataset = data.load(
     config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
   )
@@ -108,20 +101,14 @@ def make(config: ConfigDict) -> Material:
     counts = scenes.class_counts(total, len(classes), imbalance)
     made.append(maker(split, counts, seed=(config.split_seed, number), **options))
   names = tuple(dataset.class_names[label] for label in classes)
-  return Material(f"{shown.kind} from {config.dataset}", *made, names)
+  return f"{shown.kind} from {config.dataset}", made, names
 
 
-def splits(material: Material) -> assembly.Splits:
-  """Return the scenes as splits to train on; channel statistics are those of training scenes."""
-  names, statistics = material.class_names, data.channel_statistics(material.train.images)
-  return assembly.Splits(material.name, *material[1:4], len(names), names, *statistics)
-
-
-def _from_folder(config: ConfigDict) -> Material:
+def _from_folder(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:
   """Read the user's own images; some for training are set aside for validation."""
   pool, test, names = box_folder.read(config.folder, size=config.scenes.canvas)
   size = max(1, round(config.validation_fraction * len(pool.labels)))
   chosen = data.stratified_sample(pool.labels, size, seed=config.split_seed)
   kept = np.setdiff1d(np.arange(len(pool.labels)), chosen)
-  train, validation = (Scenes(*(part[rows] for part in pool)) for rows in (kept, np.sort(chosen)))
-  return Material(f"folder {pathlib.Path(config.folder).name}", train, validation, test, names)
+  parts = [Scenes(*(part[rows] for part in pool)) for rows in (kept, np.sort(chosen))]
+  return f"folder {pathlib.Path(config.folder).name}", [*parts, test], names

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import pictures
-from experiments.localization import judging
+from experiments.localization import maps
 from experiments.localization.maps import KINDS, SMOOTHINGS
 from softmax_research import study
 from softmax_research.study import measures, tables
@@ -56,7 +56,7 @@ def blocks(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
 def share(record: study.Record, kind: str, smoothing: str, rule: str, measure: str) -> float:
   """Return a share of boxes found at an overlap of 0.5."""
   found = record["measured"]["localisation"]["maps"][kind][smoothing][rule][measure]
-  return found[judging.HALF]
+  return found[maps.HALF]
 
 
 def _localisations(of: study.Group) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def _accuracy(heads: Sequence[study.Group]) -> study.Table:
 def _fixed_box(record: study.Record) -> str:
   shares = record["measured"]["localisation"]["fixed_box"]
   text = ", ".join(
-    f"{100 * share:.1f}% at {level}" for share, level in zip(shares, judging.LEVELS, strict=True)
+    f"{100 * share:.1f}% at {level}" for share, level in zip(shares, maps.LEVELS, strict=True)
   )
   return (
     "Mean kernel: the length of the kernel's mean column over the columns' mean length; at 0 "
@@ -100,14 +100,14 @@ def _shares(of: study.Group) -> study.Table:
         cells = [
           tables.mean_cell([one[measure][i] for one in found], _SHARE, interval=False)
           for measure in ("known", "top_1")
-          for i in range(len(judging.LEVELS))
+          for i in range(len(maps.LEVELS))
         ]
-        thresholds = sorted({one["thresholds"][judging.HALF] for one in found})
+        thresholds = sorted({one["thresholds"][maps.HALF] for one in found})
         cells.append(study.Cell(", ".join(map(str, thresholds))))
         rows.append(study.Row(f"{kind}, {smoothing}, threshold {words}", tuple(cells)))
   columns = (
-    *(f"found at {level}" for level in judging.LEVELS),
-    *(f"with class at {level}" for level in judging.LEVELS),
+    *(f"found at {level}" for level in maps.LEVELS),
+    *(f"with class at {level}" for level in maps.LEVELS),
     "thresholds at 0.5",
   )
   return study.Table(columns, tuple(rows), "maps", f"boxes_{of.name}")
@@ -137,10 +137,10 @@ def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
     for kind in KINDS:
       for smoothing in SMOOTHINGS:
         found = [one["maps"][kind][smoothing]["validation_curve"] for one in _localisations(of)]
-        curves = 100 * np.array(found)[:, judging.HALF]
+        curves = 100 * np.array(found)[:, maps.HALF]
         ranges = (curves.min(0), curves.max(0)) if len(curves) > 1 else None
         name = f"{kind}, {smoothing}"
-        lines.append(line_plot.Line(name, judging.THRESHOLDS, curves.mean(0), ranges))
+        lines.append(line_plot.Line(name, maps.THRESHOLDS, curves.mean(0), ranges))
     title = f"Validation boxes found at 0.5, {of.name}, %"
     panels.append(line_plot.Panel(title, "threshold", lines))
   return study.Plot(

@@ -37,20 +37,12 @@ def digits(
   pieces: int,
   piece: int,
 ) -> Scenes:
-  """Make scenes of a digit on a dark canvas, among pieces of other digits.
+  """Make `counts` scenes of each class, of a digit on a dark canvas among pieces of other digits.
 
   A digit is cut out at its ink, resized so that its longer side is of one of the sizes, and laid
-  anywhere. Clutter is cut from images drawn at random and laid anywhere, on the digit too; where
-  things overlap, the brighter pixel shows. A box bounds the digit's ink exactly.
-
-  Args:
-    split: images of digits, uint8 `[M, H, W, 1]`, bright on dark.
-    counts: scenes of each class, `[K]`.
-    seed: integers, not negative; the same arguments make the same scenes.
-    canvas: S, the scenes' side.
-    sizes: of the digits' longer side.
-    pieces: pieces of clutter in a scene.
-    piece: their side.
+  anywhere. Clutter, `pieces` squares of side `piece`, is cut from images drawn at random and laid
+  anywhere, on the digit too; where things overlap, the brighter pixel shows. A box bounds the
+  digit's ink exactly. The same arguments make the same scenes.
 
   Raises:
     ValueError: a size does not fit, the images have more channels, or one has no ink.
@@ -88,20 +80,12 @@ def objects(
   tile: int,
   blur: int,
 ) -> Scenes:
-  """Make scenes of a picture on a texture of tiles from other pictures.
+  """Make `counts` scenes of each class, of a picture on a texture of tiles from other pictures.
 
-  A texture is a grid of tiles, each cut anywhere from a picture drawn at random, blurred as a
-  whole. The picture is resized to a square of one of the sizes and laid anywhere on it. A box
-  bounds the picture exactly; what in it is background counts as object.
-
-  Args:
-    split: pictures, uint8 `[M, H, W, C]` of one or three channels.
-    counts: scenes of each class, `[K]`.
-    seed: integers, not negative; the same arguments make the same scenes.
-    canvas: S, the scenes' side.
-    sizes: of the pictures' sides.
-    tile: the tiles' side.
-    blur: side of the window that the texture is averaged over; 1 for none.
+  A texture is a grid of tiles of side `tile`, each cut anywhere from a picture drawn at random,
+  and averaged over a window of side `blur`. The picture is resized to a square of one of the sizes
+  and laid anywhere on it. A box bounds the picture exactly; what in it is background counts as
+  object. The same arguments make the same scenes.
 
   Raises:
     ValueError: a size does not fit.
@@ -144,12 +128,9 @@ def _make(
 
 
 def class_counts(total: int, num_classes: int, imbalance: float) -> list[int]:
-  """Divide a number of scenes among classes, of which those with odd numbers get more.
+  """Divide scenes among classes, of which an odd one gets `imbalance` times as many as an even one.
 
-  Args:
-    total: of scenes; rounded counts, each at least 1, may sum to a few more or less.
-    num_classes: K.
-    imbalance: how many times as many scenes an odd class gets as an even one; 1 for equal shares.
+  Rounded counts, each at least 1, may sum to a few more or less.
 
   Raises:
     ValueError: the imbalance is below 1, or there are fewer scenes than classes.
@@ -177,14 +158,7 @@ def only_classes(split: data.Split, classes: Sequence[int]) -> data.Split:
 def choose_objects(
   labels: np.ndarray, counts: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:
-  """Choose so many images of each class, shuffled, none twice before all of its class were chosen.
-
-  Returns:
-    Indices `[sum(counts)]`.
-
-  Raises:
-    ValueError: there is no image of a class.
-  """
+  """Choose so many images of each class, none twice before all of its class were chosen."""
   chosen = []
   for label, count in enumerate(counts):
     rows = np.flatnonzero(labels == label)
@@ -196,12 +170,7 @@ def choose_objects(
 
 
 def cut_out(image: np.ndarray, size: int) -> np.ndarray:
-  """Cut out a digit's ink and resize it; there is ink at each of the patch's sides.
-
-  The longer side becomes `size`, or slightly less where faint ink ends it.
-
-  Raises:
-    ValueError: the image has no ink.
+  """Cut out a digit's ink and resize its longer side, which faint ink may end slightly earlier.
 
   Example:
     >>> cut_out(np.full((8, 4, 1), 255, np.uint8), 4).shape

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.localization import judging, map_claims, maps
+from experiments.localization import map_claims, maps
 from softmax_research import heads, nn
 from softmax_research.study import claims
 from tests.study.record_test import WHOLE
@@ -27,8 +27,8 @@ def test_scores_of_hand_made_maps():
   missed = _map((1.0, (7, 7, 9, 9)))
   test = np.stack([haloed[0], haloed[0], missed])
   correct = np.array([True, False, True])
-  found = judging.score(haloed, test, validation_boxes=true, test_boxes=true, correct=correct)
-  levels = list(judging.LEVELS)
+  found = maps.score(haloed, test, validation_boxes=true, test_boxes=true, correct=correct)
+  levels = list(maps.LEVELS)
   assert levels == [0.3, 0.5, 0.7]
   assert found["chosen"]["thresholds"] == [0.05, 0.05, 0.35]
   np.testing.assert_allclose(found["chosen"]["known"], [2 / 3] * 3)
@@ -37,14 +37,14 @@ def test_scores_of_hand_made_maps():
   np.testing.assert_allclose(found["paper"]["known"], [2 / 3, 2 / 3, 0])
   np.testing.assert_allclose(found["paper"]["top_1"], [1 / 3, 1 / 3, 0])
   curve = np.array(found["validation_curve"])
-  assert curve.shape == (3, len(judging.THRESHOLDS))
-  assert curve[2].tolist() == [float(threshold > 0.33) for threshold in judging.THRESHOLDS]
+  assert curve.shape == (3, len(maps.THRESHOLDS))
+  assert curve[2].tolist() == [float(threshold > 0.33) for threshold in maps.THRESHOLDS]
 
 
 def test_shares_by_size():
   boxes = np.array([[0, 0, 2, 2], [0, 0, 4, 4], [0, 0, 8, 8]])
   activations = np.stack([_map((1.0, box)) for box in boxes[[0, 0, 2]]])
-  found = judging.score(
+  found = maps.score(
     activations,
     activations,
     validation_boxes=boxes,

@@ -5,8 +5,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import localize_digits, localize_objects
-from experiments import assembly, pictures
-from experiments.localization import experiment, material
+from experiments import assembly, localize, pictures
+from experiments.localization import material
 from softmax_research.study import runner, workdir
 
 
@@ -23,7 +23,7 @@ def _config(**changes):
 def _run(directory, **changes):
   options = runner.Options(directory, "command", devices=assembly.device_options())
   options.devices.seed = 1
-  assert runner.run(experiment.STUDY, _config(**changes), options) == []
+  assert runner.run(localize.STUDY, _config(**changes), options) == []
   return workdir.read(directory)
 
 
@@ -68,8 +68,7 @@ def test_a_folder_is_split_for_training_validation_and_test(tmp_path):
   assert sorted(made.validation.labels) == [0, 1]
   lefts = sorted(box[1] for part in made[1:4] for box in part.boxes.tolist())
   assert lefts == sorted(2.0 * (i % 4) for i in range(24))  # each image once, at twice the size
-  splits = material.splits(made)
-  assert splits.num_classes == 2 and splits.train.images.shape == (18, 16, 16, 3)
+  assert made.num_classes == 2 and made.train.images.shape == (18, 16, 16, 3)
 
 
 def test_a_box_outside_its_image_is_refused(tmp_path):
