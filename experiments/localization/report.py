@@ -1,5 +1,6 @@
 """The report of a localisation study: tables of the shares of boxes found, and maps."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -49,29 +50,30 @@ def blocks(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     yield _by_size(of)
   yield _thresholds(heads)
   for number, of in enumerate(heads):
-    if (examples := _examples(of, records, number)) is not None:
-      yield examples
+    yield from _examples(of, number)
 
 
-def share(record: study.Record, kind: str, smoothing: str, rule: str, measure: str) -> float:
+def share(made: study.Record, kind: str, smoothing: str, rule: str, measure: str) -> float:
   """Return a share of boxes found at an overlap of 0.5."""
-  found = record["measured"]["localisation"]["maps"][kind][smoothing][rule][measure]
-  return found[maps.HALF]
+  return study.look_up(made, f"{_path(kind, smoothing, rule, measure)}/{maps.HALF}")
 
 
-def _localisations(of: study.Group) -> list[dict[str, Any]]:
-  return [made["measured"]["localisation"] for made in of.finished.values()]
+def _path(*parts: str) -> str:
+  return "/".join(("localisation/maps", *parts))
+
+
+def _mean(of: study.Group, path: str) -> study.Cell:
+  return tables.mean_cell(list(of.values(path).values()), _SHARE, interval=False)
 
 
 def _accuracy(heads: Sequence[study.Group]) -> study.Table:
   rows = []
   for of in heads:
-    accuracies = list(of.values("accuracy").values())
-    means = [found["mean_share"] for found in _localisations(of)]
-    seconds = [made["time"]["seconds"] for made in of.finished.values()]
+    means = list(of.values("localisation/mean_share").values())
+    seconds = list(of.values("time/seconds").values())
     cells = (
-      study.Cell(str(len(accuracies))),
-      tables.mean_cell(accuracies, _SHARE, interval=False),
+      study.Cell(str(len(of.finished))),
+      _mean(of, "accuracy"),
       study.Cell(f"{np.mean(means):.3f}"),
       study.Cell(f"{np.median(seconds):.0f}"),
     )
@@ -80,11 +82,9 @@ def _accuracy(heads: Sequence[study.Group]) -> study.Table:
   return study.Table(columns, tuple(rows), "head", "accuracy")
 
 
-def _fixed_box(record: study.Record) -> str:
-  shares = record["measured"]["localisation"]["fixed_box"]
-  text = ", ".join(
-    f"{100 * share:.1f}% at {level}" for share, level in zip(shares, maps.LEVELS, strict=True)
-  )
+def _fixed_box(made: study.Record) -> str:
+  shares = zip(made["measured"]["localisation"]["fixed_box"], maps.LEVELS, strict=True)
+  text = ", ".join(f"{100 * share:.1f}% at {level}" for share, level in shares)
   return (
     "Mean kernel: the length of the kernel's mean column over the columns' mean length; at 0 "
     f"infoCAM bounds CAM's boxes. Validation's mean box, which looks at no image, finds {text}."
@@ -93,18 +93,16 @@ def _fixed_box(record: study.Record) -> str:
 
 def _shares(of: study.Group) -> study.Table:
   rows = []
-  for kind in KINDS:
-    for smoothing in SMOOTHINGS:
-      for rule, words in _RULES.items():
-        found = [one["maps"][kind][smoothing][rule] for one in _localisations(of)]
-        cells = [
-          tables.mean_cell([one[measure][i] for one in found], _SHARE, interval=False)
-          for measure in ("known", "top_1")
-          for i in range(len(maps.LEVELS))
-        ]
-        thresholds = sorted({one["thresholds"][maps.HALF] for one in found})
-        cells.append(study.Cell(", ".join(map(str, thresholds))))
-        rows.append(study.Row(f"{kind}, {smoothing}, threshold {words}", tuple(cells)))
+  for kind, smoothing, rule in itertools.product(KINDS, SMOOTHINGS, _RULES):
+    at = _path(kind, smoothing, rule)
+    cells = [
+      _mean(of, f"{at}/{measure}/{level}")
+      for measure in ("known", "top_1")
+      for level in range(len(maps.LEVELS))
+    ]
+    thresholds = sorted(set(of.values(f"{at}/thresholds/{maps.HALF}").values()))
+    cells.append(study.Cell(", ".join(map(str, thresholds))))
+    rows.append(study.Row(f"{kind}, {smoothing}, threshold {_RULES[rule]}", tuple(cells)))
   columns = (
     *(f"found at {level}" for level in maps.LEVELS),
     *(f"with class at {level}" for level in maps.LEVELS),
@@ -114,17 +112,12 @@ def _shares(of: study.Group) -> study.Table:
 
 
 def _by_size(of: study.Group) -> study.Table:
-  rows = []
+  columns, rows = ("smallest third", "middle", "largest"), []
   for kind in KINDS:
-    parts = [one["maps"][kind]["plain"]["chosen"]["by_size"] for one in _localisations(of)]
-    cells = [
-      study.Cell(measures.MISSING)
-      if None in shares
-      else tables.mean_cell(shares, _SHARE, interval=False)
-      for shares in zip(*parts, strict=True)
-    ]
+    cells = [_mean(of, f"{_path(kind, 'plain', 'chosen', 'by_size')}/{part}") for part in range(3)]
+    # A part that is empty in a record has no share there.
+    cells = [study.Cell(measures.MISSING) if "∞" in cell.value else cell for cell in cells]
     rows.append(study.Row(kind, tuple(cells)))
-  columns = ("smallest third", "middle", "largest")
   return study.Table(columns, tuple(rows), "found at 0.5 by the box's area", f"by_size_{of.name}")
 
 
@@ -134,13 +127,14 @@ def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
   panels = []
   for of in heads:
     lines = []
-    for kind in KINDS:
-      for smoothing in SMOOTHINGS:
-        found = [one["maps"][kind][smoothing]["validation_curve"] for one in _localisations(of)]
-        curves = 100 * np.array(found)[:, maps.HALF]
-        ranges = (curves.min(0), curves.max(0)) if len(curves) > 1 else None
-        name = f"{kind}, {smoothing}"
-        lines.append(line_plot.Line(name, maps.THRESHOLDS, curves.mean(0), ranges))
+    for kind, smoothing in itertools.product(KINDS, SMOOTHINGS):
+      found = [
+        made["measured"]["localisation"]["maps"][kind][smoothing]["validation_curve"][maps.HALF]
+        for made in of.finished.values()
+      ]
+      curves = 100 * np.array(found)
+      ranges = (curves.min(0), curves.max(0)) if len(curves) > 1 else None
+      lines.append(line_plot.Line(f"{kind}, {smoothing}", maps.THRESHOLDS, curves.mean(0), ranges))
     title = f"Validation boxes found at 0.5, {of.name}, %"
     panels.append(line_plot.Panel(title, "threshold", lines))
   return study.Plot(
@@ -151,11 +145,11 @@ def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
   )
 
 
-def _examples(of: study.Group, records: Sequence[study.Record], number: int) -> study.Plot | None:
-  """Draw the maps of a head's first seed, which its record holds."""
+def _examples(of: study.Group, number: int) -> Iterator[study.Plot]:
+  """Draw the maps of a head's first seed, if its record holds them."""
   shown = next((made for made in of.finished.values() if "examples" in made["measured"]), None)
   if shown is None:
-    return None
+    return
   again = shown["measured"].get("examples_from")
   note = ""
   if again:  # Of records that were made before records had them.
@@ -163,7 +157,7 @@ def _examples(of: study.Group, records: Sequence[study.Record], number: int) -> 
       f" The net was trained again for this picture, on {again['finished_at'][:10]}, with a test "
       f"accuracy of {100 * again['accuracy']:.1f} %; the tables are of the first training."
     )
-  return study.Plot(
+  yield study.Plot(
     f"examples_{number}",
     f"Maps and boxes, {of.name}",
     f"The first test scenes, {of.name}, seed {shown['seed']}: white the true box, dashed orange "
