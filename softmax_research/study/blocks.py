@@ -1,5 +1,6 @@
 """Blocks: what a report consists of: Markdown text, tables and plots."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -34,6 +35,18 @@ class Table(NamedTuple):
   rows: tuple[Row, ...]
   name_column: str = "head"
   name: str = "table"
+
+
+def table_of(
+  rows: Sequence[tuple[str, Mapping[str, Cell | str]]], name_column: str, name: str
+) -> Table:
+  """Make a table of rows that each have a name, and their cells by the columns' titles."""
+  columns = tuple(rows[0][1]) if rows else ()
+  found = []
+  for title, cells in rows:
+    values = (of if isinstance(of, Cell) else Cell(of) for of in cells.values())
+    found.append(Row(title, tuple(values)))
+  return Table(columns, tuple(found), name_column, name)
 
 
 class Plot(NamedTuple):

@@ -28,7 +28,6 @@ Results = Mapping[str | None, Sequence[Mapping[str, Any]]]
 #: A row: the method or head of its cells, or items that its cells have.
 Row = str | Mapping[str, Any]
 
-POWER = 0.8
 _POINTS, _SHARE = 0.005, 0.1
 
 
@@ -53,6 +52,11 @@ class Comparison(NamedTuple):
   baseline_metric: str = ""
   published: tuple[str, str, str] | None = None
   smallest: float | None = None
+
+  @property
+  def measure(self) -> Measure:
+    """Say how the numbers are printed."""
+    return measure_of(self.metric)
 
 
 class Test(NamedTuple):
@@ -162,20 +166,26 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Ruling]:
     ValueError: a direction or a regime is unknown, or a row fits several cells.
   """
   results = {name: record.unique(records) for name, records in results.items()}
-  found: dict[int, list[Ruling]] = {}
-  for paper in dict.fromkeys(claim.paper for claim in claims):
-    places = [place for place, claim in enumerate(claims) if claim.paper == paper]
-    rulings = _judge_paper([claims[place] for place in places], results)
-    found |= dict(zip(places, rulings, strict=True))
-  return [ruling for place in range(len(claims)) for ruling in found[place]]
+  families: dict[str, dict[str, Finding | None]] = {}  # by the paper and the comparison
+  asked: list[tuple[Claim, Test | None, list[str]]] = []
+  for claim in claims:
+    findings = families.setdefault(claim.paper, {})
+    for test in claim.tests:
+      _check(test)
+      keys = []
+      for comparison, where in _comparisons(test, results.get(test.results, ())):
+        keys.append(json.dumps([test.results, where, comparison], sort_keys=True))
+        if keys[-1] not in findings:
+          findings[keys[-1]] = _find(claim.paper, test, comparison, where, results)
+      asked.append((claim, test, keys))
+    if not claim.tests:
+      asked.append((claim, None, []))
+  decided = {paper: _decide_family(findings) for paper, findings in families.items()}
+  return [_rule(claim, test, keys, decided[claim.paper], results) for claim, test, keys in asked]
 
 
 def decisive(rulings: Sequence[Ruling]) -> list[Ruling]:
-  """Return of each claim the ruling that counts: the first that decides, or one that says why not.
-
-  Args:
-    rulings: of `judge`, which has the tests nearest to the paper's protocol first.
-  """
+  """Return of each claim the ruling that counts: the first that decides, or why there is none."""
   chosen = []
   for _, group in itertools.groupby(rulings, key=lambda ruling: id(ruling.claim)):
     own = list(group)
@@ -194,12 +204,8 @@ def decisive(rulings: Sequence[Ruling]) -> list[Ruling]:
 def at(claims: Sequence[Claim], *places: tuple[str, str, str]) -> tuple[Claim, ...]:
   """Return a study's claims about its own records as claims about directories of results.
 
-  Args:
-    claims: the study's.
-    *places: directory, regime and protocol, as `Test` has them; the nearest to the paper first.
-
-  Returns:
-    The claims, each with a test a place for every test of its own.
+  Each has a test a place for every test of its own; places are directory, regime and protocol, as
+  `Test` has them, the nearest to the paper first.
   """
   return tuple(
     claim._replace(
@@ -221,22 +227,10 @@ def smallest_of_interest(
   Of accuracies and errors half a point, but no more than a tenth of the baseline's errors; of
   anything else a tenth of the baseline. Where a difference is claimed, it is never more than half
   of the paper's own, so that what is small in the paper is not called too small to matter.
-
-  Args:
-    comparison: may say it itself.
-    baseline: the baseline's mean.
-    effect: the paper's own difference; NaN where it is not known.
-
-  Example:
-    >>> comparison = Comparison("m=4", "softmax", "accuracy", "higher")
-    >>> round(smallest_of_interest(comparison, 0.98), 6)
-    0.002
-    >>> round(smallest_of_interest(comparison, 0.98, effect=0.0009), 6)
-    0.00045
   """
   width = comparison.smallest
   if width is None:
-    of = measure(comparison)
+    of = comparison.measure
     width = _SHARE * abs(baseline)
     if of.unit == "%" and of.higher_is_better:  # A share of what is right, as an accuracy is.
       width = min(_POINTS, _SHARE * (1 - baseline))
@@ -248,14 +242,7 @@ def smallest_of_interest(
 
 
 def published(paper: str, comparison: Comparison) -> tuple[papers.Number, papers.Number] | None:
-  """Return the paper's own numbers of a row and its baseline; None where it has none.
-
-  Example:
-    >>> comparison = Comparison("m=4", "softmax", "accuracy", "higher")
-    >>> comparison = comparison._replace(published=("mnist", "m=4", "softmax"))
-    >>> [number.value for number in published("liu2016", comparison)]
-    [99.69, 99.6]
-  """
+  """Return the paper's own numbers of a row and its baseline; None where it has none."""
   if comparison.published is None:
     return None
   setting, *methods = comparison.published
@@ -264,62 +251,34 @@ def published(paper: str, comparison: Comparison) -> tuple[papers.Number, papers
   return None if row.value is None or baseline.value is None else (row, baseline)
 
 
-def measure(comparison: Comparison) -> Measure:
-  """Say how the numbers of a comparison are printed."""
-  return measure_of(comparison.metric)
-
-
-def _judge_paper(claims: Sequence[Claim], results: Results) -> list[list[Ruling]]:
-  """Return the rulings on each claim of a paper, whose comparisons are one family."""
-  findings: dict[str, Finding | None] = {}
-  asked: list[list[tuple[Test, list[str]]]] = []
-  for claim in claims:
-    asked.append([])
-    for test in claim.tests:
-      _check(test)
-      keys = []
-      for comparison, where in _comparisons(test, results.get(test.results, ())):
-        keys.append(json.dumps([test.results, where, comparison], sort_keys=True))
-        if keys[-1] not in findings:
-          findings[keys[-1]] = _find(claim.paper, test, comparison, where, results)
-      asked[-1].append((test, keys))
-  decided = _decide_family({key: finding for key, finding in findings.items() if finding})
-  return [
-    [_rule(claim, test, keys, decided, results) for test, keys in of_claim]
-    or [Ruling(claim, None, (), verdicts.NOT_TESTED, claim.untested)]
-    for claim, of_claim in zip(claims, asked, strict=True)
-  ]
-
-
-def _decide_family(findings: Mapping[str, Finding]) -> dict[str, Finding]:
+def _decide_family(findings: Mapping[str, Finding | None]) -> dict[str, Finding]:
   """Correct the p-values of findings as one family, and decide each at its level."""
-  hypotheses = {key: _hypothesis(key, finding) for key, finding in findings.items()}
-  p_values = {hypotheses[key]: finding.p_value for key, finding in findings.items()}
+  found = {key: finding for key, finding in findings.items() if finding}
+  hypotheses = {key: _hypothesis(key, finding) for key, finding in found.items()}
+  p_values = {hypotheses[key]: finding.p_value for key, finding in found.items()}
   levels = dict(zip(p_values, verdicts.holm_levels(list(p_values.values())), strict=True))
   corrected = dict(zip(p_values, statistics.holm(list(p_values.values())).tolist(), strict=True))
-  return {
-    key: _decide(finding, levels[hypotheses[key]], corrected[hypotheses[key]])
-    for key, finding in findings.items()
-  }
-
-
-def _decide(finding: Finding, level: float, p_corrected: float) -> Finding:
-  comparison, paired = finding.comparison, finding.paired
-  interval = verdicts.interval(comparison.direction, paired, level)
-  verdict = verdicts.decide(
-    comparison.direction,
-    paired,
-    finding.smallest,
-    level,
-    effect=finding.effect,
-    higher_is_better=measure(comparison).higher_is_better,
-  )
-  detectable = statistics.detectable_difference(
-    paired.std, paired.n, level=1 - interval.confidence, power=POWER
-  )
-  return finding._replace(
-    p_corrected=p_corrected, interval=interval, detectable=detectable, verdict=verdict
-  )
+  decided = {}
+  for key, finding in found.items():
+    comparison, paired = finding.comparison, finding.paired
+    direction, level = comparison.direction, levels[hypotheses[key]]
+    interval = verdicts.interval(direction, paired, level)
+    decided[key] = finding._replace(
+      p_corrected=corrected[hypotheses[key]],
+      interval=interval,
+      detectable=statistics.detectable_difference(
+        paired.std, paired.n, level=1 - interval.confidence
+      ),
+      verdict=verdicts.decide(
+        direction,
+        paired,
+        finding.smallest,
+        level,
+        effect=finding.effect,
+        higher_is_better=comparison.measure.higher_is_better,
+      ),
+    )
+  return decided
 
 
 def _check(test: Test) -> None:
@@ -378,7 +337,6 @@ def _find(
   smallest = smallest_of_interest(comparison, baseline.mean, effect)
   # What was recalled and read nowhere refutes nobody.
   known = numbers is not None and all(number.verified for number in numbers)
-  better = measure(comparison).higher_is_better
   return Finding(
     comparison=comparison,
     where=where,
@@ -388,7 +346,12 @@ def _find(
     left_out=len(set(ours) | set(theirs)) - len(common),
     effect=effect if known else math.nan,
     smallest=smallest,
-    p_value=verdicts.p_value(comparison.direction, paired, smallest, higher_is_better=better),
+    p_value=verdicts.p_value(
+      comparison.direction,
+      paired,
+      smallest,
+      higher_is_better=comparison.measure.higher_is_better,
+    ),
   )
 
 
@@ -432,11 +395,13 @@ def _hypothesis(key: str, finding: Finding) -> str:
 
 def _rule(
   claim: Claim,
-  test: Test,
+  test: Test | None,
   keys: Sequence[str],
   findings: Mapping[str, Finding],
   results: Results,
 ) -> Ruling:
+  if test is None:
+    return Ruling(claim, None, (), verdicts.NOT_TESTED, claim.untested)
   if not keys or not set(keys) <= set(findings):
     known = bool(results.get(test.results))
     reason = "its rows have no two finished seeds in common" if known else "no results yet"

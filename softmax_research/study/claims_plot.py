@@ -77,7 +77,7 @@ def _shown(rulings: Sequence[Ruling]) -> list[Ruling]:
 
 def _scaled(finding: Finding) -> tuple[float, float, float]:
   """Return the mean and the ends of the interval, in the claimed direction."""
-  better = claims.measure(finding.comparison).higher_is_better
+  better = finding.comparison.measure.higher_is_better
   sign = {"higher": 1, "lower": -1, "same": 1, "no_worse": 1 if better else -1}
   scale = sign[finding.comparison.direction] / finding.smallest if finding.smallest else math.nan
   ends = sorted([finding.interval.low * scale, finding.interval.high * scale])

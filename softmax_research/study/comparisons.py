@@ -8,9 +8,6 @@ from softmax_research.study import statistics
 from softmax_research.study.groups import Group
 from softmax_research.study.measures import Measure
 
-LEVEL = 0.05
-POWER = 0.8
-
 
 class Difference(NamedTuple):
   """Hold how one group differs from the first.
@@ -32,7 +29,7 @@ class Difference(NamedTuple):
   @property
   def significant(self) -> bool:
     """Return whether the corrected p-value is below the level."""
-    return self.p_corrected < LEVEL
+    return self.p_corrected < statistics.LEVEL
 
 
 def compare(groups: Sequence[Group], measure: str | Measure) -> list[Difference]:
@@ -59,14 +56,14 @@ def compare(groups: Sequence[Group], measure: str | Measure) -> list[Difference]
     }
     pairs.append((group.name, values, statistics.paired_difference(left, right)))
   corrected = statistics.holm([paired.p_value for *_, paired in pairs])
-  level = LEVEL / max(1, sum(not math.isnan(p) for p in corrected))
+  level = statistics.LEVEL / max(1, sum(not math.isnan(p) for p in corrected))
   return [
     Difference(
       name,
       values,
       paired,
       float(p),
-      statistics.detectable_difference(paired.std, paired.n, level=level, power=POWER),
+      statistics.detectable_difference(paired.std, paired.n, level=level),
     )
     for (name, values, paired), p in zip(pairs, corrected, strict=True)
   ]

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from softmax_research.study import claims, papers, record, verdicts
-from softmax_research.study.blocks import Block, Cell, Row, Table
+from softmax_research.study.blocks import Block, Cell, Table, table_of
 from softmax_research.study.claims import Claim, Finding, Ruling
-from softmax_research.study.measures import MISSING, format_p_value
-from softmax_research.study.statistics import Summary
+from softmax_research.study.measures import MISSING, format_p_value, measure_of
 
 #: What verdicts, regimes and columns are.
 RULES = (
@@ -53,20 +52,15 @@ def counts(rulings: Sequence[Ruling]) -> Table:
   for ruling in rulings:
     if ruling.findings and not ruling.test.decides:
       indicated.setdefault(id(ruling.claim), _verdict(ruling, ruling.verdict))
-  names = list(dict.fromkeys(ruling.claim.paper for ruling in chosen))
   rows = []
-  for name in (*names, "all"):
+  for name in (*dict.fromkeys(ruling.claim.paper for ruling in chosen), "all"):
     own = [r for r in chosen if name in (r.claim.paper, "all")]
     found = [ruling.verdict for ruling in own]
     hints = [indicated.get(id(ruling.claim)) for ruling in own if not ruling.findings]
-    numbers = (
-      len(own),
-      *map(found.count, verdicts.VERDICTS),
-      *map(hints.count, ("for", "against")),
-    )
-    rows.append(Row(name, tuple(Cell(str(number)) for number in numbers)))
-  columns = ("claims", *verdicts.VERDICTS, "short tests: for", "short tests: against")
-  return Table(columns, tuple(rows), "paper", "counts")
+    numbers = {"claims": len(own), **{of: found.count(of) for of in verdicts.VERDICTS}}
+    numbers |= {f"short tests: {of}": hints.count(of) for of in ("for", "against")}
+    rows.append((name, {title: str(number) for title, number in numbers.items()}))
+  return table_of(rows, "paper", "counts")
 
 
 def headline(rulings: Sequence[Ruling]) -> Table:
@@ -84,39 +78,39 @@ def indications(rulings: Sequence[Ruling]) -> Table:
 def untested(rulings: Sequence[Ruling]) -> Table:
   """List the claims that nothing decides, and why."""
   rows = [
-    Row(r.claim.text, (Cell(r.claim.paper), Cell(r.reason)))
+    (r.claim.text, {"paper": r.claim.paper, "why": r.reason})
     for r in claims.decisive(rulings)
     if not r.findings
   ]
-  return Table(("paper", "why"), tuple(rows), "claim", "untested")
+  return table_of(rows, "claim", "untested")
 
 
-def findings(rulings: Sequence[Ruling], *, regimes: bool = True) -> Table:
-  """List every comparison of tests.
-
-  Args:
-    rulings: on tests.
-    regimes: whether to say where each was tested and what the paper has.
-  """
-  columns = (
-    *(("regime",) if regimes else ()),
-    "comparison",
-    "n",
-    "ours",
-    "baseline",
-    *(("baseline in the paper", "paper's difference") if regimes else ()),
-    "difference",
-    "p (Holm)",
-    "smallest of interest",
-    "detectable",
-    "verdict",
-  )
-  rows = [
-    Row(_place(ruling, finding), _cells(ruling, finding, regimes))
-    for ruling in rulings
-    for finding in ruling.findings
-  ]
-  return Table(columns, tuple(rows), "results" if regimes else "where", "findings")
+def findings(rulings: Sequence[Ruling], *, of_papers: bool = True) -> Table:
+  """List every comparison of tests; of papers, also where each was tested and what they have."""
+  rows = []
+  for ruling in rulings:
+    for finding in ruling.findings:
+      measure, paper = finding.comparison.measure, ruling.claim.paper
+      where = [ruling.test.results, record.describe(finding.where)]
+      cells = {
+        "regime": ruling.test.regime,
+        "comparison": describe(finding.comparison),
+        "n": _n(finding),
+        "ours": measure.format(finding.row.mean),
+        "baseline": measure.format(finding.baseline.mean),
+        "baseline in the paper": _papers_baseline(paper, finding.comparison),
+        "paper's difference": _papers_difference(paper, finding.comparison),
+        "difference": _difference(finding),
+        "p (Holm)": format_p_value(finding.p_corrected),
+        "smallest of interest": measure.format(finding.smallest),
+        "detectable": measure.format_detectable(finding.detectable),
+        "verdict": _verdict(ruling, finding.verdict),
+      }
+      if not of_papers:
+        for title in ("regime", "baseline in the paper", "paper's difference"):
+          del cells[title]
+      rows.append((", ".join(part for part in where if part), cells))
+  return table_of(rows, "results" if of_papers else "where", "findings")
 
 
 def of_papers(rulings: Sequence[Ruling]) -> list[Block]:
@@ -143,26 +137,17 @@ def of_papers(rulings: Sequence[Ruling]) -> list[Block]:
 
 
 def of_study(list_of: Sequence[Claim], records: Sequence[dict]) -> list[Block]:
-  """Return what a study's report says of its own claims; nothing where no record tests one.
-
-  Args:
-    list_of: the study's claims, whose tests are of its own records.
-    records: the study's.
-  """
+  """Return what a study's report says of its own claims; nothing where no record tests one."""
   tested = [r for r in claims.judge(list_of, {None: records}) if r.findings]
   if not tested:
     return []
-  rows = [
-    Row(r.claim.text, (Cell(r.claim.paper), Cell(r.verdict, strong=True), Cell(_summary(r))))
-    for r in tested
-  ]
-  return [
-    "## Claims",
-    OWN,
-    *RULES,
-    Table(("by", "verdict", "difference"), tuple(rows), "claim", "claims"),
-    findings(tested, regimes=False),
-  ]
+  rows = []
+  for ruling in tested:
+    verdict = Cell(ruling.verdict, strong=True)
+    cells = {"by": ruling.claim.paper, "verdict": verdict, "difference": _summary(ruling)}
+    rows.append((ruling.claim.text, cells))
+  table = table_of(rows, "claim", "claims")
+  return ["## Claims", OWN, *RULES, table, findings(tested, of_papers=False)]
 
 
 def describe(comparison: claims.Comparison) -> str:
@@ -178,13 +163,13 @@ def describe(comparison: claims.Comparison) -> str:
   word = {"same": "the same as", "no_worse": "no worse than"}.get(
     comparison.direction, f"{comparison.direction} than"
   )
-  measure = claims.measure(comparison)
+  measure = comparison.measure
   ours = _name(comparison.row, comparison.metric)
   if isinstance(comparison.baseline, int | float):
     return f"{measure.label} of {ours} {word} {measure.format(comparison.baseline)}"
   other = comparison.baseline_metric or comparison.metric
   theirs = _name(comparison.baseline, other)
-  label = claims.measure(comparison._replace(metric=other)).label
+  label = measure_of(other).label
   of_theirs = "that" if label == measure.label else f"the {label}"
   return f"{measure.label} of {ours} {word} {of_theirs} of {theirs}"
 
@@ -215,85 +200,45 @@ def _verdict(ruling: Ruling, verdict: str) -> str:
 def _overview(rulings: Sequence[Ruling], name: str) -> Table:
   rows = []
   for ruling in rulings:
-    finding, _ = _decider(ruling)
-    ours, theirs = _baselines(ruling, finding)
-    cells = (
-      Cell(ruling.claim.paper),
-      Cell(_verdict(ruling, ruling.verdict), strong=ruling.test.decides),
-      Cell(ruling.test.regime),
-      Cell(ruling.test.results or ""),
-      Cell(_summary(ruling)),
-      Cell(ours),
-      Cell(theirs),
-    )
-    rows.append(Row(ruling.claim.text, cells))
-  columns = (
-    "paper",
-    "verdict",
-    "regime",
-    "results",
-    "difference, corrected interval, n, detectable",
-    "baseline here",
-    "baseline in the paper",
-  )
-  return Table(columns, tuple(rows), "claim", name)
+    finding = _decider(ruling)
+    comparison, measure = finding.comparison, finding.comparison.measure
+    cells = {
+      "paper": ruling.claim.paper,
+      "verdict": Cell(_verdict(ruling, ruling.verdict), strong=ruling.test.decides),
+      "regime": ruling.test.regime,
+      "results": ruling.test.results or "",
+      "difference, corrected interval, n, detectable": _summary(ruling),
+      "baseline here": f"{measure.format(finding.baseline.mean)} {measure.unit}".strip(),
+      "baseline in the paper": _papers_baseline(ruling.claim.paper, comparison),
+    }
+    rows.append((ruling.claim.text, cells))
+  return table_of(rows, "claim", name)
 
 
-def _decider(ruling: Ruling) -> tuple[Finding, int]:
-  """Return the comparison that the verdict hangs on, and how many there are."""
+def _decider(ruling: Ruling) -> Finding:
+  """Return the comparison that the verdict hangs on."""
   deciding = [f for f in ruling.findings if f.verdict == ruling.verdict]
   if ruling.verdict in (verdicts.SUPPORTED, verdicts.UNDECIDED):
-    return max(deciding, key=lambda f: f.p_corrected), len(ruling.findings)
-  return deciding[0], len(ruling.findings)
+    return max(deciding, key=lambda f: f.p_corrected)
+  return deciding[0]
 
 
 def _summary(ruling: Ruling) -> str:
   """Say by what a ruling's verdict is reached."""
-  finding, count = _decider(ruling)
-  measure, n = claims.measure(finding.comparison), f"n = {_n(finding)}"
-  parts = [
-    f"{_difference(finding)} {measure.difference_unit or measure.label}".strip(),
-    n,
-    f"detectable {_detectable(finding)}",
-  ]
-  return ", ".join(parts) + (f" (1 of {count} comparisons)" if count > 1 else "")
-
-
-def _cells(ruling: Ruling, finding: Finding, regimes: bool) -> tuple[Cell, ...]:
-  measure = claims.measure(finding.comparison)
-
-  def ours(summary: Summary) -> Cell:
-    return Cell(measure.format(summary.mean))
-
-  return (
-    *((Cell(ruling.test.regime),) if regimes else ()),
-    Cell(describe(finding.comparison)),
-    Cell(_n(finding)),
-    ours(finding.row),
-    ours(finding.baseline),
-    *(
-      (Cell(_baselines(ruling, finding)[1]), Cell(_papers_difference(ruling, finding)))
-      if regimes
-      else ()
-    ),
-    Cell(_difference(finding)),
-    Cell(format_p_value(finding.p_corrected)),
-    Cell(measure.format(finding.smallest)),
-    Cell(_detectable(finding)),
-    Cell(_verdict(ruling, finding.verdict)),
-  )
+  finding, count = _decider(ruling), len(ruling.findings)
+  measure = finding.comparison.measure
+  difference = f"{_difference(finding)} {measure.difference_unit or measure.label}".strip()
+  detectable = measure.format_detectable(finding.detectable)
+  of_several = f" (1 of {count} comparisons)" * (count > 1)
+  return f"{difference}, n = {_n(finding)}, detectable {detectable}{of_several}"
 
 
 def _difference(finding: Finding) -> str:
   """Return the mean difference with its interval, and the interval's level where it is defined."""
-  measure, interval = claims.measure(finding.comparison), finding.interval
+  measure, interval = finding.comparison.measure, finding.interval
   ends = measure.format_interval(interval.low, interval.high, signed=True)
   level = "" if ends == MISSING else f" ({100 * interval.confidence:.3g} %)"
   return f"{measure.format(finding.paired.mean, signed=True)} {ends}{level}"
-
-
-def _detectable(finding: Finding) -> str:
-  return claims.measure(finding.comparison).format_detectable(finding.detectable)
 
 
 def _n(finding: Finding) -> str:
@@ -301,32 +246,22 @@ def _n(finding: Finding) -> str:
   return f"{finding.paired.n}{left_out}"
 
 
-def _baselines(ruling: Ruling, finding: Finding) -> tuple[str, str]:
-  """Return what the baseline reached here, and in the paper."""
-  numbers = claims.published(ruling.claim.paper, finding.comparison)
-  measure = claims.measure(finding.comparison)
-  ours = f"{measure.format(finding.baseline.mean)} {measure.unit}".strip()
-  comparison = finding.comparison
+def _papers_baseline(paper: str, comparison: claims.Comparison) -> str:
   if isinstance(comparison.baseline, int | float) or comparison.baseline_metric == "truth":
-    return ours, "exact"
-  return ours, numbers[1].format() if numbers else papers.UNKNOWN
+    return "exact"
+  numbers = claims.published(paper, comparison)
+  return numbers[1].format() if numbers else papers.UNKNOWN
 
 
-def _papers_difference(ruling: Ruling, finding: Finding) -> str:
+def _papers_difference(paper: str, comparison: claims.Comparison) -> str:
   """Return the paper's own difference, with the weaker mark of its two numbers."""
-  numbers = claims.published(ruling.claim.paper, finding.comparison)
+  numbers = claims.published(paper, comparison)
   if numbers is None:
     return papers.UNKNOWN
-  measure = claims.measure(finding.comparison)
-  difference = measure.format(numbers[0].raw - numbers[1].raw, signed=True)
+  difference = comparison.measure.format(numbers[0].raw - numbers[1].raw, signed=True)
   notes = [number.note for number in numbers]
   note = next((of for of in ("unverified", "secondary", *notes) if of in notes), "")
   return f"{difference} ({note})" if note else difference
-
-
-def _place(ruling: Ruling, finding: Finding) -> str:
-  where = record.describe(finding.where)
-  return ", ".join(part for part in (ruling.test.results, where) if part)
 
 
 def _describe_test(ruling: Ruling) -> str:

@@ -7,18 +7,11 @@ from typing import Any
 
 from softmax_research.study import exports, markdown, tables, workdir
 from softmax_research.study.blocks import Block, Plot, Table
-from softmax_research.study.provenance import provenance
+from softmax_research.study.provenance import Provenance, provenance
 
 #: Formats of a report. Markdown and the page have plots as SVG beside them.
 FORMATS = ("md", "html", "csv", "latex", "svg", "pdf")
 _LONGEST_NAME = 80
-
-
-def check_formats(formats: Sequence[str]) -> None:
-  """Raise a ValueError unless all formats are known."""
-  for name in formats:
-    if name not in FORMATS:
-      raise ValueError(f"Got the format {name!r}; the formats are {', '.join(FORMATS)}.")
 
 
 def write_report(
@@ -48,7 +41,9 @@ def write_report(
   Raises:
     ValueError: a format is unknown.
   """
-  check_formats(formats)
+  for name in formats:
+    if name not in FORMATS:
+      raise ValueError(f"Got the format {name!r}; the formats are {', '.join(FORMATS)}.")
   if not formats:
     return []
   blocks = _titled(list(blocks), records)
@@ -57,28 +52,53 @@ def write_report(
   blocks = _named(blocks)
   facts = provenance(records, command=command, config=config)
   plots = [block for block in blocks if isinstance(block, Plot)]
-  svgs = _draw(plots) if {"md", "html", "svg"} & set(formats) else {}
+  if plots:
+    # Matplotlib takes long to import, and without plots it is not needed.
+    from softmax_research.study import figure_style  # noqa: PLC0415
+  draws = {"md", "html", "svg"} & set(formats)
+  svgs = {of.name: figure_style.to_svg(of.figure, of.name) for of in plots if draws}
   texts: dict[str, str | bytes] = {}
   if "html" in formats:
-    from softmax_research.study.page import make_page  # noqa: PLC0415
-
-    texts["report.html"] = make_page(blocks, facts, svgs)
+    inline = {name: figure_style.inline_svg(svg) for name, svg in svgs.items()}
+    texts["report.html"] = make_page(blocks, facts, inline)
   if "md" in formats:
     figures = {name: f"figures/{name}.svg" for name in svgs}
     texts["report.md"] = markdown.document(blocks, facts, figures)
   texts |= {f"figures/{name}.svg": svg for name, svg in svgs.items()}
   if "pdf" in formats:
-    from softmax_research.study.figure_style import to_pdf  # noqa: PLC0415
-
-    texts |= {f"figures/{plot.name}.pdf": to_pdf(plot.figure) for plot in plots}
+    texts |= {f"figures/{of.name}.pdf": figure_style.to_pdf(of.figure) for of in plots}
   for name, suffix, render in (("csv", "csv", exports.to_csv), ("latex", "tex", exports.to_latex)):
-    if name in formats:
-      texts |= {
-        f"tables/{block.name}.{suffix}": render(block)
-        for block in blocks
-        if isinstance(block, Table)
-      }
-  return _write(pathlib.Path(directory), texts)
+    rendered = [block for block in blocks if name in formats and isinstance(block, Table)]
+    texts |= {f"tables/{block.name}.{suffix}": render(block) for block in rendered}
+  for name, text in texts.items():
+    # Letters that the locale lacks stand as they came, as bytes.
+    content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    workdir.write_whole(pathlib.Path(directory, name), content)
+  return [pathlib.Path(directory, name) for name in texts]
+
+
+def make_page(blocks: Sequence[Block], provenance: Provenance, svgs: Mapping[str, str]) -> str:
+  """Render a report as one page of HTML, with no script, no font and no file from elsewhere.
+
+  Args:
+    blocks: of the report, the title first.
+    provenance: how its records were made.
+    svgs: each plot's element, by the plot's name.
+  """
+  import jinja2  # noqa: PLC0415  # Takes long, and a report in Markdown does without.
+
+  environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("softmax_research.study", "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+  )
+  environment.filters["html"] = markdown.to_html
+  title, *rest = blocks
+  return environment.get_template("report.html").render(
+    title=title.removeprefix("# ").strip(), blocks=rest, provenance=provenance, svgs=svgs
+  )
 
 
 def _titled(blocks: list[Block], records: Sequence[Mapping[str, Any]]) -> list[Block]:
@@ -105,20 +125,3 @@ def _named(blocks: list[Block]) -> list[Block]:
       block = block._replace(name=name)
     named.append(block)
   return named
-
-
-def _draw(plots: Sequence[Plot]) -> dict[str, str]:
-  """Return each plot as SVG, by its name."""
-  if not plots:
-    return {}
-  from softmax_research.study.figure_style import to_svg  # noqa: PLC0415
-
-  return {plot.name: to_svg(plot.figure, plot.name) for plot in plots}
-
-
-def _write(directory: pathlib.Path, texts: Mapping[str, str | bytes]) -> list[pathlib.Path]:
-  for name, text in texts.items():
-    # Letters that the locale lacks stand as they came, as bytes.
-    content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    workdir.write_whole(directory / name, content)
-  return [directory / name for name in texts]

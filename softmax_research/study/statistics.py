@@ -14,6 +14,8 @@ from scipy import special
 
 # Of SciPy the functions alone: its distributions and solvers take long to import.
 
+# The level of all tests, and the power at which a difference is called detectable.
+LEVEL, POWER = 0.05, 0.8
 # Differences whose spread is below this share of the values are rounding, not spread.
 _ROUNDING = 1e-12
 
@@ -160,7 +162,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
   return corrected
 
 
-def paired_test_power(effect_size: float, n: int, *, level: float = 0.05) -> float:
+def paired_test_power(effect_size: float, n: int, *, level: float = LEVEL) -> float:
   r"""Return the power of a two-sided paired t-test.
 
   The noncentral t probability is averaged over the quantiles of the variance estimate, since
@@ -190,7 +192,9 @@ def _std_quantiles(freedom: int) -> np.ndarray:
   return np.sqrt(quantiles / freedom)
 
 
-def detectable_difference(std: float, n: int, *, level: float = 0.05, power: float = 0.8) -> float:
+def detectable_difference(
+  std: float, n: int, *, level: float = LEVEL, power: float = POWER
+) -> float:
   r"""Return the smallest true difference that a paired t-test would probably have found.
 
   Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from softmax_research.study import record
-from softmax_research.study.blocks import Cell, Row, Table
+from softmax_research.study.blocks import Cell, Row, Table, table_of
 from softmax_research.study.comparisons import compare
 from softmax_research.study.groups import (
   By,
@@ -107,49 +107,35 @@ def differences(
   found = []
   for of in compare(groups, measure):
     paired = of.paired
-    cells = (
-      Cell(str(paired.n)),
-      Cell(measure.format(paired.mean, signed=True)),
-      Cell(measure.format_interval(paired.low, paired.high, signed=True)),
-      Cell(format_p_value(paired.p_value)),
-      Cell(format_p_value(of.p_corrected), strong=of.significant),
-      Cell(format_number(paired.effect_size, 2, signed=True)),
-      Cell(measure.format_detectable(of.detectable)),
-    )
-    found.append(Row(of.name, cells))
-  columns = (
-    "pairs",
-    f"difference{unit}",
-    "95% interval",
-    "p",
-    "p (Holm)",
-    "effect size",
-    f"detectable{unit}",
-  )
-  title = title_of(records, rows)
-  return Table(columns, tuple(found), title, name or f"differences_{measure.key}")
+    cells = {
+      "pairs": str(paired.n),
+      f"difference{unit}": measure.format(paired.mean, signed=True),
+      "95% interval": measure.format_interval(paired.low, paired.high, signed=True),
+      "p": format_p_value(paired.p_value),
+      "p (Holm)": Cell(format_p_value(of.p_corrected), strong=of.significant),
+      "effect size": format_number(paired.effect_size, 2, signed=True),
+      f"detectable{unit}": measure.format_detectable(of.detectable),
+    }
+    found.append((of.name, cells))
+  return table_of(found, title_of(records, rows), name or f"differences_{measure.key}")
 
 
 def cost(records: Records, *, rows: By = None) -> Table:
   """Tabulate size and speed: parameters, and medians over the finished seeds."""
 
-  def median(of: Group, path: str, form: str) -> Cell:
+  def median(of: Group, path: str, form: str) -> str:
     values = [value for value in of.values(path).values() if not math.isnan(value)]
-    return Cell(form.format(medians.median(values)) if values else MISSING)
+    return form.format(medians.median(values)) if values else MISSING
 
-  found = tuple(
-    Row(
-      of.name,
-      (
-        median(of, "num_parameters", "{:,.0f}"),
-        median(of, "images_per_second", "{:,.0f}"),
-        median(of, "time/seconds", "{:.1f}"),
-      ),
-    )
-    for of in as_groups(records, rows)
-  )
-  columns = ("parameters", "images/s", "seconds a run")
-  return Table(columns, found, title_of(records, rows), "cost")
+  found = []
+  for of in as_groups(records, rows):
+    cells = {
+      "parameters": median(of, "num_parameters", "{:,.0f}"),
+      "images/s": median(of, "images_per_second", "{:,.0f}"),
+      "seconds a run": median(of, "time/seconds", "{:.1f}"),
+    }
+    found.append((of.name, cells))
+  return table_of(found, title_of(records, rows), "cost")
 
 
 def unfinished(records: Records, *, rows: By = None) -> Table | None:
@@ -159,20 +145,17 @@ def unfinished(records: Records, *, rows: By = None) -> Table | None:
     for made in of.unfinished:
       where = made["measured"].get("diverged") or {}
       loss = where.get("last_finite_loss")
-      cells = (
-        Cell(text_of(made["seed"])),
-        Cell(made["status"]),
-        Cell(text_of(where.get("step"))),
-        Cell(format_number(math.nan if loss is None else loss, 4)),
-        Cell(text_of(made["measured"].get("error"))),
-      )
-      found.append(Row(of.name, cells))
-  if not found:
-    return None
-  columns = ("seed", "status", "step", "last finite loss", "error")
-  used = [i for i in range(5) if any(row.cells[i].value != MISSING for row in found)]
-  shown = tuple(row._replace(cells=tuple(row.cells[i] for i in used)) for row in found)
-  return Table(tuple(columns[i] for i in used), shown, title_of(records, rows), "unfinished")
+      cells = {
+        "seed": text_of(made["seed"]),
+        "status": made["status"],
+        "step": text_of(where.get("step")),
+        "last finite loss": format_number(math.nan if loss is None else loss, 4),
+        "error": text_of(made["measured"].get("error")),
+      }
+      found.append((of.name, cells))
+  used = {title for _, cells in found for title, text in cells.items() if text != MISSING}
+  shown = [(name, {t: text for t, text in cells.items() if t in used}) for name, cells in found]
+  return table_of(shown, title_of(records, rows), "unfinished") if found else None
 
 
 def mean_cell(values: Sequence[float], measure: Measure, *, interval: bool = True) -> Cell:

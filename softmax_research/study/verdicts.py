@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from scipy import special
 
-from softmax_research.study import statistics
+from softmax_research.study.statistics import LEVEL, PairedDifference
 
 DIRECTIONS = ("higher", "lower", "same", "no_worse")
 
@@ -26,8 +26,6 @@ NEGLIGIBLE = "negligible"
 UNDECIDED = "undecided"
 NOT_TESTED = "not tested"
 VERDICTS = (SUPPORTED, CONTRADICTED, NEGLIGIBLE, UNDECIDED, NOT_TESTED)
-
-LEVEL = 0.05
 
 
 class Interval(NamedTuple):
@@ -43,28 +41,18 @@ class Interval(NamedTuple):
 
 
 def p_value(
-  direction: str,
-  paired: statistics.PairedDifference,
-  smallest: float,
-  *,
-  higher_is_better: bool = True,
+  direction: str, paired: PairedDifference, smallest: float, *, higher_is_better: bool = True
 ) -> float:
   """Return the p-value of the test that a direction asks for.
+
+  Equal differences have no spread, so there is no test, and NaN, unless all are zero, which says as
+  plainly as can be that there is no difference.
 
   Args:
     direction: one of `DIRECTIONS`.
     paired: the differences, row less baseline.
     smallest: the smallest difference of interest, for `same` and `no_worse`.
     higher_is_better: which way is worse, for `no_worse`.
-
-  Returns:
-    The p-value. Equal differences have no spread, so there is no test, and NaN, unless all are
-    zero, which says as plainly as can be that there is no difference.
-
-  Example:
-    >>> paired = statistics.paired_difference([0.91, 0.93, 0.92], [0.90, 0.91, 0.91])
-    >>> [round(p_value(name, paired, 0.03), 3) for name in ("higher", "same", "no_worse")]
-    [0.057, 0.019, 0.003]
   """
   if paired.n > 1 and paired.mean == paired.std == 0:
     return 1.0 if direction in ("higher", "lower") else 0.0
@@ -80,17 +68,11 @@ def p_value(
   return above if higher_is_better else below
 
 
-def interval(direction: str, paired: statistics.PairedDifference, level: float) -> Interval:
+def interval(direction: str, paired: PairedDifference, level: float) -> Interval:
   """Return the interval that decides at a level of significance.
 
   A one-sided test at a level agrees with one end of the interval that leaves the level out at
   either side, so intervals of `same` and `no_worse` hold 1 - 2 level, the others 1 - level.
-
-  Example:
-    >>> paired = statistics.paired_difference([0.91, 0.93, 0.92], [0.90, 0.91, 0.91])
-    >>> found = interval("same", paired, 0.025)
-    >>> round(found.low, 4), round(found.high, 4), found.confidence
-    (-0.001, 0.0277, 0.95)
   """
   tail = level / 2 if direction in ("higher", "lower") else level
   if paired.n < 2 or not (paired.std > 0 or paired.mean == 0):
@@ -106,35 +88,23 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
     \alpha_{(i)} = \alpha / (m - i + 1)
 
   for the i-th smallest p-value, up to the first that does not reject, whose level holds for all
-  that follow. A test rejects where its p-value is at most its level, which is just where its
-  corrected p-value is at most 5%.
-
-  Args:
-    p_values: `[m]`; NaN is no test and is not counted.
-
-  Returns:
-    Levels `[m]`; of NaN the last level.
-
-  Example:
-    >>> [round(level, 4) for level in holm_levels([0.02, 0.001, 0.6])]
-    [0.025, 0.0167, 0.05]
-    >>> [round(level, 4) for level in holm_levels([0.03, 0.001, 0.6])]
-    [0.025, 0.0167, 0.025]
+  that follow, and for NaN, which is no test. A test rejects where its p-value is at most its level,
+  which is just where its corrected p-value is at most 5%.
   """
   defined = [i for i, p in enumerate(p_values) if not math.isnan(p)]
-  levels = [LEVEL / max(1, len(defined))] * len(p_values)
   level, stopped = LEVEL / max(1, len(defined)), False
+  levels = {}
   for place, i in enumerate(sorted(defined, key=lambda i: p_values[i])):
     if not stopped:
       level = LEVEL / (len(defined) - place)
       stopped = p_values[i] > level
     levels[i] = level
-  return [level if math.isnan(p) else of for p, of in zip(p_values, levels, strict=True)]
+  return [levels.get(i, level) for i in range(len(p_values))]
 
 
 def decide(
   direction: str,
-  paired: statistics.PairedDifference,
+  paired: PairedDifference,
   smallest: float,
   level: float,
   *,
@@ -158,29 +128,21 @@ def decide(
     interval lies beyond the smallest of interest, and excludes the paper's own difference.
     `negligible`: a difference is claimed, and the interval lies within the smallest of interest.
     `undecided`: otherwise.
-
-  Example:
-    >>> paired = statistics.paired_difference([0.91, 0.93, 0.92], [0.90, 0.91, 0.91])
-    >>> decide("higher", paired, 0.005, 0.06), decide("higher", paired, 0.005, 0.05)
-    ('supported', 'undecided')
-    >>> decide("higher", paired, 0.005, 0.05, effect=0.1), decide("higher", paired, 0.1, 0.05)
-    ('contradicted', 'negligible')
   """
   p = p_value(direction, paired, smallest, higher_is_better=higher_is_better)
   found = interval(direction, paired, level)
-  surprising = math.isnan(effect) or found.excludes(effect)
   if direction in ("higher", "lower"):
     sign = 1 if direction == "higher" else -1
     if p <= level and paired.mean * sign > 0:
       return SUPPORTED
-    against = p <= level if math.isnan(effect) else found.excludes(effect)
-    if against:
+    if p <= level if math.isnan(effect) else found.excludes(effect):
       return CONTRADICTED
     return NEGLIGIBLE if -smallest < found.low and found.high < smallest else UNDECIDED
   if p <= level:
     return SUPPORTED
   below, above = found.high < -smallest, found.low > smallest
   differs = below or above if direction == "same" else below if higher_is_better else above
+  surprising = math.isnan(effect) or found.excludes(effect)
   return CONTRADICTED if differs and surprising else UNDECIDED
 
 
@@ -188,10 +150,6 @@ def combine(verdicts: Sequence[str]) -> str:
   """Return the verdict on a claim of several comparisons, all of which it says.
 
   One comparison that is contradicted, or negligible, is enough against it.
-
-  Example:
-    >>> combine(["supported", "undecided"]), combine(["undecided", "contradicted"])
-    ('undecided', 'contradicted')
   """
   order = (CONTRADICTED, NEGLIGIBLE, UNDECIDED)
   return next((verdict for verdict in order if verdict in verdicts), SUPPORTED)
