@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.imbalanced.settings import Setting
-from softmax_research import functional, heads
+from softmax_research import functional, registry
 from softmax_research.training.metrics import NUM_BINS
 
 #: For each judgement what it is, in the order of the report.
@@ -18,13 +18,13 @@ JUDGEMENTS = {
 
 
 def judge(setting: Setting, head: str, validation: np.ndarray, test: np.ndarray) -> dict[str, Any]:
-  """Judge a run's predictions on every test set of its setting.
+  """Judge a run's predictions, log-probabilities, on every test set of its setting.
 
   Args:
     setting: the data.
     head: the head's specification.
-    validation: its log-probabilities on the validation split, `[N, K]`.
-    test: likewise on the test sets, one behind the other.
+    validation: on the validation split, `[N, K]`.
+    test: on the test sets, one behind the other.
 
   Returns:
     For `validation` and each of `JUDGEMENTS` that there is a dictionary: `as_is` the metrics of
@@ -54,23 +54,16 @@ def judge(setting: Setting, head: str, validation: np.ndarray, test: np.ndarray)
 
 
 def prior_of_predictions(head: str, training: np.ndarray) -> np.ndarray:
-  r"""Return the class prior behind a head's predictions, `[K]`.
+  r"""Return the class prior behind a head's predictions, `[K]`, by that of training, `[K]`.
 
   A loss with the prior inside leaves it out of the predictions; :math:`\tau \log P` in the loss
   leaves :math:`P^{1 - \tau}`.
-
-  Args:
-    head: its specification.
-    training: the class frequencies in training, `[K]`.
-
-  Returns:
-    Probabilities `[K]`.
 
   Example:
     >>> prior_of_predictions("pc_softmax", np.array([0.8, 0.2])).tolist()
     [0.5, 0.5]
   """
-  name, options = heads.parse(head)
+  name, options = registry.parse(head)
   tau = {"pc_softmax": 1.0, "prior_shift": 1.0, "logit_adjusted": options.get("tau", 1.0)}
   power = training ** (1 - tau.get(name, 0.0))
   return power / power.sum()
@@ -91,12 +84,6 @@ def evaluate_under(log_probs: np.ndarray, labels: np.ndarray, prior: np.ndarray)
   Returns:
     `accuracy`, `macro_accuracy` (which no prior changes), `nll` (None where it is infinite), `ece`
     and `per_class_accuracy` `[K]` (None for a class without examples).
-
-  Example:
-    >>> log_probs = np.log([[0.75, 0.25], [0.75, 0.25], [0.75, 0.25]])
-    >>> found = evaluate_under(log_probs, np.array([0, 0, 1]), np.array([0.5, 0.5]))
-    >>> found["accuracy"], round(found["ece"], 6)
-    (0.5, 0.25)
   """
   log_probs = np.asarray(log_probs, np.float64)
   counts = np.bincount(labels, minlength=len(prior))

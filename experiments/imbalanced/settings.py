@@ -9,9 +9,8 @@ from ml_collections import ConfigDict
 
 from configs import default, imbalance_mnist
 from experiments import assembly
-from softmax_research import data, heads
+from softmax_research import data, registry
 
-_EXAMPLE = "step:largest=1000:ratio=10"
 _RANGES = ("train_range", "validation_range", "test_range")
 
 
@@ -19,13 +18,11 @@ class Setting(NamedTuple):
   """Hold a training set of unequal classes with its validation and test sets.
 
   Attributes:
-    name: the specification, as `step:largest=1000:ratio=10`.
     splits: for training; its test split holds the test sets one after the other.
     test: the data set's own test split.
     capped: a part of its training split capped as the training set is, or None.
   """
 
-  name: str
   splits: assembly.Splits
   test: data.Split
   capped: data.Split | None
@@ -44,33 +41,9 @@ class Setting(NamedTuple):
     }
 
 
-def is_even(counts: Sequence[int]) -> bool:
-  """Say whether class counts are about equal: within a factor of 2.
-
-  Example:
-    >>> is_even([90, 110]), is_even([100, 10])
-    (True, False)
-  """
-  return max(counts) < 2 * min(counts)
-
-
-def _alternating(labels, num_classes, *, even, odd):
-  del labels
-  return data.alternating_counts(num_classes, even=even, odd=odd)
-
-
-def _long_tailed(labels, num_classes, *, largest, ratio):
-  del labels
-  return data.long_tailed_counts(num_classes, largest=largest, ratio=ratio)
-
-
-def _step(labels, num_classes, *, largest, ratio):
-  del labels
-  return data.step_counts(num_classes, largest=largest, ratio=ratio)
-
-
-def _natural(labels, num_classes, *, size):
-  if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= len(labels):
+def natural(num_classes: int, labels: np.ndarray, *, size: int) -> np.ndarray:
+  """Leave the classes of the first examples as they come."""
+  if not 1 <= size <= len(labels):
     raise ValueError(
       f"Got size={size!r} for the setting 'natural'; it must be an integer from 1 to "
       f"{len(labels)}, the examples in train_range."
@@ -78,39 +51,37 @@ def _natural(labels, num_classes, *, size):
   return np.bincount(labels[:size], minlength=num_classes)
 
 
-#: Class counts by name, each a function of the pool's labels, the number of classes and options.
-PROFILES = {
-  "alternating": _alternating,
-  "long_tailed": _long_tailed,
-  "natural": _natural,
-  "step": _step,
-}
+#: Class counts by name: functions of the number of classes; of `natural`, also of the labels.
+PROFILES = registry.Registry(
+  "setting",
+  {
+    "alternating": data.alternating_counts,
+    "long_tailed": data.long_tailed_counts,
+    "natural": natural,
+    "step": data.step_counts,
+  },
+  example="step:largest=1000:ratio=10",
+  given=("num_classes", "labels"),
+)
 
 
 def check_config(config: ConfigDict) -> None:
-  """Check all that can be checked before data are loaded.
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded.
 
   Args:
     config: a configuration with the keys of `configs/imbalance_mnist.py`.
-
-  Raises:
-    ValueError: a key is missing, unknown or has a bad value.
   """
-  known = set(imbalance_mnist.get_config())
-  if wrong := sorted(set(config) ^ known):
-    raise ValueError(
-      f"The configuration has {', '.join(wrong)} too many or too few; its keys are "
-      f"{', '.join(sorted(known))}. Start from configs/imbalance_mnist.py."
-    )
+  known = imbalance_mnist.get_config()
+  assembly.check_keys(config, known, "imbalance_mnist")
   common = default.get_config()
-  for key in set(common) & known:
+  for key in set(common) & set(known):
     common[key] = config[key]
   assembly.check_config(common)
-  heads.split(config.control_heads)
-  for specification in names(config):
-    _look_up(specification)
-  ranges = {key: _check_range(key, config[key]) for key in _RANGES}
-  taken = [(key, interval) for key, interval in ranges.items() if interval]
+  registry.split(config.control_heads)
+  for name in names(config):
+    _parse(name)
+  taken = [(key, _check_range(key, config[key])) for key in _RANGES]
+  taken = [(key, interval) for key, interval in taken if interval]
   for i, (key, (start, stop)) in enumerate(taken):
     for other, (other_start, other_stop) in taken[:i]:
       if start < other_stop and other_start < stop:
@@ -121,50 +92,37 @@ def check_config(config: ConfigDict) -> None:
 
 
 def heads_of(config: ConfigDict, name: str) -> list[str]:
-  """Return the heads that train in a setting: in a control those of `control_heads` alone.
-
-  Args:
-    config: a checked configuration.
-    name: the setting's specification.
-  """
-  trained = heads.split(config.heads)
-  only = heads.split(config.control_heads) if is_control(config, name) else trained
+  """Return the heads that train in a setting: in a control those of `control_heads` alone."""
+  trained = registry.split(config.heads)
+  only = registry.split(config.control_heads) if is_control(config, name) else trained
   return [head for head in trained if head in only]
 
 
 def is_control(config: ConfigDict, name: str) -> bool:
-  """Say whether a setting is a control, whose classes are about equal or as they come.
+  """Say whether a setting is a control: its classes are within a factor of 2, or as they come.
 
   Its name says so, since which heads train has to be known before the data are loaded.
   """
-  profile, options = _look_up(name)
-  if profile is _natural:
+  profile, options = _parse(name)
+  if profile == "natural":
     return True
-  return is_even(profile(None, assembly.num_classes(config), **options))
+  counts = PROFILES.find(profile)(assembly.num_classes(config), **options)
+  return max(counts) < 2 * min(counts)
 
 
 def names(config: ConfigDict) -> tuple[str, ...]:
   """Return the settings' specifications."""
-  return heads.split(config.settings, kind="setting", example=_EXAMPLE)
+  return registry.split(config.settings, kind=PROFILES.kind, example=PROFILES.example)
 
 
 def make_settings(config: ConfigDict, wanted: Sequence[str]) -> dict[str, Setting]:
-  """Load the data and make settings of a checked configuration.
-
-  Args:
-    config: the configuration.
-    wanted: the settings' specifications.
-
-  Returns:
-    The settings by their specifications.
+  """Load the data and make settings of a checked configuration, by their specifications.
 
   Raises:
     ValueError: a number does not fit the data, or a class lacks examples.
     Errors of `data.load`.
   """
-  dataset = data.load(
-    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
-  )
+  dataset = assembly.load_dataset(config)
   pool, validation, capped = (_cut(dataset, key, config[key]) for key in _RANGES)
   for where, split in (("test split", dataset.test), ("validation_range", validation)):
     missing = np.setdiff1d(np.arange(dataset.num_classes), split.labels)
@@ -177,8 +135,9 @@ def make_settings(config: ConfigDict, wanted: Sequence[str]) -> dict[str, Settin
 
 
 def _make(name, dataset, pool, validation, capped, config) -> Setting:
-  profile, options = _look_up(name)
-  counts = profile(pool.labels, dataset.num_classes, **options)
+  profile, options = _parse(name)
+  labels = (pool.labels,) if profile == "natural" else ()
+  counts = PROFILES.find(profile)(dataset.num_classes, *labels, **options)
   train = data.keep_first(pool, counts)
   found = np.bincount(train.labels, minlength=dataset.num_classes)
   for label in np.flatnonzero((found < counts) | (found == 0)):
@@ -194,12 +153,7 @@ def _make(name, dataset, pool, validation, capped, config) -> Setting:
     together = data.Split(
       np.concatenate([test.images, capped.images]), np.concatenate([test.labels, capped.labels])
     )
-  mean, std = data.channel_statistics(train.images)
-  num_classes, class_names = dataset.num_classes, dataset.class_names
-  splits = assembly.Splits(
-    dataset.name, train, validation, together, num_classes, class_names, mean, std
-  )
-  return Setting(name, splits, test, capped)
+  return Setting(assembly.make_splits(dataset, train, validation, together), test, capped)
 
 
 def _cut(dataset: data.Dataset, key: str, interval: tuple[int, ...]) -> data.Split | None:
@@ -227,16 +181,10 @@ def _check_range(key: str, interval: Any) -> tuple[int, ...]:
   return interval
 
 
-def _look_up(specification: str):
-  """Return a profile and its options, which are complete."""
-  name, options = heads.parse(specification, kind="setting", example=_EXAMPLE)
-  if name not in PROFILES:
-    raise ValueError(f"Got the setting {name!r}; the settings are {', '.join(sorted(PROFILES))}.")
-  parameters = inspect.signature(PROFILES[name]).parameters.values()
-  needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-  if wrong := sorted(set(options) ^ set(needed)):
-    raise ValueError(
-      f"Got the setting {specification!r}, which has {', '.join(wrong)} too many or too few; the "
-      f"options of {name!r} are {', '.join(needed)}."
-    )
-  return PROFILES[name], options
+def _parse(name: str) -> tuple[str, dict[str, Any]]:
+  """Return the profile that a setting names, and its options, which are complete."""
+  profile, options = PROFILES.parse(name)
+  defaults = PROFILES.options(profile)
+  if lacks := [o for o, d in defaults.items() if d is inspect.Parameter.empty and o not in options]:
+    raise ValueError(f"Got the setting {name!r}, which lacks {', '.join(lacks)}; give it a value.")
+  return profile, options

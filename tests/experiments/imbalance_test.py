@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from configs import imbalance_cifar10, imbalance_mnist
-from experiments import assembly
-from experiments.imbalanced import experiment, judging, report, settings
+from experiments import assembly, imbalance
+from experiments.imbalanced import judging, report, settings
 from softmax_research import study
 from softmax_research.study import runner, workdir
 from softmax_research.training import metrics
@@ -128,8 +128,8 @@ def test_the_configurations_are_valid(module):
   ("key", "value", "message"),
   [
     ("settings", "steps:ratio=10", "the settings are alternating, long_tailed, natural, step"),
-    ("settings", "step:ratio=10", "largest too many or too few"),
-    ("settings", "step:largest=10:ratio=2:size=3", "size too many or too few"),
+    ("settings", "step:ratio=10", "lacks largest"),
+    ("settings", "step:largest=10:ratio=2:size=3", "Got option 'size' for the setting 'step'"),
     ("settings", "", "Got no settings"),
     ("test_range", (30_000, 50_000), r"train_range=\(0, 40000\) and test_range.*share examples"),
     ("train_range", (5, 5), r"train_range=\(5, 5\); it must be two places"),
@@ -190,7 +190,7 @@ def test_the_study_from_end_to_end(tmp_path):
   config.heads, config.seeds, config.num_epochs = "softmax,pc_softmax", 2, 2
   config.backbone.stages, config.backbone.dense = ((2,),), (8,)
   options = runner.Options(tmp_path, "command", devices=assembly.device_options())
-  assert runner.run(experiment.STUDY, config, options) == []
+  assert runner.run(imbalance.STUDY, config, options) == []
   records = workdir.read(tmp_path)
   assert [(r["cell"]["head"], r["seed"]) for r in records] == [
     (head, seed) for head in ("softmax", "pc_softmax") for seed in (0, 1)
