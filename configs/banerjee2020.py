@@ -60,7 +60,9 @@ def get_config() -> ConfigDict:
         num_train=10_000,
       ),
       "cifar10": tables.setting(
-        _cifar10(((16,), (32,), (64,)), 64, 6), _some(_FEW), num_train=10_000
+        _cifar10(((16,), (32,), (64,)), 64, 6),
+        [(name, head) for name, head in _grid() if name in _FEW],
+        num_train=10_000,
       ),
     },
     deviations=(
@@ -88,32 +90,20 @@ def _grid() -> list[tuple[str, str]]:
   return methods
 
 
-def _some(names: tuple[str, ...]) -> list[tuple[str, str]]:
-  heads = dict(_grid())
-  return [(name, heads[name]) for name in names]
-
-
 def _mnist(stages, dense: int, num_epochs: int) -> ConfigDict:
-  train = default.get_config()
-  train.dataset = "mnist"
-  train.backbone = ConfigDict(
-    {
-      "name": "cnn",
-      "stages": stages,
-      "dense": (dense,),
-      "kernel_init": "glorot_uniform",
-    }
+  return default.get_config(
+    dataset="mnist",
+    backbone={"name": "cnn", "stages": stages, "dense": (dense,), "kernel_init": "glorot_uniform"},
+    num_epochs=num_epochs,
+    batch_size=100,
+    optimizer={"name": "adam", "learning_rate": 1e-3, "eps": 1e-7},
   )
-  train.num_epochs, train.batch_size = num_epochs, 100
-  train.optimizer = ConfigDict({"name": "adam", "learning_rate": 1e-3, "eps": 1e-7})
-  return train
 
 
 def _cifar10(stages, dense: int, num_epochs: int) -> ConfigDict:
-  train = default.get_config()
-  train.dataset = "cifar10"
-  train.backbone = ConfigDict(
-    {
+  return default.get_config(
+    dataset="cifar10",
+    backbone={
       "name": "cnn",
       "stages": stages,
       "dense": (dense,),
@@ -121,17 +111,15 @@ def _cifar10(stages, dense: int, num_epochs: int) -> ConfigDict:
       "dropout": (0.2, 0.3, 0.4),
       "dense_dropout": 0.5,
       "kernel_init": "he_uniform",
-    }
-  )
-  train.num_epochs, train.batch_size = num_epochs, 100
-  train.optimizer = ConfigDict(
-    {
+    },
+    num_epochs=num_epochs,
+    batch_size=100,
+    optimizer={
       "name": "sgd",
       "learning_rate": 0.01,
       "momentum": 0.9,
       "nesterov": True,
       "schedule": "inverse_time",
       "schedule_options": {"decay": 1e-6},
-    }
+    },
   )
-  return train

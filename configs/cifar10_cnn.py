@@ -10,19 +10,17 @@ from configs import default
 
 def get_config() -> ConfigDict:
   """Return the configuration."""
-  config = default.get_config()
-  config.dataset = "cifar10"
-  config.heads = "softmax,sm_taylor"
-  config.augment = "flip"
-  config.backbone = ConfigDict(
-    {
+  return default.get_config(
+    dataset="cifar10",
+    heads="softmax,sm_taylor",
+    augment="flip",
+    backbone={
       "name": "cnn",
       "stages": ((32,), (64,), (128,)),
       "dense": (128,),
       "batch_norm": "after",
       "dense_dropout": 0.3,
-    }
+    },
+    num_epochs=5,
+    batch_size=128,
   )
-  config.num_epochs = 5
-  config.batch_size = 128
-  return config

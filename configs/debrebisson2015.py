@@ -66,19 +66,19 @@ def get_config() -> ConfigDict:
 
 
 def _setting(dataset, stages, dense, *, num_epochs, num_train=0, seeds=0) -> ConfigDict:
-  train = default.get_config()
-  train.dataset = dataset
-  train.augment = "none" if dataset == "mnist" else "flip"
-  train.backbone = ConfigDict(
-    {
+  train = default.get_config(
+    dataset=dataset,
+    augment="none" if dataset == "mnist" else "flip",
+    backbone={
       "name": "cnn",
       "stages": stages,
       "dense": (dense,),
       "batch_norm": "after",
       "dense_dropout": 0.3,
-    }
+    },
+    num_epochs=num_epochs,
+    batch_size=128,
   )
-  train.num_epochs, train.batch_size = num_epochs, 128
   return tables.setting(
     train,
     _METHODS,

@@ -4,11 +4,13 @@ Keys of `backbone` and `optimizer` beside `name` are options of what is named. A
 replaces either as a whole, because other names have other options.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
 
 
-def get_config() -> ConfigDict:
-  """Return the defaults: an MLP on the digits of scikit-learn."""
+def get_config(**changes: Any) -> ConfigDict:
+  """Return the defaults, an MLP on the digits of scikit-learn, with other values of some keys."""
   config = ConfigDict()
 
   # Data. An empty directory means the environment's (TFDS_DATA_DIR, SOFTMAX_RESEARCH_CACHE).
@@ -39,4 +41,6 @@ def get_config() -> ConfigDict:
       "clip_norm": config_dict.placeholder(float),
     }
   )
+  for key, value in changes.items():
+    config[key] = ConfigDict(value) if isinstance(value, dict) else value
   return config

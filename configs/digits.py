@@ -10,6 +10,4 @@ from configs import default
 
 def get_config() -> ConfigDict:
   """Return the configuration."""
-  config = default.get_config()
-  config.heads = "softmax,taylor,sm,sm_taylor,taylor:order=4"
-  return config
+  return default.get_config(heads="softmax,taylor,sm,sm_taylor,taylor:order=4")

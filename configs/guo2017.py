@@ -66,13 +66,13 @@ def get_config() -> ConfigDict:
 
 
 def _setting(dataset, stages, *, num_epochs, num_train=0, seeds=0) -> ConfigDict:
-  train = default.get_config()
-  train.dataset = dataset
-  train.augment = "flip" if dataset == "cifar10" else "none"
-  train.backbone = ConfigDict(
-    {"name": "cnn", "stages": stages, "dense": (128,), "batch_norm": "after"}
+  train = default.get_config(
+    dataset=dataset,
+    augment="flip" if dataset == "cifar10" else "none",
+    backbone={"name": "cnn", "stages": stages, "dense": (128,), "batch_norm": "after"},
+    num_epochs=num_epochs,
+    batch_size=128,
   )
-  train.num_epochs, train.batch_size = num_epochs, 128
   # A short run anneals the margin sooner.
   short = [(name, head.replace("3e-4", "3e-3")) for name, head in _METHODS]
   return tables.setting(

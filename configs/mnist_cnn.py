@@ -10,18 +10,16 @@ from configs import default
 
 def get_config() -> ConfigDict:
   """Return the configuration."""
-  config = default.get_config()
-  config.dataset = "mnist"
-  config.heads = "softmax,sm_taylor"
-  config.backbone = ConfigDict(
-    {
+  return default.get_config(
+    dataset="mnist",
+    heads="softmax,sm_taylor",
+    backbone={
       "name": "cnn",
       "stages": ((32,), (64,)),
       "dense": (128,),
       "batch_norm": "after",
       "dense_dropout": 0.3,
-    }
+    },
+    num_epochs=8,
+    batch_size=128,
   )
-  config.num_epochs = 8
-  config.batch_size = 128
-  return config

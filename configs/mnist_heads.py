@@ -37,10 +37,6 @@ _HEADS = (
 
 def get_config() -> ConfigDict:
   """Return the configuration."""
-  config = default.get_config()
-  config.dataset = "mnist"
-  config.heads = ",".join(_HEADS)
+  config = default.get_config(dataset="mnist", heads=",".join(_HEADS), num_epochs=5, batch_size=256)
   config.backbone.dropout = 0.2
-  config.num_epochs = 5
-  config.batch_size = 256
   return config

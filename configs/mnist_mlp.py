@@ -10,11 +10,9 @@ from configs import default
 
 def get_config() -> ConfigDict:
   """Return the configuration."""
-  config = default.get_config()
-  config.dataset = "mnist"
-  config.heads = "softmax,taylor,sm,sm_taylor"
+  config = default.get_config(
+    dataset="mnist", heads="softmax,taylor,sm,sm_taylor", num_epochs=12, batch_size=128
+  )
   config.backbone.widths = (512, 512)
   config.backbone.dropout = 0.2
-  config.num_epochs = 12
-  config.batch_size = 128
   return config
