@@ -128,24 +128,18 @@ def _table(records, name: str, judgement: str) -> study.Table:
   # With equal weights micro and macro accuracy are one.
   shown = [m for m in _MEASURES if not (m is _MICRO and judgement == "balanced")]
   groups = study.group(records, "head")
-  columns = [[study.Cell(str(len(of.finished))) for of in groups]]
-  for measure in shown:
-    different = {d.name: d for d in study.compare(groups, measure)}
-    columns.append([_cell(of, measure, different.get(of.name)) for of in groups])
-  rows = [
-    study.Row(of.name, cells) for of, cells in zip(groups, zip(*columns, strict=True), strict=True)
-  ]
-  return study.Table(("n", *(m.title for m in shown)), tuple(rows), "head", name)
-
-
-def _cell(of: study.Group, measure: study.Measure, difference) -> study.Cell:
-  cell = tables.mean_cell(list(of.values(measure).values()), measure, interval=False)
-  if difference is None:
-    return cell
-  p_value = measures.format_p_value(difference.p_corrected)
-  equals = "" if p_value.startswith("<") else "= "
-  mean = measure.format(difference.paired.mean, signed=True)
-  return cell._replace(detail=f"({mean}, p {equals}{p_value})", strong=difference.significant)
+  plain = study.table(groups, measure=shown, interval=False, name=name)
+  rows = {row.name: list(row.cells) for row in plain.rows}
+  for column, measure in enumerate(shown, 1):
+    for difference in study.compare(groups, measure):
+      mean = measure.format(difference.paired.mean, signed=True)
+      p_value = measures.format_p_value(difference.p_corrected)
+      equals = "" if p_value.startswith("<") else "= "
+      cells = rows[difference.name]
+      cells[column] = cells[column]._replace(
+        detail=f"({mean}, p {equals}{p_value})", strong=difference.significant
+      )
+  return plain._replace(rows=tuple(study.Row(*row) for row in rows.items()))
 
 
 def _each_class(name: str, records) -> study.Table:

@@ -35,9 +35,6 @@ def measure(model: Any, splits: Any) -> dict[str, Any]:
   Returns:
     See `angles`; and of seed 0, if there are two features, `plane`: a class's points as x, y, x, y
     and each class's weights.
-
-  Raises:
-    ValueError: the head has no vector of weights for each class.
   """
   split = splits.test
   kernel = np.asarray(model.variables[0]["head"].get("kernel", np.zeros((0, 0))))

@@ -104,9 +104,6 @@ def measurer(
   Returns:
     From a trained seed to what was found; nothing of one that diverged. The models' functions are
     the same for all seeds, so they compile once.
-
-  Raises:
-    ValueError: the images do not fit the measures.
   """
   if ask_images(specifications):
     robustness.check_images(splits.test)

@@ -9,9 +9,10 @@ from experiments.reproduction import features, search
 from experiments.reproduction.paper_table import num_seeds
 from softmax_research.study import dot_plot, papers
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
+from softmax_research.study.groups import Group, group
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, measure_of
-from softmax_research.study.record import describe, look_up
+from softmax_research.study.record import describe
 from softmax_research.study.study import Record
 from softmax_research.study.tables import mean_cell
 
@@ -29,6 +30,10 @@ _CAPTION = (
   "paper's numbers, open where unverified. A number with an arrow lies beyond the axis."
 )
 _SELECTABLE = ("accuracy", "error")
+_SEARCH = (
+  "Search: validation accuracy after the last epoch, mean over the seeds from {first} on (n = "
+  "{n}), which no run above has; a method's runs have the values of its best trial."
+)
 
 
 def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
@@ -42,8 +47,17 @@ def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
     yield f"## {escape(name)}"
     for metric in setting.metrics:
       yield table(records, settings, name, metric)
-    yield from _plane(records, settings, name)
-    yield from _search(records, settings, name)
+    planes = {
+      of.name: made
+      for of in _methods(records, settings, name)
+      for made in of.finished.values()
+      if "plane" in made["measured"]
+    }
+    if planes:
+      yield features.plot(name, planes)
+    if setting.protocol != "study" and setting.search:
+      yield _SEARCH.format(first=search.FIRST_SEED, n=setting.search_seeds)
+      yield search.table(name, setting, records)
   of_epochs = any(setting.protocol != "study" for setting in settings.settings.values())
   yield f"{_METHOD} {_EPOCHS}" if of_epochs else _METHOD
   if drawn := plots(records, settings):
@@ -64,14 +78,12 @@ def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: st
   columns = ["n", measure.title + ("" if setting.protocol == "study" else ", last")]
   columns += [f"{measure.title}, selected"] if selectable else []
   rows = []
-  for method, _ in setting.methods:
-    own = _of_method(records, name, method)
-    good = _finished(own)
+  for of in _methods(records, settings, name):
     shown = [metric, f"selected/{metric}"] if selectable else [metric]
-    cells = [Cell(str(len(good))), *(_mean(good, path) for path in shown)]
-    cells.append(Cell(_published(settings, name, method, metric).format()))
-    cells.append(Cell(_unfinished(settings, name, method, own)))
-    rows.append(Row(method, tuple(cells)))
+    cells = [Cell(str(len(of.finished))), *(_mean(of, path) for path in shown)]
+    cells.append(Cell(_published(settings, name, of.name, metric).format()))
+    cells.append(Cell(_unfinished(of, num_seeds(settings, name))))
+    rows.append(Row(of.name, tuple(cells)))
   title = "method" if "/" not in metric else f"{metric.partition('/')[0]}; head"
   columns += ["paper", "not finished"]
   return Table(tuple(columns), tuple(rows), title, f"{name}_{metric}")
@@ -85,8 +97,8 @@ def plots(records: Sequence[Record], settings: ConfigDict) -> list[Plot]:
   """
   panels: dict[str, list[dot_plot.Panel]] = {}
   for name in settings.settings:
-    for measure, some in _panels(records, settings, name).items():
-      panels.setdefault(measure, []).extend(some)
+    for measure, panel in _panels(records, settings, name):
+      panels.setdefault(measure, []).append(panel)
   found = []
   for name, some in panels.items():
     label = measure_of(name).label
@@ -97,39 +109,29 @@ def plots(records: Sequence[Record], settings: ConfigDict) -> list[Plot]:
   return found
 
 
-def _panels(records, settings, name) -> dict[str, list[dot_plot.Panel]]:
-  """Return a setting's panels by measure; those without a finished run are left out."""
-  setting = settings.settings[name]
-  methods = [method for method, _ in setting.methods]
-  panels: dict[str, list[dot_plot.Panel]] = {}
-  for last in dict.fromkeys(metric.rpartition("/")[2] for metric in setting.metrics):
-    ways = [metric for metric in setting.metrics if metric.endswith(f"/{last}")]
-    rows = {}
-    if last in setting.metrics:
-      rows[name] = [(method, method, last) for method in methods]
+def _panels(records, settings, name) -> Iterator[tuple[str, dot_plot.Panel]]:
+  """Yield a setting's panels with their measures; those without a finished run are left out."""
+  metrics, methods = settings.settings[name].metrics, _methods(records, settings, name)
+  for last in dict.fromkeys(metric.rpartition("/")[2] for metric in metrics):
+    ways = [metric for metric in metrics if metric.endswith(f"/{last}")]
+    rows = {name: [(of.name, of, last) for of in methods]} if last in metrics else {}
     if ways:
-      for method in methods:
-        rows[f"{name}, {method}"] = [(way.partition("/")[0], method, way) for way in ways]
+      rows |= {f"{name}, {of.name}": [(w.partition("/")[0], of, w) for w in ways] for of in methods}
     for title, ones in rows.items():
-      entries = [_entry(records, settings, name, *row) for row in ones]
-      if any(entry.values for entry in entries):
-        panels.setdefault(last, []).append(dot_plot.Panel(title, entries, measure_of(last)))
-  return panels
+      entries = [
+        dot_plot.Entry(row, list(of.values(metric).values()), number.value, number.verified)
+        for row, of, metric in ones
+        for number in (_published(settings, name, of.name, metric),)
+      ]
+      if any(math.isfinite(value) for entry in entries for value in entry.values):
+        yield last, dot_plot.Panel(title, entries, measure_of(last))
 
 
-def _entry(records, settings, name, row, method, metric) -> dot_plot.Entry:
-  own = _finished(_of_method(records, name, method))
-  values = [value for made in own if math.isfinite(value := look_up(made, metric))]
-  number = _published(settings, name, method, metric)
-  return dot_plot.Entry(row, values, number.value, number.verified)
-
-
-def _of_method(records, name: str, method: str) -> list[Record]:
-  return [made for made in records if made["cell"] == {"setting": name, "method": method}]
-
-
-def _finished(records) -> list[Record]:
-  return [made for made in records if made["status"] == "finished"]
+def _methods(records, settings, name) -> list[Group]:
+  """Return the records of each of a setting's methods, without those of trials."""
+  own = [r for r in records if r["cell"]["setting"] == name and "trial" not in r["cell"]]
+  found = {of.name: of for of in group(own, lambda made: made["cell"]["method"])}
+  return [found.get(method, Group(method, {})) for method, _ in settings.settings[name].methods]
 
 
 def _published(settings, name: str, method: str, metric: str) -> papers.Number:
@@ -139,49 +141,24 @@ def _published(settings, name: str, method: str, metric: str) -> papers.Number:
   return papers.load(settings.paper).find(where, way[0] if way else method, last)
 
 
-def _mean(good: Sequence[Record], path: str) -> Cell:
+def _mean(of: Group, path: str) -> Cell:
   # In the unit that is printed, since a mean halfway between two numbers rounds by its last bit.
   measure = measure_of(path)
-  values = [measure.scale * look_up(made, path) for made in good]
+  values = [measure.scale * value for value in of.values(path).values()]
   as_printed = measure._replace(scale=1.0)
   if len(values) < 2:
     return Cell(as_printed.format(values[0] if values else math.nan))
   return mean_cell(values, as_printed)
 
 
-def _unfinished(settings, name, method, own) -> str:
-  diverged = sum(made["status"] == "diverged" for made in own)
-  done = sum(made["status"] != "failed" for made in own)
-  absent = num_seeds(settings, name) - done
+def _unfinished(of: Group, wanted: int) -> str:
+  statuses = [made["status"] for made in of.records]
+  diverged, failed = statuses.count("diverged"), statuses.count("failed")
+  absent = wanted - (len(statuses) - failed)
   parts = [f"{diverged} diverged"] if diverged else []
   parts += [f"{absent} not run"] if absent > 0 else []
-  parts += ["failed"] if done < len(own) else []
+  parts += ["failed"] if failed else []
   return ", ".join(parts) or MISSING
-
-
-def _plane(records, settings, name) -> Iterator[Plot]:
-  """Yield the figure of features in the plane, where they were kept."""
-  firsts = {
-    method: made
-    for method, _ in settings.settings[name].methods
-    for made in _finished(_of_method(records, name, method))
-    if "plane" in made["measured"]
-  }
-  if firsts:
-    yield features.plot(name, firsts)
-
-
-def _search(records, settings, name) -> Iterator[str | Table]:
-  """Yield the trials' table, where there are trials."""
-  setting = settings.settings[name]
-  if setting.protocol == "study" or not setting.search:
-    return
-  yield (
-    "Search: validation accuracy after the last epoch, mean over the seeds from "
-    f"{search.FIRST_SEED} on (n = {setting.search_seeds}), which no run above has; a method's runs "
-    "have the values of its best trial."
-  )
-  yield search.table(name, setting, records)
 
 
 def _other_numbers(paper: papers.Paper, settings: ConfigDict) -> Iterator[str | Table]:

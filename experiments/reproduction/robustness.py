@@ -41,23 +41,8 @@ def projected_gradient(
     x_0 = \Pi\left(x + u\right), \quad u \sim U(-\varepsilon, \varepsilon)
 
   :math:`\Pi` cuts off what lies outside of the ball around x or outside of [0, 1]. The last
-  iterate is the attack's. A gradient that is not a number moves nothing.
-
-  Args:
-    loss: `[N, ...] -> [N]`; an example's loss depends on its own image alone.
-    images: `[N, ...]`.
-    key: of the random start.
-    epsilon: the ball's radius.
-    step_size: alpha.
-    num_steps: the number of steps.
-
-  Example:
-    >>> x = jnp.array([[0.5, 0.9]])
-    >>> attacked = projected_gradient(
-    ...   lambda x: x.sum(1), x, jax.random.key(0), epsilon=0.25, step_size=0.25, num_steps=3
-    ... )
-    >>> print(attacked)
-    [[0.75 1.  ]]
+  iterate is the attack's. A gradient that is not a number moves nothing. An example's loss,
+  `[N, ...] -> [N]`, depends on its own image alone.
   """
   low, high = jnp.maximum(images - epsilon, 0), jnp.minimum(images + epsilon, 1)
   slope = jax.grad(lambda points: loss(points).sum())
@@ -147,12 +132,7 @@ def corrupt(
 ) -> np.ndarray:
   """Corrupt images, always with the same noise; unlike CIFAR-10-C's they are not rounded to 255ths.
 
-  Args:
-    images: `[N, ...]`.
-    kind: a key of `KINDS`.
-    severity: 1 to 5.
-    strength: multiplies the noise's standard deviation, and of impulses their share.
-    seed: of the noise.
+  The strength multiplies the noise's standard deviation, and of impulses their share.
   """
   rng = np.random.default_rng((seed, list(KINDS).index(kind), severity))
   return KINDS[kind](images, severity, strength, rng).clip(0, 1).astype(np.float32)
@@ -178,32 +158,21 @@ def pgd(
     num_images: the sample's size; of a smaller split all are attacked.
 
   Returns:
-    Under `PGD EPSILON`: `clean_accuracy` of the sample, an accuracy for each of
-    `OBJECTIVES`, and `worst_accuracy`.
+    Under `PGD EPSILON`: `clean_accuracy`, an accuracy for each of `OBJECTIVES`, and
+    `worst_accuracy`.
   """
   images, labels = _sample(splits.test, num_images)
-  clean, attacked = [], []
-  for i, start in enumerate(range(0, len(labels), _BATCH)):
-    rows = slice(start, start + _BATCH)
-    found = _attack(
-      model.log_prob,
-      model.variables,
-      float(model.temperature),
-      images[rows],
-      labels[rows],
-      jax.random.key(i),
-      epsilon / 255,
-      step / 255,
-      num_steps=num_steps,
-    )
-    clean.append(found[0])
-    attacked.append(found[1])
-  survived = np.concatenate(attacked, axis=1)
-  each = {
-    f"{name}_accuracy": float(row.mean()) for name, row in zip(OBJECTIVES, survived, strict=True)
-  }
-  scores = {"clean_accuracy": float(np.concatenate(clean).mean())} | each
-  return {f"PGD {epsilon:g}": scores | {"worst_accuracy": float(survived.all(0).mean())}}
+  model_and_attack = functools.partial(
+    _attack, model.log_prob, model.variables, float(model.temperature), num_steps=num_steps
+  )
+  found = [
+    model_and_attack(points, of_points, jax.random.key(i), epsilon / 255, step / 255)
+    for i, (points, of_points) in enumerate(zip(_batches(images), _batches(labels), strict=True))
+  ]
+  right = np.concatenate(found, axis=1)
+  names = ("clean", *OBJECTIVES)
+  scores = {f"{name}_accuracy": float(row.mean()) for name, row in zip(names, right, strict=True)}
+  return {f"PGD {epsilon:g}": scores | {"worst_accuracy": float(right[1:].all(0).mean())}}
 
 
 def noise(
@@ -218,10 +187,7 @@ def noise(
   images, labels = _sample(splits.test, num_images)
 
   def accuracy(points):
-    batches = [
-      _log_prob(model.log_prob, model.variables, points[start : start + _BATCH])
-      for start in range(0, len(points), _BATCH)
-    ]
+    batches = [_log_prob(model.log_prob, model.variables, batch) for batch in _batches(points)]
     return float(np.mean(np.concatenate(batches).argmax(-1) == labels))
 
   found = {}
@@ -252,6 +218,10 @@ def _sample(split: data.Split, size: int) -> tuple[np.ndarray, np.ndarray]:
   return np.asarray(split.images[rows], np.float32) / 255, np.asarray(split.labels[rows])
 
 
+def _batches(array: np.ndarray) -> list[np.ndarray]:
+  return [array[start : start + _BATCH] for start in range(0, len(array), _BATCH)]
+
+
 _log_prob = jax.jit(lambda log_prob, *arguments: log_prob(*arguments), static_argnums=0)
 
 
@@ -259,7 +229,7 @@ _log_prob = jax.jit(lambda log_prob, *arguments: log_prob(*arguments), static_ar
 def _attack(
   log_prob, variables, temperature, images, labels, key, epsilon, step_size, *, num_steps
 ):
-  """Return whether the model is right `[N]`, and whether it is under each attack `[A, N]`."""
+  """Return whether the model is right, and whether it is under each attack, `[1 + A, N]`."""
 
   def right(points):
     return log_prob(variables, points).argmax(-1) == labels
@@ -275,4 +245,5 @@ def _attack(
     return right(points)
 
   # One after another, so that the network is compiled once.
-  return right(images), jax.lax.map(right_under, jnp.arange(len(OBJECTIVES)))
+  under = jax.lax.map(right_under, jnp.arange(len(OBJECTIVES)))
+  return jnp.concatenate([right(images)[None], under])
