@@ -1,6 +1,5 @@
 """Settings: a data set with its classes made unequal, and the test sets that judge it."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -79,7 +78,7 @@ def check_config(config: ConfigDict) -> None:
   assembly.check_config(common)
   registry.split(config.control_heads)
   for name in names(config):
-    _parse(name)
+    PROFILES.parse(name)
   taken = [(key, _check_range(key, config[key])) for key in _RANGES]
   taken = [(key, interval) for key, interval in taken if interval]
   for i, (key, (start, stop)) in enumerate(taken):
@@ -103,7 +102,7 @@ def is_control(config: ConfigDict, name: str) -> bool:
 
   Its name says so, since which heads train has to be known before the data are loaded.
   """
-  profile, options = _parse(name)
+  profile, options = PROFILES.parse(name)
   if profile == "natural":
     return True
   counts = PROFILES.find(profile)(assembly.num_classes(config), **options)
@@ -135,7 +134,7 @@ def make_settings(config: ConfigDict, wanted: Sequence[str]) -> dict[str, Settin
 
 
 def _make(name, dataset, pool, validation, capped, config) -> Setting:
-  profile, options = _parse(name)
+  profile, options = PROFILES.parse(name)
   labels = (pool.labels,) if profile == "natural" else ()
   counts = PROFILES.find(profile)(dataset.num_classes, *labels, **options)
   train = data.keep_first(pool, counts)
@@ -179,12 +178,3 @@ def _check_range(key: str, interval: Any) -> tuple[int, ...]:
       "second, as (0, 40000)" + (", or () for none." if key == "test_range" else ".")
     )
   return interval
-
-
-def _parse(name: str) -> tuple[str, dict[str, Any]]:
-  """Return the profile that a setting names, and its options, which are complete."""
-  profile, options = PROFILES.parse(name)
-  defaults = PROFILES.options(profile)
-  if lacks := [o for o, d in defaults.items() if d is inspect.Parameter.empty and o not in options]:
-    raise ValueError(f"Got the setting {name!r}, which lacks {', '.join(lacks)}; give it a value.")
-  return profile, options

@@ -128,7 +128,7 @@ def test_the_configurations_are_valid(module):
   ("key", "value", "message"),
   [
     ("settings", "steps:ratio=10", "the settings are alternating, long_tailed, natural, step"),
-    ("settings", "step:ratio=10", "lacks largest"),
+    ("settings", "step:ratio=10", "without largest"),
     ("settings", "step:largest=10:ratio=2:size=3", "Got option 'size' for the setting 'step'"),
     ("settings", "", "Got no settings"),
     ("test_range", (30_000, 50_000), r"train_range=\(0, 40000\) and test_range.*share examples"),
