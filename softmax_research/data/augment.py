@@ -5,25 +5,29 @@ Pixels are moved, never computed with, so images keep their type: augment ``uint
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-NAMES = ("none", "flip", "crop", "flip_crop")
+from softmax_research.registry import Registry
+
+Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def make(name: str, *, padding: int = 4) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """Return the augmentation of that name.
+def make(text: str, **options: Any) -> Augmentation:
+  """Return the augmentation that a text names.
 
   Args:
-    name: one of ``NAMES``: ``none``, ``flip``, ``crop``, or ``flip_crop`` for both.
-    padding: see ``random_crop``.
+    text: `none`, `flip`, `crop`, or `flip_crop` for both; `crop:padding=2` moves images by up to
+      two pixels. Or the path of a function of your own that returns an augmentation.
+    **options: further options.
 
   Returns:
     A function ``(key, images [B, H, W, C]) -> images [B, H, W, C]``.
 
   Raises:
-    ValueError: if the name is unknown or the padding negative.
+    ValueError: if the name or an option is unknown or the padding negative.
 
   Example:
     >>> import jax, jax.numpy as jnp
@@ -32,21 +36,35 @@ def make(name: str, *, padding: int = 4) -> Callable[[jax.Array, jax.Array], jax
     >>> augment.make("none")(jax.random.key(0), images).ravel()
     Array([0, 1, 2, 3], dtype=uint8)
   """
-  if name not in NAMES:
-    raise ValueError(f"unknown augmentation {name!r}; there are: {', '.join(NAMES)}")
-  if padding < 0:
-    raise ValueError(f"padding counts pixels and must not be negative; got {padding}")
+  return AUGMENTATIONS.make(text, **options)
+
+
+def _moves(*, flip: bool = False, padding: int | None = None) -> Augmentation:
+  if padding is not None:
+    _check_padding(padding)
 
   def apply(key, images):
     flip_key, crop_key = jax.random.split(key)
     # This order: a flip after a crop makes XLA:CPU gather twice, at 2 to 6 times the cost.
-    if "flip" in name:
-      images = random_flip(flip_key, images)
-    if "crop" in name:
-      images = random_crop(crop_key, images, padding=padding)
-    return images
+    images = random_flip(flip_key, images) if flip else images
+    return images if padding is None else random_crop(crop_key, images, padding=padding)
 
   return apply
+
+
+#: Augmentations by name, each a function of its options.
+AUGMENTATIONS = Registry(
+  "augmentation",
+  {
+    "none": lambda: _moves(),
+    "flip": lambda: _moves(flip=True),
+    "crop": lambda *, padding=4: _moves(padding=padding),
+    "flip_crop": lambda *, padding=4: _moves(flip=True, padding=padding),
+  },
+  example="crop:padding=2",
+  contract="takes its options by keyword and returns a function (key, images) -> images",
+  accepts=callable,
+)
 
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -94,8 +112,7 @@ def random_crop(key: jax.Array, images: jax.Array, *, padding: int) -> jax.Array
     (2, 8, 8, 3)
   """
   _check_images(images)
-  if padding < 0:
-    raise ValueError(f"padding counts pixels and must not be negative; got {padding}")
+  _check_padding(padding)
   batch, *window = images.shape
   offsets = jax.random.randint(key, (batch, 2), 0, 2 * padding + 1)
   border = (padding, padding)
@@ -113,3 +130,8 @@ def _check_images(images: jax.Array) -> None:
     raise ValueError(
       f"flips and crops need images [B, H, W, C]; got {images.shape}: for points, use 'none'"
     )
+
+
+def _check_padding(padding: int) -> None:
+  if padding < 0:
+    raise ValueError(f"padding counts pixels and must not be negative; got {padding}")

@@ -8,6 +8,7 @@ import hashlib
 import os
 import pathlib
 import pickle
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -126,27 +127,30 @@ def read(
     ('cat', 'dog')
   """
   path = pathlib.Path(path).expanduser()
-  form = _form(path)
+  form, name = _form(path), path.resolve().name
   if form is None:
     there = f"holds no data: {_FORMS}" if path.is_dir() else "is no npz file"
     raise ValueError(f"{path} {there if path.exists() else 'is no file and no folder'}")
   if size is not None and (form is not _read_images or size < 1):
     raise ValueError(f"{path}: got size={size}; a folder of images takes one, of at least 1")
   if form is not _read_images:
-    return from_arrays(path.name, form(path))
+    return from_arrays(name, form(path))
   files = [file for part in _image_files(path).values() for file, _ in part]
   facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
   digest = hashlib.sha256(repr((str(path.resolve()), size, facts)).encode()).hexdigest()
 
   def build():
-    return from_arrays(path.name, _read_images(path, size))
+    print(f"Decoding {len(files)} images of {path} once ...", file=sys.stderr, flush=True)
+    return from_arrays(name, _read_images(path, size))
 
-  return load_or_build(f"{path.resolve().name}-{digest[:12]}", build, cache_dir=cache_dir)
+  return load_or_build(f"{name}-{digest[:12]}", build, cache_dir=cache_dir)
 
 
 def find(name: str, directory: str | os.PathLike | None) -> pathlib.Path | None:
   """Return where data that have a name of ours lie under a directory, or None."""
-  directory = pathlib.Path(directory or os.devnull).expanduser()
+  if not directory:
+    return None
+  directory = pathlib.Path(directory).expanduser()
   if name in _AT_TOP and any(directory.glob(_AT_TOP[name])):
     return directory
   places = [directory / place for place in (f"{name}.npz", name, *_PLACES.get(name, ()))]
@@ -216,7 +220,7 @@ def _as_labels(
     )
   present = np.unique(parts[0][parts[0] >= 0])
   gap = next((k for k, label in enumerate(present) if k != label), len(present))
-  if gap < (len(names) if names else present.max(initial=1) + 1):
+  if gap < (len(names) if names else int(present.max(initial=1)) + 1):
     called = f" ({names[gap]})" if names else ""
     raise ValueError(
       f"{name}: no training example has the label {gap}{called}; there must be two classes or more,"

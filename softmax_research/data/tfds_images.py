@@ -111,44 +111,37 @@ def _decode_split(builder: Any, split: str, image: str, label: str) -> Split:
 
 def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
   data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-  where = data_dir or "~/tensorflow_datasets"
-  missing = _missing_packages("tensorflow_datasets", "array_record")
-  if missing:
-    raise DataUnavailableError(
-      f"loading {name} needs {missing}; {_INSTALL}. Prepared files are looked for in"
-      f" {where}/{name} (data_dir or TFDS_DATA_DIR names another directory). The files of the"
-      " dataset's authors, put there as they come, and the dataset 'digits' need neither"
+
+  def unavailable(reason):
+    return DataUnavailableError(
+      f"{reason}. Looked for in {data_dir or '~/tensorflow_datasets'}/{name}/ are the files of the"
+      " dataset's authors, if it is one of ours, and files prepared on a machine with network and"
+      f" TensorFlow, by tfds.builder('{name}', data_dir=DIR, file_format='array_record')"
+      ".download_and_prepare(); data_dir or TFDS_DATA_DIR names another directory. The dataset"
+      " 'digits' needs neither"
     )
+
+  if missing := _missing_packages("tensorflow_datasets", "array_record"):
+    raise unavailable(f"loading {name} needs {missing}; {_INSTALL}")
   # Optional, and slow to import.
   import tensorflow_datasets as tfds  # noqa: PLC0415
 
   try:
     builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
   except ValueError as error:
-    raise DataUnavailableError(
-      f"cannot open {name} in {where} ({str(error).splitlines()[0]}); only array_record files can"
-      " be read without TensorFlow: name another directory with data_dir or TFDS_DATA_DIR"
-    ) from error
-  if not builder.is_prepared():
-    _prepare(builder)
-  return builder
-
-
-def _prepare(builder: Any) -> None:
-  missing = _missing_packages("tensorflow")
-  if missing:
-    raise DataUnavailableError(
-      f"{builder.name} is not prepared, and preparing it needs {missing}; {_INSTALL}."
-      f" {_where_prepared(builder)}"
-    )
+    reason = f"cannot open {name} ({str(error).splitlines()[0]})"
+    raise unavailable(f"{reason}; only array_record files are read without TensorFlow") from error
+  if builder.is_prepared():
+    return builder
+  if missing := _missing_packages("tensorflow"):
+    raise unavailable(f"{name} is not prepared, and preparing it needs {missing}; {_INSTALL}")
   try:
     _check_network(builder)
     builder.download_and_prepare()
   except Exception as error:  # Of the network, of the disk, of TFDS: types without a common base.
-    raise DataUnavailableError(
-      f"cannot download and prepare {builder.name} ({type(error).__name__}: {error})."
-      f" {_where_prepared(builder)}"
-    ) from error
+    reason = f"cannot download and prepare {name} ({type(error).__name__}: {error})"
+    raise unavailable(reason) from error
+  return builder
 
 
 def _check_network(builder: Any) -> None:
@@ -161,15 +154,6 @@ def _check_network(builder: Any) -> None:
     return  # Files downloaded earlier may be all that is needed.
   for url in list(builder.url_infos)[:1]:
     requests.head(url, timeout=20)
-
-
-def _where_prepared(builder: Any) -> str:
-  return (
-    f"Prepared files are looked for in {builder.data_dir}: prepare them on a machine with"
-    f" network and TensorFlow, by tfds.builder('{builder.name}', data_dir=DIR,"
-    " file_format='array_record').download_and_prepare(), copy DIR here and name it with"
-    " data_dir or TFDS_DATA_DIR. The dataset 'digits' needs no preparation"
-  )
 
 
 def _missing_packages(*names: str) -> str:

@@ -15,6 +15,7 @@ _SECONDS_PER_CALL = 1.0
 
 #: A run's learning curves by name; see `Fit`.
 Curves = dict[str, list[float]]
+_CURVES = ("epoch", "train_loss", "validation_nll", "validation_accuracy", "seconds")
 
 
 class Progress(NamedTuple):
@@ -153,7 +154,7 @@ def fit(
   num_batches = check_batch_size(batch_size, len(train.labels))
   programs.layout.check_batch_size(batch_size)
   held = programs.hold(train.images, train.labels)
-  states, curves = resume or (programs.init(seeds), [_empty_curves() for _ in seeds])
+  states, curves = resume or (programs.init(seeds), [{n: [] for n in _CURVES} for _ in seeds])
   report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
   clock, batches, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
   lost = np.zeros(len(seeds), bool)
@@ -179,8 +180,10 @@ def fit(
       seconds, began = time.perf_counter() - began, time.perf_counter()
       lost = np.isnan(log_probs).any(axis=(1, 2)) & (report.bad_step < 0)
       for i in well:
-        scores = _scores(log_probs[i], validation.labels)
-        _append(curves[i], epoch + 1, report.loss_sum[i] / num_batches, scores, seconds)
+        loss = float(report.loss_sum[i] / num_batches)
+        values = (epoch + 1, loss, *_scores(log_probs[i], validation.labels), seconds)
+        for name, value in zip(_CURVES, values, strict=True):
+          curves[i][name].append(value)
       on_epoch(states, curves)
     if len(well):
       accuracies = [curves[i]["validation_accuracy"][-1] for i in well if curves[i]["epoch"]]
@@ -209,25 +212,13 @@ def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Rep
   return Report(*(numbers[:num_seeds] for numbers in programs.report(states)))
 
 
-def _scores(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def _scores(log_probs: np.ndarray, labels: np.ndarray) -> tuple[float | None, float]:
   """Return the likelihood and the accuracy; a prediction that is NaN is wrong."""
   if np.isnan(log_probs).any():
     right = np.isfinite(log_probs).all(1) & (np.argmax(log_probs, 1) == labels)
-    return {"nll": None, "accuracy": float(np.mean(right))}
-  return metrics.evaluate(log_probs, labels)
-
-
-def _empty_curves() -> Curves:
-  names = ("epoch", "train_loss", "validation_nll", "validation_accuracy", "seconds")
-  return {name: [] for name in names}
-
-
-def _append(curves: Curves, epoch: int, loss: float, scores: dict[str, Any], seconds: float):
-  curves["epoch"].append(epoch)
-  curves["train_loss"].append(float(loss))
-  curves["validation_nll"].append(scores["nll"])
-  curves["validation_accuracy"].append(scores["accuracy"])
-  curves["seconds"].append(seconds)
+    return None, float(np.mean(right))
+  scores = metrics.evaluate(log_probs, labels)
+  return scores["nll"], scores["accuracy"]
 
 
 class _Clock:

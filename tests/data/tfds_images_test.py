@@ -106,7 +106,7 @@ def test_without_a_network_the_error_says_where_to_put_files(name, tmp_path, mon
     monkeypatch.delenv(variable, raising=False)
   with pytest.raises(DataUnavailableError, match="cannot download") as caught:
     load(name, data_dir=tmp_path, cache_dir=tmp_path / "cache")
-  for part in ("ProxyError", f"looked for in {tmp_path}/{name}/", "TFDS_DATA_DIR", "'digits'"):
+  for part in ("ProxyError", f"Looked for in {tmp_path}/{name}/", "TFDS_DATA_DIR", "'digits'"):
     assert part in str(caught.value)
   assert type(caught.value.__cause__).__name__ == "ProxyError"
 
