@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import heads
-from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.arrays import check_at_least
 
 # Keras' batch size where none is given, as in the release's call of `evaluate`.
 _EVALUATED_TOGETHER = 32

@@ -1,49 +1,62 @@
 """Pure functions on arrays: scores, normalisers, margins and losses."""
 
-from softmax_research.functional.adaptive_cutoffs import adaptive_cost, adaptive_cutoffs
 from softmax_research.functional.adaptive_softmax import (
+  adaptive_cost,
+  adaptive_cutoffs,
   adaptive_softmax_init,
   adaptive_softmax_label_log_prob,
   adaptive_softmax_log_probs,
 )
-from softmax_research.functional.cosine_margins import (
+from softmax_research.functional.entmax import (
+  entmax,
+  entmax_loss,
+  sparsemax,
+  sparsemax_loss,
+)
+from softmax_research.functional.linear_cross_entropy import linear_cross_entropy
+from softmax_research.functional.losses import (
+  cross_entropy,
+  multiclass_hinge,
+  negative_log_likelihood,
+  one_vs_all_cross_entropy,
+)
+from softmax_research.functional.margins import (
   additive_angular_margin,
   additive_cosine_margin,
+  large_margin,
+  large_margin_annealing,
+  soft_margin,
 )
-from softmax_research.functional.cross_entropy import cross_entropy
-from softmax_research.functional.entmax import entmax
-from softmax_research.functional.entmax_loss import entmax_loss
-from softmax_research.functional.hinge import multiclass_hinge
-from softmax_research.functional.large_margin import large_margin, large_margin_annealing
-from softmax_research.functional.linear_cross_entropy import linear_cross_entropy
-from softmax_research.functional.negative_log_likelihood import negative_log_likelihood
-from softmax_research.functional.normalise import log_normalise, log_normaliser
-from softmax_research.functional.one_vs_all import one_vs_all_cross_entropy
+from softmax_research.functional.normalise import (
+  log_normalise,
+  log_normaliser,
+  log_softmax,
+  softmax,
+)
 from softmax_research.functional.priors import (
   log_pc_softmax,
   log_prior_from_counts,
   pc_cross_entropy,
   shift_prior,
 )
-from softmax_research.functional.relu import relu_score
-from softmax_research.functional.sampled_softmax import sampled_softmax_loss
-from softmax_research.functional.samplers import (
+from softmax_research.functional.sampled_softmax import (
   Sampler,
   log_uniform_sampler,
+  sampled_softmax_loss,
   uniform_sampler,
   weighted_sampler,
 )
-from softmax_research.functional.soft_margin import soft_margin
-from softmax_research.functional.softmax import log_softmax, softmax
-from softmax_research.functional.sparsemax import sparsemax, sparsemax_loss
-from softmax_research.functional.spherical import (
+from softmax_research.functional.scores import (
   log_spherical_softmax,
+  log_taylor_softmax,
+  relu_score,
   spherical_score,
   spherical_softmax,
+  taylor_score,
+  taylor_softmax,
 )
-from softmax_research.functional.taylor import log_taylor_softmax, taylor_score, taylor_softmax
-from softmax_research.functional.tree import Tree
-from softmax_research.functional.tree_builders import (
+from softmax_research.functional.tree import (
+  Tree,
   balanced_tree,
   huffman_tree,
   taxonomy_tree,
@@ -51,7 +64,11 @@ from softmax_research.functional.tree_builders import (
 )
 from softmax_research.functional.tree_path import tree_label_rows
 from softmax_research.functional.tree_search import TreeSearch, tree_greedy, tree_top_k
-from softmax_research.functional.tree_softmax import tree_init, tree_label_log_prob, tree_log_probs
+from softmax_research.functional.tree_softmax import (
+  tree_init,
+  tree_label_log_prob,
+  tree_log_probs,
+)
 
 __all__ = [
   "Sampler",

@@ -6,31 +6,17 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arguments import check_class_axis
-from softmax_research.functional.mesh import has_explicit_mesh
+from softmax_research.functional.arrays import (
+  as_index,
+  check_class_axis,
+  has_explicit_mesh,
+)
 
 
 def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int = -1) -> jax.Array:
-  r"""Return labels as an array after checking their type and shape against the values.
+  """Return labels as an array after checking their type and shape against the values.
 
-  Args:
-    labels: integers of the values' shape without the class axis, or floating-point
-      distributions of the values' shape.
-    values: logits, scores or log-probabilities, `[..., K]` for `axis=-1`.
-    axis: the class axis of `values`.
-
-  Returns:
-    The labels as an array.
-
-  Raises:
-    TypeError: the labels are neither integers nor floating-point numbers, or the axis is not one
-      integer.
-    ValueError: the shape of the labels is neither of the two, or there is no such axis.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> check_labels([2, 0], jnp.zeros((2, 3))).shape
-    (2,)
+  Integers have the values' shape without the class axis, distributions have theirs.
   """
   labels = jnp.asarray(labels)
   check_class_axis(values, axis)
@@ -56,25 +42,30 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
   return labels
 
 
+def check_class_labels(
+  labels: jax.typing.ArrayLike, features: jax.Array, num_classes: int, remedy: str
+) -> jax.Array:
+  """Return integer labels `[...]` as an array after checking their type and shape.
+
+  Their type holds every class; labels out of range are left to the caller. The remedy says what
+  to use for distributions over classes.
+  """
+  labels = jnp.asarray(labels)
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise TypeError(
+      f"Got labels of type {labels.dtype}; this loss takes integers (class indices). {remedy}"
+    )
+  values = jax.ShapeDtypeStruct((*features.shape[:-1], num_classes), jnp.float32)
+  labels = check_labels(labels, values)
+  return as_index(labels)
+
+
 def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Array:
-  r"""Mark each example's label: a boolean one-hot array of the shape of the values.
+  """Mark each example's label: a boolean one-hot array of the shape of the values.
 
   A label out of range marks nothing. A comparison with an iota fuses into what consumes it, and
   stays local when the classes are sharded over devices; a gather does neither, and its gradient
   is a scatter.
-
-  Args:
-    labels: integers, the values' shape without the class axis.
-    values: array with K classes along `axis`; only its shape is used.
-    axis: the class axis.
-
-  Returns:
-    Booleans of the values' shape.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> is_label(jnp.array([1]), jnp.zeros((1, 3)))
-    Array([[False,  True, False]], dtype=bool)
   """
   labels = as_index(labels)
   # On a mesh with Explicit axes the mask has to be sharded as the values are.
@@ -86,72 +77,20 @@ def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Arr
 
 
 def is_known(labels: jax.Array, num_classes: int) -> jax.Array:
-  r"""Mark the labels that are in range.
-
-  Args:
-    labels: integers of any shape.
-    num_classes: K.
-
-  Returns:
-    Booleans of the labels' shape.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> is_known(jnp.array([-1, 2, 3]), 3).tolist()
-    [False, True, False]
-  """
+  """Mark the labels that are in range."""
   labels = as_index(labels)
   return (labels >= 0) & (labels < num_classes)
 
 
 def spoil_unknown(losses: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
-  r"""Return losses that are NaN, and have no gradient, where an integer label is out of range.
-
-  Args:
-    losses: `[...]`.
-    labels: integers `[...]`; distributions `[..., K]` have no range to be out of.
-    num_classes: K.
-
-  Returns:
-    The losses.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> spoil_unknown(jnp.zeros(3), jnp.array([-1, 2, 3]), 3)
-    Array([nan,  0., nan], dtype=float32)
-  """
+  """Return losses that are NaN, and have no gradient, where an integer label is out of range."""
   if not jnp.issubdtype(labels.dtype, jnp.integer):
     return losses
   return jnp.where(is_known(labels, num_classes), losses, jnp.nan)
 
 
-def as_index(labels: jax.Array) -> jax.Array:
-  """Widen small integers: numbers of 1000 classes wrap in the uint8 that image labels have.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> as_index(jnp.array([3], jnp.uint8)).dtype.name
-    'int32'
-  """
-  return labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
-
-
 def select_label(values: jax.Array, labels: jax.Array, *, axis: int = -1) -> jax.Array:
-  r"""Pick each example's value at its label; NaN where the label is out of range.
-
-  Args:
-    values: floating-point array with K classes along `axis`.
-    labels: integers, the values' shape without the class axis.
-    axis: the class axis.
-
-  Returns:
-    An array of the labels' shape.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> select_label(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1, 2]))
-    Array([ 2., nan], dtype=float32)
-  """
+  """Pick each example's value at its label; NaN where the label is out of range."""
   known = is_known(labels, values.shape[axis])
   return jnp.where(known, _pick_label(values, labels, axis), jnp.nan)
 
@@ -184,11 +123,6 @@ def compute_now(values: jax.Array) -> jax.Array:
   On CPU, XLA fuses a selection into whatever needs it last, and so keeps the array selected from,
   where exponentials could have taken its place: with large arrays the fresh memory is the most
   expensive part of a loss. Nothing is fused into a sort, and sorting two equal numbers is cheap.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> compute_now(jnp.array([2.0, 1.0]))
-    Array([2., 1.], dtype=float32)
   """
   if jax.default_backend() != "cpu" or has_explicit_mesh(values):
     return values
@@ -202,20 +136,9 @@ def _compute_now_jvp(primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def expectation(weights: jax.Array, values: jax.Array, axis: int = -1) -> jax.Array:
-  r"""Sum values in proportion to weights: :math:`\sum_k q_k v_k`, where 0 times -inf is 0.
+  """Sum values in proportion to weights: sum_k q_k v_k, where 0 times -inf is 0.
 
-  Args:
-    weights: q, not negative, of the shape and type of the values.
-    values: v, below infinity.
-    axis: the class axis.
-
-  Returns:
-    An array without the class axis.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> expectation(jnp.array([0.5, 0.5, 0.0]), jnp.array([2.0, 4.0, -jnp.inf])).tolist()
-    3.0
+  The weights are not negative and the values below infinity.
   """
   # As in `sum_exponentials`, a mask would cost an array. So -inf becomes the lowest number, and
   # the weights are scaled up so far that what has any weight there, 1e-24 or more in float32,
@@ -234,23 +157,10 @@ def _expectation_jvp(axis, primals, tangents):
 
 
 def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array) -> jax.Array:
-  r"""Put each label's replacement in place of its value; the other classes keep theirs.
+  """Put each label's replacement in place of its value; the other classes keep theirs.
 
   For a distribution q over classes the change is shared: v + q (r - v), which is the same thing
   for a one-hot q.
-
-  Args:
-    values: `[..., K]`.
-    replacements: broadcast to `[..., K]`, used at the labels alone.
-    labels: integers `[...]` or distributions `[..., K]`.
-
-  Returns:
-    An array `[..., K]`.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> replace_label(jnp.zeros((1, 3)), jnp.ones((1, 3)), jnp.array([2]))
-    Array([[0., 0., 1.]], dtype=float32)
   """
   if jnp.issubdtype(labels.dtype, jnp.integer):
     return jnp.where(is_label(labels, values), replacements, values)
@@ -265,27 +175,12 @@ def map_label(
   values: jax.Array,
   *operands: jax.Array,
 ) -> jax.Array:
-  r"""Apply an elementwise function at each example's label; the other classes keep their values.
+  """Apply an elementwise function at each example's label; the other classes keep their values.
 
   For integer labels the function sees one value an example, so that its cost and that of its
   gradient do not grow with the number of classes. A distribution over classes shares the change,
   as in `replace_label`. An impossible class, of value -inf, stays so without being shown to the
-  function.
-
-  Args:
-    function: `(values, *operands) -> values`, elementwise; whatever may have a gradient is an
-      operand, not closed over.
-    labels: integers `[...]` or distributions `[..., K]`.
-    values: `[..., K]`.
-    *operands: arrays that broadcast to the values, handed to the function at the same places.
-
-  Returns:
-    An array `[..., K]`.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> map_label(jnp.square, jnp.array([1]), jnp.array([[2.0, 3.0, 4.0]]))
-    Array([[2., 9., 4.]], dtype=float32)
+  function. Whatever may have a gradient is an operand, which broadcasts to the values.
   """
   operands = tuple(jnp.broadcast_to(operand, values.shape) for operand in operands)
   if jnp.issubdtype(labels.dtype, jnp.integer):

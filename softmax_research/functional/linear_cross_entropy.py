@@ -1,23 +1,30 @@
 """Linear cross-entropy: the loss of a dense output layer without all of its logits in memory."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
-from softmax_research.functional.arguments import broadcasts_to, check_at_least, check_fraction
-from softmax_research.functional.closures import Hoisted, hoist
-from softmax_research.functional.cross_entropy import cross_entropy
-from softmax_research.functional.labels import is_known
-from softmax_research.functional.layer import (
-  check_class_labels,
+from softmax_research.functional.arrays import (
+  broadcasts_to,
+  check_at_least,
   check_features,
+  check_fraction,
+  has_explicit_mesh,
+  is_integer,
+  is_plain_zero,
   look_up,
   norms,
   product,
+  vary,
+  varying_axes,
+  wide_type,
 )
-from softmax_research.functional.mesh import has_explicit_mesh, varying_axes
+from softmax_research.functional.labels import check_class_labels, is_known
+from softmax_research.functional.losses import cross_entropy
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.streaming import (
   Blocks,
@@ -32,6 +39,14 @@ from softmax_research.functional.streaming import (
 
 Score = Callable[[jax.Array], jax.Array]
 Margin = Callable[[jax.Array, jax.Array, dict[str, jax.Array]], jax.Array]
+
+
+class Hoisted(NamedTuple):
+  """Hold an elementwise function whose closed-over tracers have become its first argument."""
+
+  call: Callable[..., jax.Array]  # (constants, *arguments of any one shape) -> result
+  constants: tuple[jax.Array, ...]
+  uses: list[bool]  # for each argument, whether the result depends on it
 
 
 def linear_cross_entropy(
@@ -84,7 +99,7 @@ def linear_cross_entropy(
       arguments `feature_norms` and `kernel_norms` of `large_margin`. It must change the label's
       logit alone, and is shown that alone, as the only class, one example at a time.
     log_prior: logarithms of class frequencies, `[K]`, added to the scores; -inf excludes a class.
-    label_smoothing: in [0, 1), spread over the possible classes; see `cross_entropy`.
+    label_smoothing: in [0, 1], spread over the possible classes; see `cross_entropy`.
     z_loss: at least 0; see `cross_entropy`.
     where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
     block_size: how many examples and how many classes are computed together. The logits of so
@@ -129,18 +144,17 @@ def linear_cross_entropy(
   labels = check_class_labels(
     labels, features, num_classes, "For distributions over classes use cross_entropy on logits."
   )
-  check_fraction("label_smoothing", label_smoothing)
+  check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   _check_block_size(block_size)
-  dtype = jnp.promote_types(features.dtype, kernel.dtype)
-  wide = jnp.promote_types(dtype, jnp.float32)
+  dtype, wide = jnp.promote_types(features.dtype, kernel.dtype), wide_type(features, kernel)
   dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
   features, kernel = features.astype(dtype), kernel.astype(dtype)
   bias = _check_vector("bias", bias, num_columns, wide)
   log_prior = _check_vector("log_prior", log_prior, num_columns, wide)
   class_mask = _check_where(where, (*batch, num_columns))
   axes = varying_axes(features, kernel, labels)
-  others_score, label_score = _hoist(score, margin, wide, axes, axis_name)
+  others_score, label_score = _hoist_scores(score, margin, wide, axes, axis_name)
   if labels.size == 0:
     return jnp.zeros(batch, wide)
   if has_explicit_mesh(features) or has_explicit_mesh(kernel):
@@ -170,10 +184,10 @@ def linear_cross_entropy(
     uses_norms=any(label_score.uses[1:]),
     axis_name=axis_name,
   )
-  if not _is_zero(label_smoothing):
+  if not is_plain_zero(label_smoothing):
     smoothing = jnp.broadcast_to(jnp.asarray(label_smoothing, wide), labels.size)
     examples = examples._replace(label_smoothing=smoothing)
-  if not _is_zero(z_loss):
+  if not is_plain_zero(z_loss):
     examples = examples._replace(z_loss=jnp.broadcast_to(jnp.asarray(z_loss, wide), labels.size))
   constants = Constants(others_score.constants, label_score.constants)
   blocks = _blocks(block_size, labels.size, num_columns, dtype)
@@ -201,26 +215,8 @@ def reference(
 ) -> jax.Array:
   """Compute what `linear_cross_entropy` computes, with all logits in memory.
 
-  It has derivatives of every kind and takes labels that are distributions.
-
-  Args:
-    features: `[..., D]`.
-    kernel: `[D, K]`.
-    labels: integers `[...]` or distributions `[..., K]`.
-    bias: `[K]`.
-    score: as in `linear_cross_entropy`.
-    margin: likewise, but shown all logits.
-    log_prior: `[K]`.
-    label_smoothing: in [0, 1).
-    z_loss: at least 0.
-    where: booleans that broadcast to `[..., K]`.
-
-  Returns:
-    Losses in nats, `[...]`.
-
-  Example:
-    >>> reference(jnp.ones((1, 2)), jnp.zeros((2, 4)), jnp.array([3])).round(4)
-    Array([1.3863], dtype=float32)
+  It has derivatives of every kind and takes labels that are distributions `[..., K]`. The margin is
+  shown all logits.
   """
   features, kernel, labels = jnp.asarray(features), jnp.asarray(kernel), jnp.asarray(labels)
   scores = product(features, kernel)
@@ -235,10 +231,7 @@ def reference(
   # An impossible class is one thing however it is spelt: no smoothing falls on it.
   possible = scores != -jnp.inf
   options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "where": possible}
-  loss = cross_entropy(scores, labels, **options)
-  if jnp.issubdtype(labels.dtype, jnp.integer):
-    loss = jnp.where(is_known(labels, kernel.shape[1]), loss, jnp.nan)
-  return loss
+  return cross_entropy(scores, labels, **options)
 
 
 def member_label_log_prob(
@@ -249,9 +242,7 @@ def member_label_log_prob(
   *,
   tile: tuple[int, int],
 ) -> jax.Array:
-  r"""Compute the label's log-probability under softmax for the examples that are members.
-
-  .. math:: \log p_y = z_y - \log \sum_k e^{z_k}, \qquad z = h W
+  """Compute the label's log-probability under softmax for the examples that are members.
 
   How many examples are members is known only at run time, and shapes are fixed before it. So the
   members are sorted to the front, and blocks of examples without a member are skipped. Gradients
@@ -267,15 +258,7 @@ def member_label_log_prob(
 
   Returns:
     Log-probabilities in nats, `[N]`, in float32 or wider; 0 for the other examples.
-
-  Example:
-    >>> features, kernel = jnp.zeros((2, 3)), jnp.zeros((3, 4))
-    >>> labels, member = jnp.array([3, 0]), jnp.array([True, False])
-    >>> jnp.exp(member_label_log_prob(features, kernel, labels, member, tile=(1, 2))).round(4)
-    Array([0.25, 1.  ], dtype=float32)
   """
-  features, kernel = jnp.asarray(features), jnp.asarray(kernel)
-  labels, member = jnp.asarray(labels), jnp.asarray(member)
   dtype = jnp.promote_types(features.dtype, kernel.dtype)
   order = jnp.argsort(~member, stable=True)
   values = losses(
@@ -287,18 +270,12 @@ def member_label_log_prob(
   return -values[jnp.argsort(order)]
 
 
-def _is_zero(option) -> bool:
-  """Tell a plain 0, whose term can be left out, from other numbers and from tracers."""
-  return isinstance(option, int | float) and option == 0
-
-
 def _blocks(block_size, num_examples: int, num_classes: int, dtype) -> Blocks:
   if block_size is None or block_size == "lean":
     backend, lean = jax.default_backend(), block_size == "lean"
     return choose_blocks(num_examples, num_classes, dtype, backend=backend, lean=lean)
   examples, classes = block_size
-  wide = jnp.promote_types(dtype, jnp.float32)
-  return Blocks(min(examples, num_examples), even_size(num_classes, classes), wide)
+  return Blocks(min(examples, num_examples), even_size(num_classes, classes), wide_type(dtype))
 
 
 def _examples(
@@ -350,7 +327,7 @@ def _check_block_size(block_size) -> None:
   if (
     not isinstance(block_size, tuple)
     or len(block_size) != 2
-    or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in block_size)
+    or not all(is_integer(n) and n > 0 for n in block_size)
   ):
     raise ValueError(
       f"Got block_size={block_size!r}; it must be (examples, classes), as (256, 8192), 'lean', or "
@@ -382,7 +359,7 @@ def _check_where(where, shape: tuple[int, ...]) -> jax.Array | None:
   return where.reshape(math.prod(where.shape[:-1]), shape[-1])
 
 
-def _hoist(
+def _hoist_scores(
   score: Score | None, margin: Margin | None, dtype: jnp.dtype, axes: frozenset[str], axis_name
 ) -> tuple[Hoisted, Hoisted]:
   """Return the scores of other classes and of labels as functions of constants and arguments.
@@ -417,4 +394,50 @@ def _hoist(
     none
     if score is None and margin is None
     else hoist(label_score, dtype, num_arguments=3, axes=axes - {axis_name}),
+  )
+
+
+def hoist(
+  function: Callable[..., jax.Array],
+  dtype: jnp.dtype,
+  *,
+  num_arguments: int = 1,
+  axes: frozenset[str] = frozenset(),
+) -> Hoisted:
+  """Make what an elementwise function `(*numbers) -> number` closes over explicit.
+
+  A custom rule of differentiation must not close over tracers: it runs after they are gone, and
+  knows of no gradient that they should get. So a learned temperature in a score, or the step of
+  training in a margin, has to come in by the front door. The arguments have the type and vary over
+  the mesh axes.
+  """
+  scalars = [vary(jnp.zeros((), dtype), axes)] * num_arguments
+  closed = jax.make_jaxpr(function)(*scalars)
+  read = {id(var) for var in closed.jaxpr.outvars}
+  for eqn in reversed(closed.jaxpr.eqns):
+    if any(id(var) in read for var in eqn.outvars):
+      read |= {id(var) for var in eqn.invars}
+
+  traced = [i for i, value in enumerate(closed.consts) if isinstance(value, jax.core.Tracer)]
+
+  def on_scalars(constants: Sequence[jax.Array], *values: jax.Array) -> jax.Array:
+    if not traced:
+      return function(*values)
+    consts = list(closed.consts)
+    for i, constant in zip(traced, constants, strict=True):
+      consts[i] = constant
+    (result,) = core.jaxpr_as_fun(core.ClosedJaxpr(closed.jaxpr, consts))(*values)
+    return result
+
+  def call(constants: Sequence[jax.Array], *values: jax.Array) -> jax.Array:
+    batched = on_scalars
+    for _ in range(values[0].ndim):
+      batched = jax.vmap(batched, in_axes=(None, *[0] * num_arguments))
+    return batched(constants, *vary(values, axes))
+
+  return Hoisted(
+    call,
+    # Under differentiation outside of `jax.jit` a tracer may stand for a Python number.
+    tuple(jnp.asarray(closed.consts[i]) for i in traced),
+    [id(var) in read for var in closed.jaxpr.invars],
   )

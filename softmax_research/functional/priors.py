@@ -4,14 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arguments import check_class_axis
-from softmax_research.functional.labels import (
-  check_labels,
-  compute_now,
-  expectation,
-  select_label,
-  spoil_unknown,
-)
+from softmax_research.functional.arrays import check_class_axis, widen
+from softmax_research.functional.labels import check_labels, spoil_unknown
+from softmax_research.functional.losses import label_loss
 from softmax_research.functional.normalise import (
   exclude,
   log_normalise,
@@ -19,7 +14,6 @@ from softmax_research.functional.normalise import (
   lower,
   sum_exponentials,
 )
-from softmax_research.functional.precision import widen
 
 
 def log_prior_from_counts(counts: jax.typing.ArrayLike) -> jax.Array:
@@ -192,15 +186,7 @@ def pc_cross_entropy(
   labels = check_labels(labels, logits, axis=axis)
   logits, weighted = _possible_and_weighted(logits, log_prior, axis, where)
   top, total = sum_exponentials(weighted, axis=axis)
-  log_total = jnp.squeeze(log_or_zero(total), axis)
-  if jnp.issubdtype(labels.dtype, jnp.integer):
-    label_logit = compute_now(select_label(logits, labels, axis=axis))
-    # An impossible class has no gradient, not even as a label.
-    label_logit = jnp.where(label_logit == -jnp.inf, -jnp.inf, label_logit)
-    loss = log_total - (label_logit - jnp.squeeze(top, axis))
-  else:
-    labels = labels.astype(logits.dtype)
-    loss = log_total * jnp.sum(labels, axis=axis) - expectation(labels, logits - top, axis)
+  loss = label_loss(logits, top, log_or_zero(total), labels, axis)
   loss = jnp.where(jnp.squeeze(total, axis) == 0, jnp.inf, loss)
   return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from softmax_research.functional.arrays import product, vary, varying_axes, wide_type
 from softmax_research.functional.labels import is_label
-from softmax_research.functional.mesh import vary, varying_axes
 from softmax_research.functional.normalise import log_normalise, log_normaliser
 
 # CPU. How many logits are kept at a time, and the least number of examples for which more may be:
@@ -41,13 +41,10 @@ _LEAN_CLASSES_AT_LEAST = 1024
 
 
 class Blocks(NamedTuple):
-  """Hold how a loss is cut into blocks.
+  """Hold how a loss is cut: how many examples make a block, and its classes visited at a time.
 
-  Attributes:
-    examples: how many examples make a block.
-    classes: how many classes of it are visited together.
-    logits_type: the type in which the logits of a block, those of all classes, are kept for the
-      gradients; None if they are computed again.
+  The logits of a block, those of all classes, are kept in `logits_type` for the gradients; if it is
+  None they are computed again.
   """
 
   examples: int
@@ -58,29 +55,13 @@ class Blocks(NamedTuple):
 def choose_blocks(
   num_examples: int, num_classes: int, dtype: jnp.dtype, *, backend: str, lean: bool = False
 ) -> Blocks:
-  """Choose blocks by the sizes of a layer, its type and the backend.
+  """Choose blocks, about equal ones, by the sizes of a layer, its type and the backend.
 
   Where logits are kept, no product is computed twice, but every block of examples is added to the
-  kernel's gradient, in float32 or wider. The lean form keeps none. It has all examples in one
-  block, so that a column of the kernel's gradient is complete when it is made.
-
-  Args:
-    num_examples: N, at least 1.
-    num_classes: K, at least 1.
-    dtype: the type of features and kernel.
-    backend: as `jax.default_backend()` names it.
-    lean: take the least memory instead of the least time.
-
-  Returns:
-    The blocks; those of one kind are about equal.
-
-  Example:
-    >>> choose_blocks(8192, 256_000, jnp.dtype("bfloat16"), backend="gpu")
-    Blocks(examples=2048, classes=256000, logits_type=dtype(bfloat16))
-    >>> choose_blocks(8192, 256_000, jnp.dtype("bfloat16"), backend="gpu", lean=True)
-    Blocks(examples=8192, classes=10240, logits_type=None)
+  kernel's gradient, in float32 or wider. The lean form, of least memory, keeps none. It has all
+  examples in one block, so that a column of the kernel's gradient is complete when it is made.
   """
-  wide = jnp.promote_types(dtype, jnp.float32)
+  wide = wide_type(dtype)
   if lean:
     most = max(_LEAN_LOGITS // num_examples, _LEAN_CLASSES_AT_LEAST)
     even = even_size(num_classes, most)
@@ -97,12 +78,7 @@ def choose_blocks(
 
 
 def even_size(total: int, most: int) -> int:
-  """Return the size of blocks that are about equal, of so many at most.
-
-  Example:
-    >>> even_size(32000, 8192)
-    8000
-  """
+  """Return the size of blocks that are about equal, of so many at most."""
   num_blocks = -(-total // most)
   return -(-total // num_blocks)
 
@@ -110,36 +86,24 @@ def even_size(total: int, most: int) -> int:
 class Loss(NamedTuple):
   """Hold what of a loss is fixed when it is traced.
 
-  Attributes:
-    blocks: how it is cut.
-    score: `(constants, logits) -> scores`, elementwise, for all classes but the label; None for
-      the identity.
-    label_score: `(constants, label_logits, feature_norms, label_kernel_norms) -> label_scores`,
-      likewise for the label: a margin and the score.
-    axis_name: the mesh axis over which the classes are sharded, or None.
-    known_first: whether the examples whose label is known come first, so that the blocks without
-      one can be skipped.
+  The scores are elementwise, None for the identity: `(constants, logits) -> scores` for all classes
+  but the label, `(constants, label_logits, feature_norms, label_kernel_norms) -> label_scores` for
+  the label, a margin and the score.
   """
 
   blocks: Blocks
   score: Callable[..., jax.Array] | None = None
   label_score: Callable[..., jax.Array] | None = None
-  axis_name: str | None = None
-  known_first: bool = False
+  axis_name: str | None = None  # the mesh axis over which the classes are sharded
+  known_first: bool = False  # the blocks without a known label are last, and skipped
 
 
 class Layer(NamedTuple):
-  """Hold an output layer's arrays; None for what it lacks.
+  """Hold an output layer's arrays; None for what it lacks."""
 
-  Attributes:
-    kernel: `[D, K]`, in the type of the features.
-    bias: `[K]`.
-    log_prior: `[K]`; -inf excludes a class.
-  """
-
-  kernel: jax.Array
-  bias: jax.Array | None = None
-  log_prior: jax.Array | None = None
+  kernel: jax.Array  # [D, K], in the type of the features
+  bias: jax.Array | None = None  # [K]
+  log_prior: jax.Array | None = None  # [K]; -inf excludes a class
 
 
 class Constants(NamedTuple):
@@ -150,45 +114,26 @@ class Constants(NamedTuple):
 
 
 class Examples(NamedTuple):
-  """Hold what belongs to N examples; None for what a loss does not need.
+  """Hold what belongs to N examples, `[N]` each but two; None for what a loss does not need."""
 
-  Attributes:
-    features: `[N, D]`.
-    labels: integers `[N]`, as columns of this device's kernel; out of range if it has no such.
-    known: whether the label is a class, `[N]`. The others have no loss.
-    class_mask: `[N, K]`; false excludes a class.
-    feature_norms: `[N]`.
-    label_kernel_norms: the norm of the label's column, `[N]`.
-    label_log_prior: `[N]`; -inf if the label is excluded.
-    label_smoothing: `[N]`, in [0, 1).
-    z_loss: `[N]`, at least 0.
-  """
-
-  features: jax.Array
-  labels: jax.Array
-  known: jax.Array
-  class_mask: jax.Array | None = None
+  features: jax.Array  # [N, D]
+  labels: jax.Array  # as columns of this device's kernel; out of range if it has no such
+  known: jax.Array  # whether the label is a class; the others have no loss
+  class_mask: jax.Array | None = None  # [N, K]; false excludes a class
   feature_norms: jax.Array | None = None
   label_kernel_norms: jax.Array | None = None
-  label_log_prior: jax.Array | None = None
+  label_log_prior: jax.Array | None = None  # -inf if the label is excluded
   label_smoothing: jax.Array | None = None
   z_loss: jax.Array | None = None
 
 
 class Statistics(NamedTuple):
-  """Hold what the losses of N examples depend on, each `[N]`.
-
-  Attributes:
-    label_logits: the label's logit.
-    log_others: log of the sum of exponentials of the scores of all classes but the label.
-    sum_others: the sum of those scores, over the possible classes; None without label smoothing.
-    num_others: the number of those classes; None likewise.
-  """
+  """Hold what the losses of N examples depend on, each `[N]`."""
 
   label_logits: jax.Array
-  log_others: jax.Array
-  sum_others: jax.Array | None
-  num_others: jax.Array | None
+  log_others: jax.Array  # of the sum of exponentials of the scores of all classes but the label
+  sum_others: jax.Array | None  # of those scores that are possible; None without label smoothing
+  num_others: jax.Array | None  # of those classes; None likewise
 
 
 def losses(loss: Loss, layer: Layer, constants: Constants, examples: Examples) -> jax.Array:
@@ -197,21 +142,8 @@ def losses(loss: Loss, layer: Layer, constants: Constants, examples: Examples) -
   Where the logits are kept, the gradients are formed in the same pass over the data, as if all
   losses were summed. That is right up to a factor if all losses have the same cotangent, as in
   every sum or mean; otherwise the gradients that are sums over examples are formed again. Where
-  they are not kept, the gradients are formed once, when the cotangent is known.
-
-  Args:
-    loss: what is fixed.
-    layer: the layer.
-    constants: what its functions close over.
-    examples: the examples, at least one.
-
-  Returns:
-    `[N]`, in float32 or wider; 0 where the label is not known.
-
-  Example:
-    >>> examples = Examples(jnp.ones((1, 2)), jnp.array([2]), jnp.array([True]))
-    >>> losses(Loss(Blocks(1, 4, None)), Layer(jnp.zeros((2, 4))), Constants(), examples)
-    Array([1.3862944], dtype=float32)
+  they are not kept, the gradients are formed once, when the cotangent is known. The losses are in
+  float32 or wider, and 0 where the label is not known.
   """
   axes = varying_axes(layer, constants, examples)
   own_axes = axes - {loss.axis_name}
@@ -280,7 +212,12 @@ def _backward(loss, residuals, cotangent):
     factor = jnp.where(is_uniform & jnp.any(examples.known), top, 0)
     # No turn of a loop rather than a branch not taken: under vmap both branches are computed.
     num_blocks = jnp.where(is_uniform, 0, num_blocks)
-    sums = jax.tree.map(lambda leaf: jnp.where(is_uniform, factor * leaf, 0), sums)
+
+    def scaled(leaf):
+      wide = jnp.where(is_uniform, factor * leaf.astype(factor.dtype), 0)
+      return wide.astype(leaf.dtype)
+
+    sums = jax.tree.map(scaled, sums)
   else:
     sums = _zero_sums(layer, constants, examples, loss)
   cotangent = jnp.where(examples.known, cotangent, 0)
@@ -318,11 +255,11 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
   The logits are kept without the bias: in the type in which the product puts them out.
   """
   num_examples, num_classes = len(examples.labels), layer.kernel.shape[1]
-  wide, smooths_labels = _wide(layer.kernel), examples.label_smoothing is not None
+  wide, smooths_labels = wide_type(layer.kernel), examples.label_smoothing is not None
 
   def visit(start, is_fresh, state):
     tile = _columns(layer, start, loss.blocks.classes)
-    logits = _product(examples.features, tile.kernel, logits_type)
+    logits = product(examples.features, tile.kernel, dtype=logits_type)
     biased = _biased(logits, tile)
     label, other = _mark(examples, start, is_fresh, logits)
     scores = _scores(loss, constants.score, tile.log_prior, biased, other)
@@ -384,9 +321,13 @@ def _example_losses(loss, statistics, constants, examples) -> jax.Array:
   if examples.label_smoothing is not None:
     possible = label_scores != -jnp.inf
     total = statistics.sum_others + jnp.where(possible, label_scores, 0)
-    uniform = log_total - total / jnp.maximum(statistics.num_others + possible, 1)
+    uniform = log_total - total / jnp.maximum(
+      jnp.where(possible, statistics.num_others + 1, statistics.num_others), 1
+    )
     weight = examples.label_smoothing
-    values = (1 - weight) * values + weight * uniform
+    # All of the label may be spread, and nothing of it be left: 0 times infinity would be NaN.
+    rest = jnp.where((values == jnp.inf) & (weight == 1), 0, values)
+    values = (1 - weight) * rest + weight * uniform
   if examples.z_loss is not None:
     values += examples.z_loss * log_total**2
   return jnp.where(examples.known, values, 0)
@@ -409,7 +350,7 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
     of_features, of_layer, of_constants = state
     tile = _columns(layer, start, loss.blocks.classes)
     if logits is None:
-      biased = _biased(_product(features, tile.kernel), tile)
+      biased = _biased(product(features, tile.kernel), tile)
     else:
       biased = _biased(_columns(logits, start, loss.blocks.classes), tile)
     label, other = _mark(examples, start, is_fresh, biased)
@@ -425,16 +366,16 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
     # In the type of the inputs: products of bfloat16 are several times as fast where hardware has
     # them, and are still summed in float32.
     slopes = slopes.astype(tile.kernel.dtype)
-    of_tile = Layer(_product(features.T, slopes), of_bias, of_log_prior)
+    of_tile = Layer(product(features.T, slopes), of_bias, of_log_prior)
     return (
-      of_features + _product(slopes, tile.kernel.T),
+      of_features + product(slopes, tile.kernel.T),
       jax.tree.map(functools.partial(_add_columns, start=start), of_layer, of_tile),
       _plus(of_constants, new_constants),
     )
 
   of_layer, of_constants = sums
   of_constants = _plus(of_constants, new_constants)
-  state = vary(jnp.zeros(features.shape, _wide(features)), axes), of_layer, of_constants.score
+  state = vary(jnp.zeros(features.shape, wide_type(features)), axes), of_layer, of_constants.score
   state = _over_classes(loss, layer.kernel.shape[1], visit, state)
   of_features, of_layer, of_score = state
   if loss.axis_name is not None:
@@ -443,16 +384,8 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
   return of_examples, (of_layer, of_constants._replace(score=of_score))
 
 
-def _wide(array) -> jnp.dtype:
-  return jnp.promote_types(array.dtype, jnp.float32)
-
-
-def _product(left, right, dtype=None):
-  return jnp.matmul(left, right, preferred_element_type=dtype or _wide(left))
-
-
 def _biased(logits, tile):
-  logits = logits.astype(_wide(logits))
+  logits = logits.astype(wide_type(logits))
   return logits if tile.bias is None else logits + tile.bias[None]
 
 
@@ -493,7 +426,7 @@ def _zero_sums(layer, constants, examples, loss) -> tuple[Layer, Constants]:
   def zeros(leaf, axes=None):
     # JAX itself sums the gradients of constants over devices, so that they vary as these do.
     axes = varying_axes(leaf) if axes is None else axes
-    return vary(jnp.zeros(leaf.shape, _wide(layer.kernel)), axes)
+    return vary(jnp.zeros(leaf.shape, wide_type(layer.kernel)), axes)
 
   axes = varying_axes(layer, constants, examples)
   of_layer = jax.tree.map(functools.partial(zeros, axes=axes), layer)

@@ -1,7 +1,9 @@
-"""Tree: a hierarchy with the classes at its leaves, as static index arrays."""
+"""Tree: a hierarchy with the classes at its leaves, as static index arrays; and its builders."""
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -244,3 +246,226 @@ def _splice(parents: np.ndarray, leaves: np.ndarray) -> tuple[np.ndarray, np.nda
     place = place[place]
   rank = np.cumsum(~only) - 1
   return np.where(parents >= 0, rank[place[parents]], -1)[~only], rank[place[leaves]]
+
+
+def balanced_tree(num_classes: int, *, branching: int = 2) -> Tree:
+  r"""Build the balanced tree: all paths are as short as they can be, within one edge.
+
+  The classes keep their order from left to right, so each inner node stands for a range of
+  neighbouring classes. Every inner node has `branching` children, but for one that has what is
+  left. A branching of at least K gives the flat tree, plain softmax.
+
+  Args:
+    num_classes: K, at least 1.
+    branching: children of an inner node, at least 2.
+
+  Returns:
+    A tree of depth ceil(log K / log branching).
+
+  Raises:
+    ValueError: the number of classes or the branching is not an integer in range.
+
+  Example:
+    >>> balanced_tree(6).path_lengths
+    array([3, 3, 3, 3, 2, 2])
+
+  Reference:
+    Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS),
+    for binary trees.
+  """
+  if isinstance(num_classes, bool) or not isinstance(num_classes, int | np.integer):
+    raise ValueError(f"Got num_classes={num_classes!r}; it must be an integer of at least 1.")
+  check_tree_classes(num_classes)
+  branching = _check_branching(branching)
+  # The numbering of a heap; each inner node adds branching - 1 to the leaves, rounded up.
+  num_inner = -(-(num_classes - 1) // (branching - 1))
+  nodes = np.arange(num_inner + num_classes)
+  parents = (nodes - 1) // branching
+  start, width = 0, 1  # of the deepest level, whose leaves are the leftmost
+  while start + width < len(nodes):
+    start, width = start + width, width * branching
+  leaves = np.concatenate([nodes[start:], nodes[num_inner:start]])
+  return Tree.from_breadth_first(parents, leaves)
+
+
+def huffman_tree(counts: npt.ArrayLike, *, branching: int = 2) -> Tree:
+  r"""Build the Huffman tree, which has the shortest expected path of all trees.
+
+  .. math:: \sum_k p_k \, \mathrm{depth}(k), \qquad p_k = \frac{n_k}{\sum_j n_j}
+
+  The rarest nodes are merged, `branching` at a time, until one is left; the first merge takes
+  fewer where that lets all others be full. For binary trees the expected path is between the
+  entropy of the counts, in bits, and one more. Of equal counts the older node is merged first,
+  classes before merged nodes and in their order, so the tree is deterministic and the longest
+  path no longer than it must be.
+
+  Args:
+    counts: how often each class occurs, `[K]`, at least 0; any unit.
+    branching: children of an inner node, at least 2.
+
+  Returns:
+    The tree.
+
+  Raises:
+    ValueError: the counts are not a list of at least one finite number >= 0, or the branching is
+      below 2.
+
+  Example:
+    >>> huffman_tree([5, 1, 1, 2]).path_lengths
+    array([1, 3, 3, 2])
+
+  Reference:
+    Huffman 1952, "A Method for the Construction of Minimum-Redundancy Codes"; Mikolov et al.
+    2013, "Distributed Representations of Words and Phrases and their Compositionality"
+    (arXiv 1310.4546), for its use as an output layer.
+  """
+  counts = np.asarray(counts, np.float64)
+  if counts.ndim != 1 or not np.all((counts >= 0) & np.isfinite(counts)):
+    raise ValueError(
+      f"Got counts of shape {counts.shape} that are not all finite and at least 0; pass one "
+      "number a class, how often it occurs."
+    )
+  check_tree_classes(len(counts))
+  branching = _check_branching(branching)
+  nodes = np.argsort(counts, kind="stable")
+  weights, num_nodes = counts[nodes], len(counts)
+  num_inner = -(-(len(counts) - 1) // (branching - 1))
+  parents = np.full(num_nodes + num_inner, -1, np.int64)
+  size = len(counts) - (num_inner - 1) * (branching - 1)  # of the first merge
+  while len(nodes) > 1:
+    # A merged node weighs at least as much as the first one. So all nodes up to that weight are
+    # merged among themselves, in order, and can be so at once: some log K rounds in NumPy
+    # replace K steps in Python.
+    limit = np.searchsorted(weights, np.sum(weights[:size]), side="right")
+    merges = 1 if size < branching else limit // size
+    merged = np.arange(num_nodes, num_nodes + merges)
+    parents[nodes[: merges * size]] = np.repeat(merged, size)
+    merged_weights = np.sum(weights[: merges * size].reshape(merges, size), axis=1)
+    nodes = np.concatenate([nodes[merges * size :], merged])
+    weights = np.concatenate([weights[merges * size :], merged_weights])
+    order = np.argsort(weights, kind="stable")
+    nodes, weights = nodes[order], weights[order]
+    num_nodes, size = num_nodes + merges, branching
+  return Tree.from_parents(parents, np.arange(len(counts)))
+
+
+def two_level_tree(groups: Sequence[Sequence[int]] | npt.ArrayLike) -> Tree:
+  r"""Build the tree of a class's group, then the class within its group.
+
+  .. math:: p(k \mid x) = p(g(k) \mid x) \, p(k \mid g(k), x)
+
+  About sqrt(K) groups of about sqrt(K) classes make the shortest work. A group of a single class
+  becomes a leaf beside the other groups, and a single group the flat tree, plain softmax.
+
+  Args:
+    groups: each class's group, an array `[K]` of any integers; or the groups as lists of classes,
+      in which every class from 0 to K - 1 stands once.
+
+  Returns:
+    The tree. Groups given as numbers are ordered by them, and their classes ascend; lists keep
+    their order.
+
+  Raises:
+    ValueError: there is no class, a group is empty, or a class is missing or stands twice.
+    TypeError: a group or a class is not an integer.
+
+  Example:
+    >>> two_level_tree([[0, 3], [1, 2, 4]])
+    Tree(num_classes=5, num_nodes=8, depth=2)
+    >>> two_level_tree([7, 9, 9, 7, 9])
+    Tree(num_classes=5, num_nodes=8, depth=2)
+
+  Reference:
+    Goodman 2001, "Classes for Fast Maximum Entropy Training" (arXiv cs/0108006).
+  """
+  if len(groups) and np.ndim(groups[0]):
+    members = [check_integers("a group", group).tolist() for group in groups]
+    if [] in members:
+      raise ValueError(f"Got an empty group, number {members.index([])}; leave it out.")
+  else:
+    numbers = check_integers("groups", groups)
+    check_tree_classes(len(numbers))
+    classes = np.argsort(numbers, kind="stable")
+    starts = np.unique(numbers[classes], return_index=True)[1]
+    members = [group.tolist() for group in np.split(classes, starts[1:])]
+  return taxonomy_tree(members)
+
+
+def taxonomy_tree(nested: Sequence[Any] | Mapping[Any, Any]) -> Tree:
+  r"""Build the tree of a taxonomy, nested as deep as it may be.
+
+  A node with a single child has nothing to decide and is left out.
+
+  Args:
+    nested: lists, tuples or dictionaries (whose keys are names, unused) of the same or of
+      classes; every class from 0 to K - 1 stands once.
+
+  Returns:
+    The tree; children keep the order in which they stand.
+
+  Raises:
+    ValueError: a list is empty, stands twice or within itself, or a class is missing or stands
+      twice.
+    TypeError: something in it is neither a list, a tuple, a dictionary nor an integer.
+
+  Example:
+    >>> taxonomy_tree({"vehicle": [0, 1, 8, 9], "animal": {"bird": 2, "other": [3, 4, 5, 6, 7]}})
+    Tree(num_classes=10, num_nodes=14, depth=3)
+
+  Reference:
+    Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS),
+    for a tree from WordNet's taxonomy.
+  """
+  queue, parents = [nested], [-1]
+  leaf_nodes, classes, seen = [], [], set()
+  # The queue grows while it is read: breadth-first, and no recursion that a deep nest exhausts.
+  for node, item in enumerate(queue):
+    if isinstance(item, int | np.integer) and not isinstance(item, bool):
+      leaf_nodes.append(node)
+      classes.append(item)
+      continue
+    if not isinstance(item, list | tuple | Mapping):
+      raise TypeError(
+        f"Got {item!r} in a taxonomy; it may hold lists, tuples, dictionaries and integers."
+      )
+    if not item:
+      raise ValueError(f"Got an empty {type(item).__name__} in a taxonomy; leave it out.")
+    if id(item) in seen:
+      raise ValueError(
+        f"Got a {type(item).__name__} of {len(item)} that stands twice in a taxonomy, or within "
+        "itself (a cycle); each part must stand once."
+      )
+    seen.add(id(item))
+    children = item.values() if isinstance(item, Mapping) else item
+    queue.extend(children)
+    parents.extend([node] * len(item))
+  classes = np.array(classes)
+  _check_classes(classes)
+  leaves = np.empty(len(classes), np.int64)
+  leaves[classes] = leaf_nodes
+  return Tree.from_parents(parents, leaves)
+
+
+def _check_classes(classes: np.ndarray) -> None:
+  """Raise an error unless every class from 0 to K - 1 stands once."""
+  check_tree_classes(len(classes))
+  wrong = classes[(classes < 0) | (classes >= len(classes))]
+  counts = np.bincount(classes[(classes >= 0) & (classes < len(classes))], minlength=len(classes))
+  if np.any(counts > 1):
+    raise ValueError(
+      f"Got the class {np.argmax(counts)} {np.max(counts)} times; each class must stand once."
+    )
+  if wrong.size:
+    raise ValueError(
+      f"Got the class {wrong[0]} among {len(classes)} classes, of which {np.argmin(counts)} is "
+      f"missing; every class from 0 to {len(classes) - 1} must stand once."
+    )
+
+
+def _check_branching(branching: int) -> int:
+  if isinstance(branching, bool) or not isinstance(branching, int | np.integer) or branching < 2:
+    raise ValueError(
+      f"Got branching={branching!r}; it must be an integer of at least 2, the number of children "
+      "of a node."
+    )
+  return int(branching)

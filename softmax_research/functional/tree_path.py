@@ -4,8 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.layer import check_class_labels, look_up
-from softmax_research.functional.mesh import match_gradient, vary, varying_axes
+from softmax_research.functional.arrays import (
+  look_up,
+  match_gradient,
+  vary,
+  varying_axes,
+)
+from softmax_research.functional.labels import check_class_labels
 from softmax_research.functional.tree import Tree
 
 LABELS_REMEDY = "For distributions over classes use negative_log_likelihood on tree_log_probs."

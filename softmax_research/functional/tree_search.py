@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.layer import look_up
+from softmax_research.functional.arrays import look_up
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_softmax import (
   check_tree_inputs,

@@ -9,11 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.labels import is_known
-from softmax_research.functional.layer import check_class_labels, per_class
-from softmax_research.functional.mesh import has_explicit_mesh
+from softmax_research.functional.arrays import has_explicit_mesh, per_class, wide_type
+from softmax_research.functional.labels import check_class_labels, is_known
 from softmax_research.functional.normalise import log_normalise
-from softmax_research.functional.precision import wide_type
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_path import (
   LABELS_REMEDY,

@@ -8,10 +8,13 @@ import numpy as np
 
 from softmax_research import functional
 from softmax_research.functional.adaptive_softmax import check_cutoffs, check_tile
-from softmax_research.functional.arguments import check_at_least, check_num_classes
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_num_classes,
+  look_up,
+  wide_type,
+)
 from softmax_research.functional.labels import is_known
-from softmax_research.functional.layer import look_up
-from softmax_research.functional.precision import wide_type
 from softmax_research.heads.head import Head
 
 

@@ -7,9 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise
-from softmax_research.functional.arguments import check_at_least, check_fraction, check_num_classes
-from softmax_research.functional.layer import norms, per_class, product
-from softmax_research.functional.precision import widen
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_fraction,
+  check_num_classes,
+  norms,
+  per_class,
+  product,
+  widen,
+)
 from softmax_research.heads.head import Head
 
 IMPLEMENTATIONS = ("auto", "plain", "streaming")

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from softmax_research import functional
-from softmax_research.functional.arguments import check_num_classes
-from softmax_research.functional.precision import wide_type
+from softmax_research.functional.arrays import check_num_classes, wide_type
 from softmax_research.functional.tree import check_tree_classes
 from softmax_research.heads.adaptive import check_counts
 from softmax_research.heads.head import Head

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 
 from softmax_research import functional
-from softmax_research.functional.arguments import check_at_least
-from softmax_research.functional.cosine_margins import check_angle
-from softmax_research.functional.large_margin import check_multiplier
+from softmax_research.functional.arrays import check_at_least
+from softmax_research.functional.margins import check_angle, check_multiplier
 from softmax_research.heads.dense import Geometry, dense
 from softmax_research.heads.head import Head
 from softmax_research.heads.scores import taylor_score

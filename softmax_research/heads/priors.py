@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from softmax_research import functional
-from softmax_research.functional.arguments import check_at_least, check_num_classes
+from softmax_research.functional.arrays import check_at_least, check_num_classes
 from softmax_research.heads.dense import dense, linear
 from softmax_research.heads.head import Head
 from softmax_research.heads.scores import taylor_score

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 
 from softmax_research import functional
-from softmax_research.functional.arguments import check_num_classes
-from softmax_research.functional.precision import wide_type
-from softmax_research.functional.samplers import Sampler, log_uniform_weights
+from softmax_research.functional.arrays import check_num_classes, wide_type
+from softmax_research.functional.sampled_softmax import Sampler, log_uniform_weights
 from softmax_research.heads.adaptive import check_counts
 from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from softmax_research import functional
-from softmax_research.functional.arguments import check_at_least, check_epsilon
+from softmax_research.functional.arrays import check_at_least, check_epsilon
 from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
 

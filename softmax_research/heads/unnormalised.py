@@ -3,7 +3,7 @@
 import jax
 
 from softmax_research import functional
-from softmax_research.functional.arguments import check_at_least
+from softmax_research.functional.arrays import check_at_least
 from softmax_research.heads.dense import linear
 from softmax_research.heads.head import Head
 

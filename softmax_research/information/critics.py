@@ -9,7 +9,7 @@ normaliser of their own also where it is off by what does not depend on x.
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.precision import widen
+from softmax_research.functional.arrays import widen
 
 
 def _check_scores(scores: jax.typing.ArrayLike) -> jax.Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from softmax_research.functional.arguments import check_fraction
+from softmax_research.functional.arrays import check_fraction
 from softmax_research.nn import cpu
 from softmax_research.nn.batch_norm import BatchNorm
 from softmax_research.nn.convolution import Convolution, takes_products

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import optax
 
-from softmax_research.functional.arguments import check_at_least, check_fraction
+from softmax_research.functional.arrays import check_at_least, check_fraction
 from softmax_research.registry import Registry
 
 # What optax calls the rate at the top of a schedule, and the schedule's length.

@@ -1,4 +1,4 @@
-"""Entmax against roots found by mpmath, an exact sort in numpy, and their derivatives."""
+"""Entmax and its loss, from softmax over sparsemax on."""
 
 import functools
 
@@ -7,8 +7,18 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from softmax_research.functional import entmax, entmax_loss, softmax
+from softmax_research.functional import (
+  cross_entropy,
+  entmax,
+  entmax_loss,
+  softmax,
+  sparsemax,
+  sparsemax_loss,
+)
 from tests.derivatives import check_derivatives
 
 ALPHAS = [1.0, 1.001, 1.25, 1.5, 2.0, 4.0]
@@ -59,7 +69,7 @@ def _entmax15(logits):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_values_to_the_last_digits(alpha, dtype):
+def test_values_to_the_last_digits_of_entmax(alpha, dtype):
   logits, eps = LOGITS.astype(dtype), np.finfo(dtype).eps
   with jax.enable_x64(dtype == np.float64):
     fixed = np.asarray(entmax(logits, alpha=alpha))
@@ -124,7 +134,7 @@ def test_derivatives_against_mpmath(alpha):
   np.testing.assert_allclose(_forward(np.float32(logits), alpha)[1], in_alpha, atol=2e-6)
 
 
-def test_first_and_second_derivatives():
+def test_first_and_second_derivatives_of_entmax():
   logits = np.array([[0.3, -0.2, 0.5, -9.0], [0.1, 0.8, -7.0, 0.6]])
   arguments = (logits, np.array([[1.2], [2.5]]))
   check_derivatives(_traced, *arguments)
@@ -181,7 +191,7 @@ def test_impossible_classes_are_as_if_absent(alpha):
 
 
 @pytest.mark.parametrize("alpha", [1.5, 1.8])
-def test_one_class_and_no_examples(alpha):
+def test_one_class_and_no_examples_of_entmax(alpha):
   np.testing.assert_array_equal(entmax(jnp.array([[3.0], [-7.0]]), alpha=alpha), np.ones((2, 1)))
   assert jax.grad(lambda z: entmax(z, alpha=alpha)[0])(jnp.ones(1)) == 0
   for shape in ((0, 3), (2, 0)):
@@ -190,7 +200,7 @@ def test_one_class_and_no_examples(alpha):
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
-def test_half_precision(alpha, dtype):
+def test_half_precision_of_entmax(alpha, dtype):
   logits = jnp.array([[1e4, 9.9e3, -1e4], [1e4, 1e4, 0], [0.5, 0.25, -0.125]], dtype)
   probs = entmax(logits, alpha=alpha)
   assert probs.dtype == dtype
@@ -266,3 +276,322 @@ def test_alphas_of_wrong_shape(shape):
 def test_a_scalar_has_no_classes():
   with pytest.raises(ValueError, match="pass an array"):
     entmax(1.0)
+
+
+LOSS_LOGITS = np.array([[0.3, -0.2, 0.5, -3.0], [2.0, 0.1, -1.0, 0.0], [0.1, 0.2, 0.3, 0.4]])
+LOSS_LABELS = np.array([1, 3, 3])
+SOFT = np.array([[0.1, 0.2, 0.7, 0.0], [0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
+LOSS_ALPHAS = [1.0, 1.01, 1.3, 1.5, 2.0, 3.0]
+
+# Compiled once for all alphas.
+_loss_traced = jax.jit(lambda z, labels, a: entmax_loss(z, labels, alpha=a))
+_gradients = jax.jit(
+  jax.grad(lambda z, labels, a: jnp.sum(_loss_traced(z, labels, a)), argnums=(0, 2))
+)
+
+
+def _entropy(probs, alpha):
+  probs = probs[probs > 0]
+  if alpha == 1:
+    return -np.sum(probs * np.log(probs))
+  return np.sum(probs - probs**alpha) / (alpha * (alpha - 1))
+
+
+def _loss_oracle(logits, weights, alpha):
+  """Return the definition's value, with probabilities from a bisection in float64."""
+  if alpha == 1:
+    probs = np.exp(logits) / np.exp(logits).sum()
+  else:
+    low, high = (alpha - 1) * logits.max() - 1, (alpha - 1) * logits.max()
+    for _ in range(100):
+      middle = (low + high) / 2
+      probs = np.maximum((alpha - 1) * logits - middle, 0) ** (1 / (alpha - 1))
+      low, high = (middle, high) if probs.sum() > 1 else (low, middle)
+  return (probs - weights) @ logits + _entropy(probs, alpha) - _entropy(weights, alpha)
+
+
+@pytest.mark.parametrize("alpha", LOSS_ALPHAS)
+@pytest.mark.parametrize("soft", [False, True])
+def test_values(alpha, soft):
+  weights = SOFT if soft else np.eye(4)[LOSS_LABELS]
+  expected = [_loss_oracle(z, q, alpha) for z, q in zip(LOSS_LOGITS, weights, strict=True)]
+  labels = SOFT if soft else LOSS_LABELS
+  with jax.enable_x64(True):
+    np.testing.assert_allclose(_loss_traced(LOSS_LOGITS, labels, alpha), expected, atol=1e-13)
+    if alpha in (1.3, 1.5, 2.0):
+      np.testing.assert_allclose(
+        entmax_loss(LOSS_LOGITS, labels, alpha=alpha), expected, atol=1e-13
+      )
+  in_float32 = _loss_traced(np.float32(LOSS_LOGITS), np.float32(labels) if soft else labels, alpha)
+  np.testing.assert_allclose(in_float32, expected, atol=1e-6)
+
+
+def test_any_axis():
+  for labels in (LOSS_LABELS, SOFT):
+    loss = jax.jit(lambda z, q: entmax_loss(z, q, axis=0))(LOSS_LOGITS.T, labels.T)
+    np.testing.assert_allclose(loss, entmax_loss(LOSS_LOGITS, labels), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.3, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_gradient_is_the_difference_of_probabilities(alpha, soft):
+  labels, weights = (SOFT, SOFT) if soft else (LOSS_LABELS, np.eye(4)[LOSS_LABELS])
+  expected = entmax(LOSS_LOGITS, alpha=alpha) - weights
+  np.testing.assert_allclose(_gradients(LOSS_LOGITS, labels, alpha)[0], expected, atol=1e-6)
+  if alpha in (1.3, 1.5, 2.0):
+    fixed = jax.jit(jax.grad(lambda z: jnp.sum(entmax_loss(z, labels, alpha=alpha))))
+    np.testing.assert_allclose(fixed(LOSS_LOGITS), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.01, 1.5, 2.0, 3.0])
+def test_the_gradient_in_alpha_against_mpmath(alpha):
+  # The loss is a maximum over p, so only the entropies at fixed p and q change with alpha.
+  with jax.enable_x64(True):
+    probs = np.asarray(entmax(LOSS_LOGITS[0], alpha=alpha))
+    ours = _gradients(LOSS_LOGITS[:1], SOFT[:1], alpha)[1]
+  with mpmath.workdps(40):
+    h = mpmath.mpf(10) ** -10
+
+    def entropy(row, a):
+      row = [mpmath.mpf(float(p)) for p in row if p > 0]
+      return mpmath.fsum(p * (1 - p ** (a - 1)) for p in row) / (a * (a - 1))
+
+    def slope(row):
+      one, two, three = (entropy(row, alpha + k * h) for k in (1, 2, 3))
+      return (4 * two - 1.5 * three - 2.5 * one) / h  # to second order, at alpha itself
+
+    expected = float(slope(probs) - slope(SOFT[0]))
+  np.testing.assert_allclose(ours, expected, rtol=1e-9)
+  in_float32 = _gradients(np.float32(LOSS_LOGITS[:1]), np.float32(SOFT[:1]), np.float32(alpha))[1]
+  np.testing.assert_allclose(in_float32, expected, atol=1e-6)
+
+
+def test_first_and_second_derivatives_of_entmax_loss():
+  function = jax.jit(lambda z, a: entmax_loss(z, SOFT, alpha=a))
+  arguments = (LOSS_LOGITS, np.array([[1.2], [1.5], [2.5]]))
+  check_derivatives(function, *arguments)
+
+
+def test_the_gradient_in_labels():
+  # Minus the logits and the slope of the entropy, up to a constant: labels sum to one.
+  with jax.enable_x64(True):
+    gradient = np.asarray(jax.grad(lambda q: jnp.sum(entmax_loss(LOSS_LOGITS, q, alpha=1.5)))(SOFT))
+  expected = -LOSS_LOGITS + (1.5 * SOFT**0.5 - 1) / (1.5 * 0.5)
+  known = SOFT > 0
+  difference = np.where(known, gradient - expected, np.nan)
+  spread = np.nanmax(difference, -1) - np.nanmin(difference, -1)
+  np.testing.assert_allclose(spread, np.zeros(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
+def test_the_hessian_is_the_jacobian_of_entmax(alpha):
+  with jax.enable_x64(True):
+    hessian = jax.jit(jax.hessian(lambda z: entmax_loss(z, 1, alpha=alpha)))(LOSS_LOGITS[0])
+    jacobian = jax.jit(jax.jacrev(lambda z: entmax(z, alpha=alpha)))(LOSS_LOGITS[0])
+  np.testing.assert_allclose(hessian, jacobian, atol=1e-15)
+
+
+@pytest.mark.parametrize("alpha", [1.25, 1.5, 1.7, 2.0, 3.0])
+def test_the_loss_is_exactly_zero_from_the_margin_on(alpha):
+  margin = 1 / (alpha - 1)
+  leads = np.array([margin * 1.001, margin + 1e4, margin * 0.9])
+  logits = np.stack([leads, np.zeros(3), np.full(3, -0.1), np.full(3, -9.0)], -1)
+  labels = np.zeros(3, int)
+  loss = entmax_loss(logits, labels, alpha=alpha)
+  np.testing.assert_array_equal(loss == 0, [True, True, False])
+  np.testing.assert_array_equal(_loss_traced(logits, labels, alpha) == 0, [True, True, False])
+  gradient, _ = _gradients(logits, labels, alpha)
+  np.testing.assert_array_equal(np.any(gradient, -1), [False, False, True])
+
+
+def test_alpha_one_is_cross_entropy():
+  expected = cross_entropy(LOSS_LOGITS, LOSS_LABELS)
+  np.testing.assert_allclose(entmax_loss(LOSS_LOGITS, LOSS_LABELS, alpha=1), expected, atol=1e-6)
+  np.testing.assert_allclose(_loss_traced(LOSS_LOGITS, LOSS_LABELS, 1.0), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [1.5, 1.8, 2.0])
+def test_small_losses_keep_their_digits(alpha):
+  logits = np.array([[1 / (alpha - 1) - 1e-2, 0.0, -5.0, -5.0]] * 3)
+  expected = _loss_oracle(logits[0], np.eye(4)[0], alpha)
+  assert 0 < expected < 1e-4
+  loss = _loss_traced(np.float32(logits), np.zeros(3, int), alpha)
+  np.testing.assert_allclose(loss, [expected] * 3, atol=6e-8)
+
+
+def test_labels_out_of_range_give_nan():
+  for dtype in (np.int32, np.uint8):
+    labels = np.array([0, 4, 200]).astype(dtype)
+    np.testing.assert_array_equal(np.isnan(entmax_loss(LOSS_LOGITS, labels)), [False, True, True])
+  assert np.isnan(entmax_loss(LOSS_LOGITS[0], -1))
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
+def test_impossible_classes(alpha):
+  logits = np.where([True, True, False, True], LOSS_LOGITS, -np.inf)
+  logits[2] = -np.inf
+  where = np.array([True, True, True, False])
+  labels = np.array([1, 2, 0])
+
+  def losses(z):
+    return entmax_loss(z, labels, alpha=alpha, where=where)
+
+  loss = losses(logits)
+  np.testing.assert_allclose(loss[0], entmax_loss(LOSS_LOGITS[0, :2], 1, alpha=alpha), rtol=1e-6)
+  np.testing.assert_array_equal(loss[1:], [np.inf, np.inf])
+  gradient = jax.grad(lambda z: jnp.sum(losses(z)))(logits)
+  probs = entmax(logits, alpha=alpha, where=where)
+  possible = np.array([[True, True, False, False]] * 2 + [[False] * 4])
+  np.testing.assert_allclose(gradient, np.where(possible, probs - np.eye(4)[labels], 0), atol=1e-6)
+  soft = np.array([[0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0], [0, 0, 0, 0]])
+  loss, gradient = jax.value_and_grad(
+    lambda z: jnp.sum(entmax_loss(z, soft, alpha=alpha, where=where)[np.array([0, 2])])
+  )(logits)
+  assert np.isfinite(loss) and np.all(np.isfinite(gradient))
+  assert entmax_loss(logits, soft, alpha=alpha, where=where)[1] == np.inf
+
+
+def test_one_class_and_no_examples_of_entmax_loss():
+  np.testing.assert_array_equal(entmax_loss(jnp.ones((2, 1)), jnp.zeros(2, int)), [0, 0])
+  assert entmax_loss(jnp.zeros((0, 3)), jnp.zeros(0, int)).shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
+def test_half_precision_of_entmax_loss(alpha, dtype):
+  logits = jnp.array([[1e4, -1e4, 0, 5], [0.5, 0.25, -0.125, 0], [0, 0, 0, 0]], dtype)
+  loss = _loss_traced(logits, np.array([2, 0, 1]), alpha)
+  assert loss.dtype == dtype
+  exact = _loss_traced(logits.astype(jnp.float32), np.array([2, 0, 1]), alpha)
+  np.testing.assert_array_equal(loss, exact.astype(dtype))
+  assert exact[0] == logits[0, 0]
+
+
+def test_bad_arguments():
+  with pytest.raises(ValueError, match="alpha=0"):
+    entmax_loss(LOSS_LOGITS, LOSS_LABELS, alpha=0)
+  with pytest.raises(ValueError, match="size 1 along the class axis"):
+    entmax_loss(LOSS_LOGITS, LOSS_LABELS, alpha=jnp.ones(4))
+  with pytest.raises(ValueError, match="integer labels of shape"):
+    entmax_loss(LOSS_LOGITS, LOSS_LABELS[:2])
+  with pytest.raises(TypeError, match="bool"):
+    entmax_loss(LOSS_LOGITS, LOSS_LABELS > 1)
+
+
+SCALES = np.array([[1e-3, 0.1, 0.5, 1, 3, 30]]).T
+SPARSE_LOGITS = np.random.default_rng(0).normal(size=(6, 40)) * SCALES
+SPARSE_LABELS = np.array([3, 0, 39, 7, 7, 20])
+
+
+def _sparsemax(logits):
+  """Return probabilities and threshold in float64: the sort of Martins and Astudillo."""
+  logits = logits.astype(np.float64)
+  descending = np.sort(logits, -1)[..., ::-1]
+  sums = np.cumsum(descending, -1)
+  n = np.arange(1, logits.shape[-1] + 1)
+  size = np.sum(1 + n * descending > sums, -1, keepdims=True)
+  threshold = (np.take_along_axis(sums, size - 1, -1) - 1) / size
+  return np.maximum(logits - threshold, 0), threshold
+
+
+def _loss(logits, labels):
+  """Return equation 16 of Martins and Astudillo."""
+  probs, threshold = _sparsemax(logits)
+  squares = np.where(probs > 0, logits**2 - threshold**2, 0).sum(-1)
+  return -np.take_along_axis(logits, labels[:, None], -1)[:, 0] + squares / 2 + 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_to_the_last_digits_of_sparsemax(dtype):
+  logits, eps = SPARSE_LOGITS.astype(dtype), np.finfo(dtype).eps
+  with jax.enable_x64(dtype == np.float64):
+    probs, loss = np.asarray(sparsemax(logits)), np.asarray(sparsemax_loss(logits, SPARSE_LABELS))
+  assert probs.dtype == loss.dtype == dtype
+  # The oracle's own rounding, of logits up to 100, is what float64 is judged by.
+  np.testing.assert_allclose(probs, _sparsemax(logits)[0], atol=max(4 * eps, 1e-14))
+  np.testing.assert_allclose(np.sum(probs, -1, dtype=np.float64), 1, atol=4 * eps)
+  np.testing.assert_allclose(
+    loss, _loss(logits.astype(np.float64), SPARSE_LABELS), rtol=4 * eps, atol=1e-12
+  )
+
+
+def test_the_support_is_exact_but_for_ties_with_the_threshold():
+  logits = np.random.default_rng(1).integers(-8, 8, size=(50, 30)) / 16
+  probs, lead = sparsemax(logits), logits - _sparsemax(logits)[1]
+  np.testing.assert_array_equal((probs > 0)[abs(lead) > 1e-6], (lead > 0)[abs(lead) > 1e-6])
+  assert np.any(abs(lead) < 1e-6) and np.all(probs[abs(lead) < 1e-6] < 1e-6)
+
+
+def test_many_classes():
+  logits = np.random.default_rng(2).normal(size=(2, 50_000)).astype(np.float32) * [[0.01], [1]]
+  logits = logits.astype(np.float32)
+  np.testing.assert_allclose(sparsemax(logits), _sparsemax(logits)[0], atol=3e-7)
+
+
+def test_gradients_against_torch_through_a_sort():
+  torch = pytest.importorskip("torch")
+  weights = np.random.default_rng(3).normal(size=SPARSE_LOGITS.shape)
+
+  def peer(z):
+    descending, _ = torch.sort(z, dim=-1, descending=True)
+    sums, n = torch.cumsum(descending, -1), torch.arange(1, z.shape[-1] + 1)
+    size = (1 + n * descending > sums).sum(-1, keepdim=True)
+    return torch.clamp(z - (sums.gather(-1, size - 1) - 1) / size, min=0)
+
+  z = torch.tensor(SPARSE_LOGITS, requires_grad=True)
+  probs = peer(z)
+  label_logits = z.gather(-1, torch.tensor(SPARSE_LABELS)[:, None])[:, 0]
+  losses = (probs * z).sum(-1) + (1 - (probs**2).sum(-1)) / 2 - label_logits
+  (probs_gradient,) = torch.autograd.grad(
+    (probs * torch.tensor(weights)).sum(), z, retain_graph=True
+  )
+  (loss_gradient,) = torch.autograd.grad(peer_sum := losses.sum(), z)
+  with jax.enable_x64(True):
+    ours = jax.grad(lambda z: jnp.sum(sparsemax(z) * weights))(SPARSE_LOGITS)
+    np.testing.assert_allclose(ours, probs_gradient, atol=1e-13)
+    loss, ours = jax.value_and_grad(lambda z: jnp.sum(sparsemax_loss(z, SPARSE_LABELS)))(
+      SPARSE_LOGITS
+    )
+    np.testing.assert_allclose(ours, loss_gradient, atol=1e-13)
+    np.testing.assert_allclose(loss, peer_sum.item(), rtol=1e-13)
+
+
+def test_the_hessian_of_the_loss_is_the_jacobian():
+  logits = np.array([0.3, 0.0, 0.5, -9.0])
+  support = np.array([True, True, True, False])
+  expected = np.diag(support) - np.outer(support, support) / 3
+  with jax.enable_x64(True):
+    hessian = jax.jit(jax.hessian(lambda z: sparsemax_loss(z, 1)))(logits)
+    np.testing.assert_allclose(hessian, expected, atol=1e-15)
+    for jacobian in (jax.jacfwd, jax.jacrev):
+      np.testing.assert_allclose(jacobian(sparsemax)(logits), expected, atol=1e-15)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+  hnp.arrays(np.float32, (4, 7), elements=st.floats(-(2.0**14), 2.0**14, width=16)),
+  st.integers(0, 6),
+)
+def test_properties_of_any_logits(logits, label):
+  probs = np.asarray(sparsemax(logits))
+  np.testing.assert_allclose(probs, _sparsemax(logits)[0], atol=1e-6)
+  np.testing.assert_allclose(probs.sum(-1, dtype=np.float64), 1, atol=1e-6)
+  # Ties share; a class that leads by 1 takes all; the loss is zero exactly there.
+  rivals = np.delete(logits, label, -1).max(-1)
+  loss = np.asarray(sparsemax_loss(logits, np.full(4, label)))
+  np.testing.assert_array_equal(loss == 0, logits[:, label] >= rivals + 1)
+  np.testing.assert_array_equal(probs[:, label] == 1, logits[:, label] >= rivals + 1)
+  assert np.all(loss >= 0)
+
+
+def test_masks_axes_and_rows_without_any_class():
+  logits = jnp.array([[0.3, 9.0, 0.5], [0.1, 0.2, 0.3]])
+  where = np.array([[True, False, True], [False, False, False]])
+  probs = sparsemax(logits, where=where)
+  np.testing.assert_allclose(probs, [[0.4, 0, 0.6], [0, 0, 0]], atol=1e-7)
+  np.testing.assert_array_equal(sparsemax(logits.T, where=where.T, axis=0).T, probs)
+  np.testing.assert_allclose(
+    sparsemax_loss(logits.T, jnp.array([2, 0]), where=where.T, axis=0),
+    [_loss(np.array([[0.3, 0.5]]), np.array([1]))[0], np.inf],
+    rtol=1e-6,
+  )

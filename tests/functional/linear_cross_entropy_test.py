@@ -217,7 +217,8 @@ def _in_half_precision(features, kernel, **options):
     return value.sum(), value
 
   half = jnp.asarray(features, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
-  gradients, value = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(*half)
+  with jax.numpy_dtype_promotion("strict"):
+    gradients, value = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(*half)
   assert value.dtype == jnp.float32
   assert {array.dtype for array in gradients} == {jnp.dtype(jnp.bfloat16)}
   features, kernel = (np.float64(array) for array in half)
@@ -314,6 +315,14 @@ def test_an_impossible_class_is_one_thing_however_it_is_spelt():
       np.delete(gradients[0], 1, axis=1), np.stack([expected[0]] * 3)[:, np.delete(range(N), 1)],
       rtol=1e-9, atol=1e-12,
     )  # fmt: skip
+
+
+def test_a_label_that_is_smoothed_away_need_not_be_possible():
+  options = {"label_smoothing": 1.0, "where": np.arange(K) >= 3}
+  ours = linear_cross_entropy(FEATURES, KERNEL, LABELS, block_size=BLOCK, **options)
+  expected = reference(FEATURES, KERNEL, LABELS, **options)
+  assert np.all(np.isfinite(expected))
+  np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
 def test_a_class_without_rivals():
@@ -473,7 +482,7 @@ def _called(features=FEATURES, kernel=KERNEL, labels=LABELS, **options):
     ({"bias": np.zeros(3)}, ValueError, r"bias of shape \(3,\) for a kernel of 11 columns"),
     ({"log_prior": np.zeros((1, K))}, ValueError, r"log_prior of shape \(1, 11\)"),
     ({"where": np.ones(3, bool)}, ValueError, r"where of shape \(3,\).*broadcast to \(7, 11\)"),
-    ({"label_smoothing": 1.0}, ValueError, "label_smoothing=1.0"),
+    ({"label_smoothing": 1.1}, ValueError, "label_smoothing=1.1"),
     ({"z_loss": -1.0}, ValueError, "z_loss=-1.0"),
     ({"score": lambda z: jnp.stack([z, z])}, ValueError, "must be elementwise"),
     ({"margin": lambda z, y, norms: z - np.ones(K)}, ValueError, "the label's logit alone"),
@@ -524,7 +533,8 @@ def test_members():
 
 
 def _tiled(features, kernel, member, tile):
-  return member_label_log_prob(features, kernel, LABELS, member, tile=tile)
+  arrays = map(jnp.asarray, (features, kernel, LABELS, member))
+  return member_label_log_prob(*arrays, tile=tile)
 
 
 def test_vmap_over_members():

@@ -1,8 +1,10 @@
-"""The choice of blocks; the losses themselves are tested as linear cross-entropy."""
+"""Streaming: blocks, and what a function closes over."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 
+from softmax_research.functional.linear_cross_entropy import hoist
 from softmax_research.functional.streaming import Blocks, choose_blocks
 
 HALF, SINGLE, DOUBLE = (jnp.dtype(name) for name in ("bfloat16", "float32", "float64"))
@@ -31,4 +33,20 @@ HALF, SINGLE, DOUBLE = (jnp.dtype(name) for name in ("bfloat16", "float32", "flo
   ],
 )
 def test_blocks_by_size_type_and_backend(sizes, dtype, backend, lean, blocks):
-  assert choose_blocks(*sizes, dtype, backend=backend, lean=lean) == blocks
+  with jax.enable_x64(True):
+    assert choose_blocks(*sizes, dtype, backend=backend, lean=lean) == blocks
+
+
+def test_python_numbers_that_are_differentiated_become_arrays():
+  # Outside of jit a tracer may stand for a Python number.
+  def total(temperature):
+    scaled = hoist(lambda logit: logit / temperature, jnp.float32)
+    assert [constant.shape for constant in scaled.constants] == [()]
+    return scaled.call(scaled.constants, jnp.array([[3.0], [4.0]])).sum()
+
+  assert jax.grad(total)(2.0) == -7 / 4
+
+
+def test_arguments_that_are_not_used():
+  uses = hoist(lambda a, b, c: a * jnp.exp(c), jnp.float32, num_arguments=3).uses
+  assert uses == [True, False, True]

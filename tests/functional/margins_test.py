@@ -1,4 +1,4 @@
-"""Large margin against the paper's formula in mpmath, arccos and all."""
+"""Margins, against the angles that they change."""
 
 import functools
 
@@ -11,12 +11,153 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmax_research.functional import (
+  additive_angular_margin,
+  additive_cosine_margin,
   cross_entropy,
   large_margin,
   large_margin_annealing,
+  soft_margin,
   taylor_score,
 )
 from tests.derivatives import check_derivatives
+
+LOGITS = np.array([[0.5, -1.0, 3.0], [1.0, 2.0, -jnp.inf]])
+
+
+def test_only_the_label_is_lowered():
+  lowered = soft_margin(LOGITS, np.array([2, 0]), margin=0.75)
+  np.testing.assert_array_equal(lowered, [[0.5, -1, 2.25], [0.25, 2, -np.inf]])
+  np.testing.assert_array_equal(soft_margin(LOGITS, np.array([2, 0]), margin=0), LOGITS)
+
+
+def test_a_distribution_shares_the_margin():
+  labels = np.array([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5]])
+  lowered = soft_margin(LOGITS, labels, margin=0.8)
+  np.testing.assert_allclose(lowered, [[0.3, -1.6, 3], [0.6, 2, -np.inf]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("score", [lambda z: z, lambda z: taylor_score(z, order=4)])
+def test_loss_is_that_of_the_paper(score):
+  logits, margin, label = np.array([0.5, -1.0, 2.0]), 0.6, 1
+  g = np.exp if score(-1.0) == -1 else lambda z: 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
+  own = g(logits[label] - margin)
+  expected = -np.log(own / (own + g(logits[0]) + g(logits[2])))
+  with jax.enable_x64(True):
+    loss = cross_entropy(score(soft_margin(logits, label, margin=margin)), label)
+  np.testing.assert_allclose(loss, expected, rtol=1e-13)
+
+
+def test_gradients_reach_logits_and_margin():
+  check_derivatives(lambda z, m: cross_entropy(soft_margin(z, 1, margin=m), 1), LOGITS[0], 0.3)
+
+
+def test_a_label_out_of_range_gives_a_loss_of_nan():
+  np.testing.assert_array_equal(soft_margin(LOGITS, [3, -1], margin=1.0), LOGITS)
+  assert jnp.all(jnp.isnan(cross_entropy(soft_margin(LOGITS, [3, -1], margin=1.0), [3, -1])))
+
+
+@pytest.mark.parametrize("margin", [-0.1, np.nan, np.inf])
+def test_bad_margins_of_soft_margin(margin):
+  with pytest.raises(ValueError, match=r"margin=.*>= 0\. Pass 0 for no margin"):
+    soft_margin(LOGITS, [0, 0], margin=margin)
+
+
+def test_bad_labels_of_soft_margin():
+  with pytest.raises(ValueError, match="one class index"):
+    soft_margin(LOGITS, [0], margin=1.0)
+
+
+COSINES = np.array([[0.5, -0.25, 0.75], [0.0, 0.9, -0.99]])
+LABELS = np.array([2, 2])
+
+
+def _angular(cosine, margin):
+  angle = np.arccos(cosine)
+  past = angle >= np.pi - margin
+  return np.where(past, cosine - margin * np.sin(margin), np.cos(angle + margin))
+
+
+def test_cosine_margin():
+  lowered = additive_cosine_margin(COSINES, LABELS, margin=0.25)
+  np.testing.assert_allclose(lowered, [[0.5, -0.25, 0.5], [0, 0.9, -1.24]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.5, np.pi / 2])
+def test_angular_margin(margin):
+  with jax.enable_x64(True):
+    result = additive_angular_margin(COSINES, LABELS, margin=margin)
+  np.testing.assert_allclose(result[:, 2], _angular(COSINES[:, 2], margin), rtol=1e-12)
+  np.testing.assert_array_equal(result[:, :2], COSINES[:, :2])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, np.pi), st.floats(0, np.pi), st.floats(0, np.pi / 2))
+def test_the_label_falls_as_its_angle_grows(first, second, margin):
+  cosines = np.float32(np.cos([[min(first, second)], [max(first, second)]]))
+  near, far = additive_angular_margin(cosines, [0, 0], margin=margin)[:, 0]
+  assert near >= far - 1e-6
+  assert near <= cosines[0, 0] + 1e-6
+
+
+def test_slopes():
+  cosines, margin = np.array([-0.95, -0.6, 0.0, 0.3, 0.9]), 0.5
+  with jax.enable_x64(True):
+    slope = jax.vmap(jax.grad(lambda c: additive_angular_margin(c[None], 0, margin=margin)[0]))(
+      cosines
+    )
+  angles = np.arccos(cosines)
+  expected = np.where(angles < np.pi - margin, np.sin(angles + margin) / np.sin(angles), 1)
+  np.testing.assert_allclose(slope, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cosine", [1.0, 1.0 + 1e-6, -1.0, -1.0 - 1e-6])
+@pytest.mark.parametrize("transform", [jax.jacrev, jax.jacfwd])
+def test_slopes_are_finite_at_the_ends(cosine, transform):
+  slope = transform(lambda c: additive_angular_margin(c, 0, margin=0.5))(jnp.array([cosine]))
+  np.testing.assert_allclose(slope, [[np.cos(0.5) if cosine > 0 else 1]], rtol=1e-6)
+
+
+def test_second_order_and_both_modes_of_cosine_margins():
+  check_derivatives(
+    lambda c, m: cross_entropy(30 * additive_angular_margin(c, LABELS, margin=m), LABELS),
+    COSINES,
+    0.4,
+  )
+
+
+@pytest.mark.parametrize("margin_of", [additive_cosine_margin, additive_angular_margin])
+def test_properties_that_both_share(margin_of):
+  np.testing.assert_allclose(margin_of(COSINES, LABELS, margin=0), COSINES, rtol=1e-6)
+  hard = margin_of(COSINES, LABELS, margin=0.3)
+  np.testing.assert_allclose(margin_of(COSINES, np.eye(3)[LABELS], margin=0.3), hard, rtol=1e-6)
+  np.testing.assert_allclose(margin_of(COSINES, [3, -1], margin=0.3), COSINES, rtol=1e-6)
+  impossible = jnp.array([[-jnp.inf, 0.5]])
+  value, pull_back = jax.vjp(lambda c: margin_of(c, [0], margin=0.3), impossible)
+  np.testing.assert_array_equal(value, impossible)
+  assert jnp.all(jnp.isfinite(pull_back(jnp.array([[0.0, 1.0]]))[0]))
+  half = margin_of(jnp.asarray(COSINES, jnp.bfloat16), LABELS, margin=0.3)
+  assert half.dtype == jnp.bfloat16
+  np.testing.assert_allclose(np.asarray(half, np.float64), hard, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+  "margin_of, margin",
+  [
+    (additive_cosine_margin, -0.1),
+    (additive_angular_margin, -0.1),
+    (additive_angular_margin, np.nan),
+    (additive_angular_margin, 1.6),
+  ],
+)
+def test_bad_margins_of_cosine_margins(margin_of, margin):
+  with pytest.raises(ValueError, match="margin="):
+    margin_of(COSINES, LABELS, margin=margin)
+
+
+def test_bad_labels_of_cosine_margins():
+  with pytest.raises(ValueError, match="one class index"):
+    additive_angular_margin(COSINES, [0], margin=0.5)
+
 
 KERNEL = np.array([[1.0, -0.5, 2.0, 0.3], [0.5, 1.5, -1.0, 0.8], [-1.0, 0.2, 0.4, 1.1]])
 FEATURES = np.array([0.7, -1.2, 0.4])
@@ -138,7 +279,7 @@ def test_annealing_starts_at_the_plain_logits():
     np.testing.assert_allclose(_margined(FEATURES, KERNEL, 2, 4, 1e12), logits, rtol=1e-10)
 
 
-def test_second_order_and_both_modes():
+def test_second_order_and_both_modes_of_large_margin():
   def loss(features, kernel, annealing):
     logits = _margined(features, kernel, 2, 3, annealing)
     return cross_entropy(taylor_score(logits, order=4), 2)
@@ -253,7 +394,7 @@ def test_the_schedule_is_exact_and_traces():
 
 
 @pytest.mark.parametrize("margin", [0, -1, 2.0, "2", True, None])
-def test_bad_margins(margin):
+def test_bad_margins_of_large_margin(margin):
   with pytest.raises(ValueError, match=r"margin=.*integer of at least 1"):
     large_margin(jnp.ones(2), 0, feature_norms=1.0, kernel_norms=jnp.ones(2), margin=margin)
 

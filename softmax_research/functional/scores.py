@@ -1,4 +1,4 @@
-"""Taylor softmax: the exponential replaced by its truncated series, an even-order polynomial."""
+"""Scores: logarithms of the positive functions that take the exponential's place in softmax."""
 
 import functools
 import math
@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softmax_research.functional.arrays import check_epsilon, widen
 from softmax_research.functional.normalise import log_normalise
-from softmax_research.functional.precision import widen
 
 # The powers from which the roots are found overflow from an order of 144 on.
 _LARGEST_ORDER = 100
@@ -225,3 +225,169 @@ def taylor_softmax(
   logits, result_type = widen(logits)
   log_probs = log_taylor_softmax(logits, order=order, axis=axis, where=where)
   return jnp.exp(log_probs).astype(result_type)
+
+
+def spherical_score(
+  logits: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 1e-2
+) -> jax.Array:
+  r"""Compute the logarithm of the squared logit.
+
+  .. math:: s(z) = \log (z^2 + \varepsilon)
+
+  The score is even: a class is probable when its logit is far from zero, on either side, so the
+  most probable class need not be the one with the largest logit. A logit of -inf marks an
+  impossible class and keeps the score -inf.
+
+  Args:
+    logits: real numbers of any shape, up to 1e18 in size.
+    epsilon: eps > 0. It sets the scale of the logits: where they are much smaller than its root
+      the distribution is uniform, where they are much larger only their ratios matter. The
+      gradient is at most 1 / sqrt(eps). Worth tuning.
+
+  Returns:
+    Scores of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> jnp.exp(spherical_score(jnp.array([-2.0, 0.0, 1.0]), epsilon=0.5)).round(2)
+    Array([4.5, 0.5, 1.5], dtype=float32)
+
+  Reference:
+    de Brebisson & Vincent 2016, "An Exploration of Softmax Alternatives Belonging to the
+    Spherical Loss Family" (arXiv 1511.05042).
+  """
+  check_epsilon(epsilon, typical=1e-2)
+  logits, result_type = widen(logits)
+  possible = logits != -jnp.inf
+  score = jnp.log(jnp.where(possible, logits, 0) ** 2 + epsilon)
+  return jnp.where(possible, score, -jnp.inf).astype(result_type)
+
+
+def log_spherical_softmax(
+  logits: jax.typing.ArrayLike,
+  *,
+  epsilon: jax.typing.ArrayLike = 1e-2,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the logarithm of spherical softmax.
+
+  .. math:: \log p_k = \log (z_k^2 + \varepsilon) - \log \sum_j (z_j^2 + \varepsilon)
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    epsilon: eps > 0; see `spherical_score`.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Log-probabilities in nats, of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> log_spherical_softmax(jnp.array([-3.0, 3.0])).round(4)
+    Array([-0.6931, -0.6931], dtype=float32)
+
+  Reference:
+    de Brebisson & Vincent 2016, "An Exploration of Softmax Alternatives Belonging to the
+    Spherical Loss Family" (arXiv 1511.05042).
+  """
+  logits, result_type = widen(logits)
+  scores = spherical_score(logits, epsilon=epsilon)
+  return log_normalise(scores, axis=axis, where=where).astype(result_type)
+
+
+def spherical_softmax(
+  logits: jax.typing.ArrayLike,
+  *,
+  epsilon: jax.typing.ArrayLike = 1e-2,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute spherical softmax probabilities.
+
+  .. math:: p_k = \frac{z_k^2 + \varepsilon}{\sum_j (z_j^2 + \varepsilon)}
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    epsilon: eps > 0; see `spherical_score`.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Probabilities of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> spherical_softmax(jnp.array([-2.0, 0.0, 1.0]), epsilon=1.0).round(4)
+    Array([0.625, 0.125, 0.25 ], dtype=float32)
+
+  Reference:
+    de Brebisson & Vincent 2016, "An Exploration of Softmax Alternatives Belonging to the
+    Spherical Loss Family" (arXiv 1511.05042).
+  """
+  logits, result_type = widen(logits)
+  log_probs = log_spherical_softmax(logits, epsilon=epsilon, axis=axis, where=where)
+  return jnp.exp(log_probs).astype(result_type)
+
+
+def relu_score(logits: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 1e-2) -> jax.Array:
+  r"""Compute the logarithm of the rectified logit.
+
+  .. math:: s(z) = \log \max(z, \varepsilon)
+
+  Normalised, this is the classifier whose probabilities are ReLU outputs divided by their sum.
+  A logit at or below eps has no gradient: a label whose logit has died learns only through the
+  other classes, and a row whose logits have all died is uniform and does not learn at all. So
+  start training with positive logits. A logit of -inf marks an impossible class and keeps the
+  score -inf.
+
+  Args:
+    logits: real numbers of any shape.
+    epsilon: eps > 0, the floor of a class's unnormalised probability. The gradient grows to
+      1 / eps as a logit comes down to it, and steps that large stall training when eps is tiny.
+      float16 logits raise eps to 2^-14, so that the gradient does not overflow.
+
+  Returns:
+    Scores of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> jnp.exp(relu_score(jnp.array([-1.0, 0.5, 2.0]), epsilon=0.01)).round(2)
+    Array([0.01, 0.5 , 2.  ], dtype=float32)
+
+  Reference:
+    Agarap 2018, "Deep Learning using Rectified Linear Units (ReLU)" (arXiv 1803.08375).
+  """
+  check_epsilon(epsilon, typical=1e-2)
+  logits, result_type = widen(logits)
+  floor = jnp.maximum(epsilon, jnp.finfo(result_type).tiny).astype(logits.dtype)
+  return _log_floored(logits, floor).astype(result_type)
+
+
+@jax.custom_jvp
+def _log_floored(logits: jax.Array, floor: jax.Array) -> jax.Array:
+  # Comparing this way round lets a NaN logit through instead of hiding it behind the floor.
+  score = jnp.log(jnp.where(logits <= floor, floor, logits))
+  return jnp.where(logits == -jnp.inf, -jnp.inf, score)
+
+
+@_log_floored.defjvp
+def _log_floored_jvp(primals, tangents):
+  # Computed anew from the logits: to keep the floored logits for it would take an array more.
+  (logits, floor), (logits_dot, floor_dot) = primals, tangents
+  dead = logits <= floor
+  change = jnp.where(dead, floor_dot / floor, logits_dot / jnp.where(dead, 1, logits))
+  return _log_floored(logits, floor), jnp.where(logits == -jnp.inf, 0, change)

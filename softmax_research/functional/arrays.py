@@ -1,0 +1,193 @@
+"""Arrays: what is asked of arguments, in which type they are computed, and over which devices.
+
+Sums and products are taken in float32 or wider, and results have the type of the input. On a mesh
+with Explicit axes an array's type says how it is sharded; inside `jax.shard_map` it says over which
+axes the array varies, that is, differs between devices.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_at_least(name: str, value: Any, bound: float, remedy: str, *, strict: bool = False):
+  """Raise a ValueError unless the value is finite and at least (or above) the bound.
+
+  A traced value has no number yet and passes: whoever traces a hyperparameter, to learn or to
+  batch it, keeps it in range.
+  """
+  if isinstance(value, jax.core.Tracer):
+    return
+  number = np.asarray(value, dtype=np.float64)
+  holds = (number > bound) if strict else (number >= bound)
+  if not np.all(holds & np.isfinite(number)):
+    relation = ">" if strict else ">="
+    raise ValueError(f"Got {name}={value}; it must be finite and {relation} {bound:g}. {remedy}")
+
+
+def check_fraction(name: str, value: Any, *, or_one: bool = False):
+  """Raise a ValueError unless 0 <= value < 1, or <= 1 if that is allowed (a tracer passes)."""
+  if isinstance(value, jax.core.Tracer):
+    return
+  number = np.asarray(value, dtype=np.float64)
+  if not np.all((number >= 0) & ((number <= 1) if or_one else (number < 1))):
+    interval = "[0, 1]" if or_one else "[0, 1)"
+    raise ValueError(f"Got {name}={value}; it must lie in {interval}. Pass 0 to switch it off.")
+
+
+def check_epsilon(epsilon: Any, *, typical: float):
+  """Raise a ValueError unless epsilon is positive and not lost in float32 (a tracer passes)."""
+  smallest = float(np.finfo(np.float32).tiny)
+  check_at_least("epsilon", epsilon, smallest, f"Pass {typical:g} or so.")
+
+
+def is_integer(value: Any) -> bool:
+  """Tell integers, NumPy's among them, from booleans and from all else."""
+  return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_plain_zero(option: Any) -> bool:
+  """Tell a plain 0, whose term can be left out, from other numbers and from tracers."""
+  return isinstance(option, int | float) and option == 0
+
+
+def check_num_classes(num_classes: Any):
+  """Raise a ValueError unless the number of classes is a positive integer that int32 can hold."""
+  if not is_integer(num_classes) or not 1 <= num_classes < 2**31:
+    raise ValueError(
+      f"Got num_classes={num_classes!r}; it must be an integer of at least 1, below 2^31."
+    )
+
+
+def check_class_axis(values: jax.Array, axis: Any = -1):
+  """Raise an error unless the values have the axis, and it is a single one."""
+  if values.ndim == 0:
+    raise ValueError("Got a scalar where classes are expected; pass an array of shape [..., K].")
+  if not is_integer(axis):
+    raise TypeError(
+      f"Got axis={axis!r}; it must be one integer. Classes that lie along several axes can be "
+      "put along one with jnp.reshape."
+    )
+  if not -values.ndim <= axis < values.ndim:
+    raise ValueError(
+      f"Got axis={axis} for values of shape {values.shape}; it must be between {-values.ndim} and "
+      f"{values.ndim - 1}."
+    )
+
+
+def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+  """Tell whether an array of one shape broadcasts to another without enlarging it."""
+  sizes = zip(shape[::-1], target[::-1], strict=False)
+  return len(shape) <= len(target) and all(size in (1, full) for size, full in sizes)
+
+
+def check_features(features: jax.typing.ArrayLike, kernel: jax.Array) -> jax.Array:
+  """Return features `[..., D]` as an array after checking that they fit a kernel `[D, K]`."""
+  features, kernel_shape = jnp.asarray(features), jnp.shape(kernel)
+  if features.ndim == 0 or len(kernel_shape) != 2 or features.shape[-1] != kernel_shape[0]:
+    raise ValueError(
+      f"Got features of shape {features.shape} for a kernel of shape {kernel_shape}; "
+      "they must have the shapes [..., D] and [D, K]."
+    )
+  return features
+
+
+def wide_type(*arrays: jax.typing.ArrayLike) -> jnp.dtype:
+  """Return the type in which sums over some arrays are taken: float32, or wider if one is."""
+  # Widening loses nothing, so that it is right under strict promotion too.
+  with jax.numpy_dtype_promotion("standard"):
+    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+
+
+def widen(values: jax.typing.ArrayLike) -> tuple[jax.Array, jnp.dtype]:
+  """Return the values in a type fit for arithmetic, and the floating type for the result.
+
+  float16 and bfloat16 widen to float32, because sums and polynomials lose digits or overflow
+  in them; integers and booleans become the default float. float32 and float64 stay.
+  """
+  values = jnp.asarray(values)
+  if jnp.issubdtype(values.dtype, jnp.complexfloating):
+    raise TypeError(f"Got values of type {values.dtype}; softmax needs real numbers.")
+  if not jnp.issubdtype(values.dtype, jnp.floating):
+    values = values.astype(jnp.result_type(float))
+  result_type = values.dtype
+  return values.astype(wide_type(values)), result_type
+
+
+def product(features: jax.Array, kernel: jax.Array, *, dtype: Any = None) -> jax.Array:
+  """Multiply `[..., D]` and `[D, K]`; float16 and bfloat16 are summed in float32.
+
+  So is the result, unless another type is asked for.
+  """
+  dtype = dtype or wide_type(features, kernel)
+  return jnp.matmul(features, kernel, preferred_element_type=dtype)
+
+
+def norms(values: jax.Array, *, axis: int) -> jax.Array:
+  """Compute Euclidean norms along an axis, whose gradient at zero is zero rather than NaN."""
+  values, _ = widen(values)
+  squares = jnp.sum(values**2, axis=axis)
+  nonzero = squares > 0
+  return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
+
+
+def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
+  """Return one number a class, `[K]`, with the rank and in the type of logits `[..., K]`.
+
+  JAX adds the axes by itself unless `jax_numpy_rank_promotion` forbids it.
+  """
+  values = jnp.asarray(values, logits.dtype)
+  return jnp.expand_dims(values, tuple(range(logits.ndim - values.ndim)))
+
+
+def as_index(labels: jax.Array) -> jax.Array:
+  """Widen small integers: numbers of 1000 classes wrap in the uint8 that image labels have."""
+  return labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
+
+
+def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:
+  """Take entries along the last axis of a table `[..., K]`, sharded as the indices are.
+
+  The indices are clipped to the table; their axes take the place of its last one.
+  """
+  table, indices, sharding = jnp.asarray(table), as_index(indices), None
+  if has_explicit_mesh(indices):
+    given = jax.typeof(indices).sharding
+    spec = jax.sharding.PartitionSpec(*[None] * (table.ndim - 1), *given.spec)
+    sharding = jax.sharding.NamedSharding(given.mesh, spec)
+  return table.at[..., indices].get(mode="clip", out_sharding=sharding)
+
+
+def has_explicit_mesh(array: jax.Array) -> bool:
+  """Tell whether an array lives on a mesh with Explicit axes, where shardings are part of types."""
+  mesh = jax.typeof(array).sharding.mesh
+  return not mesh.empty and bool(mesh.explicit_axes)
+
+
+def varying_axes(*trees: Any) -> frozenset[str]:
+  """Return the axes over which any of some arrays varies; none outside of `jax.shard_map`."""
+  return frozenset().union(
+    *(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(trees))
+  )
+
+
+def vary(tree: Any, axes: frozenset[str]) -> Any:
+  """Return arrays whose type says that they may vary over some axes, as a loop's state must."""
+
+  def cast(leaf):
+    missing = tuple(sorted(axes - varying_axes(leaf)))
+    return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+  return jax.tree.map(cast, tree)
+
+
+def match_gradient(gradient: jax.Array, value: jax.Array) -> jax.Array:
+  """Return the gradient of a value that may be the same on several devices.
+
+  Each of them has the gradient of its own part of the loss; the value's is their sum.
+  """
+  shared = tuple(sorted(varying_axes(gradient) - varying_axes(value)))
+  gradient = jax.lax.psum(gradient, shared) if shared else gradient
+  return vary(gradient, varying_axes(value))

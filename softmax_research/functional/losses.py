@@ -1,0 +1,291 @@
+"""Losses: cross-entropy, negative log-likelihood, one against all, and the multiclass hinge."""
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional.arrays import check_at_least, check_fraction, is_plain_zero, widen
+from softmax_research.functional.labels import (
+  check_labels,
+  compute_now,
+  expectation,
+  is_label,
+  select_label,
+  spoil_unknown,
+)
+from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
+
+
+def cross_entropy(
+  logits: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  label_smoothing: jax.typing.ArrayLike = 0.0,
+  z_loss: jax.typing.ArrayLike = 0.0,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the softmax cross-entropy of each example.
+
+  .. math::
+    \ell = -\sum_k \tilde q_k \log \frac{e^{z_k}}{Z} + \lambda (\log Z)^2,
+    \qquad Z = \sum_j e^{z_j}, \quad \tilde q_k = (1 - \varepsilon) q_k + \frac{\varepsilon}{K}
+
+  The smoothing is spread over the K possible classes. Any score of the family may stand for the
+  logits, and a margin may have been applied to them.
+
+  Args:
+    logits: the classes along `axis`; -inf marks an impossible class.
+    labels: integers without the class axis, or distributions q of the shape of the logits.
+    label_smoothing: eps in [0, 1].
+    z_loss: lambda >= 0, the weight of the squared log-normaliser, which keeps the logits from
+      drifting; 1e-4 is a common choice.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Losses in nats, without the class axis. NaN for an integer label out of range; infinite for a
+    label whose class is impossible.
+
+  Raises:
+    ValueError: an option is out of range or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> cross_entropy(jnp.array([[0.0, 0.0], [0.0, 9.0]]), jnp.array([0, 1])).round(4)
+    Array([6.931e-01, 1.000e-04], dtype=float32)
+
+  Reference:
+    Chowdhery et al. 2022, "PaLM", section 5 (arXiv 2204.02311), for the z-loss.
+  """
+  check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
+  logits, result_type = widen(logits)
+  check_fraction("label_smoothing", label_smoothing, or_one=True)
+  labels = check_labels(labels, logits, axis=axis)
+  scores = exclude(logits, where)
+  top, total = sum_exponentials(scores, axis=axis)
+  log_total = log_or_zero(total)
+  loss = label_loss(scores, top, log_total, labels, axis)
+  loss = _smooth(loss, scores - top - log_total, label_smoothing, axis)
+  if not is_plain_zero(z_loss):
+    log_sum = jnp.squeeze(jnp.where(total == 0, 0, top + log_total), axis)
+    loss += z_loss * log_sum**2
+  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+
+
+def label_loss(
+  scores: jax.Array, top: jax.Array, log_total: jax.Array, labels: jax.Array, axis: int
+) -> jax.Array:
+  """Return log Z - s_y, or its expectation over a distribution, where log Z is top + log_total.
+
+  Both parts of the normaliser have the class axis, of size 1. The terms log_total and
+  -(scores - top) of a cross-entropy are never negative, so that nothing cancels.
+  """
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    label_score = compute_now(select_label(scores, labels, axis=axis))
+    # An impossible class has no gradient, not even as a label.
+    label_score = jnp.where(label_score == -jnp.inf, -jnp.inf, label_score)
+    return jnp.squeeze(log_total, axis) - (label_score - jnp.squeeze(top, axis))
+  labels = labels.astype(scores.dtype)
+  total_weight = jnp.sum(labels, axis=axis)
+  return jnp.squeeze(log_total, axis) * total_weight - expectation(labels, scores - top, axis)
+
+
+def negative_log_likelihood(
+  log_probs: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  label_smoothing: jax.typing.ArrayLike = 0.0,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the negative log-likelihood of each example.
+
+  .. math::
+    \ell = -(1 - \varepsilon) \sum_k q_k \log p_k - \frac{\varepsilon}{K} \sum_k \log p_k
+
+  q is the label's distribution, one-hot for an integer label, and eps the label smoothing, which
+  is spread over the K possible classes. No one-hot array is made for integer labels.
+
+  Args:
+    log_probs: log-probabilities, the classes along `axis`; -inf marks an impossible class.
+    labels: integers without the class axis, or distributions of the shape of `log_probs`.
+    label_smoothing: eps in [0, 1], the weight of the uniform distribution.
+    axis: the class axis.
+    where: booleans that broadcast to `log_probs`; false excludes a class.
+
+  Returns:
+    Losses in nats, without the class axis. NaN for an integer label out of range; infinite where
+    the label gives weight to an impossible class.
+
+  Raises:
+    ValueError: the smoothing is out of range or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> negative_log_likelihood(jnp.log(jnp.array([[0.25, 0.75]])), jnp.array([1])).round(4)
+    Array([0.2877], dtype=float32)
+
+  Reference:
+    Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7
+    (arXiv 1512.00567), for label smoothing.
+  """
+  check_fraction("label_smoothing", label_smoothing, or_one=True)
+  log_probs, result_type = widen(log_probs)
+  labels = check_labels(labels, log_probs, axis=axis)
+  log_probs = exclude(log_probs, where)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    loss = -select_label(log_probs, labels, axis=axis)
+  else:
+    loss = -expectation(labels.astype(log_probs.dtype), log_probs, axis)
+  loss = _smooth(loss, log_probs, label_smoothing, axis)
+  return spoil_unknown(loss, labels, log_probs.shape[axis]).astype(result_type)
+
+
+def _smooth(
+  loss: jax.Array, log_probs: jax.Array, label_smoothing: jax.typing.ArrayLike, axis: int
+) -> jax.Array:
+  """Mix a loss with that of a label spread evenly over the possible classes."""
+  if is_plain_zero(label_smoothing):
+    return loss
+  possible = log_probs != -jnp.inf
+  # A row without any class has no smoothing to spread: 0 rather than 0/0.
+  num_possible = jnp.maximum(jnp.sum(possible, axis=axis, dtype=log_probs.dtype), 1)
+  uniform_loss = -jnp.sum(jnp.where(possible, log_probs, 0), axis=axis) / num_possible
+  # All of the label may be spread, and nothing of it be left: 0 times infinity would be NaN.
+  rest = jnp.where((loss == jnp.inf) & (label_smoothing == 1), 0, loss)
+  return (1 - label_smoothing) * rest + label_smoothing * uniform_loss
+
+
+def one_vs_all_cross_entropy(
+  logits: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the one-against-all logistic loss of each example.
+
+  .. math::
+    \ell = -\sum_k q_k \log \sigma(z_k) + (1 - q_k) \log (1 - \sigma(z_k)),
+    \qquad \sigma(z) = \frac{1}{1 + e^{-z}}
+
+  q is one-hot for an integer label. No class competes with another: each logit learns the
+  log-odds of its own class.
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    labels: integers without the class axis, or q, of the shape of the logits, each in [0, 1];
+      they need not sum to one.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Losses in nats, summed over the classes, without the class axis. NaN for an integer label out
+    of range; infinite for a label whose class is impossible.
+
+  Raises:
+    ValueError: the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> one_vs_all_cross_entropy(jnp.array([[0.0, 0.0], [9.0, -9.0]]), jnp.array([1, 0])).round(4)
+    Array([1.3863e+00, 2.0000e-04], dtype=float32)
+
+  Reference:
+    Li et al. 2020, "On the Learning Property of Logistic and Softmax Losses for Deep Neural
+    Networks" (arXiv 2003.02309).
+  """
+  logits, result_type = widen(logits)
+  labels = check_labels(labels, logits, axis=axis)
+  logits = exclude(exclude(logits, where), logits != -jnp.inf)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    # -log(1 - sigma(z)) = softplus(z) and -log sigma(z) = softplus(-z): no subtraction anywhere.
+    signed = jnp.where(is_label(labels, logits, axis=axis), -logits, logits)
+    loss = jnp.sum(jax.nn.softplus(signed), axis=axis)
+    return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+  absent = (labels == 0) & (logits == -jnp.inf)  # 0 times infinity would be NaN
+  positive = labels * jnp.where(absent, 0, jax.nn.softplus(-logits))
+  negative = (1 - labels) * jax.nn.softplus(logits)
+  return jnp.sum(positive + negative, axis=axis).astype(result_type)
+
+
+def multiclass_hinge(
+  logits: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  margin: jax.typing.ArrayLike = 1.0,
+  sum_rivals: bool = False,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute the multiclass hinge loss of each example.
+
+  .. math::
+    \ell = \max_{j \ne y} \, [m + z_j - z_y]_+
+    \qquad \text{or} \qquad
+    \ell = \sum_{j \ne y} \, [m + z_j - z_y]_+
+
+  The first form, Crammer and Singer's, sees the strongest rival alone; the second, Weston and
+  Watkins', sums over all of them.
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    labels: integers without the class axis, or distributions of the shape of the logits, for
+      which the loss is the expectation over labels and takes memory for K^2 numbers an example.
+    margin: m >= 0, the lead that suffices.
+    sum_rivals: take the second form.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Losses without the class axis, in the units of the logits. NaN for an integer label out of
+    range; infinite for a label whose class is impossible; 0 for a label without rivals.
+
+  Raises:
+    ValueError: the margin is negative or not finite, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> logits, labels = jnp.array([[2.0, 1.5, 1.75]]), jnp.array([0])
+    >>> multiclass_hinge(logits, labels), multiclass_hinge(logits, labels, sum_rivals=True)
+    (Array([0.75], dtype=float32), Array([1.25], dtype=float32))
+
+  Reference:
+    Crammer & Singer 2001, "On the Algorithmic Implementation of Multiclass Kernel-based Vector
+    Machines", section 3; Weston & Watkins 1999, "Support Vector Machines for Multi-Class Pattern
+    Recognition", eq. 4.
+  """
+  check_at_least("margin", margin, 0, "Pass 1.0 for the published loss.")
+  logits, result_type = widen(logits)
+  labels = check_labels(labels, logits, axis=axis)
+  logits = exclude(logits, where)
+  logits = jnp.moveaxis(logits, axis, -1)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    return _hinge(logits, labels, margin, sum_rivals).astype(result_type)
+  weights = jnp.moveaxis(labels, axis, -1)
+  square = jnp.broadcast_to(logits[..., None, :], (*logits.shape, logits.shape[-1]))
+  every_label = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+  losses = _hinge(square, every_label, margin, sum_rivals)
+  absent = (weights == 0) & (losses == jnp.inf)  # 0 times infinity would be NaN
+  return jnp.sum(weights * jnp.where(absent, 0, losses), axis=-1).astype(result_type)
+
+
+def _hinge(logits: jax.Array, labels: jax.Array, margin, sum_rivals: bool) -> jax.Array:
+  own = select_label(logits, labels)
+  own_possible = own != -jnp.inf
+  own_finite = jnp.where(own_possible, own, 0)
+  own_class = is_label(labels, logits)
+  if sum_rivals:
+    rival = ~own_class & (logits != -jnp.inf)
+    gaps = jnp.where(rival, logits, 0) - own_finite[..., None] + margin
+    loss = jnp.sum(jnp.where(rival, jax.nn.relu(gaps), 0), axis=-1)
+  else:
+    strongest = jnp.max(jnp.where(own_class, -jnp.inf, logits), axis=-1, initial=-jnp.inf)
+    any_rival = strongest != -jnp.inf
+    gap = jnp.where(any_rival, strongest, 0) - own_finite + margin
+    loss = jnp.where(any_rival, jax.nn.relu(gap), 0)
+  return spoil_unknown(jnp.where(own_possible, loss, jnp.inf), labels, logits.shape[-1])

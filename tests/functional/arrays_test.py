@@ -1,0 +1,150 @@
+"""Arrays: bad arguments are named with their remedy, sums are wide, norms have gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_epsilon,
+  check_features,
+  check_fraction,
+  has_explicit_mesh,
+  look_up,
+  product,
+  widen,
+)
+from softmax_research.functional.labels import check_class_labels
+
+
+@pytest.mark.parametrize("value", [0, 0.5, np.float32(2), np.array([0.0, 3.0])])
+def test_at_least_accepts(value):
+  check_at_least("margin", value, 0, "Remedy.")
+
+
+@pytest.mark.parametrize("value", [-1e-9, np.inf, np.nan, None, np.array([1.0, -1.0])])
+def test_at_least_refuses(value):
+  with pytest.raises(ValueError, match=r"margin=.*>= 0\. Remedy\."):
+    check_at_least("margin", value, 0, "Remedy.")
+
+
+def test_strict_bound_is_excluded():
+  with pytest.raises(ValueError, match=r"> 0\. Remedy\."):
+    check_at_least("temperature", 0.0, 0, "Remedy.", strict=True)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, np.nan, np.array([0.1, 1.0])])
+def test_fraction_refuses(value):
+  with pytest.raises(ValueError, match=r"label_smoothing=.*\[0, 1\)"):
+    check_fraction("label_smoothing", value)
+
+
+def test_fractions_of_several_examples():
+  check_fraction("label_smoothing", np.array([0.0, 0.1]))
+
+
+def test_one_is_a_fraction_where_it_is_allowed():
+  check_fraction("label_smoothing", 1.0, or_one=True)
+  with pytest.raises(ValueError, match=r"\[0, 1\]"):
+    check_fraction("label_smoothing", 1.1, or_one=True)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-60, np.inf])
+def test_epsilon_refuses(value):
+  with pytest.raises(ValueError, match=r"Pass 0\.01 or so"):
+    check_epsilon(value, typical=0.01)
+
+
+def test_tracers_pass():
+  @jax.jit
+  def traced(value):
+    check_at_least("margin", value, 0, "Remedy.")
+    check_fraction("label_smoothing", value)
+    check_epsilon(value, typical=1)
+    return value
+
+  assert traced(-1.0) == -1.0
+
+
+@pytest.mark.parametrize(
+  "given, wide, narrow",
+  [
+    (jnp.float16, jnp.float32, jnp.float16),
+    (jnp.bfloat16, jnp.float32, jnp.bfloat16),
+    (jnp.float32, jnp.float32, jnp.float32),
+    (jnp.int8, jnp.float32, jnp.float32),
+    (jnp.bool_, jnp.float32, jnp.float32),
+  ],
+)
+def test_types(given, wide, narrow):
+  values, result_type = widen(jnp.ones(3, given))
+  assert values.dtype == wide
+  assert result_type == narrow
+
+
+def test_double_stays_double():
+  with jax.enable_x64(True):
+    values, result_type = widen(np.ones(3))
+  assert values.dtype == result_type == jnp.float64
+
+
+def test_lists_become_arrays():
+  values, _ = widen([1, 2])
+  assert isinstance(values, jax.Array)
+
+
+def test_complex_values_are_refused():
+  with pytest.raises(TypeError, match=r"complex64.*real"):
+    widen(jnp.ones(1, jnp.complex64))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_summed_in_float32(dtype):
+  # 4096 ones: neither type holds every partial sum.
+  total = product(jnp.ones((1, 4096), dtype), jnp.ones((4096, 1), dtype))
+  assert total.dtype == jnp.float32
+  assert total[0, 0] == 4096
+
+
+def test_wider_types_are_kept():
+  with jax.enable_x64(True):
+    assert product(jnp.ones((1, 2)), jnp.ones((2, 1), jnp.float32)).dtype == jnp.float64
+
+
+@pytest.mark.parametrize(("features", "kernel"), [((), (2, 3)), ((4, 3), (2, 3)), ((2,), (2,))])
+def test_features_must_fit_the_kernel(features, kernel):
+  with pytest.raises(ValueError, match=r"must have the shapes \[\.\.\., D\] and \[D, K\]"):
+    check_features(np.zeros(features), np.zeros(kernel))
+
+
+def test_labels_are_checked_and_widened():
+  features = np.zeros((2, 5))
+  assert check_class_labels(np.array([1, 255], np.uint8), features, 1000, "").dtype == jnp.int32
+  with pytest.raises(TypeError, match=r"Got labels of type float32.*Use cross_entropy\."):
+    check_class_labels(jnp.zeros((2, 3)), features, 3, "Use cross_entropy.")
+  with pytest.raises(ValueError, match=r"integer labels of shape \(3,\)"):
+    check_class_labels([0, 1, 2], features, 3, "")
+
+
+@pytest.mark.parametrize("table_spec", [P(), P(None, "data")])
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_look_up_on_a_mesh(axis_type, table_spec):
+  mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,), devices=jax.devices("cpu"))
+  table, indices = np.arange(128.0, dtype=np.float32).reshape(2, 64), 3 * np.arange(16)
+  with jax.set_mesh(mesh):
+    sharded = jax.device_put(table, NamedSharding(mesh, table_spec))
+    places = jax.device_put(indices, NamedSharding(mesh, P("data")))
+    assert has_explicit_mesh(places) == (axis_type == AxisType.Explicit)
+    taken = jax.jit(look_up)(sharded, places)
+    gradient = jax.jit(jax.grad(lambda table: look_up(table, places).sum()))(sharded)
+  np.testing.assert_array_equal(taken, table[:, indices])
+  np.testing.assert_array_equal(gradient, np.tile(np.isin(np.arange(64), indices), (2, 1)))
+  if axis_type == AxisType.Explicit:
+    assert taken.sharding.spec == P(None, "data")
+
+
+def test_look_up_clips():
+  assert look_up(np.array([5, 6]), jnp.array([[-3, 2]])).tolist() == [[5, 6]]

@@ -1,0 +1,276 @@
+"""Scores, against exact sums and the functions that they are logarithms of."""
+
+import math
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softmax_research.functional import (
+  cross_entropy,
+  log_normalise,
+  log_softmax,
+  log_spherical_softmax,
+  log_taylor_softmax,
+  relu_score,
+  spherical_score,
+  spherical_softmax,
+  taylor_score,
+  taylor_softmax,
+)
+from tests.derivatives import check_derivatives
+
+
+def _series(value, order):
+  """f_n at a floating-point number, in exact rational arithmetic."""
+  exact = Fraction(float(value))
+  return sum((exact**k / math.factorial(k) for k in range(order + 1)), Fraction(0))
+
+
+def _log_series(value, order):
+  series = _series(value, order)
+  return float(mpmath.log(mpmath.mpf(series.numerator) / series.denominator))
+
+
+@pytest.mark.parametrize("order", [2, 4, 6, 10, 20, 50])
+@pytest.mark.parametrize("double", [False, True])
+def test_score_against_exact_sums(order, double):
+  logits = np.concatenate([np.linspace(-2.0 * order, 2.0 * order, 41), [-1e4, 1e4, 1e-3, 0.0]])
+  logits = logits if double else logits.astype(np.float32)
+  with jax.enable_x64(double):
+    score = taylor_score(logits, order=order)
+  expected = [_log_series(value, order) for value in logits]
+  tolerance = 2e-13 if double else 1e-6
+  np.testing.assert_allclose(score, expected, rtol=tolerance, atol=tolerance)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-1e4, 1e4, width=32), st.sampled_from([2, 6]))
+def test_score_anywhere(logit, order):
+  score = taylor_score(jnp.float32(logit), order=order)
+  np.testing.assert_allclose(score, _log_series(logit, order), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [2, 4, 10])
+def test_the_slope_of_the_series_is_the_series_one_shorter(order):
+  logits = np.array([-30.0, -3.3, -1.0, -0.2, 0.0, 0.7, 25.0])
+  slope = [float(_series(z, order - 1) / _series(z, order)) for z in logits]
+  with jax.enable_x64(True):
+    gradient = jax.vmap(jax.grad(lambda z: taylor_score(z, order=order)))(logits)
+  # Relative to the size of the slope's terms, which cancel where f' is 0 (order 2, logit -1).
+  np.testing.assert_allclose(gradient, slope, rtol=1e-11, atol=1e-13)
+
+
+def test_second_order_and_both_modes_of_taylor():
+  check_derivatives(lambda z: taylor_score(z, order=6), np.array([-3.3, -1.0, 0.0, 9.0]))
+
+
+def test_gradient_of_the_loss_is_that_of_the_papers():
+  logits, label, order = np.array([0.4, -1.7, 2.2, -0.3]), 1, 4
+
+  def f(z, n):
+    return np.array([float(_series(value, n)) for value in z])
+
+  total = f(logits, order).sum()
+  expected = f(logits, order - 1) / total
+  expected[label] -= f(logits, order - 1)[label] / f(logits, order)[label]
+  with jax.enable_x64(True):
+    gradient = jax.grad(lambda z: cross_entropy(taylor_score(z, order=order), label))(logits)
+  np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+
+
+def test_order_two_is_the_quadratic_of_the_paper():
+  logits = np.array([[0.1, -5.0, 2.0], [-1.0, -1.0, 30.0]])
+  values = 1 + logits + logits**2 / 2
+  expected = values / values.sum(-1, keepdims=True)
+  with jax.enable_x64(True):
+    np.testing.assert_allclose(taylor_softmax(logits), expected, rtol=1e-13)
+    np.testing.assert_allclose(log_taylor_softmax(logits), np.log(expected), rtol=1e-12)
+
+
+def test_a_high_order_is_softmax_on_bounded_logits():
+  logits = np.random.default_rng(0).uniform(-3, 3, size=(5, 4))
+  with jax.enable_x64(True):
+    difference = log_taylor_softmax(logits, order=30) - log_softmax(logits)
+  assert np.max(np.abs(difference)) < 1e-13
+
+
+def test_the_score_is_not_monotone():
+  score = taylor_score(jnp.array([-4.0, -1.0, 0.0]), order=2)
+  assert score[0] > score[2] > score[1]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_up_to_ten_thousand_of_taylor(dtype):
+  logits = jnp.array([-1e4, -200.0, -1.0, 0.0, 3.0, 200.0, 1e4], dtype)
+  score = taylor_score(logits, order=6)
+  assert score.dtype == dtype
+  expected = [_log_series(value, 6) for value in np.asarray(logits, np.float64)]
+  half_step = float(jnp.finfo(dtype).eps) / 2
+  np.testing.assert_allclose(
+    np.asarray(score, np.float64), expected, rtol=1.01 * half_step, atol=1e-6
+  )
+  gradient = jax.vmap(jax.grad(lambda z: taylor_score(z, order=6)))(logits)
+  slope = [float(_series(z, 5) / _series(z, 6)) for z in np.asarray(logits, np.float64)]
+  np.testing.assert_allclose(
+    np.asarray(gradient, np.float64), slope, rtol=1.1 * half_step, atol=1e-4
+  )
+
+
+def test_impossible_and_masked_classes_of_taylor():
+  logits = jnp.array([1.0, -jnp.inf, 2.0])
+  np.testing.assert_allclose(taylor_softmax(logits), [2.5 / 7.5, 0, 5 / 7.5], rtol=1e-6)
+  where = jnp.array([True, False, True])
+  masked = taylor_softmax(jnp.array([1.0, 9.0, 2.0]), where=where)
+  np.testing.assert_allclose(masked, [2.5 / 7.5, 0, 5 / 7.5], rtol=1e-6)
+  gradient = jax.grad(lambda z: log_taylor_softmax(z)[0])(logits)
+  np.testing.assert_allclose(gradient, [2 / 2.5 - 2 / 7.5, 0, -3 / 7.5], rtol=1e-6)
+  np.testing.assert_array_equal(taylor_softmax(logits, where=jnp.zeros(3, bool)), np.zeros(3))
+  np.testing.assert_array_equal(
+    taylor_softmax(logits[:, None], axis=0)[:, 0], taylor_softmax(logits)
+  )
+
+
+@pytest.mark.parametrize("order", [3, 0, -2, 1, 2.0, True, "2", None])
+def test_bad_orders(order):
+  with pytest.raises(ValueError, match=r"order=.*even"):
+    taylor_score(0.0, order=order)
+
+
+LOGITS = np.array([[0.4, -1.7, 2.2], [0.0, 1e-3, -1e4]])
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-2, 3.0])
+def test_values(epsilon):
+  squares = LOGITS**2 + epsilon
+  expected = squares / squares.sum(-1, keepdims=True)
+  with jax.enable_x64(True):
+    np.testing.assert_allclose(
+      spherical_score(LOGITS, epsilon=epsilon), np.log(squares), rtol=1e-13
+    )
+    np.testing.assert_allclose(spherical_softmax(LOGITS, epsilon=epsilon), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+      log_spherical_softmax(LOGITS, epsilon=epsilon), np.log(expected), rtol=1e-12, atol=1e-15
+    )
+
+
+def test_gradient_of_the_loss_is_that_of_the_paper():
+  logits, label, epsilon = LOGITS[0], 1, 0.01
+  expected = 2 * logits / (logits**2 + epsilon).sum()
+  expected[label] -= 2 * logits[label] / (logits[label] ** 2 + epsilon)
+  with jax.enable_x64(True):
+    gradient = jax.grad(lambda z: cross_entropy(spherical_score(z, epsilon=epsilon), label))(logits)
+    check_derivatives(lambda z, e: log_spherical_softmax(z, epsilon=e), logits, epsilon)
+  np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=3, max_size=3))
+def test_probabilities_are_even_in_each_logit(row):
+  logits = jnp.array(row, jnp.float32)
+  flipped = logits * jnp.array([1.0, -1.0, -1.0])
+  np.testing.assert_array_equal(spherical_softmax(logits), spherical_softmax(flipped))
+  np.testing.assert_allclose(spherical_softmax(logits).sum(), 1, rtol=1e-6)
+
+
+def test_scale_does_not_matter_for_a_vanishing_epsilon():
+  small, large = (spherical_softmax(s * LOGITS[0], epsilon=1e-30) for s in (1.0, 100.0))
+  np.testing.assert_allclose(small, large, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_up_to_ten_thousand_of_spherical(dtype):
+  logits = jnp.array([-1e4, 0.0, 0.1, 300.0, 1e4], dtype)
+  score, pull_back = jax.vjp(lambda z: spherical_score(z, epsilon=1e-7), logits)
+  (slope,) = pull_back(jnp.ones_like(score))
+  assert score.dtype == slope.dtype == dtype
+  wide = np.asarray(logits, np.float64)
+  np.testing.assert_allclose(np.asarray(score, np.float64), np.log(wide**2 + 1e-7), rtol=4e-3)
+  np.testing.assert_allclose(
+    np.asarray(slope, np.float64), 2 * wide / (wide**2 + 1e-7), rtol=4e-3, atol=1e-4
+  )
+
+
+def test_impossible_and_masked_classes_of_spherical():
+  squares = np.array([0.26, 4.01])
+  value, gradient = jax.value_and_grad(lambda z: log_spherical_softmax(z)[0])(
+    jnp.array([0.5, -2.0, -jnp.inf])
+  )
+  np.testing.assert_allclose(value, np.log(squares[0] / squares.sum()), rtol=1e-5)
+  assert gradient[2] == 0
+  masked = spherical_softmax(jnp.array([0.5, -2.0, 9.0]), where=np.array([True, True, False]))
+  np.testing.assert_allclose(masked, [*(squares / squares.sum()), 0], rtol=1e-5)
+  by_column = spherical_softmax(jnp.array([[0.5], [-2.0]]), axis=0)
+  np.testing.assert_allclose(by_column[:, 0], squares / squares.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, np.inf])
+def test_bad_epsilons_of_spherical(epsilon):
+  with pytest.raises(ValueError, match=r"epsilon=.*Pass 0\.01 or so"):
+    log_spherical_softmax(LOGITS, epsilon=epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1e-7, 1e-2, 2.0])
+def test_value_and_slope(epsilon):
+  logits = np.array([-1e4, -1.0, 0.0, 1.5e-7, 0.5, 3.0, 1e4])
+  with jax.enable_x64(True):
+    score = relu_score(logits, epsilon=epsilon)
+    slope = jax.grad(lambda z: relu_score(z, epsilon=epsilon).sum())(logits)
+  np.testing.assert_allclose(score, np.log(np.maximum(logits, epsilon)), rtol=1e-14)
+  expected = np.where(logits > epsilon, 1 / np.where(logits > epsilon, logits, 1), 0)
+  np.testing.assert_allclose(slope, expected, rtol=1e-14)
+
+
+def test_second_order_and_both_modes_of_relu():
+  check_derivatives(lambda z, e: relu_score(z, epsilon=e), np.array([-1.0, 0.3, 2.0]), 0.1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0.125, 1e4, width=32), min_size=3, max_size=3))
+def test_positive_logits_are_divided_by_their_sum(row):
+  probabilities = jnp.exp(log_normalise(relu_score(jnp.array(row, jnp.float32))))
+  np.testing.assert_allclose(probabilities, np.float64(row) / sum(row), rtol=1e-5)
+
+
+def test_gradient_of_a_label_that_has_died_comes_from_the_others():
+  logits = jnp.array([-1.0, 2.0, 3.0])
+  gradient = jax.grad(lambda z: cross_entropy(relu_score(z, epsilon=1e-3), 0))(logits)
+  np.testing.assert_allclose(gradient, [0, 1 / 5.001, 1 / 5.001], rtol=1e-5)
+
+
+def test_a_row_that_has_died_is_uniform_and_still():
+  value, gradient = jax.value_and_grad(lambda z: cross_entropy(relu_score(z), 0))(-jnp.ones(4))
+  np.testing.assert_allclose(value, np.log(4), rtol=1e-6)
+  np.testing.assert_array_equal(gradient, np.zeros(4))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision(dtype):
+  logits = jnp.array([-1e4, 0.0, 1e-6, 7e-5, 1.0, 1e4], dtype)
+  score, pull_back = jax.vjp(lambda z: relu_score(z, epsilon=1e-30), logits)
+  (slope,) = pull_back(jnp.ones_like(score))
+  assert score.dtype == slope.dtype == dtype
+  assert jnp.all(jnp.isfinite(slope))
+  floor = max(1e-30, float(jnp.finfo(dtype).tiny))
+  wide = np.asarray(logits, np.float64)
+  np.testing.assert_allclose(
+    np.asarray(score, np.float64), np.log(np.maximum(wide, floor)), rtol=4e-3
+  )
+
+
+def test_impossible_classes_and_nan():
+  score, slope = jax.vmap(jax.value_and_grad(relu_score))(jnp.array([-jnp.inf, jnp.nan]))
+  assert score[0] == -jnp.inf
+  assert slope[0] == 0
+  assert jnp.isnan(score[1])
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, np.nan, 1e-60])
+def test_bad_epsilons_of_relu(epsilon):
+  with pytest.raises(ValueError, match=r"epsilon=.*Pass 0\.01 or so"):
+    relu_score(0.0, epsilon=epsilon)
