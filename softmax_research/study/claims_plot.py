@@ -29,14 +29,7 @@ def claims_plot(rulings: Sequence[Ruling], *, name: str = "claims") -> Plot | No
 
   with the claimed sign s (1 where no difference is claimed) and the smallest difference of interest
   m. A claim of several comparisons has a mark for each. Claims that no test decides are shown by
-  their first indication.
-
-  Args:
-    rulings: of `claims.judge`.
-    name: of the plot's files.
-
-  Returns:
-    The plot, or None where nothing is tested.
+  their first indication. Where nothing is tested there is no plot, but None.
   """
   shown = _shown(rulings)
   if not shown:
@@ -102,10 +95,9 @@ def _label(axes: Axes, shown: Sequence[Ruling]) -> None:
     f"{figure_style.shorten(ruling.claim.text, _LONGEST)} · {ruling.claim.paper}"
     for ruling in shown
   ]
-  axes.set_yticks(range(len(shown)), names)
+  figure_style.label_rows(axes, names)
   for label, ruling in zip(axes.get_yticklabels(), shown, strict=True):
     label.set_color(_COLOURS[ruling.verdict] if ruling.test.decides else figure_style.MUTED)
-  axes.set_ylim(len(shown) - 0.4, -0.6)
   axes.set_xscale("symlog", linthresh=1, linscale=0.6)
   ends = [x for ruling in shown for f in ruling.findings for x in _scaled(f) if math.isfinite(x)]
   low, high = max(min([-2.0, *ends]), -_MOST), min(max([2.0, *ends]), _MOST)
@@ -113,9 +105,6 @@ def _label(axes: Axes, shown: Sequence[Ruling]) -> None:
   ticks = [x for x in (-1000, -100, -10, -1, 0, 1, 10, 100, 1000) if low <= x <= high]
   axes.set_xticks(ticks, [f"{x:,}".replace("-", "−") for x in ticks])
   axes.set_xticks([], minor=True)
-  axes.tick_params(axis="y", length=0)
-  axes.spines["left"].set_visible(False)
-  axes.grid(axis="y", visible=False)
   axes.set_xlabel("← against\u2003difference over the smallest of interest\u2003for →")
   for number, (name, colour) in enumerate(_COLOURS.items()):
     style = {"fontsize": 8, "fontweight": "bold", "color": colour, "va": "bottom"}

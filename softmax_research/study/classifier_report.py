@@ -45,9 +45,10 @@ def report(
   if len(groups) > 1:
     yield "## Paired differences"
     yield from differences(groups)
-  parts = (learning_curves(groups), reliability(groups), confusion(groups), worst_images(groups))
-  for plot in parts:
-    if plot is not None:
+  from softmax_research.study import classifier_plots as of  # noqa: PLC0415  # Slow to import.
+
+  for draw in (learning_curves, of.reliability, of.confusion, of.worst_images):
+    if (plot := draw(groups)) is not None:
       yield f"## {plot.heading}"
       yield plot
   yield "## Caveats"
@@ -97,69 +98,6 @@ def learning_curves(groups: Sequence[Group]) -> Plot | None:
     caption="The training loss is each one's own, with its margin, so its height does not compare "
     "between heads.",
   )
-
-
-def reliability(groups: Sequence[Group]) -> Plot | None:
-  """Plot reliability diagrams, or return None where no record has one."""
-  from softmax_research.study import reliability_plot  # noqa: PLC0415
-
-  figure = reliability_plot.reliability_plot(groups)
-  if figure is None:
-    return None
-  return Plot(
-    "reliability",
-    "Reliability on the test split",
-    "Accuracy against confidence, predictions pooled over the seeds; on the dashed line a "
-    "classifier is as often right as it claims, below it claims too much. Vertical lines are two "
-    f"standard errors, faint dots bins with fewer than {reliability_plot.LEAST_COUNT} test "
-    "examples; bars show where the predictions lie. ECE is the mean over the seeds.",
-    figure,
-  )
-
-
-def confusion(groups: Sequence[Group]) -> Plot | None:
-  """Plot confusion matrices, or return None where no record has one."""
-  from softmax_research.study.confusion_plot import confusion_plot  # noqa: PLC0415
-
-  figure = confusion_plot(groups, class_names(groups))
-  if figure is None:
-    return None
-  return Plot(
-    "confusion",
-    "Confusion on the test split",
-    "Percent of each true class (row) that goes to each predicted class (column), averaged over "
-    "the seeds; empty cells are below 0.05. Errors have one colour scale for all panels.",
-    figure,
-  )
-
-
-def worst_images(groups: Sequence[Group]) -> Plot | None:
-  """Show the worst-classified images, or return None where there is no ensemble with images."""
-  from softmax_research.study import worst_images as drawing  # noqa: PLC0415
-
-  tiles = drawing.worst_tiles(groups, class_names(groups))
-  if not tiles:
-    return None
-  shared = drawing.shared_by_all(tiles)
-  caption = (
-    "The test images to whose label the ensemble of the seeds gives least: true class → predicted "
-    "class, and the probability of the true class."
-  )
-  if len(tiles) > drawing.MOST_ROWS:
-    caption += f" Shown are the first {drawing.MOST_ROWS} of {len(tiles)} rows."
-  if len(tiles) > 1 and shared:
-    caption += f" {shared} of them {'is' if shared == 1 else 'are'} among the worst of every row."
-  figure = drawing.worst_images(tiles)
-  return Plot("worst_images", "Worst-classified images", caption, figure)
-
-
-def class_names(groups: Sequence[Group]) -> list[str]:
-  """Return the names of the classes as the records have them, or none."""
-  for of in groups:
-    for made in of.records:
-      if names := (made["measured"].get("dataset") or {}).get("class_names"):
-        return list(map(str, names))
-  return []
 
 
 def _title(groups: Sequence[Group], noun: str) -> str:

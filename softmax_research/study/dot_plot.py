@@ -21,14 +21,10 @@ _PUBLISHED = figure_style.head_style(2)["color"]
 
 
 class Entry(NamedTuple):
-  """Hold a row.
+  """Hold a row: values of seeds as records hold them, a published number as it is printed.
 
-  Attributes:
-    name: of the row.
-    values: of the seeds, as records hold them; those that are not finite are left out.
-    published: a paper's number, in the unit in which it is printed, or None.
-    verified: whether that number was read; one that was recalled is drawn open.
-    filled: whether the mean is drawn filled.
+  Values that are not finite are left out. A number that nobody read (`verified`) is drawn open, and
+  so is a mean that is not `filled`.
   """
 
   name: str
@@ -56,13 +52,6 @@ def dot_plot(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
 
   A dot is a seed, a diamond the mean, a square the published number, which is open where it is not
   verified. What lies far outside is an arrow in the margin with its number.
-
-  Args:
-    panels: at least one, each with at least one finite value of a seed.
-    columns: panels side by side.
-
-  Returns:
-    The figure.
   """
   most = max(len(panel.entries) for panel in panels)
   with figure_style.style_context():
@@ -96,13 +85,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
       else:
         _mark_outside(axes, row, entry.published, panel, (low, high), _PUBLISHED)
   names = [figure_style.shorten(entry.name, figure_style.LONGEST_LABEL) for entry in entries]
-  axes.set_yticks(range(len(entries)), names)
-  axes.set_ylim(len(entries) - 0.4, -0.6)
+  figure_style.label_rows(axes, names)
   axes.set_xlim(low, high)
   axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-  axes.tick_params(axis="y", length=0, labelcolor=figure_style.INK)
-  axes.spines["left"].set_visible(False)
-  axes.grid(axis="y", visible=False)
   axes.set_xlabel(panel.axis or measure.title)
 
 

@@ -74,15 +74,10 @@ def head_style(index: int) -> dict:
 
 
 def grid_of_axes(names: Sequence[str], *, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-  """Make a figure of small panels in rows of nearly equal length.
+  """Make a figure of small panels in rows of nearly equal length, `height` inches each.
 
-  Args:
-    names: Titles of the panels; a long one is broken where its options begin.
-    columns: Most panels in a row; fewer panels keep the size that they have in a full row.
-    height: Height of a row in inches.
-
-  Returns:
-    The figure and its panels.
+  A long title is broken where its options begin. There are at most so many columns; fewer panels
+  keep the size that they have in a full row.
   """
   count = len(names)
   rows = -(-count // columns)
@@ -99,12 +94,19 @@ def grid_of_axes(names: Sequence[str], *, columns: int, height: float) -> tuple[
   return figure, axes[:count]
 
 
+def label_rows(axes: Axes, names: Sequence[str]) -> None:
+  """Name rows at the left, from the top; no line stands at the left edge."""
+  axes.set_yticks(range(len(names)), names)
+  axes.set_ylim(len(names) - 0.4, -0.6)
+  axes.tick_params(axis="y", length=0, labelcolor=INK)
+  axes.spines["left"].set_visible(False)
+  axes.grid(axis="y", visible=False)
+
+
 def label_line_ends(axes: Axes, ends: Sequence[tuple[str, float, dict]]) -> None:
   """Write each line's name at its right end, moved up or down until no two overlap.
 
-  Args:
-    axes: Axes whose limits are final.
-    ends: For each line its name, its last value and its style.
+  The limits of the axes are final; an end is a name, the last value and a style.
   """
   ends = [end for end in ends if np.isfinite(end[1])]
   if not ends:
@@ -134,14 +136,9 @@ def label_line_ends(axes: Axes, ends: Sequence[tuple[str, float, dict]]) -> None
 
 
 def to_svg(figure: Figure, name: str) -> str:
-  """Return a figure as SVG text; the same figure and name give the same text.
+  """Return a figure as an SVG document; the same figure and name give the same text.
 
-  Args:
-    figure: Figure made within `style_context`.
-    name: Name that is put before every identifier, so that many figures fit on one page.
-
-  Returns:
-    An SVG document.
+  The name is put before every identifier, so that many figures fit on one page.
   """
   buffer = io.StringIO()
   with matplotlib.rc_context({**_RC, "svg.hashsalt": name}):
@@ -183,10 +180,5 @@ def inline_svg(svg: str) -> str:
 
 
 def shorten(text: str, most: int) -> str:
-  """Return text of at most so many characters, the rest as an ellipsis.
-
-  Example:
-    >>> shorten("adaptive:cutoffs=(3,6)", 12)
-    'adaptive:cu…'
-  """
+  """Return text of at most so many characters, the rest as an ellipsis."""
   return text if len(text) <= most else text[: most - 1] + "…"

@@ -9,7 +9,6 @@ from softmax_research.study.comparisons import Difference, compare
 from softmax_research.study.groups import Group
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, format_p_value, measure_of
-from softmax_research.study.statistics import summarise
 
 ACCURACY = measure_of("accuracy")
 NLL = measure_of("nll")
@@ -84,7 +83,7 @@ def caveats(groups: Sequence[Group], noun: str = "head") -> list[str]:
 
 def _alone(of: Group) -> list[str]:
   """Say how accurate the only group is."""
-  summary = summarise(list(of.values(ACCURACY).values()))
+  summary = of.summary(ACCURACY)
   mean = ACCURACY.format(summary.mean)
   if summary.n == 1:
     return [
@@ -100,7 +99,7 @@ def _alone(of: Group) -> list[str]:
 
 def _highest(groups: Sequence[Group]) -> str:
   """Name the group with the highest mean accuracy, without calling it better."""
-  means = {of.name: summarise(list(of.values(ACCURACY).values())).mean for of in groups}
+  means = {of.name: of.summary(ACCURACY).mean for of in groups}
   name = max(means, key=means.get)
   return f"The highest mean test accuracy is {ACCURACY.format(means[name])}%, by {escape(name)}."
 
@@ -194,7 +193,7 @@ def _ensemble_gain(groups: Sequence[Group], noun: str) -> list[str]:
   gains = []
   for of in groups:
     if of.ensemble is not None and of.finished:
-      mean = summarise(list(of.values(ACCURACY).values())).mean
+      mean = of.summary(ACCURACY).mean
       gains.append(record.look_up(of.ensemble, ACCURACY.key) - mean)
   if not gains:
     return []

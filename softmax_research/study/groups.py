@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from softmax_research.study import record
 from softmax_research.study.measures import Measure, as_measure
-from softmax_research.study.statistics import summarise
+from softmax_research.study.statistics import Summary, summarise
 
 #: How records are grouped: the name of a cell's item, several names, a function of a record to a
 #: group's name, or None for whatever differs between the cells.
@@ -40,6 +40,10 @@ class Group(NamedTuple):
     """Return a measure of every finished seed."""
     key = as_measure(measure).key
     return {seed: record.look_up(made, key) for seed, made in self.finished.items()}
+
+  def summary(self, measure: str | Measure) -> Summary:
+    """Summarise a measure over the finished seeds."""
+    return summarise(list(self.values(measure).values()))
 
 
 def group(records: Sequence[dict[str, Any]], by: By = None) -> list[Group]:
@@ -141,7 +145,7 @@ def arrange(
   rest = [of for of in groups if of is not first]
 
   def rank(of: Group) -> float:
-    mean = summarise(list(of.values(measure).values())).mean
+    mean = of.summary(measure).mean
     return math.inf if math.isnan(mean) else -mean if measure.higher_is_better else mean
 
   if len(groups) > _MOST_UNSORTED:

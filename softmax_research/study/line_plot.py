@@ -56,12 +56,6 @@ def line_plot(panels: Sequence[Panel]) -> Figure:
 
   More than eight lines have a small panel each, beside the first line, which is black; what few of
   them have far from the others is cut off.
-
-  Args:
-    panels: at least one panel of at least one line.
-
-  Returns:
-    The figure.
   """
   names = list(dict.fromkeys(line.name for panel in panels for line in panel.lines))
   with figure_style.style_context():

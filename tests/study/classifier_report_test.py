@@ -103,14 +103,3 @@ def test_notes_explain_undefined_tests(change, reason):
   change(runs[3])
   notes = _texts(classifier_report.differences(group(runs)))
   assert any(note.startswith("– for taylor: ") and reason in note for note in notes)
-
-
-def test_worst_images_say_what_is_left_out():
-  entry = make_ensemble("a", [0, 1], images=1)["measured"]["worst"]
-  many = []
-  for i in range(9):
-    many += [make_run(f"h{i}", 0), make_ensemble(f"h{i}", [0, 1], images=1)]
-    many[-1]["measured"]["worst"] = entry
-  plot = classifier_report.worst_images(group(many))
-  assert "first 8 of 9 rows" in plot.caption
-  assert "1 of them is among the worst of every row" in plot.caption
