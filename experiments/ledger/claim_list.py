@@ -17,6 +17,16 @@ _OWN_NETS = "nets of our own, a learning rate tuned for each loss on validation"
 _EPOCHS = "The short runs have few epochs: a loss that is slow at first looks worse there."
 
 
+def _of(paper: str, *rows: tuple) -> tuple[Claim, ...]:
+  """Make a paper's claims: a text with its tests and limits, or with why nothing tests it."""
+  return tuple(
+    Claim(paper, text, *more)
+    if isinstance(more[0], tuple)
+    else Claim(paper, text, untested=more[0])
+    for text, *more in rows
+  )
+
+
 def _both(
   name: str, setting: str, *comparisons: Comparison, regime: str = "paper", protocol: str = _PAPERS
 ) -> tuple[Test, Test]:
@@ -40,9 +50,9 @@ def _better(row: str, baseline: str = "softmax") -> Comparison:
 _SM_TAYLOR = "SM-Taylor, n=6, m=0.6"
 _OTHERS = ("Taylor, n=6", "SM, m=0.6")
 _DEFAULTS = "Order 6 and margin 0.6 are the release's defaults; the other nets have 2 and 0.6. "
-_BANERJEE = (
-  Claim(
-    "banerjee2020",
+_BANERJEE = _of(
+  "banerjee2020",
+  (
     "SM-Taylor beats softmax on MNIST",
     (
       *_both("banerjee2020", "mnist", _better(_SM_TAYLOR)),
@@ -52,15 +62,13 @@ _BANERJEE = (
     ),
     _DEFAULTS + _EPOCHS,
   ),
-  Claim(
-    "banerjee2020",
+  (
     "SM-Taylor beats softmax on CIFAR-10",
     _both("banerjee2020", "cifar10", _better(_SM_TAYLOR)),
     _EPOCHS,
   ),
   *(
-    Claim(
-      "banerjee2020",
+    (
       f"Every alternative beats softmax on {name}",
       _both("banerjee2020", setting, *map(_better, (*_OTHERS, _SM_TAYLOR))),
       _EPOCHS,
@@ -68,19 +76,14 @@ _BANERJEE = (
     for setting, name in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
   ),
   *(
-    Claim(
-      "banerjee2020",
+    (
       f"SM-Taylor beats Taylor softmax and SM-softmax on {name}",
       _both("banerjee2020", setting, *(_better(_SM_TAYLOR, other) for other in _OTHERS)),
       _EPOCHS,
     )
     for setting, name in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
   ),
-  Claim(
-    "banerjee2020",
-    "SM-Taylor beats softmax on CIFAR-100",
-    untested="its net has 43 million parameters",
-  ),
+  ("SM-Taylor beats softmax on CIFAR-100", "its net has 43 million parameters"),
 )
 
 
@@ -111,27 +114,24 @@ _ANNEALING = (
   "Lambda falls below 0.01 after 87 % of the steps, as in the authors' MNIST example, unless the "
   "test says otherwise. "
 )
-_LIU = (
-  Claim(
-    "liu2016",
+_LIU = _of(
+  "liu2016",
+  (
     "L-Softmax with m = 4 beats softmax on MNIST",
     _both("liu2016", "mnist", _margin("mnist", "accuracy", "m=4")),
     _EPOCHS,
   ),
-  Claim(
-    "liu2016",
+  (
     "L-Softmax draws the features of a class closer in angle than softmax (Figure 2)",
     _both("liu2016", "features", Comparison("m=4", "softmax", "angle_within_class", "lower")),
     "m = 4, MNIST with two features; the paper shows it in a figure, without numbers.",
   ),
-  Claim(
-    "liu2016",
+  (
     "L-Softmax improves with each m on MNIST",
     _both("liu2016", "mnist", *_margins("mnist", "accuracy")),
     "The paper's steps are of 0.08, 0.01 and 0.00 points. " + _EPOCHS,
   ),
-  Claim(
-    "liu2016",
+  (
     "L-Softmax with m = 4 beats softmax on CIFAR-10",
     (
       *_on_cifar10(_margin("cifar10", "error", "m=4")),
@@ -145,19 +145,17 @@ _LIU = (
     ),
     _ANNEALING + _EPOCHS,
   ),
-  Claim(
-    "liu2016",
+  (
     "L-Softmax improves with each m on CIFAR-10",
     _on_cifar10(*_margins("cifar10", "error")),
     _ANNEALING + _EPOCHS,
   ),
-  Claim(
-    "liu2016",
+  (
     "L-Softmax with m = 4 beats softmax on CIFAR-10 with augmentation",
     _both("liu2016", "cifar10_plus", _margin("cifar10_plus", "error", "m=4"))[:1],
   ),
-  Claim("liu2016", "L-Softmax beats softmax on CIFAR-100", untested="no table of it here"),
-  Claim("liu2016", "L-Softmax raises LFW verification accuracy", untested="no face data here"),
+  ("L-Softmax beats softmax on CIFAR-100", "no table of it here"),
+  ("L-Softmax raises LFW verification accuracy", "no face data here"),
 )
 
 
@@ -171,9 +169,9 @@ def _tuned(setting: str, *comparisons: Comparison) -> tuple[Test, Test]:
   return _both("debrebisson2015", setting, *comparisons, regime="modern", protocol=_OWN_NETS)
 
 
-_DEBREBISSON = (
-  Claim(
-    "debrebisson2015",
+_DEBREBISSON = _of(
+  "debrebisson2015",
+  (
     "Taylor softmax beats softmax on MNIST, which has few classes",
     (
       *_tuned("mnist", _loss("mnist", "log-Taylor", "lower")),
@@ -182,29 +180,22 @@ _DEBREBISSON = (
     ),
     "The paper's own table has a learning rate tuned for each loss, other nets have one for all.",
   ),
-  Claim(
-    "debrebisson2015",
+  (
     "Taylor softmax beats softmax on CIFAR-10, which has few classes",
     _tuned("cifar10", _loss("cifar10", "log-Taylor", "lower")),
   ),
-  Claim(
-    "debrebisson2015",
+  (
     "Spherical softmax beats softmax on CIFAR-10, which has few classes",
     _tuned("cifar10", _loss("cifar10", "log-spherical", "lower")),
     "On MNIST the paper's spherical softmax does not beat softmax (0.828 and 0.812 % of error).",
   ),
-  Claim(
-    "debrebisson2015",
+  (
     "Softmax wins with many classes (CIFAR-100)",
     _tuned(
       "cifar100", *(_loss("cifar100", row, "higher") for row in ("log-Taylor", "log-spherical"))
     )[:1],
   ),
-  Claim(
-    "debrebisson2015",
-    "Softmax wins with many classes (Penn Treebank)",
-    untested="the text is not at hand",
-  ),
+  ("Softmax wins with many classes (Penn Treebank)", "the text is not at hand"),
 )
 
 
@@ -227,26 +218,29 @@ _QIN = (
   *claims.at(information_claims.OF_GAUSSIANS, _GAUSSIANS),
   *claims.at(prior_claims.OF_PC_SOFTMAX[:1], *_IMBALANCE),
   *claims.at(prior_claims.OF_PC_SOFTMAX[1:], *_IMBALANCE[:1]),
-  Claim(
+  *_of(
     "qin2019",
-    "With balanced classes PC-softmax is softmax",
     (
-      *claims.at([information_claims.BALANCED], _GAUSSIANS)[0].tests,
-      *claims.at([prior_claims.BALANCED], *_IMBALANCE[:1])[0].tests,
-      _short("mnist_heads", _SMALL, Comparison("pc_softmax", "softmax", "accuracy", "same")),
+      "With balanced classes PC-softmax is softmax",
+      (
+        *claims.at([information_claims.BALANCED], _GAUSSIANS)[0].tests,
+        *claims.at([prior_claims.BALANCED], *_IMBALANCE[:1])[0].tests,
+        _short("mnist_heads", _SMALL, Comparison("pc_softmax", "softmax", "accuracy", "same")),
+      ),
+      "By accuracy.",
     ),
-    "By accuracy.",
   ),
   *claims.at(map_claims.of_maps(map_claims.PAPERS_WAY)[:2], *_SCENES),
-  Claim(
+  *_of(
     "qin2019",
-    "PC-softmax reaches 87.69 % average accuracy on imbalanced CUB-200-2011",
-    untested="the images and the pretrained net are not at hand",
-  ),
-  Claim(
-    "qin2019",
-    "infoCAM localises 55.83 % of CUB-200-2011 and 43.34 % of Tiny-ImageNet (top 1)",
-    untested="the images and the pretrained nets are not at hand",
+    (
+      "PC-softmax reaches 87.69 % average accuracy on imbalanced CUB-200-2011",
+      "the images and the pretrained net are not at hand",
+    ),
+    (
+      "infoCAM localises 55.83 % of CUB-200-2011 and 43.34 % of Tiny-ImageNet (top 1)",
+      "the images and the pretrained nets are not at hand",
+    ),
   ),
 )
 
@@ -270,9 +264,9 @@ _BOUNDS = tuple(
 
 # Li et al. 2020.
 _LOGISTIC = Comparison("logistic", "softmax", "accuracy", "lower")
-_LI = (
-  Claim(
-    "li2020",
+_LI = _of(
+  "li2020",
+  (
     "One-against-all logistic loses to softmax on MNIST",
     (
       *_both("li2020", "mnist", _LOGISTIC, regime="modern", protocol=_OWN_NETS),
@@ -280,13 +274,12 @@ _LI = (
     ),
     "The paper argues this from the many negatives of each class; its numbers are not available.",
   ),
-  Claim(
-    "li2020",
+  (
     "One-against-all logistic loses to softmax on CIFAR-10",
     _both("li2020", "cifar10", _LOGISTIC, regime="modern", protocol=_OWN_NETS),
     "As for MNIST.",
   ),
-  Claim("li2020", "LGL-INR is as good as softmax", untested="its weights were not found"),
+  ("LGL-INR is as good as softmax", "its weights were not found"),
 )
 
 
@@ -299,9 +292,9 @@ def _comparable(setting: str) -> tuple[Test, Test]:
 
 _NOTEBOOK = "the notebook's protocol; two batches of 178 an epoch in place of 256 and the rest"
 _RELU = Comparison("ReLU", "softmax", "accuracy", "same")
-_AGARAP = (
-  Claim(
-    "agarap2018",
+_AGARAP = _of(
+  "agarap2018",
+  (
     "ReLU classification is comparable with softmax on MNIST (dense net)",
     (
       *_comparable("mnist_ffnn"),
@@ -316,19 +309,14 @@ _AGARAP = (
     "On the test split. The notebooks carry one model from fold to fold. " + _EPOCHS,
   ),
   *(
-    Claim(
-      "agarap2018",
-      f"ReLU classification is comparable with softmax on {name}",
-      _comparable(setting)[:1],
-    )
+    (f"ReLU classification is comparable with softmax on {name}", _comparable(setting)[:1])
     for setting, name in (
       ("mnist_cnn", "MNIST (CNN)"),
       ("fashion_mnist_ffnn", "Fashion-MNIST (dense net)"),
       ("fashion_mnist_cnn", "Fashion-MNIST (CNN)"),
     )
   ),
-  Claim(
-    "agarap2018",
+  (
     "ReLU classification is comparable with softmax on WDBC",
     (
       _comparable("wdbc")[1]._replace(regime="paper", protocol=_NOTEBOOK),
@@ -363,21 +351,19 @@ def _calibrated(*comparisons: Comparison) -> tuple[Test, Test]:
 
 
 _TEMPERATURE = "temperature scaling"
-_GUO = (
-  Claim(
-    "guo2017",
+_GUO = _of(
+  "guo2017",
+  (
     "Temperature scaling lowers ECE on CIFAR-10",
     _calibrated(_scaled(_TEMPERATURE, "uncalibrated", "lower")),
     "The paper's numbers are LeNet's.",
   ),
-  Claim(
-    "guo2017",
+  (
     "Temperature scaling calibrates no worse than vector scaling on CIFAR-10",
     _calibrated(_scaled(_TEMPERATURE, "vector scaling", "no_worse")),
     "No worse: not by a tenth of the ECE.",
   ),
-  Claim(
-    "guo2017",
+  (
     "Temperature scaling calibrates better than histogram binning and isotonic regression",
     _calibrated(
       *(
@@ -387,16 +373,11 @@ _GUO = (
     ),
     "CIFAR-10; the ECE of LeNet in the paper.",
   ),
-  Claim(
-    "guo2017",
+  (
     "Temperature scaling leaves the error as it is",
     _calibrated(_scaled(_TEMPERATURE, "uncalibrated", "same", "error")),
   ),
-  Claim(
-    "guo2017",
-    "Matrix scaling overfits with 100 classes",
-    untested="CIFAR-100 is not prepared",
-  ),
+  ("Matrix scaling overfits with 100 classes", "CIFAR-100 is not prepared"),
 )
 
 
@@ -414,18 +395,14 @@ def _plain(*comparisons: Comparison) -> tuple[Test, Test]:
   return _both("xuan2025", "cifar10", *comparisons, regime="short", protocol=protocol)
 
 
-_XUAN = (
-  Claim(
-    "xuan2025",
+_XUAN = _of(
+  "xuan2025",
+  (
     "A temperature above 1 in training raises accuracy",
-    (
-      *_plain(_better("T=4")),
-      _short("mnist_heads", _SMALL, _better("softmax:temperature=4.0")),
-    ),
+    (*_plain(_better("T=4")), _short("mnist_heads", _SMALL, _better("softmax:temperature=4.0"))),
     "A temperature in prediction changes no decision.",
   ),
-  Claim(
-    "xuan2025",
+  (
     "A higher temperature in training improves robustness to untargeted PGD",
     (
       *_hotter("PGD 2/temperature_1_accuracy"),
@@ -438,22 +415,13 @@ _XUAN = (
     "higher one is surer, so that its gradient may vanish; of the three attacks one raises a "
     "difference of logits, whose gradient does not. The radius is 2/255; at 8/255 little is left.",
   ),
-  Claim(
-    "xuan2025",
+  (
     "A higher temperature in training improves robustness to corruptions",
     _hotter("noise/accuracy"),
     "The mean over four kinds of noise in five severities; the paper has more corruptions.",
   ),
-  Claim(
-    "xuan2025",
-    "It does not improve robustness to targeted attacks",
-    untested="there is no targeted attack here",
-  ),
-  Claim(
-    "xuan2025",
-    "Its benefit carries over to adversarial training",
-    untested="there is no adversarial training here",
-  ),
+  ("It does not improve robustness to targeted attacks", "there is no targeted attack here"),
+  ("Its benefit carries over to adversarial training", "there is no adversarial training here"),
 )
 
 
@@ -472,15 +440,14 @@ def _on_texts(paper: str, *comparisons: Comparison, note: str = "") -> tuple[Tes
 
 
 _EQUAL_TIME = ", equal seconds in place of equal epochs"
-_GRAVE = (
-  Claim(
-    "grave2016",
+_GRAVE = _of(
+  "grave2016",
+  (
     "Adaptive softmax takes less time than full softmax",
     _on_texts("grave2016", Comparison("adaptive", "full", "step_ms", "lower")),
     "A step's time on a CPU; the paper has minutes on a GPU, 30 for 83 on Text8.",
   ),
-  Claim(
-    "grave2016",
+  (
     "Adaptive softmax reaches a lower perplexity than sampling and than a two-level tree",
     _on_texts(
       "grave2016",
@@ -491,30 +458,24 @@ _GRAVE = (
     ),
     "The paper has 147 for 166 and 166 on Text8.",
   ),
-  Claim(
-    "grave2016",
+  (
     "Adaptive softmax comes close to the perplexity of full softmax in equal epochs",
-    untested="the runs here have equal time, not equal epochs",
+    "the runs here have equal time, not equal epochs",
   ),
 )
-_MIKOLOV = (
-  Claim(
-    "mikolov2013",
+_MIKOLOV = _of(
+  "mikolov2013",
+  (
     "A Huffman tree takes less time than full softmax",
     _on_texts("mikolov2013", Comparison("HS-Huffman", "softmax", "step_ms", "lower")),
     "Timed before the paths of a Huffman tree were computed in blocks, which made them cheaper.",
   ),
-  Claim(
-    "mikolov2013",
+  (
     "A Huffman tree takes less time than a balanced tree, its frequent words being near the root",
     _on_texts("mikolov2013", Comparison("HS-Huffman", "balanced tree", "step_ms", "lower")),
     "As above.",
   ),
-  Claim(
-    "mikolov2013",
-    "Negative sampling solves more analogies than a Huffman tree",
-    untested="there are no analogies here",
-  ),
+  ("Negative sampling solves more analogies than a Huffman tree", "there are no analogies here"),
 )
 
 #: All claims, paper by paper.
