@@ -170,7 +170,6 @@ STUDY = study.Study(
   estimate=estimate,
   derive=derive,
   summarise=classifiers.summarise,
-  devices=True,
 )
 
 if __name__ == "__main__":

@@ -90,7 +90,6 @@ STUDY = study.Study(
   estimate=estimate,
   summarise=summarise,
   claims=prior_claims.CLAIMS,
-  devices=True,
 )
 
 if __name__ == "__main__":

@@ -89,7 +89,6 @@ STUDY = study.Study(
   estimate=estimate,
   summarise=summarise,
   claims=map_claims.CLAIMS,
-  devices=True,
 )
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def _context(of: Lender, context: study.Context, left: Sequence[int]) -> study.C
     of.study,
     of.settings,
     of.cell,
-    left,
+    tuple(left),
     prepared=context.prepared.lent[of.directory],
     workdir=context.workdir / of.directory,
     interruption=context.interruption,

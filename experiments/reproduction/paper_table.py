@@ -250,6 +250,5 @@ STUDY = study.Study(
   seeds=seeds,
   estimate=estimate,
   summarise=summarise_record,
-  devices=True,
   seed_by_seed=borrowed.seed_by_seed,
 )

@@ -1,7 +1,9 @@
 """Studies: an experiment as settings, cells, a run and a report; the runner does all the rest."""
 
+import dataclasses
 import datetime
 import functools
+import inspect
 import itertools
 import json
 import math
@@ -33,16 +35,17 @@ class SkippedError(Exception):
   """Raised by a study's `run` where a cell cannot be run and that is no fault, as without data."""
 
 
+@dataclasses.dataclass
 class Context:
   """Hold what a study's `run` is given beside its cell.
 
   Attributes:
+    study: the study.
     settings: the study's.
     cell: the cell.
     seeds: those that are missing.
     prepared: what the study's `prepare` returned.
     workdir: the working directory.
-    directory: for checkpoints of this cell with these seeds; removed once the records are written.
     interruption: says whether a signal asked to stop.
     progress: to be called with a `training.Progress` now and then.
     devices: the options of `--devices`, or None.
@@ -50,29 +53,24 @@ class Context:
     command: the command line.
   """
 
-  def __init__(
-    self,
-    study: "Study",
-    settings: Any,
-    cell: Cell,
-    seeds: Sequence[int],
-    *,
-    prepared: Any = None,
-    workdir: pathlib.Path = pathlib.Path(),
-    interruption: Interruption | None = None,
-    progress: Callable[[Any], None] = lambda progress: None,
-    devices: ConfigDict | None = None,
-    finished: Sequence[Record] = (),
-    command: str = "",
-  ):
-    self.settings, self.cell, self.seeds = settings, cell, tuple(seeds)
-    self.prepared, self.workdir, self.devices = prepared, workdir, devices
-    self.interruption = interruption or Interruption()
-    self.progress, self.finished, self.command = progress, finished, command
-    self._study = study
+  study: "Study"
+  settings: Any
+  cell: Cell
+  seeds: Sequence[int]
+  prepared: Any = None
+  workdir: pathlib.Path = pathlib.Path()
+  interruption: Interruption = dataclasses.field(default_factory=Interruption)
+  progress: Callable[[Any], None] = lambda progress: None
+  devices: ConfigDict | None = None
+  finished: Sequence[Record] = ()
+  command: str = ""
+
+  @functools.cached_property
+  def directory(self) -> pathlib.Path:
+    """Return where checkpoints of this cell with these seeds lie, until its records are written."""
     # Of other settings a checkpoint is another's.
-    name = record.file_name(cell, list(seeds), config_of(study, settings, cell))
-    self.directory = workdir / "checkpoints" / name
+    config = config_of(self.study, self.settings, self.cell)
+    return self.workdir / "checkpoints" / record.file_name(self.cell, list(self.seeds), config)
 
   def record(self, seed: int | None, *, seconds: float | None, **parts: Any) -> Record:
     """Make the record of a seed of this cell; see `record`.
@@ -83,7 +81,7 @@ class Context:
       **parts: what `make_record` takes beside: `status`, `metrics`, `curves` and `measured`.
     """
     made = {"seconds": seconds, "command": self.command, **parts}
-    return make_record(self._study, self.settings, self.cell, seed, **made)
+    return make_record(self.study, self.settings, self.cell, seed, **made)
 
   def interrupt(self, where: str = "") -> None:
     """Leave with the status of a process that the signal ended; call it once all is saved.
@@ -126,7 +124,6 @@ class Study(NamedTuple):
       records, as ensembles; called when all cells are done.
     summarise: `record -> text`, how a seed ended, on one line.
     claims: of `claims.Claim`, judged in the report.
-    devices: whether it takes `--devices` and `--distributed`.
     keep_checkpoints: whether a cell's checkpoints stay once its records are written.
     seed_by_seed: whether one seed of all cells comes before the next, so that whatever slows the
       machine slows all cells; or `settings -> whether`.
@@ -149,7 +146,6 @@ class Study(NamedTuple):
   )
   summarise: Callable[[Record], str] = lambda record: summarise(record)
   claims: tuple = ()
-  devices: bool = False
   keep_checkpoints: bool = False
   seed_by_seed: bool | Callable[[Any], bool] = False
 
@@ -174,14 +170,13 @@ def name_of(study: Study) -> str:
 def to_json(settings: Any) -> dict[str, Any]:
   """Return settings as JSON holds them, without the directories of data."""
   plain = settings.to_dict() if isinstance(settings, ConfigDict) else settings._asdict()
-  return _without_places(json.loads(json.dumps(plain)))
+  return _plain(plain)
 
 
 def from_json(study: Study, plain: Mapping[str, Any]) -> Any:
   """Return the settings that `to_json` turned into what JSON holds."""
-  if isinstance(study.settings, type):
-    return study.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
-  return ConfigDict(_tuples(plain))
+  settings = _tuples(plain)
+  return study.settings(**settings) if isinstance(study.settings, type) else ConfigDict(settings)
 
 
 def config_of(study: Study, settings: Any, cell: Cell) -> dict[str, Any]:
@@ -192,7 +187,7 @@ def config_of(study: Study, settings: Any, cell: Cell) -> dict[str, Any]:
   if study.config is None:
     config = {k: v for k, v in to_json(settings).items() if k not in study.selects}
   else:
-    config = _without_places(json.loads(json.dumps(study.config(settings, cell))))
+    config = _plain(study.config(settings, cell))
   return config | ({"jax": changed} if (changed := _changed_jax()) else {})
 
 
@@ -392,24 +387,17 @@ def help_of(settings: type) -> dict[str, str]:
     >>> help_of(Settings)
     {'seeds': 'of a cell, trained together.'}
   """
-  found: dict[str, list[str]] = {}
-  name = None
-  for line in (settings.__doc__ or "").partition("Attributes:")[2].splitlines():
-    first, colon, rest = line.strip().partition(":")
-    if colon and first in settings._fields:
-      name = first
-      found[name] = [rest.strip()]
-    elif name and line.strip():
-      found[name].append(line.strip())
-  return {name: " ".join(lines) for name, lines in found.items()}
+  found = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", inspect.getdoc(settings) or "", re.MULTILINE)
+  return {name: " ".join(text.split()) for name, text in found}
 
 
-def _without_places(plain: dict[str, Any]) -> dict[str, Any]:
-  return {
-    key: _without_places(value) if isinstance(value, dict) else value
-    for key, value in plain.items()
-    if key not in _PLACES
-  }
+def _plain(node: Any) -> Any:
+  """Return what JSON makes of a node, without the places where data lie."""
+
+  def without_places(items: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in items.items() if key not in _PLACES}
+
+  return json.loads(json.dumps(node), object_hook=without_places)
 
 
 def _tuples(node: Any) -> Any:

@@ -122,7 +122,7 @@ def settings():
   return ml_collections.ConfigDict({"seeds": 1})
 def devices():
   return ml_collections.ConfigDict({"seed": 0})
-of = toy.STUDY._replace(settings=settings, devices=True)
+of = toy.STUDY._replace(settings=settings)
 study.main(of, default_config="configs/digits.py", devices=devices)
 """
 _BAD_CONFIGS = [
