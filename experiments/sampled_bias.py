@@ -40,26 +40,27 @@ class Settings(NamedTuple):
 
 def check(settings: Settings) -> None:
   """Raise a ValueError for settings that are none."""
-  for name, least in (
-    ("classes", 2),
-    ("examples", 1),
-    ("features", 1),
-    ("samples", 1),
-    ("draws", 2),
-  ):
-    study.check_numbers(name, getattr(settings, name), least)
+  least = {"classes": 2, "examples": 1, "features": 1, "samples": 1, "draws": 2}
+  for name, low in least.items():
+    study.check_numbers(name, getattr(settings, name), low)
 
 
 def samplers(classes: int) -> dict[str, functional.Sampler]:
   """Return the samplers by name; frequency is that of the labels, without replacement."""
+  frequencies = _frequencies(classes)
+  with_replacement = functional.weighted_sampler(frequencies, replacement=True)
   return {
     "uniform": functional.uniform_sampler(classes),
     "log-uniform": functional.log_uniform_sampler(classes),
-    "frequency": functional.weighted_sampler(_frequencies(classes)),
-    "frequency, with replacement": functional.weighted_sampler(
-      _frequencies(classes), replacement=True
-    ),
+    "frequency": functional.weighted_sampler(frequencies),
+    "frequency, with replacement": with_replacement,
   }
+
+
+def _frequencies(classes: int) -> np.ndarray:
+  """Return Zipf's frequencies."""
+  weights = 1 / np.arange(1, classes + 1)
+  return weights / weights.sum()
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
@@ -73,15 +74,15 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
   ]
 
 
-def prepare(
-  settings: Settings, cells: Sequence[dict[str, Any]]
-) -> tuple[dict[str, jax.Array], Any]:
-  """Draw a layer and a batch, whose logits spread by 1.5 beside the log-frequency of the class.
+class Prepared(NamedTuple):
+  """Hold what a loss takes by name, and the full loss with its gradient in the kernel."""
 
-  Returns:
-    What a loss takes by name, and the full loss with its gradient in the kernel.
-  """
-  del cells
+  layer: dict[str, jax.Array]
+  truth: tuple[jax.Array, jax.Array]
+
+
+def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> Prepared:
+  """Draw a layer and a batch, whose logits spread by 1.5 beside the log-frequency of the class."""
   rng, frequencies = np.random.default_rng(settings.seed), _frequencies(settings.classes)
   shape = settings.features, settings.classes
   layer = {
@@ -95,17 +96,13 @@ def prepare(
   def loss(kernel):
     return jnp.mean(functional.linear_cross_entropy(**layer | {"kernel": kernel}))
 
-  return layer, jax.jit(jax.value_and_grad(loss))(layer["kernel"])
+  return Prepared(layer, jax.jit(jax.value_and_grad(loss))(layer["kernel"]))
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]]:
   """Yield the record of a cell."""
   (layer, truth), settings, began = context.prepared, context.settings, time.perf_counter()
-  options = {
-    "sampler": samplers(settings.classes)[cell["sampler"]],
-    "num_samples": cell["num_samples"],
-    "correct_label": cell["correct_label"],
-  }
+  options = cell | {"sampler": samplers(settings.classes)[cell["sampler"]]}
 
   def loss(kernel, key):
     layer_with = layer | {"kernel": kernel, "key": key}
@@ -184,12 +181,6 @@ def _name(record: dict[str, Any]) -> str:
 
 def _sizes(measured: dict[str, float]) -> dict[str, float]:
   return {name: max(abs(value), 1e-6) for name, value in measured.items()}
-
-
-def _frequencies(classes: int) -> np.ndarray:
-  """Return Zipf's frequencies."""
-  weights = 1 / np.arange(1, classes + 1)
-  return weights / weights.sum()
 
 
 STUDY = study.Study(

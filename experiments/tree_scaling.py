@@ -17,8 +17,6 @@ import numpy as np
 from experiments.benchmarks import classes, pairs, row
 from softmax_research import study
 
-_SIDES = {"tree": "tree_ms", classes.DENSE: "dense_ms"}
-
 
 class Settings(NamedTuple):
   """Hold the study's settings.
@@ -64,66 +62,54 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
 
 def exponent(places: Sequence[float], times: Sequence[float]) -> tuple[float, float]:
   """Fit time = c x^a; return a and its standard error, NaN for fewer than three points."""
-  x, y = np.log(places), np.log(times)
-  if len(x) < 3:
+  if len(places) < 3:
     return math.nan, math.nan
-  design = np.stack([x, np.ones_like(x)], axis=1)
-  fit, *_ = np.linalg.lstsq(design, y, rcond=None)
-  spread = np.sum((y - design @ fit) ** 2) / (len(x) - 2)
-  return float(fit[0]), float(np.sqrt(spread / np.sum((x - x.mean()) ** 2)))
+  (power, _), covariance = np.polyfit(np.log(places), np.log(times), 1, cov=True)
+  return float(power), float(np.sqrt(covariance[0, 0]))
 
 
 def report(records: Sequence[study.Record], settings: Settings) -> Iterator[study.Block]:
   """Yield the blocks of the report."""
   yield "# Time of a training step by the number of classes"
-  records = [record for record in records if record["status"] == "finished"]
-  found = {record["cell"]["classes"]: record["measured"] for record in records}
-  sides = {
-    side: {size: times for size, times in found.items() if key in times}
-    for side, key in _SIDES.items()
-  }
+  found = {r["cell"]["classes"]: r["measured"] for r in records if r["status"] == "finished"}
+  dense = {size: times for size, times in found.items() if "dense_ms" in times}
   yield (
     "A step is the loss, its gradients and Adam's update, for {} examples of {} features. "
     "Time = c x^a, with a ± its standard error:".format(*classes.TREE)
   )
-  depths = {size: _depth(size) for size in found}
-  fits = [("tree, x the depth", list(depths.values()), sides["tree"], "tree_ms")]
-  fits += [
-    (f"{side}, x the number of classes", list(of_side), of_side, _SIDES[side])
-    for side, of_side in sides.items()
-  ]
   lines = []
-  for what, places, of_side, key in fits:
-    power, error = exponent(places, [times[key] for times in of_side.values()])
-    decimals = 3 if what.startswith("tree, x the number") else 2
+  for what, places, of_side, key, decimals in (
+    ("tree, x the depth", map(_depth, found), found, "tree_ms", 2),
+    ("tree, x the number of classes", found, found, "tree_ms", 3),
+    (f"{classes.DENSE}, x the number of classes", dense, dense, "dense_ms", 2),
+  ):
+    power, error = exponent(list(places), [times[key] for times in of_side.values()])
     lines.append(f"- {what}: a = {power:.{decimals}f} ± {error:.{decimals}f}")
   yield "\n".join(lines)
-  yield _plot(sides)
-  rows = tuple(study.Row(f"{size:,}", _cells(size, times)) for size, times in found.items())
+  yield _plot({"tree": (found, "tree_ms"), classes.DENSE: (dense, "dense_ms")})
+  rows = []
+  for size, times in found.items():
+    ratio = times["dense_ms"] / times["tree_ms"] if size in dense else None
+    texts = ("–", "–") if ratio is None else (f"{times['dense_ms']:.1f}", f"{ratio:.0f}")
+    texts = (str(_depth(size)), f"{times['tree_ms']:.2f}", *texts)
+    rows.append(study.Row(f"{size:,}", tuple(map(study.Cell, texts))))
   columns = ("depth", "tree, ms", "dense, ms", "dense / tree")
-  yield study.Table(columns, rows, name_column="classes", name="times")
+  yield study.Table(columns, tuple(rows), name_column="classes", name="times")
 
 
 def _depth(size: int) -> int:
   return math.ceil(math.log2(size))
 
 
-def _cells(size: int, times: dict[str, Any]) -> tuple[study.Cell, ...]:
-  tree, dense = times["tree_ms"], times.get("dense_ms")
-  texts = ("–", "–") if dense is None else (f"{dense:.1f}", f"{dense / tree:.0f}")
-  return tuple(map(study.Cell, (str(_depth(size)), f"{tree:.2f}", *texts)))
-
-
-def _plot(sides: dict[str, dict[int, dict[str, Any]]]) -> study.Plot:
+def _plot(sides: dict[str, tuple[dict[int, dict[str, Any]], str]]) -> study.Plot:
   from softmax_research.study import line_plot  # noqa: PLC0415  # Matplotlib takes long to import.
 
   lines = []
-  for side, of_side in sides.items():
-    key = _SIDES[side]
-    if of_side:
-      ranges = tuple(zip(*(times[f"{key}_range"] for times in of_side.values()), strict=True))
-      values = [times[key] for times in of_side.values()]
-      lines.append(line_plot.Line(side, list(of_side), values, ranges))
+  for side, (found, key) in sides.items():
+    if found:
+      ranges = tuple(zip(*(times[f"{key}_range"] for times in found.values()), strict=True))
+      values = [times[key] for times in found.values()]
+      lines.append(line_plot.Line(side, list(found), values, ranges))
   panel = line_plot.Panel("ms a step", "classes", lines, ("log", "log"))
   caption = "Medians, with the range of the repeats as a band."
   return study.Plot("scaling", "Time of a step", caption, line_plot.line_plot([panel]))

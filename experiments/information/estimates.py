@@ -25,51 +25,50 @@ METHOD = (
 plot = functools.partial(study.plot, y=ERROR, by="estimator", caption="0 is the truth.")
 
 
-def interval(terms: np.ndarray) -> dict[str, float | None]:
-  """Return the estimate that is a mean of terms, with half the width of its 95% t interval.
+def intervals(terms: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+  """Return for each seed what its terms say, `[S, M]` of each estimator.
+
+  The estimate is the mean of the terms, and half the width of its 95% t interval stands beside it.
 
   Example:
-    >>> interval(np.array([1.0, 2.0, 3.0]))["estimate"]
+    >>> intervals({"NWJ": np.array([[1.0, 2.0, 3.0]])})[0]["NWJ"]["estimate"]
     2.0
   """
-  terms = np.asarray(terms, np.float64)
-  if not np.all(np.isfinite(terms)):  # JSON has no such numbers.
-    return {"estimate": None, "half_width": None}
-  summary = study.summarise(terms)
-  return {"estimate": summary.mean, "half_width": summary.high - summary.mean}
+
+  def interval(terms):
+    if not np.all(np.isfinite(terms)):  # JSON has no such numbers.
+      return {"estimate": None, "half_width": None}
+    summary = study.summarise(terms)
+    return {"estimate": summary.mean, "half_width": summary.high - summary.mean}
+
+  by_seed = zip(*terms.values(), strict=True)
+  return [dict(zip(terms, map(interval, of_seed), strict=True)) for of_seed in by_seed]
 
 
 def records(
   context: study.Context,
   began: float,
   compiling: float,
-  terms: Mapping[str, np.ndarray],
-  measured: Mapping[str, Any],
+  estimates: Sequence[dict[str, Any]],
+  measured: Mapping[str, Any] | None = None,
   metrics: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
   """Return the records of a cell's seeds, which trained together.
 
-  Args:
-    context: of the cell.
-    began: when, by `time.perf_counter`.
-    compiling: the seconds of that.
-    terms: of each estimator on the test split, `[S, M]`.
-    measured: what is known of the cell beside its estimators, as the truth.
-    metrics: of each seed on the test split, `[S]`.
+  They have the estimates of each seed, what is measured of the cell, as the truth, and the metrics
+  `[S]` of the test split. The cell began at a time of `time.perf_counter`.
   """
   seconds = (time.perf_counter() - began) / len(context.seeds)
-  made = []
-  for place, seed in enumerate(context.seeds):
-    found = {name: interval(of[place]) for name, of in terms.items()}
-    made.append(
-      context.record(
-        seed,
-        seconds=seconds,
-        metrics={"test": {k: float(of[place]) for k, of in metrics.items()}} if metrics else {},
-        measured={**measured, "compiling_seconds": round(compiling, 3), "estimators": found},
-      )
+  measured = {**(measured or {}), "compiling_seconds": round(compiling, 3)}
+  return [
+    context.record(
+      seed,
+      seconds=seconds,
+      metrics={"test": {k: float(of[place]) for k, of in metrics.items()}} if metrics else {},
+      measured={**measured, "estimators": estimates[place]},
     )
-  return made
+    for place, seed in enumerate(context.seeds)
+  ]
 
 
 def by_estimator(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -101,14 +100,10 @@ def by_estimator(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def tables(
   rows: Sequence[dict[str, Any]], describe: Callable[[dict[str, Any]], str]
 ) -> Iterator[study.Block]:
-  """Yield for each problem its truth and a table of the estimators.
+  """Yield for each problem of the rows of `by_estimator` its truth and a table of the estimators.
 
   Accuracies are shown where all estimators are classifiers; – stands for what no seed, or a single
   one, does not say.
-
-  Args:
-    rows: the records of `by_estimator`.
-    describe: from a cell to what the problem is, in words.
   """
   for of_problem in _by_problem(rows).values():
     first = of_problem[0]
@@ -174,10 +169,8 @@ def estimate_by_short_run(
 ) -> Callable[..., float]:
   """Return a function that estimates a cell's seconds from a short run of it.
 
-  Args:
-    run: the study's.
-    shorten: from settings and a cell to the settings of a short run, and how many times as long
-      the whole is, but for compiling.
+  From settings and a cell, `shorten` makes those of a short run, and how many times as long the
+  whole is, but for compiling.
   """
 
   def estimate(cell, context):

@@ -70,23 +70,12 @@ CRITICS = (
 
 
 def of_objective(objective: str) -> list[Estimator]:
-  """Return the estimators whose critic is trained by an objective.
-
-  Example:
-    >>> [critic.name for critic in of_objective("InfoNCE")]
-    ['InfoNCE']
-  """
+  """Return the estimators whose critic is trained by an objective."""
   return [critic for critic in CRITICS if critic.objective == objective]
 
 
 def pair_scores(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """Return the scores of each x with each y of a batch.
-
-  Example:
-    >>> pair_scores(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1, 0]))
-    Array([[2., 1.],
-           [4., 3.]], dtype=float32)
-  """
+  """Return the scores of each x with each y of a batch."""
   return logits @ jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype).T
 
 

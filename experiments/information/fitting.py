@@ -18,25 +18,15 @@ from softmax_research import nn
 NO_AVERAGE = np.float32(-np.inf)
 
 
-class Network(NamedTuple):
-  """Hold a network as pure functions: `init(key) -> params`, `apply(params, *inputs)`."""
-
-  init: Callable[[jax.Array], Any]
-  apply: Callable[..., jax.Array]
-
-
 class State(NamedTuple):
   """Hold the state of a training.
 
-  Attributes:
-    params: the parameters.
-    moments: the optimiser's state.
-    average: what the objective carries from batch to batch.
-    mean: the moving average of the parameters over steps.
+  The average is what the objective carries from batch to batch, the mean the moving average of the
+  parameters over steps.
   """
 
   params: Any
-  moments: Any
+  moments: optax.OptState
   average: jax.Array
   mean: Any
 
@@ -67,14 +57,8 @@ class ClassScores(nnx.Module):
     return self.logits(self.hidden(inputs, train=False))
 
 
-def make_network(make: Callable[..., nnx.Module], *sizes: int, **options: Any) -> Network:
-  """Turn a module of NNX, made with `rngs` beside its arguments, into a network.
-
-  Example:
-    >>> network = make_network(nnx.Linear, 2, 3)
-    >>> network.apply(network.init(jax.random.key(0)), jnp.ones((5, 2))).shape
-    (5, 3)
-  """
+def make_network(make: Callable[..., nnx.Module], *sizes: int, **options: Any):
+  """Turn a module of NNX into two functions, `key -> params` and `(params, *inputs) -> outputs`."""
 
   def module(key):
     return make(*sizes, **options, rngs=nnx.Rngs(key))
@@ -84,7 +68,7 @@ def make_network(make: Callable[..., nnx.Module], *sizes: int, **options: Any) -
   def apply(params, *inputs):
     return nnx.merge(structure, params, copy=True)(*inputs)
 
-  return Network(lambda key: nnx.split(module(key))[1], apply)
+  return lambda key: nnx.split(module(key))[1], apply
 
 
 def start(optimizer: optax.GradientTransformation, params: Any) -> State:
@@ -116,16 +100,9 @@ def fit(
 ) -> dict[str, jax.Array]:
   """Train a network by Adam, and return its terms on the test split by name, `[M]`.
 
-  The learning rate falls to zero along a cosine. Of the moving averages of the parameters, that one
-  counts which has the least loss on the validation split.
-
-  Args:
-    task: what it learns.
-    key: of the parameters.
-    places: by split, `train`, `validation` and `test`, those of the batches, `[C, B, ...]`.
-    take: from the places of a batch to the batch.
-    rate: the learning rate at first.
-    look_every: at most so many steps from one look at the validation split to the next.
+  The learning rate falls to zero along a cosine. Of the moving averages of the parameters, looked
+  at every so many steps at most, that one counts which has the least loss on `validation`. Places
+  are those of the batches, `[C, B, ...]` by split, from which `take` makes the batches.
   """
   steps = len(jax.tree.leaves(places["train"])[0])
   every = max(n for n in range(1, look_every + 1) if steps % n == 0)
@@ -156,11 +133,7 @@ def fit(
 
 
 def use_all_cores() -> None:
-  """Let each core be a device, if the computations run on CPU; call it before any of them.
-
-  A program of small products runs on one core; with a device for each, each trains its share of the
-  seeds.
-  """
+  """Let each core be a device, on CPU, where a program of small products runs on one core alone."""
   jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
@@ -169,14 +142,8 @@ def run_seeds(
 ) -> tuple[Any, float]:
   """Call a function of one seed for many, in one program, on as many devices as divide the seeds.
 
-  Seeds exchange nothing, so their numbers do not depend on one another.
-
-  Args:
-    function: `(key, *by_seed, shared) -> tree`, of arrays of one seed. The key of a seed is the
-      same whichever others there are.
-    seeds: S seeds.
-    *by_seed: trees of arrays `[S, ...]`.
-    shared: a tree of arrays that all seeds have.
+  The function is `(key, *by_seed, shared) -> tree`; `by_seed` are given as arrays `[S, ...]`. Seeds
+  exchange nothing, and a seed's key is the same whichever others there are.
 
   Returns:
     The tree with arrays `[S, ...]`, in NumPy; and the seconds that compiling took.

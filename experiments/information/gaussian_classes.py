@@ -48,12 +48,8 @@ def draw(
 ) -> Sample:
   """Draw a sample, of each seed alike whichever others there are.
 
-  Args:
-    seeds: S seeds.
-    entropy: what the random numbers depend on beside the seed.
-    draw_labels: from a generator to the classes of the three splits.
-    places: of the classes' means on the diagonal of the space, `[K]`, in standard deviations.
-    dimension: of the inputs.
+  Random numbers depend on the entropy beside the seed; `draw_labels` yields the classes of the
+  splits. Places `[K]` are those of the means on the space's diagonal, in standard deviations.
   """
   means = (places / np.sqrt(dimension)).astype(np.float32)
 
@@ -81,16 +77,7 @@ def records(
 ) -> list[dict[str, Any]]:
   """Fit a network to each seed's sample by the cell's objective, and return the seeds' records.
 
-  What is left of a split beyond whole batches is not used.
-
-  Args:
-    context: of the cell.
-    sample: of the context's seeds.
-    places: of the classes' means, `[K]`; see `draw`.
-    log_prior: of the classes, `[K]`.
-    steps: of the training.
-    look_every: steps from one look at the validation split to the next.
-    **measured: what else is known of the cell.
+  What is left of a split beyond whole batches is not used. See `draw` for the places.
   """
   began, seeds = time.perf_counter(), context.seeds
   rows = batches(seeds, sample.sizes, steps, context.settings.batch_size)
@@ -107,13 +94,14 @@ def records(
   terms, compiling = fitting.run_seeds(fit, seeds, rows, sample.inputs, sample.labels)
   tested = np.take_along_axis(sample.labels, rows["test"].reshape(len(seeds), -1), axis=1)
   metrics = _accuracies(terms.pop("right"), tested, len(log_prior))
-  truth = information.gaussian_mixture_information(places, log_prior)
-  return estimates.records(context, began, compiling, terms, {"truth": truth} | measured, metrics)
+  measured = {"truth": information.gaussian_mixture_information(places, log_prior)} | measured
+  found = estimates.intervals(terms)
+  return estimates.records(context, began, compiling, found, measured, metrics)
 
 
 def _make_task(objective: str, dimension: int, log_prior: np.ndarray) -> fitting.Task:
   # Logits start at zero: from large exponentials at the start MINE and NWJ do not recover.
-  net = fitting.make_network(
+  init, apply = fitting.make_network(
     fitting.ClassScores, dimension, len(log_prior), widths=_HIDDEN, from_zero=True
   )
   log_prior = jnp.asarray(log_prior, jnp.float32)
@@ -121,17 +109,17 @@ def _make_task(objective: str, dimension: int, log_prior: np.ndarray) -> fitting
 
   def loss(params, batch, average):
     inputs, labels = batch
-    return CLASS_OBJECTIVES[objective](net.apply(params, inputs), labels, log_prior, average)
+    return CLASS_OBJECTIVES[objective](apply(params, inputs), labels, log_prior, average)
 
   def terms(params, batch):
     inputs, labels = batch
-    logits = net.apply(params, inputs)
+    logits = apply(params, inputs)
     # A plain classifier's logits are of the posterior; all others are free of the prior.
     scores = logits if objective == "softmax" else logits + log_prior
     found = {estimator.name: estimator.terms(logits, labels, log_prior) for estimator in own}
     return found | {"right": jnp.argmax(scores, axis=-1) == labels}
 
-  return fitting.Task(net.init, loss, terms)
+  return fitting.Task(init, loss, terms)
 
 
 def batches(

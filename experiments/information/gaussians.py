@@ -37,12 +37,7 @@ class Settings(NamedTuple):
 
 
 def sizes(prior: str, scale: float) -> tuple[int, ...]:
-  """Return the training examples of each class; a fifth of them is in either other split.
-
-  Example:
-    >>> sizes("imbalanced", 0.1)
-    (500, 1000, 1500, 2000, 2500)
-  """
+  """Return the training examples of each class; a fifth of them is in either other split."""
   return tuple(round(scale * count) for count in COUNTS[prior])
 
 
@@ -73,20 +68,18 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
   """Train the networks of a cell; yield the records of its seeds."""
   settings, dimension = context.settings, cell["dimension"]
-  counts = sizes(cell["prior"], settings.scale)
-  prior = np.array(counts) / sum(counts)
-  steps = {
-    name: settings.epochs * (sum(sizes(name, settings.scale)) // settings.batch_size)
-    for name in COUNTS
-  }
+  counts = {name: sizes(name, settings.scale) for name in COUNTS}
+  steps = {k: settings.epochs * (sum(of) // settings.batch_size) for k, of in counts.items()}
+  of_prior = counts[cell["prior"]]
+  prior = np.array(of_prior) / sum(of_prior)
   yield gaussian_classes.records(
     context,
-    draw(context.seeds, counts, dimension),
+    draw(context.seeds, of_prior, dimension),
     _places(dimension),
     np.log(prior),
     steps=steps[cell["prior"]],
     look_every=math.gcd(*steps.values()),
-    entropy_gap=float(np.log(len(counts)) + np.sum(prior * np.log(prior))),
+    entropy_gap=float(np.log(len(prior)) + np.sum(prior * np.log(prior))),
   )
 
 

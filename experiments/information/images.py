@@ -48,14 +48,9 @@ class Settings(NamedTuple):
 
 
 class Images(NamedTuple):
-  """Hold the images of a data set.
+  """Hold the pixels `[N, P]` of a data set, and by split the rows of each class's images.
 
-  Attributes:
-    pixels: `[N, P]`, as they are in the data set.
-    rows: by split those of the images of each class, `K` arrays. A tenth of the training images is
-      for validation.
-    mean: of the pixels of training images.
-    std: their standard deviation.
+  A tenth of the training images is for validation; mean and deviation are of those to train on.
   """
 
   pixels: np.ndarray
@@ -112,14 +107,7 @@ def draw(
   shape: tuple[int, ...],
   error: float,
 ) -> Pairs:
-  """Draw pairs.
-
-  Args:
-    generators: of S seeds.
-    by_class: rows of the images of each class.
-    shape: of the pairs of a seed.
-    error: the chance that the channel changes a class.
-  """
+  """Draw pairs of a shape by each seed's generator; error is the chance that a class changes."""
   classes, counts = len(by_class), np.array([len(rows) for rows in by_class])
   rows, starts = np.concatenate(by_class), np.cumsum(counts) - counts
 
@@ -165,34 +153,34 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 
   terms, compiling = fitting.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
   measured = {"truth": true_information(classes, error)}
-  yield estimates.records(context, began, compiling, terms, measured)
+  yield estimates.records(context, began, compiling, estimates.intervals(terms), measured)
 
 
 def _make_task(objective: str, pixels: int, classes: int) -> fitting.Task:
   """Return the task of the classifier, whose outputs are logits `[B, K]`, or that of a critic."""
   if objective == "classifier":
-    net = fitting.make_network(fitting.ClassScores, pixels, classes, widths=_WIDTHS)
+    init, apply = fitting.make_network(fitting.ClassScores, pixels, classes, widths=_WIDTHS)
 
     def losses(params, batch):
       first, _, labels = batch
-      return functional.cross_entropy(net.apply(params, first), labels)
+      return functional.cross_entropy(apply(params, first), labels)
 
     return fitting.Task(
-      net.init,
+      init,
       lambda params, batch, average: (jnp.mean(losses(params, batch)), average),
       # The noisy class is uniform, so its entropy is log K.
       lambda params, batch: {CLASSIFIER: jnp.log(classes) - losses(params, batch)},
     )
-  critic = fitting.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
+  init, score = fitting.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
 
   def loss(params, batch, average):
-    return estimators.OBJECTIVES[objective](critic.apply(params, *batch[:2]), average)
+    return estimators.OBJECTIVES[objective](score(params, *batch[:2]), average)
 
   def terms(params, batch):
-    scores = critic.apply(params, *batch[:2])
+    scores = score(params, *batch[:2])
     return {of.name: of.terms(scores) for of in estimators.of_objective(objective)}
 
-  return fitting.Task(critic.init, loss, terms)
+  return fitting.Task(init, loss, terms)
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:

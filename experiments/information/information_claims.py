@@ -65,29 +65,30 @@ def of_staircase(
 ) -> tuple[Claim, ...]:
   """Return what is said of the bounds at the top of the staircase.
 
-  Args:
-    batch_size: of the study.
-    nats: its stairs.
-    critic: a regular expression for the kinds of critics.
+  The critic is a regular expression for the kinds of critics.
   """
-  top, stair = nats[-1], len(nats) - 1
-  limit = math.log(batch_size)
-  each = {"critic": critic, "transform": "linear"}
+  limit, each = math.log(batch_size), {"critic": critic, "transform": "linear"}
 
-  def number(objective, estimator, key):
-    return {"objective": objective}, f"estimators/{estimator}/stairs/{stair}/{key}"
+  def path(estimator, key):
+    return f"estimators/{estimator}/stairs/{len(nats) - 1}/{key}"
 
-  def compare(ours, theirs, direction):
-    (row, metric), (baseline, other) = ours, theirs
-    return Comparison(row, baseline, metric, direction, other)
+  def varies(objective, estimator, than, direction="higher"):
+    """Compare the variance of an estimator with that of another one."""
+    (baseline, other) = than
+    return Comparison(
+      {"objective": objective},
+      {"objective": baseline},
+      path(estimator, "variance"),
+      direction,
+      path(other, "variance"),
+    )
 
   def claim(paper, text, *comparisons, limits=""):
-    return Claim(paper, f"{text}, at {top:g} nats", (Test(None, "", "", comparisons, each=each),),
-                 limits)  # fmt: skip
+    tests = (Test(None, "", "", comparisons, each=each),)
+    return Claim(paper, f"{text}, at {nats[-1]:g} nats", tests, limits)
 
-  info_nce, estimate = number("InfoNCE", "InfoNCE", "estimate")
-  spread_of_nce = number("InfoNCE", "InfoNCE", "variance")
-  spreads = [number("Jensen-Shannon", f"SMILE, tau {clip}", "variance") for clip in ("1", "5", "∞")]
+  info_nce, estimate = {"objective": "InfoNCE"}, path("InfoNCE", "estimate")
+  free = ("Jensen-Shannon", "SMILE, tau ∞")
   return (
     claim(
       "poole2019",
@@ -96,20 +97,18 @@ def of_staircase(
       Comparison(info_nce, limit, estimate, "same", smallest=1.0),
       limits="Below it, and within 1 nat of it.",
     ),
-    claim(
-      "poole2019",
-      "NWJ varies more than InfoNCE",
-      compare(number("NWJ", "NWJ", "variance"), spread_of_nce, "higher"),
-    ),
-    claim(
-      "poole2019",
-      "MINE varies more than InfoNCE",
-      compare(number("MINE", "MINE (DV)", "variance"), spread_of_nce, "higher"),
+    *(
+      claim(
+        "poole2019",
+        f"{objective} varies more than InfoNCE",
+        varies(objective, estimator, ("InfoNCE", "InfoNCE")),
+      )
+      for objective, estimator in (("NWJ", "NWJ"), ("MINE", "MINE (DV)"))
     ),
     claim(
       "song2020",
       "SMILE varies less with a clip than without one",
-      *(compare(spread, spreads[-1], "lower") for spread in spreads[:-1]),
+      *(varies("Jensen-Shannon", f"SMILE, tau {clip}", free, "lower") for clip in (1, 5)),
       limits="Clips of 1 and 5.",
     ),
   )

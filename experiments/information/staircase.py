@@ -115,18 +115,23 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
   # Of each seed the estimates `[stairs, steps, estimators]`.
   found, compiling = fitting.run_seeds(climb, seeds, shared=np.array(correlations, np.float32))
-  seconds = (time.perf_counter() - began) / len(seeds)
-  records = []
-  for seed, of_seed in zip(seeds, found.astype(np.float64), strict=True):
-    measured = {"estimators": _summarise(cell, settings, of_seed), "compiling_seconds": compiling}
-    records.append(context.record(seed, seconds=seconds, measured=measured))
-  yield records
+
+  def summarise(curves):
+    stairs = enumerate(zip(settings.nats, curves, strict=True))
+    return {"stairs": [{"stair": i} | summarise_stair(*stair) for i, stair in stairs]}
+
+  critics = estimators.of_objective(cell["objective"])
+  summaries = [
+    {critic.name: summarise(of_seed[..., i]) for i, critic in enumerate(critics)}
+    for of_seed in found.astype(np.float64)
+  ]
+  yield estimates.records(context, began, compiling, summaries)
 
 
 def _climb(cell, settings, key, correlations) -> jax.Array:
   """Train a critic of one seed up the stairs; return the estimates of each batch."""
   shape = (2, settings.batch_size, settings.dimension)
-  network = fitting.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
+  init, score = fitting.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
   own, objective = of_critic(settings, cell["critic"]), cell["objective"]
   optimizer = optax.adam(own.rate)
 
@@ -136,7 +141,7 @@ def _climb(cell, settings, key, correlations) -> jax.Array:
     y = y**3 if cell["transform"] == "cubic" else y
 
     def loss(params, average):
-      scores = network.apply(params, x, y)
+      scores = score(params, x, y)
       loss, average = estimators.OBJECTIVES[objective](scores, average)
       return loss, (average, scores)
 
@@ -150,41 +155,25 @@ def _climb(cell, settings, key, correlations) -> jax.Array:
     return jax.lax.scan(functools.partial(step, correlation), state, keys)
 
   stairs = jnp.arange(len(correlations)), correlations
-  return jax.lax.scan(climb_one, fitting.start(optimizer, network.init(key)), stairs)[1]
+  return jax.lax.scan(climb_one, fitting.start(optimizer, init(key)), stairs)[1]
 
 
-def _summarise(cell, settings, estimates_of_seed: np.ndarray) -> dict[str, Any]:
-  return {
-    critic.name: {
-      "stairs": [
-        {"stair": i, "truth": nats} | summarise_curve(estimates_of_seed[i, :, number], nats)
-        for i, nats in enumerate(settings.nats)
-      ]
-    }
-    for number, critic in enumerate(estimators.of_objective(cell["objective"]))
-  }
-
-
-def summarise_curve(curve: np.ndarray, truth: float) -> dict[str, Any]:
+def summarise_stair(truth: float, curve: np.ndarray) -> dict[str, Any]:
   """Summarise the estimates of a stair's batches, `[T]`; None is what is not finite.
 
   Mean, variance and mean squared error are of the second half; the curve has the means of tenths.
-
-  Example:
-    >>> found = summarise_curve(np.array([0.0] * 10 + [2.0] * 5 + [4.0] * 5), 2.0)
-    >>> found["estimate"], found["variance"], found["squared_error"], found["largest"]
-    (3.0, 1.0, 2.0, 4.0)
   """
   late = curve[len(curve) // 2 :]
   with np.errstate(invalid="ignore", over="ignore"):  # An untrained critic's NWJ is often infinite.
     found = {
+      "truth": truth,
       "estimate": np.mean(late),
       "variance": np.var(late),
       "squared_error": np.mean((late - truth) ** 2),
       "largest": np.max(curve),
     }
-    places = curve.reshape(_PLACES, -1).mean(1)
-  return {k: _number(v) for k, v in found.items()} | {"curve": [_number(v) for v in places]}
+    tenths = curve.reshape(_PLACES, -1).mean(1)
+  return {k: _number(v) for k, v in found.items()} | {"curve": list(map(_number, tenths))}
 
 
 def _number(value) -> float | None:

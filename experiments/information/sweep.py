@@ -47,8 +47,9 @@ class Settings(NamedTuple):
 
 def check(settings: Settings) -> None:
   """Raise a ValueError for settings that are none."""
-  for name, least in (("batch_size", 2), ("seeds", 2), ("steps", 1)):
-    study.check_numbers(name, getattr(settings, name), least)
+  least = {"batch_size": 2, "seeds": 2, "steps": 1, "dimensions": 1, "ratios": 1, "class_counts": 2}
+  for name, low in least.items():
+    study.check_numbers(name, getattr(settings, name), low)
   # A fifth of the examples is the test split, and a critic's spread needs two batches of it. Where
   # another factor than the size moves, there are the base's examples.
   if 10 * settings.batch_size > BASE["size"]:
@@ -58,31 +59,21 @@ def check(settings: Settings) -> None:
       f"batches of it or more. Pass --batch_size={BASE['size'] // 10} or less."
     )
   study.check_numbers("sizes", settings.sizes, 10 * settings.batch_size)
-  for name, least in (("dimensions", 1), ("ratios", 1), ("class_counts", 2)):
-    study.check_numbers(name, getattr(settings, name), least)
-
-
-def problems(settings: Settings) -> list[dict[str, Any]]:
-  """Return the problems: those that differ from the base in one factor at most.
-
-  Example:
-    >>> few = Settings(sizes=(1000,), dimensions=(2,), ratios=(1.0,), class_counts=(5, 10))
-    >>> [(problem["size"], problem["classes"]) for problem in problems(few)]
-    [(1000, 5), (16000, 5), (16000, 10)]
-  """
-  moved = (settings.sizes, settings.dimensions, settings.ratios, settings.class_counts)
-  found = []
-  for factor, values in zip(BASE, moved, strict=True):
-    found += [of for value in values if (of := BASE | {factor: value}) not in found]
-  return found
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return the study's cells, those of one program after one another."""
-  found = problems(settings)
-  return [
-    {"objective": objective, **problem} for objective in CLASS_OBJECTIVES for problem in found
-  ]
+  """Return the study's cells, whose problems differ from the base in one factor at most.
+
+  Example:
+    >>> few = Settings(sizes=(1000,), dimensions=(2,), ratios=(1.0,), class_counts=(5, 10))
+    >>> [(cell["size"], cell["classes"]) for cell in cells(few) if cell["objective"] == "NWJ"]
+    [(1000, 5), (16000, 5), (16000, 10)]
+  """
+  moved = (settings.sizes, settings.dimensions, settings.ratios, settings.class_counts)
+  problems = []
+  for factor, values in zip(BASE, moved, strict=True):
+    problems += [of for value in values if (of := BASE | {factor: value}) not in problems]
+  return [{"objective": name, **problem} for name in CLASS_OBJECTIVES for problem in problems]
 
 
 def log_prior(classes: int, ratio: float) -> np.ndarray:

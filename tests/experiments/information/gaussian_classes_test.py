@@ -111,10 +111,11 @@ def test_fits_come_near_the_truth(tmp_path):
 
 
 def test_intervals_of_estimates_are_those_of_students_t():
-  found = estimates.interval(np.array([1.0, 2.0, 6.0]))
+  finite, infinite = estimates.intervals({"NWJ": np.array([[1.0, 2.0, 6.0], [1.0, 1.0, np.inf]])})
   # t of 2 degrees of freedom is 4.302653; the standard deviation is sqrt(7).
-  assert found == pytest.approx({"estimate": 3.0, "half_width": 4.302653 * np.sqrt(7 / 3)})
-  assert estimates.interval(np.array([1.0, np.inf])) == {"estimate": None, "half_width": None}
+  half_width = 4.302653 * np.sqrt(7 / 3)
+  assert finite["NWJ"] == pytest.approx({"estimate": 3.0, "half_width": half_width})
+  assert infinite["NWJ"] == {"estimate": None, "half_width": None}
 
 
 def _made(values):
