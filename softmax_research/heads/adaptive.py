@@ -15,7 +15,7 @@ from softmax_research.functional.arrays import (
   wide_type,
 )
 from softmax_research.functional.labels import is_known
-from softmax_research.heads.head import Head
+from softmax_research.heads.head import Head, check_counts
 
 
 def adaptive(
@@ -65,7 +65,7 @@ def adaptive(
   check_tile(tile)
   order = np.arange(num_classes)
   if class_counts is not None:
-    check_counts(num_classes, class_counts)
+    check_counts("adaptive", num_classes, class_counts)
     order = np.argsort(-np.asarray(class_counts, np.float64), kind="stable")
   if cutoffs is not None:
     cutoffs = check_cutoffs(cutoffs, num_classes)
@@ -108,22 +108,3 @@ def adaptive(
     return log_probs if in_order else log_probs.at[..., rank].get(mode="promise_in_bounds")
 
   return Head(init, loss, log_prob)
-
-
-def check_counts(num_classes: int, class_counts: Sequence[int]) -> None:
-  """Raise a ValueError unless there is one count, finite and at least 0, for each class.
-
-  Example:
-    >>> check_counts(2, [900, 100])
-  """
-  if np.shape(class_counts) != (num_classes,):
-    raise ValueError(
-      f"Got class_counts of shape {np.shape(class_counts)} for {num_classes} classes; "
-      f"it must have shape ({num_classes},)."
-    )
-  counts = np.asarray(class_counts)
-  if not np.all((counts >= 0) & np.isfinite(counts)):
-    raise ValueError(
-      f"Got class_counts={class_counts!r}; they must be finite and at least 0: the numbers of "
-      "training examples of each class."
-    )

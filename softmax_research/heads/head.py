@@ -1,7 +1,11 @@
 """Head: an output layer as a triple of pure functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from softmax_research.functional.arrays import check_num_classes
 
 
 class Head(NamedTuple):
@@ -31,3 +35,24 @@ class Head(NamedTuple):
   init: Callable[..., Any]
   loss: Callable[..., Any]
   log_prob: Callable[..., Any]
+
+
+def check_counts(head: str, num_classes: int, class_counts: Sequence[int] | None) -> None:
+  """Raise a ValueError unless there is one count, finite and at least 0, for each class."""
+  check_num_classes(num_classes)
+  if class_counts is None:
+    raise ValueError(
+      f"Got no class_counts for the head {head!r}, which needs the number of training examples of "
+      "each class. Pass class_counts=[...], as numpy.bincount(labels, minlength=num_classes)."
+    )
+  if np.shape(class_counts) != (num_classes,):
+    raise ValueError(
+      f"Got class_counts of shape {np.shape(class_counts)} for {num_classes} classes; "
+      f"it must have shape ({num_classes},)."
+    )
+  counts = np.asarray(class_counts)
+  if not np.all((counts >= 0) & np.isfinite(counts)):
+    raise ValueError(
+      f"Got class_counts={class_counts!r}; they must be finite and at least 0: the numbers of "
+      "training examples of each class."
+    )

@@ -1,15 +1,16 @@
 """Hierarchical heads: trees of classes, whose training loss costs one path and not all classes."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from softmax_research import functional
 from softmax_research.functional.arrays import check_num_classes, wide_type
 from softmax_research.functional.tree import check_tree_classes
-from softmax_research.heads.adaptive import check_counts
-from softmax_research.heads.head import Head
+from softmax_research.heads.head import Head, check_counts
 
 
 def hierarchical(tree: functional.Tree) -> Head:
@@ -54,67 +55,8 @@ def hierarchical(tree: functional.Tree) -> Head:
   return Head(init, loss, log_prob)
 
 
-def balanced(num_classes: int, *, branching: int = 2) -> Head:
-  """Build the head of a balanced tree over the classes in their order.
-
-  Args:
-    num_classes: K.
-    branching: children of an inner node, at least 2; K for plain softmax.
-
-  Returns:
-    The head.
-
-  Raises:
-    ValueError: an option is out of range.
-
-  Example:
-    >>> head = balanced(10, branching=3)
-  """
-  return hierarchical(_balanced_tree(num_classes, branching=branching))
-
-
-def huffman(
-  num_classes: int, *, class_counts: Sequence[int] | None = None, branching: int = 2
-) -> Head:
-  """Build the head of the Huffman tree of the class frequencies.
-
-  Args:
-    num_classes: K.
-    class_counts: numbers of training examples of each class, `[K]`.
-    branching: children of an inner node, at least 2.
-
-  Returns:
-    The head.
-
-  Raises:
-    ValueError: there are no counts, they do not fit, or an option is out of range.
-
-  Example:
-    >>> head = huffman(3, class_counts=[900, 90, 10])
-  """
-  return hierarchical(_huffman_tree(num_classes, class_counts=class_counts, branching=branching))
-
-
-def two_level(num_classes: int, *, num_groups: int | None = None) -> Head:
-  """Build the head of groups of neighbouring classes, as equal in size as can be.
-
-  Args:
-    num_classes: K.
-    num_groups: between 1 and K; about sqrt(K) by default, where the work is least.
-
-  Returns:
-    The head.
-
-  Raises:
-    ValueError: an option is out of range.
-
-  Example:
-    >>> head = two_level(100, num_groups=20)
-  """
-  return hierarchical(_two_level_tree(num_classes, num_groups=num_groups))
-
-
 def _balanced_tree(num_classes: int, *, branching: int = 2) -> functional.Tree:
+  """Return the balanced tree over the classes in their order; with K branches, plain softmax."""
   check_num_classes(num_classes)
   return functional.balanced_tree(num_classes, branching=branching)
 
@@ -122,17 +64,16 @@ def _balanced_tree(num_classes: int, *, branching: int = 2) -> functional.Tree:
 def _huffman_tree(
   num_classes: int, *, class_counts: Sequence[int] | None = None, branching: int = 2
 ) -> functional.Tree:
-  check_num_classes(num_classes)
-  if class_counts is None:
-    raise ValueError(
-      "Got no class_counts for the head 'huffman', which needs the number of training examples "
-      "of each class. Pass class_counts=[...], as numpy.bincount(labels, minlength=num_classes)."
-    )
-  check_counts(num_classes, class_counts)
+  """Return the Huffman tree of the class frequencies."""
+  check_counts("huffman", num_classes, class_counts)
   return functional.huffman_tree(class_counts, branching=branching)
 
 
 def _two_level_tree(num_classes: int, *, num_groups: int | None = None) -> functional.Tree:
+  """Return groups of neighbouring classes, as equal in size as can be.
+
+  There are about sqrt(K) by default, where the work is least.
+  """
   check_num_classes(num_classes)
   check_tree_classes(num_classes)
   if num_groups is None:
@@ -155,3 +96,13 @@ TREES: dict[str, Callable[..., functional.Tree]] = {
   "huffman": _huffman_tree,
   "two_level": _two_level_tree,
 }
+
+
+def of_tree(make_tree: Callable[..., functional.Tree]) -> Callable[..., Head]:
+  """Return the function that makes the head of a tree, with the options of the tree's."""
+
+  @functools.wraps(make_tree)
+  def make(num_classes: int, **options: Any) -> Head:
+    return hierarchical(make_tree(num_classes, **options))
+
+  return make

@@ -6,36 +6,34 @@ A head in a file of one's own needs no line here: its path is its name.
 from typing import Any
 
 from softmax_research import registry
-from softmax_research.heads import margins, priors, scores, sparse, unnormalised
+from softmax_research.heads import variants
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import dense
 from softmax_research.heads.head import Head
-from softmax_research.heads.hierarchical import balanced, huffman, two_level
+from softmax_research.heads.hierarchical import TREES, of_tree
 from softmax_research.heads.sampled import sampled
 
 #: Heads by name, each a function of the number of classes and its own options.
 HEADS = registry.Registry(
   "head",
   {
-    "softmax": scores.softmax,
-    "taylor": scores.taylor,
-    "relu": scores.relu,
-    "spherical": scores.spherical,
-    "sm": margins.sm,
-    "sm_taylor": margins.sm_taylor,
-    "l_softmax": margins.l_softmax,
-    "am_softmax": margins.am_softmax,
-    "arcface": margins.arcface,
-    "pc_softmax": priors.pc_softmax,
-    "logit_adjusted": priors.logit_adjusted,
-    "prior_shift": priors.prior_shift,
-    "sparsemax": sparse.sparsemax,
-    "entmax": sparse.entmax,
-    "one_vs_all": unnormalised.one_vs_all,
-    "hinge": unnormalised.hinge,
-    "hierarchical": balanced,
-    "huffman": huffman,
-    "two_level": two_level,
+    "softmax": variants.softmax,
+    "taylor": variants.taylor,
+    "relu": variants.relu,
+    "spherical": variants.spherical,
+    "sm": variants.sm,
+    "sm_taylor": variants.sm_taylor,
+    "l_softmax": variants.l_softmax,
+    "am_softmax": variants.am_softmax,
+    "arcface": variants.arcface,
+    "pc_softmax": variants.pc_softmax,
+    "logit_adjusted": variants.logit_adjusted,
+    "prior_shift": variants.prior_shift,
+    "sparsemax": variants.sparsemax,
+    "entmax": variants.entmax,
+    "one_vs_all": variants.one_vs_all,
+    "hinge": variants.hinge,
+    **{name: of_tree(make_tree) for name, make_tree in TREES.items()},
     "adaptive": adaptive,
     "sampled": sampled,
   },

@@ -8,10 +8,9 @@ import numpy as np
 from softmax_research import functional
 from softmax_research.functional.arrays import check_num_classes, wide_type
 from softmax_research.functional.sampled_softmax import Sampler, log_uniform_weights
-from softmax_research.heads.adaptive import check_counts
 from softmax_research.heads.dense import dense
-from softmax_research.heads.head import Head
-from softmax_research.heads.scores import taylor_score
+from softmax_research.heads.head import Head, check_counts
+from softmax_research.heads.variants import taylor_score
 
 
 def sampled(
@@ -101,8 +100,8 @@ def sampled(
 def _make_sampler(
   num_classes: int, name: str, replacement: bool, class_counts: Sequence[int] | None
 ) -> Sampler:
-  if class_counts is not None:
-    check_counts(num_classes, class_counts)
+  if class_counts is not None or name == "frequency":
+    check_counts("sampled:sampler=frequency", num_classes, class_counts)
   if name == "uniform":
     return functional.uniform_sampler(num_classes, replacement=replacement)
   if name == "log_uniform":
@@ -114,11 +113,6 @@ def _make_sampler(
   if name != "frequency":
     raise ValueError(
       f"Got sampler={name!r}; the samplers are 'frequency', 'log_uniform' and 'uniform'."
-    )
-  if class_counts is None:
-    raise ValueError(
-      "Got no class_counts for sampler='frequency', which draws classes as often as they occur. "
-      "Pass class_counts=[...], the number of training examples of each class."
     )
   counts = np.asarray(class_counts, np.float64)
   rarest = np.min(counts, where=counts > 0, initial=1)

@@ -142,7 +142,7 @@ def test_training_fits_the_labels():
 def test_bad_arguments():
   with pytest.raises(ValueError, match="sampler='zipf'; the samplers are 'frequency', 'log_u"):
     heads.sampled(12, sampler="zipf")
-  with pytest.raises(ValueError, match="no class_counts for sampler='frequency'"):
+  with pytest.raises(ValueError, match="no class_counts for the head 'sampled:sampler=frequency'"):
     heads.sampled(12, sampler="frequency")
   with pytest.raises(ValueError, match=r"class_counts of shape \(2,\) for 12 classes"):
     heads.sampled(12, class_counts=[1, 2])

@@ -1,0 +1,292 @@
+"""Variants: heads of one logit a class, by their score, their margin, their prior or their loss."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softmax_research import functional
+from softmax_research.functional.arrays import check_at_least, check_epsilon
+from softmax_research.functional.margins import check_angle, check_multiplier
+from softmax_research.heads.dense import Geometry, dense, linear
+from softmax_research.heads.head import Head, check_counts
+
+
+def taylor_score(order: int | None) -> Callable[[jax.Array], jax.Array] | None:
+  """Return Taylor's score of an order, or softmax's for None."""
+  if order is None:
+    return None
+  functional.taylor_score(0.0, order=order)  # A bad order fails here, not in a traced step.
+  return functools.partial(functional.taylor_score, order=order)
+
+
+def softmax(num_classes: int, *, temperature: float = 1.0, **layer: Any) -> Head:
+  """Build softmax's head; the temperature acts in training and in prediction."""
+  check_at_least("temperature", temperature, 0, "Pass 1.0 for plain softmax.", strict=True)
+  return dense(num_classes, score=lambda logits: logits / temperature, **layer)
+
+
+def taylor(num_classes: int, *, order: int = 2, **layer: Any) -> Head:
+  """Build Taylor softmax's head."""
+  return dense(num_classes, score=taylor_score(order), **layer)
+
+
+def relu(num_classes: int, *, epsilon: float = 1e-2, bias_start: float = 1.0, **layer: Any) -> Head:
+  """Build the ReLU classifier's head.
+
+  The bias starts at a positive value, because a class whose logit is not positive has no
+  gradient: from a bias of 0 half of the classes start dead, and small networks stay at chance.
+  """
+  check_epsilon(epsilon, typical=1e-2)
+  score = functools.partial(functional.relu_score, epsilon=epsilon)
+  head = dense(num_classes, score=score, **layer)
+
+  def init(key: jax.Array, num_features: int) -> dict[str, jax.Array]:
+    params = head.init(key, num_features)
+    return params | {name: params[name] + bias_start for name in params if name == "bias"}
+
+  return head._replace(init=init)
+
+
+def spherical(num_classes: int, *, epsilon: float = 1e-2, **layer: Any) -> Head:
+  """Build spherical softmax's head."""
+  check_epsilon(epsilon, typical=1e-2)
+  score = functools.partial(functional.spherical_score, epsilon=epsilon)
+  return dense(num_classes, score=score, **layer)
+
+
+def sm(num_classes: int, *, margin: float = 0.6, **layer: Any) -> Head:
+  """Build soft-margin softmax's head."""
+  return sm_taylor(num_classes, order=None, margin=margin, **layer)
+
+
+def sm_taylor(
+  num_classes: int, *, order: int | None = 2, margin: float = 0.6, **layer: Any
+) -> Head:
+  """Build soft-margin Taylor softmax's head."""
+  check_at_least("margin", margin, 0, "Pass 0 for no margin.")
+
+  def lower(logits: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
+    del geometry
+    return functional.soft_margin(logits, labels, margin=margin)
+
+  return dense(num_classes, score=taylor_score(order), margin=lower, **layer)
+
+
+def l_softmax(
+  num_classes: int,
+  *,
+  margin: int = 2,
+  base: float = 1000.0,
+  gamma: float = 3e-4,
+  power: float = 35.0,
+  minimum: float = 0.0,
+  order: int | None = None,
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
+) -> Head:
+  """Build large-margin softmax's head, without bias.
+
+  `margin` multiplies the label's angle; see `functional.large_margin`, and for its annealing by
+  `base`, `gamma`, `power` and `minimum` `functional.large_margin_annealing`. It is in force after
+  some 1500 steps. Without annealing a network may shrink its features to nothing instead of turning
+  them, and stay at chance.
+  """
+  check_multiplier(margin)
+  schedule = {"base": base, "gamma": gamma, "power": power, "minimum": minimum}
+  functional.large_margin_annealing(0, **schedule)  # Bad options fail here, not in a traced step.
+
+  def widen(logits: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
+    return functional.large_margin(
+      logits,
+      labels,
+      feature_norms=geometry.feature_norms,
+      kernel_norms=geometry.kernel_norms,
+      margin=margin,
+      annealing=functional.large_margin_annealing(geometry.step, **schedule),
+    )
+
+  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss, "bias": False}
+  return dense(num_classes, score=taylor_score(order), margin=widen, **layer)
+
+
+def am_softmax(
+  num_classes: int,
+  *,
+  margin: float = 0.35,
+  scale: float = 30.0,
+  order: int | None = None,
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
+) -> Head:
+  """Build the head of a margin that is taken from the label's cosine (AM-Softmax, CosFace)."""
+  check_at_least("margin", margin, 0, "Pass 0 for no margin.")
+  lower = functools.partial(functional.additive_cosine_margin, margin=margin)
+  return _cosines(num_classes, lower, scale, order, label_smoothing=label_smoothing, z_loss=z_loss)
+
+
+def arcface(
+  num_classes: int,
+  *,
+  margin: float = 0.5,
+  scale: float = 64.0,
+  order: int | None = None,
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
+) -> Head:
+  """Build the head of a margin, in radians, that is added to the label's angle (ArcFace)."""
+  check_angle(margin)
+  widen = functools.partial(functional.additive_angular_margin, margin=margin)
+  return _cosines(num_classes, widen, scale, order, label_smoothing=label_smoothing, z_loss=z_loss)
+
+
+def _cosines(
+  num_classes: int, margin: Callable[..., jax.Array], scale: float, order: int | None, **layer: Any
+) -> Head:
+  """Build a head whose logits are cosines, the score being of `scale` times them."""
+  check_at_least("scale", scale, 0, "Pass 30 or so.", strict=True)
+  score = taylor_score(order) or (lambda logits: logits)
+  return dense(
+    num_classes,
+    score=lambda cosines: score(scale * cosines),
+    margin=lambda cosines, labels, geometry: margin(cosines, labels),
+    bias=False,
+    normalise=True,
+    **layer,
+  )
+
+
+def pc_softmax(
+  num_classes: int, *, class_counts: Sequence[int] | None = None, bias: bool = True
+) -> Head:
+  """Build probability-corrected softmax's head.
+
+  The mean of its training loss is minus a lower bound of the mutual information between the
+  features and the label, so it may be negative. `log_prob` is softmax, the prediction under a
+  uniform prior.
+  """
+  check_counts("pc_softmax", num_classes, class_counts)
+  log_prior = functional.log_prior_from_counts(class_counts)
+
+  def loss(logits, labels, geometry):
+    del geometry
+    return functional.pc_cross_entropy(logits, labels, log_prior)
+
+  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+
+
+def logit_adjusted(
+  num_classes: int,
+  *,
+  class_counts: Sequence[int] | None = None,
+  tau: float = 1.0,
+  order: int | None = None,
+  bias: bool = True,
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
+) -> Head:
+  """Build the head of logit-adjusted cross-entropy: tau log P added to the logits in the loss.
+
+  With tau 1 its gradient is PC-softmax's, and its loss higher by -log P at the label; with 0 it is
+  softmax. Menon et al. 2021, eq. 10 (arXiv 2007.07314).
+  """
+  check_at_least("tau", tau, 0, "Pass 1.0 for the prior as it is.")
+  check_counts("logit_adjusted", num_classes, class_counts)
+  log_prior = functional.log_prior_from_counts(class_counts)
+  return dense(
+    num_classes,
+    score=taylor_score(order),
+    log_prior=tau * log_prior if tau else None,  # 0 times the -inf of an empty class is no number
+    bias=bias,
+    label_smoothing=label_smoothing,
+    z_loss=z_loss,
+  )
+
+
+def prior_shift(
+  num_classes: int,
+  *,
+  class_counts: Sequence[int] | None = None,
+  bias: bool = True,
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
+) -> Head:
+  """Build a head that trains as softmax does and moves its predictions to a uniform prior.
+
+  A class without any training examples is never predicted.
+  """
+  check_counts("prior_shift", num_classes, class_counts)
+  log_prior = functional.log_prior_from_counts(class_counts)
+  uniform = functional.log_prior_from_counts(np.asarray(class_counts) > 0)
+  plain = dense(num_classes, bias=bias, label_smoothing=label_smoothing, z_loss=z_loss)
+
+  def log_prob(params, features):
+    return functional.shift_prior(plain.log_prob(params, features), log_prior, uniform)
+
+  return plain._replace(log_prob=log_prob)
+
+
+def sparsemax(num_classes: int, *, bias: bool = True) -> Head:
+  """Build the head of sparsemax and its loss: `entmax` with alpha = 2."""
+  return entmax(num_classes, alpha=2.0, bias=bias)
+
+
+def entmax(num_classes: int, *, alpha: float = 1.5, bias: bool = True) -> Head:
+  """Build the head of alpha-entmax and its loss; the larger alpha, the fewer classes are possible.
+
+  `log_prob` is the exact logarithm of the probabilities: -inf for the classes that have none, so
+  the negative log-likelihood of an example is infinite where its label is one of them. That is
+  why the loss is not the likelihood: it stays finite, with a useful gradient.
+  """
+  check_at_least("alpha", alpha, 1, "Pass 1 for softmax, 2 for sparsemax.")
+
+  def loss(logits, labels, geometry):
+    del geometry
+    return functional.entmax_loss(logits, labels, alpha=alpha)
+
+  def log_prob(logits: jax.Array) -> jax.Array:
+    if alpha == 1:
+      return functional.log_softmax(logits)
+    probs = functional.entmax(logits, alpha=alpha)
+    support = probs > 0
+    return jnp.where(support, jnp.log(jnp.where(support, probs, 1)), -jnp.inf)
+
+  return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
+
+
+def one_vs_all(num_classes: int, *, bias: bool = True) -> Head:
+  r"""Build the head of one logistic regression a class.
+
+  `log_prob` divides the classes' own probabilities by their sum,
+  :math:`p_k = \sigma(z_k) / \sum_j \sigma(z_j)`: where each is right, the sum is one and nothing
+  changes.
+  """
+
+  def loss(logits, labels, geometry):
+    del geometry
+    return functional.one_vs_all_cross_entropy(logits, labels)
+
+  def log_prob(logits):
+    return functional.log_normalise(jax.nn.log_sigmoid(logits))
+
+  return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
+
+
+def hinge(
+  num_classes: int, *, margin: float = 1.0, sum_rivals: bool = False, bias: bool = True
+) -> Head:
+  """Build the head of the multiclass hinge loss; see `functional.multiclass_hinge`.
+
+  The loss knows no probabilities. `log_prob` is softmax of the logits: its argmax is the
+  loss's own prediction, its values are not fitted to anything.
+  """
+  check_at_least("margin", margin, 0, "Pass 1.0 for the published loss.")
+
+  def loss(logits, labels, geometry):
+    del geometry
+    return functional.multiclass_hinge(logits, labels, margin=margin, sum_rivals=sum_rivals)
+
+  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)

@@ -1,0 +1,306 @@
+"""Heads of one logit a class against the papers' formulas in numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research import functional
+from softmax_research.heads import make
+
+RNG = np.random.default_rng(0)
+PARAMS = {"kernel": RNG.normal(size=(4, 3)), "bias": RNG.normal(size=3)}
+FEATURES = RNG.normal(size=(5, 4))
+LABELS = np.array([0, 2, 1, 1, 2])
+OWN = np.eye(3, dtype=bool)[LABELS]
+LOGITS = FEATURES @ PARAMS["kernel"] + PARAMS["bias"]
+SOFTMAX = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+# Heads with a margin have no bias; some of their logits are cosines.
+PRODUCTS = FEATURES @ PARAMS["kernel"]
+SIZES = np.linalg.norm(FEATURES, axis=-1)[:, None] * np.linalg.norm(PARAMS["kernel"], axis=0)
+ANGLES = np.arccos(PRODUCTS / SIZES)
+COUNTS = (20, 70, 10)
+PRIOR = np.array(COUNTS) / 100
+
+
+@pytest.mark.parametrize(
+  "specification, positive",
+  [
+    ("softmax", np.exp),
+    ("softmax:temperature=2.5", lambda z: np.exp(z / 2.5)),
+    ("taylor", lambda z: 1 + z + z**2 / 2),
+    ("taylor:order=4", lambda z: 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24),
+    ("relu", lambda z: np.maximum(z, 1e-2)),
+    ("relu:epsilon=0.5", lambda z: np.maximum(z, 0.5)),
+    ("spherical", lambda z: z**2 + 1e-2),
+    ("spherical:epsilon=0.5", lambda z: z**2 + 0.5),
+  ],
+)
+def test_scores(specification, positive):
+  head = make(specification, 3)
+  values = positive(LOGITS)
+  expected = np.log(values / values.sum(-1, keepdims=True))
+  with jax.enable_x64(True):
+    log_probs = head.log_prob(PARAMS, FEATURES)
+    loss = head.loss(PARAMS, FEATURES, LABELS)
+  np.testing.assert_allclose(log_probs, expected, rtol=1e-12)
+  np.testing.assert_allclose(loss, -expected[np.arange(5), LABELS], rtol=1e-12)
+
+
+def test_relu_starts_with_living_classes():
+  params = make("relu", 3).init(jax.random.key(0), 4)
+  np.testing.assert_array_equal(params["bias"], np.ones(3))
+  started = make("relu:bias_start=0.5", 3).init(jax.random.key(0), 4)
+  np.testing.assert_array_equal(started["bias"], np.full(3, 0.5))
+  assert set(make("relu:bias=False", 3).init(jax.random.key(0), 4)) == {"kernel"}
+
+
+def test_a_high_order_is_softmax():
+  with jax.enable_x64(True):
+    log_probs = make("taylor:order=40", 3).log_prob(PARAMS, FEATURES)
+    softmax = functional.log_softmax(LOGITS)
+  np.testing.assert_allclose(log_probs, softmax, rtol=1e-12)
+
+
+def _quadratic(z):
+  return 1 + z + z**2 / 2
+
+
+def _loss(own, others, positive=np.exp):
+  values = positive(np.where(OWN, own, others))
+  return -np.log(values[OWN] / values.sum(-1))
+
+
+def _l_softmax(margin, annealing, positive=np.exp):
+  sector = np.minimum(np.floor(margin * ANGLES / np.pi), margin - 1)
+  psi = (-1) ** sector * np.cos(margin * ANGLES) - 2 * sector
+  return _loss((annealing * PRODUCTS + SIZES * psi) / (1 + annealing), PRODUCTS, positive)
+
+
+@pytest.mark.parametrize(
+  "specification, step, expected",
+  [
+    ("l_softmax:base=0", 0, _l_softmax(2, 0)),
+    ("l_softmax:margin=4:base=0", 0, _l_softmax(4, 0)),
+    ("l_softmax:margin=3:base=5:gamma=0.1:power=2", 0, _l_softmax(3, 5)),
+    ("l_softmax:margin=3:base=5:gamma=0.1:power=2", 10, _l_softmax(3, 5 / 4)),
+    ("l_softmax:margin=3:base=5:gamma=0.1:power=2:minimum=2.0", 10, _l_softmax(3, 2)),
+    ("l_softmax:margin=4:base=0:order=2", 0, _l_softmax(4, 0, _quadratic)),
+    ("am_softmax", 0, _loss(30 * (np.cos(ANGLES) - 0.35), 30 * np.cos(ANGLES))),
+    (
+      "am_softmax:margin=0.2:scale=4:order=2",
+      0,
+      _loss(4 * (np.cos(ANGLES) - 0.2), 4 * np.cos(ANGLES), _quadratic),
+    ),
+    ("arcface:margin=0.1", 0, _loss(64 * np.cos(ANGLES + 0.1), 64 * np.cos(ANGLES))),
+    (
+      "arcface:margin=0.1:scale=4:order=2",
+      0,
+      _loss(4 * np.cos(ANGLES + 0.1), 4 * np.cos(ANGLES), _quadratic),
+    ),
+    ("sm:bias=False", 0, _loss(PRODUCTS - 0.6, PRODUCTS)),
+    (
+      "sm_taylor:bias=False:margin=0.3",
+      0,
+      _loss(PRODUCTS - 0.3, PRODUCTS, _quadratic),
+    ),
+  ],
+)
+def test_margins(specification, step, expected):
+  assert np.all(np.pi - 0.1 > ANGLES[OWN])  # the examples stay off the angular margin's far side
+  head = make(specification, 3)
+  with jax.enable_x64(True):
+    loss = jax.jit(head.loss)({"kernel": PARAMS["kernel"]}, FEATURES, LABELS, step=step)
+  np.testing.assert_allclose(loss, expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+  "specification, logits",
+  [
+    ("l_softmax", PRODUCTS),
+    ("am_softmax", 30 * np.cos(ANGLES)),
+    ("arcface", 64 * np.cos(ANGLES)),
+  ],
+)
+def test_predictions_know_no_margin(specification, logits):
+  expected = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  with jax.enable_x64(True):
+    log_probs = make(specification, 3).log_prob({"kernel": PARAMS["kernel"]}, FEATURES)
+  np.testing.assert_allclose(log_probs, expected, rtol=1e-10, atol=1e-13)
+
+
+def _at_labels(values):
+  return values[np.arange(5), LABELS]
+
+
+def _evaluate_with_counts(specification):
+  head = make(specification, 3, class_counts=COUNTS)
+  with jax.enable_x64(True):
+    loss, gradient = jax.value_and_grad(lambda p: head.loss(p, FEATURES, LABELS).mean())(PARAMS)
+    return float(loss), gradient, np.exp(head.log_prob(PARAMS, FEATURES))
+
+
+def test_pc_softmax():
+  loss, _, probabilities = _evaluate_with_counts("pc_softmax")
+  ratio = np.exp(LOGITS) / (np.exp(LOGITS) @ PRIOR)[:, None]
+  # The prior is kept in float32, made as it is outside of the double-precision scope.
+  np.testing.assert_allclose(loss, -np.log(_at_labels(ratio)).mean(), rtol=1e-6)
+  np.testing.assert_allclose(probabilities, SOFTMAX, rtol=1e-12)
+
+
+def test_logit_adjustment():
+  loss, gradient, probabilities = _evaluate_with_counts("logit_adjusted")
+  adjusted = PRIOR * np.exp(LOGITS)
+  adjusted /= adjusted.sum(-1, keepdims=True)
+  np.testing.assert_allclose(loss, -np.log(_at_labels(adjusted)).mean(), rtol=1e-6)
+  np.testing.assert_allclose(probabilities, SOFTMAX, rtol=1e-12)
+  pc_loss, pc_gradient, _ = _evaluate_with_counts("pc_softmax")
+  np.testing.assert_allclose(loss - pc_loss, -np.log(PRIOR[LABELS]).mean(), rtol=1e-5)
+  for name in gradient:
+    np.testing.assert_allclose(gradient[name], pc_gradient[name], rtol=1e-5, atol=1e-7)
+
+
+def test_the_strength_of_the_adjustment():
+  loss, _, _ = _evaluate_with_counts("logit_adjusted:tau=0")
+  np.testing.assert_allclose(loss, -np.log(_at_labels(SOFTMAX)).mean(), rtol=1e-12)
+  loss, _, _ = _evaluate_with_counts("logit_adjusted:tau=2:order=2")
+  values = PRIOR**2 * (1 + LOGITS + LOGITS**2 / 2)
+  expected = -np.log(_at_labels(values / values.sum(-1, keepdims=True))).mean()
+  np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_moved_predictions():
+  loss, _, probabilities = _evaluate_with_counts("prior_shift")
+  np.testing.assert_allclose(loss, -np.log(_at_labels(SOFTMAX)).mean(), rtol=1e-12)
+  moved = SOFTMAX / PRIOR
+  np.testing.assert_allclose(probabilities, moved / moved.sum(-1, keepdims=True), rtol=1e-6)
+
+
+def test_a_class_without_examples():
+  counts = (20, 70, 0)
+  labels = np.zeros(5, int)
+  for specification in ("pc_softmax", "logit_adjusted", "logit_adjusted:tau=0", "prior_shift"):
+    head = make(specification, 3, class_counts=counts)
+    gradient = jax.grad(lambda p, h=head: h.loss(p, FEATURES, labels).mean())(PARAMS)
+    assert all(np.all(np.isfinite(array)) for array in gradient.values())
+    assert not np.any(np.isnan(head.log_prob(PARAMS, FEATURES)))
+  np.testing.assert_array_equal(head.log_prob(PARAMS, FEATURES)[:, 2], np.full(5, -np.inf))
+
+
+@pytest.mark.parametrize("name", ["pc_softmax", "logit_adjusted", "prior_shift"])
+@pytest.mark.parametrize(
+  "counts, message",
+  [
+    (None, "no class_counts for the head"),
+    ((1, 2), r"class_counts of shape \(2,\) for 3 classes"),
+    ((0, 0, 0), "at least one is positive"),
+    ((1, 2, -1), "at least 0"),
+  ],
+)
+def test_bad_counts(name, counts, message):
+  with pytest.raises(ValueError, match=message):
+    make(name, 3, class_counts=counts)
+
+
+@pytest.mark.parametrize(
+  ("name", "alpha"),
+  [("sparsemax", 2.0), ("entmax", 1.5), ("entmax:alpha=1.25", 1.25), ("entmax:alpha=1.0", 1.0)],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_sparse_losses_and_probabilities(name, alpha, bias):
+  head = make(name, 3, bias=bias)
+  params = head.init(jax.random.key(0), 4)
+  assert sorted(params) == (["bias", "kernel"] if bias else ["kernel"])
+  params["kernel"] *= 2
+  features = FEATURES.astype(np.float32)
+  logits = features @ np.asarray(params["kernel"])
+  loss = head.loss(params, features, LABELS)
+  expected = functional.entmax_loss(logits, LABELS, alpha=alpha)
+  np.testing.assert_allclose(loss, expected, atol=1e-5)
+  log_probs = head.log_prob(params, features)
+  probs = functional.entmax(logits, alpha=alpha)
+  np.testing.assert_allclose(np.exp(log_probs), probs, atol=1e-5)
+  np.testing.assert_array_equal(np.argmax(log_probs, -1), np.argmax(logits, -1))
+
+
+def test_a_class_without_probability_has_infinite_loss_of_likelihood_but_a_finite_own():
+  head = make("sparsemax", 3)
+  params = {"kernel": 4 * jnp.eye(3), "bias": jnp.zeros(3)}
+  features, label = jnp.array([1.0, 0.0, 0.0]), jnp.array(1)
+  np.testing.assert_array_equal(head.log_prob(params, features), [0, -np.inf, -np.inf])
+  assert head.loss(params, features, label) == 4
+  gradient = jax.grad(head.loss)(params, features, label)
+  np.testing.assert_array_equal(gradient["bias"], [1, -1, 0])
+
+
+def test_alpha_one_keeps_the_log_probabilities_that_softmax_has():
+  params = {"kernel": jnp.eye(3) * 200, "bias": jnp.zeros(3)}
+  features = jnp.array([1.0, 0.0, 0.5])
+  entmax, softmax = (
+    make(name, 3).log_prob(params, features) for name in ("entmax:alpha=1", "softmax")
+  )
+  np.testing.assert_allclose(entmax, softmax)
+
+
+def _evaluate(specification):
+  head = make(specification, 3)
+  with jax.enable_x64(True):
+    return head.loss(PARAMS, FEATURES, LABELS), np.exp(head.log_prob(PARAMS, FEATURES))
+
+
+def test_one_vs_all():
+  loss, probabilities = _evaluate("one_vs_all")
+  sigma = 1 / (1 + np.exp(-LOGITS))
+  np.testing.assert_allclose(loss, -np.log(np.where(OWN, sigma, 1 - sigma)).sum(-1), rtol=1e-12)
+  np.testing.assert_allclose(probabilities, sigma / sigma.sum(-1, keepdims=True), rtol=1e-12)
+
+
+@pytest.mark.parametrize("margin", [1.0, 0.25])
+def test_hinge(margin):
+  gaps = np.maximum(margin + LOGITS - LOGITS[OWN][:, None], 0)
+  gaps[OWN] = 0
+  strongest, probabilities = _evaluate(f"hinge:margin={margin}")
+  total, _ = _evaluate(f"hinge:margin={margin}:sum_rivals=True")
+  np.testing.assert_allclose(strongest, gaps.max(-1), rtol=1e-12)
+  np.testing.assert_allclose(total, gaps.sum(-1), rtol=1e-12)
+  softmax = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+  np.testing.assert_allclose(probabilities, softmax, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+  "text",
+  ["l_softmax", "am_softmax", "arcface"]
+  + [f"{name}:bias=False" for name in ("relu", "one_vs_all", "hinge", "pc_softmax")],
+)
+def test_there_is_no_bias(text):
+  options = {"class_counts": COUNTS} if text.startswith("pc") else {}
+  assert set(make(text, 3, **options).init(jax.random.key(0), 4)) == {"kernel"}
+
+
+@pytest.mark.parametrize(
+  "specification, message",
+  [
+    ("softmax:temperature=0", "temperature=0"),
+    ("taylor:order=3", "order=3"),
+    ("relu:epsilon=0", "epsilon=0"),
+    ("spherical:epsilon=-1", "epsilon=-1"),
+    ("sm:margin=-1", "margin=-1"),
+    ("sm_taylor:order=5", "order=5"),
+    ("l_softmax:margin=0", "margin=0"),
+    ("l_softmax:base=-1", "base=-1"),
+    ("l_softmax:gamma=-1", "gamma=-1"),
+    ("l_softmax:order=3", "order=3"),
+    ("am_softmax:margin=-1", "margin=-1"),
+    ("am_softmax:scale=0", "scale=0"),
+    ("arcface:margin=2", "margin=2"),
+    ("arcface:scale=-1", "scale=-1"),
+    ("arcface:bias=True", "option 'bias'"),
+    ("logit_adjusted:tau=-1", "tau=-1"),
+    ("entmax:alpha=0.5", r"alpha=.*>= 1\. Pass 1 for softmax, 2 for sparsemax"),
+    ("entmax:alpha=1e999", "alpha=inf"),
+    ("hinge:margin=-1", "margin=-1"),
+  ],
+)
+def test_bad_options_fail_at_construction(specification, message):
+  with pytest.raises(ValueError, match=message):
+    make(specification, 3)
