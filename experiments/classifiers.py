@@ -34,15 +34,8 @@ class Predictions(NamedTuple):
 class Trained(NamedTuple):
   """Hold a seed that was trained: what its record says, its predictions and its state.
 
-  Attributes:
-    seed: the seed.
-    status: `finished` or `diverged`.
-    metrics: of the validation and the test split; empty where it diverged.
-    curves: by name.
-    measured: parameters, speed, data, devices, and where it diverged.
-    seconds: its share of the time of all that trained together.
-    predictions: None where it diverged.
-    state: of NumPy arrays, without a leading axis.
+  Where it diverged there are no metrics and no predictions. The seconds are its share of the time
+  of all that trained together; the state is of NumPy arrays without a leading axis.
   """
 
   seed: int
@@ -55,11 +48,7 @@ class Trained(NamedTuple):
   state: training.TrainState
 
   def record(
-    self,
-    context: study.Context,
-    *,
-    metrics: dict[str, Any] | None = None,
-    measured: dict[str, Any] | None = None,
+    self, context: study.Context, *, metrics: Any = None, measured: Any = None
   ) -> dict[str, Any]:
     """Return the seed's record, with metrics in place of its own, and more that was measured."""
     return context.record(
@@ -75,13 +64,7 @@ class Trained(NamedTuple):
 def main(
   of: study.Study, *, num_seeds=lambda config: config.get("seeds", 1), **options: Any
 ) -> None:
-  """Run a study of classifiers as a script: `study.main` with the flag `--devices`.
-
-  Args:
-    of: the study.
-    num_seeds: `settings -> number`, how many seeds train together.
-    **options: of `study.main`.
-  """
+  """Run a study as a script with the flag `--devices`, for so many seeds; see `study.main`."""
   study.main(
     of,
     devices=assembly.device_options,
@@ -103,8 +86,6 @@ def train(
 ) -> list[Trained]:
   """Train the seeds that a study asks for, going on from the newest checkpoint if there is one.
 
-  On SIGTERM or SIGINT the state is saved and the process exits.
-
   Args:
     context: of the study's `run`.
     config: a checked configuration with the keys of `configs/default.py`.
@@ -114,7 +95,7 @@ def train(
     seconds_between_saves: epochs that end sooner after a checkpoint are not saved.
 
   Raises:
-    SystemExit: interrupted; the status is that of a process that the signal ended.
+    SystemExit: SIGTERM or SIGINT came; the state is saved.
     StorageError: a checkpoint cannot be written.
   """
   began = time.perf_counter()
@@ -177,7 +158,7 @@ def judge(
 ) -> list[Trained]:
   """Judge the context's seeds, which trained together in so many seconds, by their predictions."""
   seeds = list(context.seeds)
-  states = _gather(programs, fitted.states, len(seeds))
+  states = _gather(context, programs, fitted.states)
   common = {
     "num_parameters": sum(p.size for p in jax.tree.leaves(states.params)) // len(seeds),
     "images_per_second": fitted.images_per_second,
@@ -283,11 +264,7 @@ def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
 
 
 def load_predictions(path: pathlib.Path, splits: assembly.Splits) -> Predictions:
-  """Read the predictions that `save_predictions` wrote.
-
-  Raises:
-    ValueError: the file is missing or damaged, or holds predictions of other data.
-  """
+  """Read predictions; a ValueError if the file is missing, damaged or of other data."""
   try:
     with np.load(path) as file:
       found = Predictions(file["validation"], file["test"])
@@ -308,6 +285,11 @@ def _storage_errors():
     raise workdir.StorageError(*error.args) from error
 
 
+def _gather(context, programs, states):
+  """Leave out the places that repeat the last seed: their number depends on the devices."""
+  return jax.tree.map(lambda leaf: leaf[: len(context.seeds)], programs.gather(states))
+
+
 class _Saver:
   """Save and restore the states of seeds that train together."""
 
@@ -321,12 +303,9 @@ class _Saver:
     with _storage_errors():
       return training.Checkpoints(self._context.directory)
 
-  def gather(self, states):
-    return _gather(self._programs, states, len(self._context.seeds))
-
   def save(self, states, curves) -> int:
     """Save, and return the step."""
-    gathered = self.gather(states)
+    gathered = _gather(self._context, self._programs, states)
     if processes.is_first():
       with _storage_errors():
         self._checkpoints.save(gathered, curves)
@@ -343,7 +322,9 @@ class _Saver:
     if not processes.from_first(self._context.directory.is_dir):
       return None
     # Of these processes but the first know the shapes alone.
-    self._states = self.gather(self._programs.init(list(self._context.seeds)))
+    self._states = _gather(
+      self._context, self._programs, self._programs.init(list(self._context.seeds))
+    )
     curves = processes.from_first(self._read)
     if curves is None:
       return None
@@ -358,8 +339,3 @@ class _Saver:
       return None
     self._states, curves = restored
     return curves
-
-
-def _gather(programs: training.ParallelPrograms, states: training.TrainState, count: int):
-  """Leave out the places that repeat the last seed: their number depends on the devices."""
-  return jax.tree.map(lambda leaf: leaf[:count], programs.gather(states))

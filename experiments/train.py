@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments import assembly, classifiers, compare
-from softmax_research import heads, study, training
+from softmax_research import study, training
 from softmax_research.training import processes
 
 
@@ -34,10 +34,17 @@ class More(NamedTuple):
   tensorboard: bool = False
 
 
+def choose(config: ConfigDict) -> ConfigDict:
+  """Return the configuration as the comparison of one head has it, with what `More` adds."""
+  own = config.copy_and_resolve_references()
+  own.heads = own.head
+  return own
+
+
 def check(config: ConfigDict) -> None:
-  """Check all that can be checked before data are loaded; it raises a ValueError."""
-  assembly.check_config(_compared(config))
-  if len(heads.split(config.head)) != 1 or len(compare.cells(_compared(config))) != 1:
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
+  assembly.check_config(_without_more(config))
+  if len(compare.cells(config)) != 1:
     raise ValueError(
       f"Got --head={config.head}; give one head, one backbone and one optimiser, or use "
       "experiments.compare."
@@ -46,9 +53,9 @@ def check(config: ConfigDict) -> None:
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
   """Train with a checkpoint after every epoch, and yield the record."""
-  config, splits = _compared(context.settings), context.prepared
+  config, splits = context.settings, context.prepared
   events = None
-  if context.settings.tensorboard and processes.is_first():
+  if config.tensorboard and processes.is_first():
     events = Events(context.workdir / "events", len(splits.train.labels) // config.batch_size)
   (trained,) = classifiers.train(
     context,
@@ -67,12 +74,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 
 class Events:
-  """Write learning curves and metrics as TensorBoard events.
-
-  Args:
-    directory: where to.
-    num_batches: steps of an epoch.
-  """
+  """Write learning curves and metrics as TensorBoard events; an epoch has so many batches."""
 
   def __init__(self, directory: pathlib.Path, num_batches: int):
     from tensorboardX import SummaryWriter  # noqa: PLC0415  # It loads PyTorch where there is one.
@@ -102,23 +104,16 @@ class Events:
     self._writer.close()
 
 
-def _compared(config: ConfigDict) -> ConfigDict:
-  """Return the configuration as the comparison of one head has it."""
-  own = config.copy_and_resolve_references()
-  with own.unlocked():
-    own.heads = own.head
-    for name in More._fields:
-      del own[name]
-  return own
+def _without_more(config: ConfigDict) -> ConfigDict:
+  return ConfigDict({key: value for key, value in config.items() if key not in More._fields})
 
 
 STUDY = compare.STUDY._replace(
-  cells=lambda config: compare.cells(_compared(config)),
   run=run,
   name="train",
+  choose=choose,
   check=check,
-  prepare=lambda config, left: compare.prepare(_compared(config), left),
-  config=lambda config, cell: compare.config_of(_compared(config), cell),
+  config=lambda config, cell: compare.config_of(_without_more(config), cell),
   seeds=lambda config, cell: (config.seed,),
   estimate=None,
   derive=lambda config, records, workdir: (),
