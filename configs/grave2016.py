@@ -2,7 +2,6 @@
 
 python -m experiments.reproduce --config=configs/grave2016.py --variant=cpu \
     --workdir=runs/grave2016_cpu
-python -m experiments.reproduce --config=configs/grave2016.py --workdir=runs/grave2016
 
 ICML 2017, arXiv 1609.04309. Full, hierarchical, adaptive and sampled output layers of 4,000 and of
 100,000 classes on text, by `experiments.many_classes`. What it recorded is taken over, and only
@@ -14,7 +13,6 @@ EPYC; `full` has not been run.
 
 To expect: on Text8 (44,000 words) the paper has perplexity 144 in 83 minutes for full softmax, 147
 in 30 for adaptive, 166 in 34 for a hierarchical and 166 in 41 for a sampled one, on a GPU.
-The variants' `deviations` list every difference from the paper.
 """
 
 from ml_collections import ConfigDict
@@ -47,29 +45,29 @@ def get_config() -> ConfigDict:
 
 def table(paper: str, methods, published: str, deviations) -> ConfigDict:
   """Return the table of a paper on layers of many classes: the paper's methods on both texts."""
-  full = _variant(methods, published, deviations, words=120, identifiers=300)
-  cpu = _variant(
-    methods,
-    published,
-    (*deviations, "10 s of training a run for words, 20 s for identifiers."),
-    words=10,
-    identifiers=20,
-  )
-  return tables.table(paper, full=full, cpu=cpu)
 
-
-def _variant(methods, published, deviations, *, words, identifiers) -> ConfigDict:
-  configs = {
-    "words": (many_classes_words.get_config(), words),
-    "identifiers": (many_classes_identifiers.get_config(), identifiers),
-  }
-  for config, seconds in configs.values():
-    config.seconds, config.seeds = float(seconds), 5
-  settings = {
-    name: tables.setting_of_study(
-      name, methods, metrics=("perplexity", "minutes", "step_ms"), published=published
+  def variant(*own_deviations: str, **seconds: float) -> ConfigDict:
+    configs = {
+      "words": many_classes_words.get_config(),
+      "identifiers": many_classes_identifiers.get_config(),
+    }
+    for name, config in configs.items():
+      config.seconds, config.seeds = seconds[name], 5
+    metrics = ("perplexity", "minutes", "step_ms")
+    return tables.variant(
+      {
+        name: tables.setting_of_study(name, methods, metrics=metrics, published=published)
+        for name in configs
+      },
+      *own_deviations,
+      studies={name: tables.study("many_classes", config) for name, config in configs.items()},
     )
-    for name in configs
-  }
-  studies = {name: tables.study("many_classes", config) for name, (config, _) in configs.items()}
-  return tables.variant(settings, deviations=deviations, studies=studies)
+
+  return tables.table(
+    paper,
+    deviations=deviations,
+    full=variant(words=120.0, identifiers=300.0),
+    cpu=variant(
+      "10 s of training a run for words, 20 s for identifiers.", words=10.0, identifiers=20.0
+    ),
+  )

@@ -1,7 +1,6 @@
 """Li, Li, Pan, Zhu 2020, "On the Learning Property of Logistic and Softmax Losses".
 
 python -m experiments.reproduce --config=configs/li2020.py --variant=cpu --workdir=runs/li2020_cpu
-python -m experiments.reproduce --config=configs/li2020.py --workdir=runs/li2020
 
 AAAI 2020, arXiv 2003.02309. One-against-all logistic loss against softmax with balanced classes;
 `python -m experiments.imbalance` has both under imbalance.
@@ -9,7 +8,6 @@ AAAI 2020, arXiv 2003.02309. One-against-all logistic loss against softmax with 
 Run time and hardware: `cpu` 37 minutes on one core of an AMD EPYC; `full` has not been run.
 
 To expect: the paper's numbers, nets and data are not available.
-The variants' `deviations` list every difference from the paper.
 """
 
 from ml_collections import ConfigDict

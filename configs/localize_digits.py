@@ -19,11 +19,10 @@ from configs import default
 
 def get_config() -> ConfigDict:
   """Return the configuration."""
-  config = default.get_config()
-  config.dataset = "mnist"
-  config.folder = ""
-  config.scenes = ConfigDict(
-    {
+  config = default.get_config(
+    dataset="mnist",
+    folder="",
+    scenes={
       "kind": "digits",
       "classes": (),
       "imbalance": 10.0,
@@ -34,21 +33,19 @@ def get_config() -> ConfigDict:
       "sizes": (16, 20, 25, 30),
       "pieces": 6,
       "piece": 8,
-    }
-  )
-  config.heads = "softmax,pc_softmax"
-  config.seeds = 6
-  config.backbone = ConfigDict(
-    {
+    },
+    heads="softmax,pc_softmax",
+    seeds=6,
+    backbone={
       "name": "cnn",
       "stages": ((16,), (32,), (64, 64)),
       "pool": (2, 2, 1),
       "dense": (),
       "batch_norm": True,
       "global_average_pool": True,
-    }
+    },
+    num_epochs=4,
+    batch_size=64,
   )
-  config.num_epochs = 4
-  config.batch_size = 64
   config.optimizer.learning_rate = 3e-3
   return config

@@ -3,7 +3,6 @@ and their Compositionality".
 
 python -m experiments.reproduce --config=configs/mikolov2013.py --variant=cpu \
     --workdir=runs/mikolov2013_cpu
-python -m experiments.reproduce --config=configs/mikolov2013.py --workdir=runs/mikolov2013
 
 NIPS 2013, arXiv 1310.4546. The Huffman tree beside full and sampled softmax of 4,000 and of 100,000
 classes on text, by the studies of configs/grave2016.py, which are taken over where they are
@@ -15,7 +14,6 @@ Run time and hardware: those of configs/grave2016.py.
 To expect: the paper trains the tree in 41 minutes and negative sampling with 5 words in 38, on a
 billion words, and judges word vectors by analogies, of which the tree gets 47 % right and negative
 sampling 59 %. Nothing here stands beside these accuracies.
-The variants' `deviations` list every difference from the paper.
 """
 
 from ml_collections import ConfigDict

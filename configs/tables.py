@@ -1,9 +1,9 @@
 """Tables: the form of a paper's configuration, whose variants hold settings and methods.
 
 `get_config()` of a paper returns `paper`, the name of its numbers, and two variants: `full`, the
-paper's protocol, and `cpu`, what two cores can run. A variant holds `seeds`, `deviations` from the
-paper, in words, and `settings` by name. Where a paper's numbers are those of other experiments, it
-also holds these as `studies`.
+paper's protocol, which `experiments.reproduce` runs by default, and `cpu`, what two cores can run.
+A variant holds `seeds`, `deviations`, every difference from the paper in words, and `settings` by
+name. Where a paper's numbers are those of other experiments, it also holds these as `studies`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,14 +48,6 @@ def setting(train: ConfigDict, methods: Sequence[tuple[str, str]], **options: An
     train: the keys of `configs/default.py`; `heads` and `seeds` are set for each cell.
     methods: pairs of a name and a head.
     **options: keys of a setting other than their defaults.
-
-  Raises:
-    ValueError: an option is unknown.
-
-  Example:
-    >>> from configs import default
-    >>> setting(default.get_config(), [("softmax", "softmax")]).protocol
-    'train'
   """
   if unknown := sorted(set(options) - set(_SETTING)):
     raise ValueError(f"a setting has no {', '.join(unknown)}; it has {', '.join(_SETTING)}")
@@ -63,16 +55,9 @@ def setting(train: ConfigDict, methods: Sequence[tuple[str, str]], **options: An
 
 
 def study(name: str, settings: Mapping[str, Any]) -> ConfigDict:
-  """Return another study, some of whose cells are cells of a table.
+  """Return another study, by its name in records, some of whose cells are cells of a table.
 
-  Args:
-    name: as in records, as `mutual_information.gaussians`.
-    settings: the study's, `seeds` among them; of a study without a configuration those other than
-      its defaults.
-
-  Example:
-    >>> study("mutual_information.gaussians", {"epochs": 3, "seeds": 10}).settings.seeds
-    10
+  Of a study without a configuration the settings are those other than its defaults, and `seeds`.
   """
   return ConfigDict({"name": name, "settings": settings})
 
@@ -108,30 +93,27 @@ def setting_of_study(
 
 
 def variant(
-  settings: dict[str, ConfigDict],
-  *,
-  deviations: Sequence[str],
+  settings: Mapping[str, ConfigDict],
+  *deviations: str,
   seeds: int = 5,
   studies: Mapping[str, ConfigDict] | None = None,
 ) -> ConfigDict:
-  """Return a variant of a paper's table.
-
-  Args:
-    settings: of `setting`, by name.
-    deviations: each difference from the paper's protocol, a sentence.
-    seeds: runs of each method; those of other studies say their own.
-    studies: of `study`, by the names that settings have for them.
-  """
+  """Return a variant of a paper's table: settings and studies by name, and runs of each method."""
   return ConfigDict(
     {
       "seeds": seeds,
-      "deviations": tuple(deviations),
+      "deviations": deviations,
       "settings": ConfigDict(settings),
       "studies": ConfigDict(studies or {}),
     }
   )
 
 
-def table(paper: str, *, full: ConfigDict, cpu: ConfigDict) -> ConfigDict:
-  """Return the configuration of a paper's table."""
-  return ConfigDict({"paper": paper, "full": full, "cpu": cpu})
+def table(
+  paper: str, *, full: ConfigDict, cpu: ConfigDict, deviations: Sequence[str] = ()
+) -> ConfigDict:
+  """Return a paper's table; the deviations are those of both variants, before their own."""
+  found = ConfigDict({"paper": paper, "full": full, "cpu": cpu})
+  for variant in ("full", "cpu"):
+    found[variant].deviations = (*deviations, *found[variant].deviations)
+  return found

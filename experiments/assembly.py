@@ -49,11 +49,7 @@ def check_keys(config: Collection[str], known: Collection[str], start_from: str)
 
 
 def check_config(config: ConfigDict) -> None:
-  """Raise a ValueError for whatever can be seen to be wrong before data are loaded.
-
-  Args:
-    config: a configuration with the keys of `configs/default.py`.
-  """
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   check_keys(config, default.get_config(), "default")
   for key in ("seeds", "num_epochs", "batch_size"):
     value = config[key]
@@ -77,11 +73,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def num_classes(config: ConfigDict) -> int:
-  """Return the number of classes of a data set before it is loaded.
-
-  Raises:
-    ValueError: the data set has no name of ours.
-  """
+  """Return the number of classes of a data set of ours, before it is loaded."""
   if config.dataset not in data.NUM_CLASSES:
     raise ValueError(
       f"Got dataset={config.dataset!r}; what is planned here depends on the number of classes, so "
@@ -109,12 +101,7 @@ def make_splits(
 
 
 def load_splits(config: ConfigDict) -> Splits:
-  """Load the data set and split its training part into training and validation.
-
-  Raises:
-    ValueError: the batch size exceeds the training split.
-    Errors of `data.load`.
-  """
+  """Load the data set and split its training part into training and validation."""
   dataset = load_dataset(config)
   train, validation = data.split_train_validation(
     dataset.train, fraction=config.validation_fraction, seed=config.split_seed
@@ -159,12 +146,6 @@ def make_programs(
   config: ConfigDict, splits: Splits, head: str, layout: training.Layout | None = None
 ) -> training.Programs:
   """Compose data, backbone, head and optimiser into the jitted programs of one seed.
-
-  Args:
-    config: a checked configuration.
-    splits: the data.
-    head: the head's specification.
-    layout: of the devices that they will run on; by default one.
 
   Raises:
     ValueError: an option does not fit the shape of the data, or the network not `pmap`.
@@ -223,11 +204,7 @@ def device_options() -> ConfigDict:
 
 
 def prepare_devices(options: ConfigDict, num_seeds: int) -> None:
-  """Make as many CPU devices as will be used; call it before JAX touches a device.
-
-  Raises:
-    ValueError: an option is none.
-  """
+  """Make as many CPU devices as will be used; call it before JAX touches a device."""
   for name, known in _DEVICE_OPTIONS.items():
     if options[name] not in known:
       raise ValueError(
@@ -240,17 +217,7 @@ def prepare_devices(options: ConfigDict, num_seeds: int) -> None:
 def lay_out(
   config: ConfigDict, splits: Splits, options: ConfigDict, num_seeds: int
 ) -> training.Layout:
-  """Lay so many seeds of the configuration's network on the devices at hand.
-
-  Args:
-    config: a checked configuration.
-    splits: the data.
-    options: of `device_options`; their rules stand where these say nothing.
-    num_seeds: seeds that train together.
-
-  Raises:
-    ValueError: an option has a bad value, or there are too few devices.
-  """
+  """Lay so many seeds of the configuration's network on the devices, as `device_options` say."""
   filters = nn.filters(make_backbone(config), splits.train.images.shape[1:])
   seed, along_data = _numbers_of_devices(options, num_seeds)
   seeds_by = options.seeds_by

@@ -65,11 +65,7 @@ PROFILES = registry.Registry(
 
 
 def check_config(config: ConfigDict) -> None:
-  """Raise a ValueError for whatever can be seen to be wrong before data are loaded.
-
-  Args:
-    config: a configuration with the keys of `configs/imbalance_mnist.py`.
-  """
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   known = imbalance_mnist.get_config()
   assembly.check_keys(config, known, "imbalance_mnist")
   common = default.get_config()
@@ -115,12 +111,7 @@ def names(config: ConfigDict) -> tuple[str, ...]:
 
 
 def make_settings(config: ConfigDict, wanted: Sequence[str]) -> dict[str, Setting]:
-  """Load the data and make settings of a checked configuration, by their specifications.
-
-  Raises:
-    ValueError: a number does not fit the data, or a class lacks examples.
-    Errors of `data.load`.
-  """
+  """Load the data and make settings of a checked configuration, by their specifications."""
   dataset = assembly.load_dataset(config)
   pool, validation, capped = (_cut(dataset, key, config[key]) for key in _RANGES)
   for where, split in (("test split", dataset.test), ("validation_range", validation)):

@@ -26,14 +26,9 @@ from softmax_research.study.study import (
 
 
 class Lender(NamedTuple):
-  """Hold where the numbers of a cell come from.
+  """Hold a study and its cell, where the numbers of a table's cell come from.
 
-  Attributes:
-    directory: the study's name among those of the table, and of its directory.
-    study: the study.
-    settings: its settings.
-    cell: the study's cell.
-    items: of the setting and the method: those of the cell, and what says which numbers count.
+  The study has a directory; items of the table's setting and method say which numbers count.
   """
 
   directory: str
@@ -56,11 +51,7 @@ def seed_by_seed(settings: ConfigDict) -> bool:
 
 
 def lender(settings: ConfigDict, cell: Mapping[str, Any]) -> Lender:
-  """Return what a table's cell is in the study that it is borrowed from.
-
-  Raises:
-    ValueError: there is no such study, or it has no such cell.
-  """
+  """Return what a table's cell is in its study; a ValueError if there is none."""
   setting = settings.settings[cell["setting"]]
   name = f"{cell['setting']} / {cell['method']}"
   if setting.study not in settings.studies:

@@ -32,9 +32,7 @@ class Model(NamedTuple):
     log_prob: `(variables, images [N, ...] in [0, 1]) -> [N, K]`; the same for all seeds.
     variables: parameters and the backbone's state.
     temperature: of the softmax that was trained; 1 of any other head.
-    features: `(variables, images) -> [N, D]`, likewise of images as uint8.
-    seed: the run's.
-    predictions: on the validation and the test split.
+    features: `(variables, images) -> [N, D]`, likewise, also of images as uint8.
   """
 
   log_prob: Callable[[Any, jax.Array], jax.Array]
@@ -93,17 +91,9 @@ def ask_images(specifications: Sequence[str]) -> bool:
 def measurer(
   specifications: Sequence[str], config: ConfigDict, splits: assembly.Splits, head: str
 ) -> Callable[[classifiers.Trained], dict[str, Any]]:
-  """Return the function that measures a trained seed on the test split.
+  """Return the function from a trained seed to what is measured, nothing of one that diverged.
 
-  Args:
-    specifications: of measures.
-    config: a checked configuration.
-    splits: the data.
-    head: the head's specification.
-
-  Returns:
-    From a trained seed to what was found; nothing of one that diverged. The models' functions are
-    the same for all seeds, so they compile once.
+  The models' functions are the same for all seeds, so they compile once.
   """
   if ask_images(specifications):
     robustness.check_images(splits.test)

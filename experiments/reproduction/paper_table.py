@@ -31,16 +31,13 @@ class Flags(NamedTuple):
 
 
 class Prepared(NamedTuple):
-  """Hold what cells share.
+  """Hold what cells share."""
 
-  Attributes:
-    splits: of each setting, or why there are none.
-    lent: what each study prepared whose cells are borrowed.
-    seconds: that were measured, by what they are of.
-  """
-
+  #: Of each setting, or why there are none.
   splits: dict[str, assembly.Splits | str]
+  #: What each study prepared whose cells are borrowed.
   lent: dict[str, Any]
+  #: What was measured, by what it is of.
   seconds: dict[tuple, float]
 
 
@@ -134,12 +131,7 @@ def train_config(settings: ConfigDict, cell: Cell, values: search.Values) -> Con
 
 
 def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
-  """Load the data of the cells that are left, and see that their heads fit.
-
-  Raises:
-    DataUnavailableError: data are missing, and their setting is not optional.
-    ValueError: something does not fit the data.
-  """
+  """Load the data of the cells that are left, and see that their heads fit."""
   splits: dict[str, assembly.Splits | str] = {}
   borrows = [cell for cell in left if settings.settings[cell["setting"]].protocol == "study"]
   for cell in left:

@@ -29,10 +29,6 @@ def load_splits(setting: ConfigDict) -> assembly.Splits:
 
   The validation split is taken out first, then the training split is cut down, so all sizes are
   judged by the same validation images.
-
-  Raises:
-    ValueError: there are fewer training examples than asked for.
-    Errors of `data.load`.
   """
   splits, size = assembly.load_splits(setting.train), setting.num_train
   if size:
@@ -63,14 +59,13 @@ def principal_components(splits: assembly.Splits) -> assembly.Splits:
 
   transform = make_pipeline(StandardScaler(), PCA(_COMPONENTS, svd_solver="covariance_eigh"))
   transform.fit(flat(splits.train))
-  changed = {
-    name: data.Split(
-      transform.transform(flat(split)).reshape(len(split.labels), 16, 16, 1), split.labels
-    )
-    for name in ("train", "validation", "test")
-    for split in (getattr(splits, name),)
-  }
-  return as_measured(splits._replace(**changed))
+
+  def change(split):
+    images = transform.transform(flat(split)).reshape(len(split.labels), 16, 16, 1)
+    return data.Split(images, split.labels)
+
+  parts = {name: change(getattr(splits, name)) for name in ("train", "validation", "test")}
+  return as_measured(splits._replace(**parts))
 
 
 def as_measured(splits: assembly.Splits) -> assembly.Splits:
@@ -95,16 +90,12 @@ def train(
 ) -> list[Record]:
   """Train the seeds of a cell and measure them; a trial's are judged by validation alone.
 
-  Args:
-    context: of the cell.
-    setting: its setting.
-    config: a checked configuration with the cell's head.
-    splits: the data.
-    values: of hyperparameters, which a search tries or chose.
+  The values are of hyperparameters, which a search tries or chose.
   """
   if "trial" in context.cell:  # The test split is not even looked at.
     found = classifiers.train(context, config, splits, config.heads)
-    return [of.record(context, metrics=_validation(of)) for of in found]
+    validation = ({k: v for k, v in of.metrics.items() if k == "validation"} for of in found)
+    return [of.record(context, metrics=own) for of, own in zip(found, validation, strict=True)]
   measure = measures.measurer(setting.measures, config, splits, config.heads)
   found = classifiers.train(context, config, splits, config.heads, on_epoch=looker(splits))
   said = {"values": values} if values else {}
@@ -200,10 +191,8 @@ def estimate(
 
 
 def looker(splits: assembly.Splits) -> classifiers.EpochHook:
-  """Return a function to be called after each epoch, which adds `test_accuracy` to the curves.
-
-  It appends the test accuracy where an epoch is the best so far by validation accuracy, the first
-  of equals, and else None.
+  """Return a function that adds to the curves the test accuracy where an epoch is the best so far
+  by validation accuracy, the first of equals, and else None.
   """
 
   def look(programs, states, curves):
@@ -224,13 +213,7 @@ def looker(splits: assembly.Splits) -> classifiers.EpochHook:
 
 
 def selected(curves: training.Curves) -> dict[str, Any] | None:
-  """Return the epoch that the validation split selects, with its accuracies; None without looks.
-
-  Example:
-    >>> curves = {"epoch": [1, 2, 3], "validation_accuracy": [0.8, 0.9, 0.9]}
-    >>> selected(curves | {"test_accuracy": [0.7, 0.75, None]})["accuracy"]
-    0.75
-  """
+  """Return the epoch that the validation split selects, with its accuracies; None without looks."""
   if not curves.get("test_accuracy"):
     return None
   best = int(np.argmax(curves["validation_accuracy"]))
@@ -259,10 +242,6 @@ def summarise_folds(accuracies: Sequence[float]) -> dict[str, float]:
   """Return the folds' accuracies with their mean and population standard deviation."""
   each = {f"fold{i}_accuracy": float(value) for i, value in enumerate(accuracies, 1)}
   return {"cv_accuracy": float(np.mean(accuracies)), "cv_std": float(np.std(accuracies))} | each
-
-
-def _validation(of: classifiers.Trained) -> dict[str, Any]:
-  return {"validation": of.metrics["validation"]} if of.metrics else {}
 
 
 #: Protocols by name.

@@ -46,7 +46,7 @@ def _settings(monkeypatch):
   }
   variant = tables.variant(
     settings,
-    deviations=("Another text.",),
+    "Another text.",
     studies={"words": tables.study("many_classes", own)},
   )
   config = tables.table("grave2016", full=variant, cpu=variant)

@@ -10,7 +10,7 @@ def _settings(paper, names, metrics):
   settings = {
     name: tables.setting(default.get_config(), methods, metrics=metrics) for name in names
   }
-  variant = tables.variant(settings, deviations=(), seeds=2)
+  variant = tables.variant(settings, seeds=2)
   config = tables.table(paper, full=variant, cpu=variant)
   config.variant = "cpu"
   return paper_table.choose(config)

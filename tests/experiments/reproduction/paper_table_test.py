@@ -24,7 +24,7 @@ def _settings(*, seeds=3, num_epochs=1, **options):
     name: tables.setting(train.copy_and_resolve_references(), methods, **options)
     for name in ("mnist", "cifar10")
   }
-  variant = tables.variant(settings, deviations=(), seeds=seeds)
+  variant = tables.variant(settings, seeds=seeds)
   config = tables.table("liu2016", full=variant, cpu=variant)
   config.variant = "full"
   return paper_table.choose(config)

@@ -22,7 +22,7 @@ def get_config():
     "folds": setting(protocol="cross_validation", folds=2, metrics=("cv_accuracy",)),
     "tree": setting("hierarchical", measures=("features",)),
   }
-  variant = tables.variant(settings, deviations=("Digits in place of MNIST.",), seeds=2)
+  variant = tables.variant(settings, "Digits in place of MNIST.", seeds=2)
   return tables.table("liu2016", full=variant, cpu=variant.copy_and_resolve_references())
 
 
