@@ -12,8 +12,8 @@ only what is missing.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -24,26 +24,19 @@ from experiments.localization import map_claims, maps, material, report
 from softmax_research import data, heads, study
 
 
-class Prepared(NamedTuple):
-  """Hold the scenes as splits, and what computes a trained net's maps."""
-
-  splits: assembly.Splits
-  mapper: Callable[..., jax.Array]
-
-
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
   """Return a cell a head."""
   return [{"head": head} for head in heads.split(config.heads)]
 
 
-def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> Prepared:
-  """Make the scenes, and see that the heads have a kernel that gives maps."""
+def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> tuple[assembly.Splits, Any]:
+  """Make the scenes and what computes a net's maps; see that the heads have a kernel for them."""
   splits = material.make(config)
   for cell in left:
     state = jax.eval_shape(assembly.make_programs(config, splits, cell["head"]).init, 0)
     maps.check_head(cell["head"], state.params["head"], splits.num_classes)
   preprocess = functools.partial(data.standardise, mean=splits.mean, std=splits.std)
-  return Prepared(splits, maps.make_mapper(config.backbone.to_dict(), preprocess))
+  return splits, maps.make_mapper(config.backbone.to_dict(), preprocess)
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
@@ -62,7 +55,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
   """Estimate the seconds that the seeds of a head take to train."""
-  splits = context.prepared.splits
+  splits, _ = context.prepared
   return classifiers.estimate(context, context.settings, splits, cell["head"])
 
 

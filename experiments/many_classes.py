@@ -12,7 +12,7 @@ seed) is appended at once to results.jsonl; the same command run again makes onl
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -26,13 +26,6 @@ _TASKS = {
   "images": (instances.make, many_classes_images.get_config),
   "text": (next_token.make, many_classes_words.get_config),
 }
-
-
-class Prepared(NamedTuple):
-  """Hold the task, and the output layer of each head."""
-
-  task: equal_time.Task
-  layers: dict[str, equal_time.OutputLayer]
 
 
 def check(config: ConfigDict) -> None:
@@ -65,14 +58,13 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
   return [{"head": head} for head in heads.split(config.heads)]
 
 
-def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> Prepared:
-  """Make the task, and the output layers of the heads that are left."""
-  made = _TASKS[config.task][0](config)
-  print(f"{made.name}: {len(made.class_counts):,} classes")
+def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> tuple[equal_time.Task, Any]:
+  """Make the task, and by name what trains the heads that are left."""
+  task = _TASKS[config.task][0](config)
+  print(f"{task.name}: {len(task.class_counts):,} classes")
   optimizer, size = _make_optimizer(config), config.batch_size
   names = [cell["head"] for cell in left]
-  layers = {name: equal_time.make_output_layer(name, made, optimizer, size) for name in names}
-  return Prepared(made, layers)
+  return task, {n: equal_time.make_trainer(n, task, optimizer, size) for n in names}
 
 
 def changes(records: Sequence[study.Record], task: equal_time.Task) -> str:
@@ -96,12 +88,13 @@ def changes(records: Sequence[study.Record], task: equal_time.Task) -> str:
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
   """Train a head for equal time; yield the records of its seeds."""
-  task = context.prepared.task
+  (task, trainers), settings = context.prepared, context.settings
   if message := changes(context.finished, task):
     command.fail(message)
   for seed in context.seeds:
     began = time.perf_counter()
-    curves, diverged, num_parameters = _train(cell, context, seed, context.settings.seconds)
+    train = trainers[cell["head"]]
+    curves, diverged, num_parameters = train(seed, settings.seconds, settings.looks)
     measured = {"num_parameters": num_parameters, "dataset": task.describe()}
     test = {k: v[-1] for k, v in curves.items() if k not in ("seconds", "steps")}
     lost = diverged is not None
@@ -117,15 +110,10 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
   """Estimate the seconds of a cell: those of training, and those of compiling and judging."""
-  began = time.perf_counter()
-  _train(cell, context, context.seeds[0], 0.0)
-  return len(context.seeds) * (context.settings.seconds + time.perf_counter() - began)
-
-
-def _train(cell, context, seed: int, seconds: float) -> equal_time.Outcome:
-  task, layers = context.prepared
-  looks = context.settings.looks
-  return equal_time.train(task, layers[cell["head"]], seed=seed, seconds=seconds, num_looks=looks)
+  began, settings = time.perf_counter(), context.settings
+  _, trainers = context.prepared
+  trainers[cell["head"]](context.seeds[0], 0.0, settings.looks)
+  return len(context.seeds) * (settings.seconds + time.perf_counter() - began)
 
 
 def _make_optimizer(config: ConfigDict):

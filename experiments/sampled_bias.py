@@ -74,15 +74,12 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
   ]
 
 
-class Prepared(NamedTuple):
-  """Hold what a loss takes by name, and the full loss with its gradient in the kernel."""
+def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> tuple[dict, Any]:
+  """Draw a layer and a batch, whose logits spread by 1.5 beside the log-frequency of the class.
 
-  layer: dict[str, jax.Array]
-  truth: tuple[jax.Array, jax.Array]
-
-
-def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> Prepared:
-  """Draw a layer and a batch, whose logits spread by 1.5 beside the log-frequency of the class."""
+  Returns:
+    What a loss takes by name, and the full loss with its gradient in the kernel.
+  """
   rng, frequencies = np.random.default_rng(settings.seed), _frequencies(settings.classes)
   shape = settings.features, settings.classes
   layer = {
@@ -96,7 +93,7 @@ def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> Prepared:
   def loss(kernel):
     return jnp.mean(functional.linear_cross_entropy(**layer | {"kernel": kernel}))
 
-  return Prepared(layer, jax.jit(jax.value_and_grad(loss))(layer["kernel"]))
+  return layer, jax.jit(jax.value_and_grad(loss))(layer["kernel"])
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]]:

@@ -31,20 +31,6 @@ class State(NamedTuple):
   mean: Any
 
 
-class Task(NamedTuple):
-  """Hold what a network learns, and what is made of it.
-
-  Attributes:
-    init: `key -> params`.
-    loss: `(params, batch, average) -> (loss, average)`.
-    terms: `(params, batch) -> {name: [M]}`, of a batch of the test split.
-  """
-
-  init: Callable[[jax.Array], Any]
-  loss: Callable[..., tuple[jax.Array, jax.Array]]
-  terms: Callable[[Any, Any], dict[str, jax.Array]]
-
-
 class ClassScores(nnx.Module):
   """Score the classes of an input by an MLP; logits start at zero where that is asked for."""
 
@@ -90,19 +76,30 @@ def step(
 
 
 def fit(
-  task: Task,
+  init: Callable[[jax.Array], Any],
+  loss_of: Callable[..., tuple[jax.Array, jax.Array]],
+  terms_of: Callable[[Any, Any], dict[str, jax.Array]],
+  *,
   key: jax.Array,
   places: dict[str, Any],
   take: Callable[[Any], Any],
-  *,
   rate: float,
   look_every: int,
 ) -> dict[str, jax.Array]:
   """Train a network by Adam, and return its terms on the test split by name, `[M]`.
 
   The learning rate falls to zero along a cosine. Of the moving averages of the parameters, looked
-  at every so many steps at most, that one counts which has the least loss on `validation`. Places
-  are those of the batches, `[C, B, ...]` by split, from which `take` makes the batches.
+  at every so many steps at most, that one counts which has the least loss on `validation`.
+
+  Args:
+    init: `key -> params`.
+    loss_of: `(params, batch, average) -> (loss, average)`.
+    terms_of: `(params, batch) -> {name: [M]}`.
+    key: of the parameters.
+    places: those of the batches, `[C, B, ...]` by split: `train`, `validation`, `test`.
+    take: from the places of a batch to the batch.
+    rate: the learning rate at first.
+    look_every: steps from one look to the next.
   """
   steps = len(jax.tree.leaves(places["train"])[0])
   every = max(n for n in range(1, look_every + 1) if steps % n == 0)
@@ -110,7 +107,7 @@ def fit(
 
   def train(state, place):
     def loss(params, average):
-      value, average = task.loss(params, take(place), average)
+      value, average = loss_of(params, take(place), average)
       return value, (average, None)
 
     return step(optimizer, state, loss)
@@ -119,16 +116,16 @@ def fit(
     state, best, least = carried
     state, _ = jax.lax.scan(train, state, places_of_steps)
     losses = jax.lax.map(
-      lambda place: task.loss(state.mean, take(place), NO_AVERAGE)[0], places["validation"]
+      lambda place: loss_of(state.mean, take(place), NO_AVERAGE)[0], places["validation"]
     )
     better = jnp.mean(losses) < least
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.mean, best)
     return (state, best, jnp.where(better, jnp.mean(losses), least)), None
 
-  state = start(optimizer, task.init(key))
+  state = start(optimizer, init(key))
   looks = jax.tree.map(lambda of: of.reshape(-1, every, *of.shape[1:]), places["train"])
   (_, best, _), _ = jax.lax.scan(look, (state, state.mean, jnp.float32(jnp.inf)), looks)
-  terms = jax.lax.map(lambda place: task.terms(best, take(place)), places["test"])
+  terms = jax.lax.map(lambda place: terms_of(best, take(place)), places["test"])
   return jax.tree.map(lambda of: of.reshape(-1), terms)
 
 

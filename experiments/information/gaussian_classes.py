@@ -89,7 +89,8 @@ def records(
     def take(rows):
       return inputs[rows], labels[rows]
 
-    return fitting.fit(task, key, rows, take, rate=_RATE, look_every=look_every)
+    options = {"rate": _RATE, "look_every": look_every}
+    return fitting.fit(*task, key=key, places=rows, take=take, **options)
 
   terms, compiling = fitting.run_seeds(fit, seeds, rows, sample.inputs, sample.labels)
   tested = np.take_along_axis(sample.labels, rows["test"].reshape(len(seeds), -1), axis=1)
@@ -99,7 +100,8 @@ def records(
   return estimates.records(context, began, compiling, found, measured, metrics)
 
 
-def _make_task(objective: str, dimension: int, log_prior: np.ndarray) -> fitting.Task:
+def _make_task(objective: str, dimension: int, log_prior: np.ndarray):
+  """Return the first arguments of `fitting.fit`."""
   # Logits start at zero: from large exponentials at the start MINE and NWJ do not recover.
   init, apply = fitting.make_network(
     fitting.ClassScores, dimension, len(log_prior), widths=_HIDDEN, from_zero=True
@@ -119,7 +121,7 @@ def _make_task(objective: str, dimension: int, log_prior: np.ndarray) -> fitting
     found = {estimator.name: estimator.terms(logits, labels, log_prior) for estimator in own}
     return found | {"right": jnp.argmax(scores, axis=-1) == labels}
 
-  return fitting.Task(init, loss, terms)
+  return init, loss, terms
 
 
 def batches(

@@ -59,13 +59,6 @@ class Images(NamedTuple):
   std: float
 
 
-class Pairs(NamedTuple):
-  """Hold pairs: rows of both images `[S, ..., 2]`, and the class of the second one `[S, ...]`."""
-
-  rows: np.ndarray
-  labels: np.ndarray
-
-
 def check(settings: Settings) -> None:
   """Raise a ValueError for settings that are none."""
   study.check_numbers("errors", settings.errors, 0, 1)
@@ -106,8 +99,11 @@ def draw(
   by_class: Sequence[np.ndarray],
   shape: tuple[int, ...],
   error: float,
-) -> Pairs:
-  """Draw pairs of a shape by each seed's generator; error is the chance that a class changes."""
+) -> tuple[np.ndarray, np.ndarray]:
+  """Draw rows of pairs `[S, *shape, 2]`, and the classes of the second ones `[S, *shape]`.
+
+  Error is the chance that the channel changes a class.
+  """
   classes, counts = len(by_class), np.array([len(rows) for rows in by_class])
   rows, starts = np.concatenate(by_class), np.cumsum(counts) - counts
 
@@ -117,9 +113,10 @@ def draw(
     second = np.where(generator.random(shape) < error, moved % classes, first)
     labels = np.stack([first, second], axis=-1)
     places = (generator.random(labels.shape) * counts[labels]).astype(np.int64)
-    return Pairs(rows[starts[labels] + places].astype(np.int32), second.astype(np.int32))
+    return rows[starts[labels] + places].astype(np.int32), second.astype(np.int32)
 
-  return Pairs(*map(np.stack, zip(*map(draw_one, generators), strict=True)))
+  images, classes_of = zip(*map(draw_one, generators), strict=True)
+  return np.stack(images), np.stack(classes_of)
 
 
 def true_information(classes: int, error: float) -> float:
@@ -146,18 +143,20 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 
   def fit(key, pairs, pixels):
     def take(pairs):
-      sides = (pixels[pairs.rows[:, side]].astype(jnp.float32) for side in (0, 1))
-      return *((side - images.mean) / images.std for side in sides), pairs.labels
+      rows, labels = pairs
+      sides = (pixels[rows[:, side]].astype(jnp.float32) for side in (0, 1))
+      return *((side - images.mean) / images.std for side in sides), labels
 
-    return fitting.fit(task, key, pairs, take, rate=_RATE, look_every=_LOOK_EVERY)
+    options = {"rate": _RATE, "look_every": _LOOK_EVERY}
+    return fitting.fit(*task, key=key, places=pairs, take=take, **options)
 
   terms, compiling = fitting.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
   measured = {"truth": true_information(classes, error)}
   yield estimates.records(context, began, compiling, estimates.intervals(terms), measured)
 
 
-def _make_task(objective: str, pixels: int, classes: int) -> fitting.Task:
-  """Return the task of the classifier, whose outputs are logits `[B, K]`, or that of a critic."""
+def _make_task(objective: str, pixels: int, classes: int):
+  """Return the first arguments of `fitting.fit`, of the classifier or of a critic."""
   if objective == "classifier":
     init, apply = fitting.make_network(fitting.ClassScores, pixels, classes, widths=_WIDTHS)
 
@@ -165,12 +164,14 @@ def _make_task(objective: str, pixels: int, classes: int) -> fitting.Task:
       first, _, labels = batch
       return functional.cross_entropy(apply(params, first), labels)
 
-    return fitting.Task(
-      init,
-      lambda params, batch, average: (jnp.mean(losses(params, batch)), average),
-      # The noisy class is uniform, so its entropy is log K.
-      lambda params, batch: {CLASSIFIER: jnp.log(classes) - losses(params, batch)},
-    )
+    def loss(params, batch, average):
+      return jnp.mean(losses(params, batch)), average
+
+    def terms(params, batch):  # The noisy class is uniform, so its entropy is log K.
+      return {CLASSIFIER: jnp.log(classes) - losses(params, batch)}
+
+    return init, loss, terms
+
   init, score = fitting.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
 
   def loss(params, batch, average):
@@ -180,7 +181,7 @@ def _make_task(objective: str, pixels: int, classes: int) -> fitting.Task:
     scores = score(params, *batch[:2])
     return {of.name: of.terms(scores) for of in estimators.of_objective(objective)}
 
-  return fitting.Task(init, loss, terms)
+  return init, loss, terms
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:

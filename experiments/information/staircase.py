@@ -83,19 +83,11 @@ def check(settings: Settings) -> None:
       )
 
 
-class OfCritic(NamedTuple):
-  """Hold the settings for a kind of critic."""
-
-  transforms: tuple[str, ...]
-  steps: int
-  rate: float
-
-
-def of_critic(settings: Settings, critic: str) -> OfCritic:
-  """Return the settings for a kind of critic."""
+def of_critic(settings: Settings, critic: str) -> tuple[tuple[str, ...], int, float]:
+  """Return the transforms, the steps of a stair and the rate for a kind of critic."""
   if critic == "joint":
-    return OfCritic(settings.joint_transforms, settings.joint_steps, settings.joint_rate)
-  return OfCritic(settings.transforms, settings.steps, settings.rate)
+    return settings.joint_transforms, settings.joint_steps, settings.joint_rate
+  return settings.transforms, settings.steps, settings.rate
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
@@ -104,7 +96,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
     {"critic": critic, "objective": objective, "transform": transform}
     for critic in settings.critics
     for objective in estimators.OBJECTIVES
-    for transform in of_critic(settings, critic).transforms
+    for transform in of_critic(settings, critic)[0]
   ]
 
 
@@ -132,8 +124,8 @@ def _climb(cell, settings, key, correlations) -> jax.Array:
   """Train a critic of one seed up the stairs; return the estimates of each batch."""
   shape = (2, settings.batch_size, settings.dimension)
   init, score = fitting.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
-  own, objective = of_critic(settings, cell["critic"]), cell["objective"]
-  optimizer = optax.adam(own.rate)
+  (_, steps, rate), objective = of_critic(settings, cell["critic"]), cell["objective"]
+  optimizer = optax.adam(rate)
 
   def step(correlation, state, key):
     x, noise = jax.random.normal(key, shape)
@@ -151,7 +143,7 @@ def _climb(cell, settings, key, correlations) -> jax.Array:
 
   def climb_one(state, stair):
     number, correlation = stair
-    keys = jax.random.split(jax.random.fold_in(key, 1 + number), own.steps)
+    keys = jax.random.split(jax.random.fold_in(key, 1 + number), steps)
     return jax.lax.scan(functools.partial(step, correlation), state, keys)
 
   stairs = jnp.arange(len(correlations)), correlations
@@ -190,8 +182,8 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
     f"Batches of {settings.batch_size} pairs, {settings.seeds} seeds, "
     "critics with two layers of 256. "
     + " ".join(
-      f"Each stair has {own.steps:,} steps of Adam at {own.rate:g} for {critic} critics."
-      for critic, own in kinds.items()
+      f"Each stair has {steps:,} steps of Adam at {rate:g} for {critic} critics."
+      for critic, (_, steps, rate) in kinds.items()
     )
     + " The papers' protocol has 4,000 at 5e-4 for both kinds; with fewer, a critic has less time "
     "to come near the truth. SMILE and JS share a critic trained by the Jensen-Shannon objective; "
@@ -201,18 +193,18 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   claims = information_claims.of_staircase(settings.batch_size, settings.nats)
   yield from ledger.of_study(claims, records)
   records = [record for record in records if record["status"] == "finished"]
-  for critic, own in kinds.items():
+  for critic, (transforms, steps, _) in kinds.items():
     yield f"## {critic.capitalize()} critic"
-    for transform in own.transforms:
+    for transform in transforms:
       cell = {"critic": critic, "transform": transform}
       if made := [record for record in records if cell.items() <= record["cell"].items()]:
-        yield from _of_transform(made, settings, critic, transform)
+        yield from _of_transform(made, settings.nats, steps, critic, transform)
 
 
-def _of_transform(records, settings, critic, transform) -> Iterator[study.Block]:
-  most, what = max(settings.nats), f"{critic}, {transform}"
+def _of_transform(records, nats, steps, critic, transform) -> Iterator[study.Block]:
+  most, what = max(nats), f"{critic}, {transform}"
   yield study.curves(
-    list(_climbs(records, settings.nats, of_critic(settings, critic).steps)),
+    list(_climbs(records, nats, steps)),
     panels={f"{what}: nats": "estimate"},
     by="estimator",
     x="step",
@@ -231,7 +223,7 @@ def _of_transform(records, settings, critic, transform) -> Iterator[study.Block]
     limits=(-most, 0.5 * most),
   )
   yield f"**{critic} critic, {transform}**: bias / variance / MSE, in nats."
-  yield table(rows, settings.nats, f"{critic}_{transform}")
+  yield table(rows, nats, f"{critic}_{transform}")
 
 
 def _climbs(records, nats, steps) -> Iterator[dict[str, Any]]:

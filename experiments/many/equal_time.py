@@ -63,19 +63,6 @@ class Task(NamedTuple):
     return described | ({"fingerprint": self.fingerprint} if self.fingerprint else {})
 
 
-class OutputLayer(NamedTuple):
-  """Hold a head, and for trees the tree: only the rows of a batch's paths are updated then.
-
-  `init` and `run` are the programs that start and train it, which all seeds share.
-  """
-
-  head: heads.Head
-  tree: functional.Tree | None
-  optimizer: optax.GradientTransformation
-  init: Callable[..., Any]
-  run: Callable[..., Any]
-
-
 class Outcome(NamedTuple):
   """Hold what came out of a run: `curves` has `seconds`, `steps` and the metrics at each look."""
 
@@ -121,10 +108,16 @@ def in_batches(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.nda
   return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
-def make_output_layer(
+def make_trainer(
   specification: str, task: Task, optimizer: optax.GradientTransformation, batch_size: int
-) -> OutputLayer:
-  """Build the head of a specification, such as `sampled:num_samples=1024`, and its programs.
+) -> Callable[..., Outcome]:
+  """Build the head of a specification, such as `sampled:num_samples=1024`, and what trains it.
+
+  Of trees only the rows of a batch's paths are updated.
+
+  Returns:
+    A function `(seed, seconds, num_looks) -> Outcome`, whose programs all seeds share. It judges
+    the model before training, and so many times at equal distances on the way and at the end.
 
   Raises:
     ValueError: the head or an option is unknown, or does not fit the classes; or the task has
@@ -139,6 +132,7 @@ def make_output_layer(
     tree = heads.TREES[name](num_classes, **options)
     head = heads.hierarchical(tree)
 
+  @jax.jit
   def init(seed):
     net_key, head_key = jax.random.split(jax.random.key(seed))
     return {"net": task.init(net_key), "head": head.init(head_key, task.num_features)}
@@ -151,49 +145,36 @@ def make_output_layer(
         "from the features of the class. Pass --config.imprint=0 to start all heads at random."
       )
   run = jax.jit(_make_run(task, head, tree, optimizer, batch_size), donate_argnums=(0, 1))
-  return OutputLayer(head, tree, optimizer, jax.jit(init), run)
 
+  def train(seed, seconds, num_looks):
+    params = init(seed)
+    if task.class_vectors is not None:
+      kernel = imprinted_kernel(task.class_vectors(params["net"]), tree)
+      params["head"]["kernel"] = jnp.asarray(kernel)
+    opt_state = jax.jit(optimizer.init)(params)
+    examples, key = jax.device_put((task.inputs, task.labels)), jax.random.key(seed)
+    # No step, so that compiling is over before time is taken.
+    params, opt_state, _ = run(params, opt_state, examples, key, 0, 0)
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    curves, spent, steps = {"seconds": [], "steps": []}, 0.0, 0
+    for until in np.linspace(0, seconds, num_looks + 1):
+      while spent < until:
+        count = 1
+        if steps:
+          count = max(1, round(min(_SECONDS_PER_CALL, until - spent) * steps / spent))
+        began = time.perf_counter()
+        params, opt_state, loss = run(params, opt_state, examples, key, steps, steps + count)
+        loss = float(loss)
+        spent += time.perf_counter() - began
+        steps += count
+        if not np.isfinite(loss):
+          return Outcome(curves, steps, size)
+      found = task.evaluate(params["net"], head, params["head"])
+      for metric, value in {"seconds": spent, "steps": steps, **found}.items():
+        curves.setdefault(metric, []).append(value)
+    return Outcome(curves, None, size)
 
-def train(task: Task, layer: OutputLayer, *, seed: int, seconds: float, num_looks: int) -> Outcome:
-  """Train for so many seconds, and judge the model before, and at equal distances on the way.
-
-  Args:
-    task: the task.
-    layer: the output layer.
-    seed: of the parameters, the batches and the samples.
-    seconds: of training.
-    num_looks: how often the model is judged after the start, the last time at the end.
-  """
-  params = layer.init(seed)
-  if task.class_vectors is not None:
-    kernel = imprinted_kernel(task.class_vectors(params["net"]), layer.tree)
-    params["head"]["kernel"] = jnp.asarray(kernel)
-  opt_state = jax.jit(layer.optimizer.init)(params)
-  examples = jax.device_put((task.inputs, task.labels))
-  key = jax.random.key(seed)
-  # No step, so that compiling is over before time is taken.
-  params, opt_state, _ = layer.run(params, opt_state, examples, key, 0, 0)
-
-  outcome = Outcome(
-    {"seconds": [], "steps": []}, None, sum(p.size for p in jax.tree.leaves(params))
-  )
-  curves, spent, steps = outcome.curves, 0.0, 0
-  for until in np.linspace(0, seconds, num_looks + 1):
-    while spent < until:
-      count = 1
-      if steps:
-        count = max(1, round(min(_SECONDS_PER_CALL, until - spent) * steps / spent))
-      began = time.perf_counter()
-      params, opt_state, loss = layer.run(params, opt_state, examples, key, steps, steps + count)
-      loss = float(loss)
-      spent += time.perf_counter() - began
-      steps += count
-      if not np.isfinite(loss):
-        return outcome._replace(diverged=steps)
-    found = task.evaluate(params["net"], layer.head, params["head"])
-    for name, value in {"seconds": spent, "steps": steps, **found}.items():
-      curves.setdefault(name, []).append(value)
-  return outcome
+  return train
 
 
 def _make_run(task: Task, head: heads.Head, tree, optimizer, batch_size: int):

@@ -34,15 +34,19 @@ def test_each_seed_keeps_its_best_look():
   # The parameter follows the batches, which lead seed 0 away from what is validated at the end.
   batches = np.array([[1, 1, 9, 9], [1, 1, 1, 1]], np.float32)
   targets = np.array([[0.02], [9]], np.float32)
-  task = fitting.Task(
-    init=lambda key: jnp.float32(0),
-    loss=lambda params, batch, average: ((params - batch) ** 2, average),
-    terms=lambda params, batch: {"params": params[None]},
-  )
   places = {"train": batches, "validation": targets, "test": targets}
 
   def fit(key, places, shared):
-    return fitting.fit(task, key, places, lambda place: place, rate=0.5, look_every=3)
+    return fitting.fit(
+      lambda key: jnp.float32(0),
+      lambda params, batch, average: ((params - batch) ** 2, average),
+      lambda params, batch: {"params": params[None]},
+      key=key,
+      places=places,
+      take=lambda place: place,
+      rate=0.5,
+      look_every=3,
+    )
 
   found = fitting.run_seeds(fit, (0, 1), places)[0]["params"]
   rates = 0.5 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2

@@ -15,19 +15,19 @@ def _digits():
 def test_pairs_are_of_the_channels_classes(digits):
   generators = [np.random.default_rng(seed) for seed in (0, 1)]
   by_class = digits.rows["train"]
-  pairs = images.draw(generators, by_class, (10_000,), 0.3)
+  rows, labels = images.draw(generators, by_class, (10_000,), 0.3)
   classes = np.full(len(digits.pixels), -1)
-  for k, rows in enumerate(by_class):
-    classes[rows] = k
-  of_pair = classes[pairs.rows]
-  np.testing.assert_array_equal(of_pair[..., 1], pairs.labels)
+  for k, of_class in enumerate(by_class):
+    classes[of_class] = k
+  of_pair = classes[rows]
+  np.testing.assert_array_equal(of_pair[..., 1], labels)
   joint = np.zeros((10, 10))
-  np.add.at(joint, tuple(of_pair.reshape(-1, 2).T), 1 / pairs.labels.size)
+  np.add.at(joint, tuple(of_pair.reshape(-1, 2).T), 1 / labels.size)
   expected = np.full((10, 10), 0.3 / 90)
   np.fill_diagonal(expected, 0.07)
   np.testing.assert_allclose(joint, expected, atol=0.005)
   # All images of a class are drawn.
-  assert len(np.unique(pairs.rows)) > 0.99 * sum(map(len, by_class))
+  assert len(np.unique(rows)) > 0.99 * sum(map(len, by_class))
 
 
 def test_the_splits_share_no_image(digits):
