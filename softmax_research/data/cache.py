@@ -25,10 +25,6 @@ _FORMAT = 1
 _MANIFEST = "manifest.json"
 
 
-class _DamagedError(Exception):
-  """A cached dataset is not what was written; the message names the file and the reason."""
-
-
 def cache_directory(cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
   """Return the directory that decoded datasets are kept in.
 
@@ -64,31 +60,26 @@ def load_or_build(
     The dataset, its arrays memory-mapped and read-only.
 
   Raises:
-    DataUnavailableError: if the cache cannot be written, or it is damaged and ``build`` fails.
+    DataUnavailableError: if the cache cannot be written, and what ``build`` raises.
 
   Warns:
-    UserWarning: if the cache was damaged; names the file and the reason.
+    UserWarning: if the cache was damaged; gives the reason.
   """
   directory = cache_directory(cache_dir) / name
-  damage = None
   if directory.exists():
     try:
       return _read(directory)
-    except _DamagedError as error:
-      damage = error
-      warnings.warn(f"damaged cache: {error}; building {name} again", stacklevel=2)
-
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      warnings.warn(
+        f"damaged cache: {directory}: {type(error).__name__}: {error}; building {name} again",
+        stacklevel=2,
+      )
   scratch = directory.with_name(f".{name}-{uuid.uuid4().hex}")
   try:
     # Made before the dataset is: what cannot be kept should fail before minutes of work.
     with _write_errors(directory.parent):
       scratch.mkdir(parents=True)
-    try:
-      dataset = check_dataset(build())
-    except DataUnavailableError as error:
-      if damage is None:
-        raise
-      raise DataUnavailableError(f"damaged cache: {damage}; to build it again: {error}") from error
+    dataset = check_dataset(build())
     with _write_errors(directory.parent):
       _write(scratch, dataset)
       dataset = _read(scratch)  # Open files follow the rename, and outlive a later one.
@@ -99,36 +90,19 @@ def load_or_build(
 
 
 def _read(directory: pathlib.Path) -> Dataset:
-  manifest_path = directory / _MANIFEST
-  try:
-    manifest = json.loads(manifest_path.read_bytes())
-    if manifest["format"] != _FORMAT:
-      raise _DamagedError(f"{manifest_path}: format {manifest['format']}, not {_FORMAT}")
-    train, test = (
-      Split(*(_read_array(directory, f"{split}_{field}", manifest) for field in Split._fields))
-      for split in ("train", "test")
-    )
-    dataset = Dataset(
-      name=manifest["name"],
-      train=train,
-      test=test,
-      num_classes=manifest["num_classes"],
-      class_names=tuple(manifest["class_names"]),
-    )
-    return check_dataset(dataset)
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise _DamagedError(f"{manifest_path}: {type(error).__name__}: {error}") from error
+  manifest = json.loads((directory / _MANIFEST).read_bytes())
+  if manifest["format"] != _FORMAT:
+    raise ValueError(f"{_MANIFEST} has the format {manifest['format']}, not {_FORMAT}")
 
-
-def _read_array(directory: pathlib.Path, key: str, manifest: dict) -> np.ndarray:
-  path = directory / f"{key}.npy"
-  entry = manifest["arrays"][key]
-  try:
-    if _sha256(path) != entry["sha256"]:
-      raise _DamagedError(f"{path}: its SHA-256 checksum is not the manifest's")
+  def read(key):
+    path = directory / f"{key}.npy"
+    if _sha256(path) != manifest["arrays"][key]["sha256"]:
+      raise ValueError(f"the SHA-256 checksum of {path.name} is not that of {_MANIFEST}")
     return np.load(path, mmap_mode="r", allow_pickle=False)
-  except OSError as error:
-    raise _DamagedError(f"{path}: {error}") from error
+
+  splits = [Split(read(f"{part}_images"), read(f"{part}_labels")) for part in ("train", "test")]
+  class_names = tuple(manifest["class_names"])
+  return check_dataset(Dataset(manifest["name"], *splits, manifest["num_classes"], class_names))
 
 
 def _write(directory: pathlib.Path, dataset: Dataset) -> None:
@@ -137,11 +111,7 @@ def _write(directory: pathlib.Path, dataset: Dataset) -> None:
     for field, array in getattr(dataset, split)._asdict().items():
       path = directory / f"{split}_{field}.npy"
       np.save(path, array, allow_pickle=False)
-      arrays[path.stem] = {
-        "shape": array.shape,
-        "dtype": str(array.dtype),
-        "sha256": _sha256(path),
-      }
+      arrays[path.stem] = {"shape": array.shape, "dtype": str(array.dtype), "sha256": _sha256(path)}
   manifest = {
     "format": _FORMAT,
     "name": dataset.name,

@@ -56,9 +56,6 @@ def fit_temperature(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
     log_probs: log-probabilities or logits `[N, K]`.
     labels: integers `[N]`.
 
-  Returns:
-    The map.
-
   Example:
     >>> logits = np.log([[0.99, 0.01]] * 4)
     >>> print(np.exp(fit_temperature(logits, np.array([0, 0, 0, 1]))(logits[:1])).round(2))
@@ -77,9 +74,6 @@ def fit_vector_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   Args:
     log_probs: log-probabilities or logits `[N, K]`.
     labels: integers `[N]`.
-
-  Returns:
-    The map.
 
   Example:
     >>> logits = np.log([[0.99, 0.01], [0.01, 0.99]] * 4)
@@ -105,9 +99,6 @@ def fit_matrix_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   Args:
     log_probs: log-probabilities or logits `[N, K]`.
     labels: integers `[N]`.
-
-  Returns:
-    The map.
 
   Example:
     >>> logits = np.log([[0.99, 0.01], [0.01, 0.99]] * 4)
@@ -135,9 +126,6 @@ def fit_histogram_binning(log_probs: np.ndarray, labels: np.ndarray) -> Calibrat
   Args:
     log_probs: log-probabilities or logits `[N, K]`.
     labels: integers `[N]`.
-
-  Returns:
-    The map.
 
   Example:
     >>> logits = np.log([[0.99, 0.01]] * 4)
@@ -167,9 +155,6 @@ def fit_isotonic_regression(log_probs: np.ndarray, labels: np.ndarray) -> Calibr
   Args:
     log_probs: log-probabilities or logits `[N, K]`.
     labels: integers `[N]`.
-
-  Returns:
-    The map.
 
   Example:
     >>> logits = np.log([[0.99, 0.01]] * 4)

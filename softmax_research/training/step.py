@@ -1,7 +1,7 @@
 """The training step: backbone, head and optimiser composed into jitted programs."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,6 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 _WHOLE = P()
-
-
-class Model(Protocol):
-  """A pair of pure functions, as `nn.Backbone` and `heads.Head` are."""
-
-  init: Callable[..., Any]
 
 
 class TrainState(NamedTuple):
@@ -102,8 +96,8 @@ class Programs(NamedTuple):
 
 
 def make_programs(
-  backbone: Model,
-  head: Model,
+  backbone: Any,
+  head: Any,
   optimizer: optax.GradientTransformation,
   *,
   input_shape: tuple[int, ...],
@@ -116,7 +110,7 @@ def make_programs(
 
   Args:
     backbone: pure functions `init(key, input_shape) -> (params, state)` and
-      `apply(params, state, images, *, train, key) -> (features, state)`.
+      `apply(params, state, images, *, train, key) -> (features, state)`; see `nn.Backbone`.
     head: pure functions `init`, `loss` and `log_prob`; see `heads.Head`.
     optimizer: an optax gradient transformation.
     input_shape: the shape of one image.

@@ -77,13 +77,13 @@ def _edit(**changes):
 
 
 DAMAGE = [
-  ("train_images.npy", _flip_a_bit, "checksum"),
+  ("train_images.npy", _flip_a_bit, "checksum of train_images.npy"),
   ("test_labels.npy", _flip_a_bit, "checksum"),
   ("train_labels.npy", _truncate, "checksum"),
   ("test_images.npy", pathlib.Path.unlink, "No such file"),
   ("manifest.json", pathlib.Path.unlink, "No such file"),
   ("manifest.json", _truncate, "JSONDecodeError"),
-  ("manifest.json", _edit(format=0), "format 0, not 1"),
+  ("manifest.json", _edit(format=0), "has the format 0, not 1"),
   ("manifest.json", _edit(arrays={}), "KeyError: 'train_images'"),
   ("manifest.json", _edit(num_classes=1, class_names=["even"]), "labels lie outside"),
   ("manifest.json", lambda path: path.write_text("[]"), "TypeError"),
@@ -93,7 +93,7 @@ DAMAGE = [
 @pytest.mark.parametrize("name, damage, reason", DAMAGE)
 def test_a_damaged_cache_is_built_again_with_a_warning(cache, name, damage, reason):
   damage(cache / "tiny" / name)
-  with pytest.warns(UserWarning, match=f"damaged cache: .*{name}: .*{reason}.*building tiny again"):
+  with pytest.warns(UserWarning, match=f"damaged cache: .*/tiny: .*{reason}.*building tiny again"):
     _equal(load_or_build("tiny", _tiny, cache_dir=cache), _tiny())
   with warnings.catch_warnings():
     warnings.simplefilter("error")
@@ -104,7 +104,7 @@ def test_a_damaged_cache_is_built_again_with_a_warning(cache, name, damage, reas
 def test_a_damaged_cache_that_cannot_be_built_again_is_an_error(cache):
   _flip_a_bit(cache / "tiny" / "train_images.npy")
   with pytest.warns(UserWarning, match="checksum"):
-    with pytest.raises(DataUnavailableError, match=r"train_images.npy.*the source is gone"):
+    with pytest.raises(DataUnavailableError, match=r"the source is gone"):
       load_or_build("tiny", _unavailable, cache_dir=cache)
 
 
