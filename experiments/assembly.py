@@ -163,18 +163,20 @@ def make_programs(
     # The compiler divides whole batches, whose statistics are right by construction.
     axis_name = mesh = None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
+  augment = data.augment.make(config.augment)
   programs = training.make_programs(
     nn.in_form(make_backbone(config, axis_name=axis_name), seeds_by),
     make_head_for(splits, head),
     make_optimizer(config, num_steps=num_batches * config.num_epochs),
     input_shape=splits.train.images.shape[1:],
     preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
-    augment=data.augment.make(config.augment),
+    augment=augment,
     axis_name=axis_name,
     mesh=mesh,
   )
-  # Networks check their options against the shape of the inputs when they are made.
+  # Networks and augmentations check their options against the shape of the inputs.
   jax.eval_shape(programs.init, 0)
+  jax.eval_shape(augment, jax.random.key(0), splits.train.images[:1])
   return programs
 
 

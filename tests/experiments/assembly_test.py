@@ -8,6 +8,7 @@ import pytest
 
 from configs import default
 from experiments import assembly
+from softmax_research import data
 
 
 def _make_all(config):
@@ -58,6 +59,56 @@ def test_keys_too_many_or_too_few_are_refused():
   del config.seeds
   with pytest.raises(ValueError, match="has seeds too many or too few"):
     assembly.check_config(config)
+
+
+@pytest.fixture(name="own_data", scope="module")
+def _own_data(tmp_path_factory):
+  """scikit-learn's digits as images of an odd shape, as vectors, and as images of many channels."""
+  images, labels = data.digits().test
+  shapes = {"odd": images[:, 1:, 3:, 0], "vectors": images.reshape(360, 64) / 3.0}
+  shapes["deep"] = np.tile(images / 7, (1, 1, 1, 5))
+  folder = tmp_path_factory.mktemp("own")
+  for name, of in shapes.items():
+    np.savez(folder / name, images=of, labels=labels)
+  return folder
+
+
+@pytest.mark.parametrize(
+  ("name", "backbone"),
+  [
+    *[(name, "mlp:widths=(8,)") for name in ("odd", "vectors", "deep")],
+    *[(name, "identity") for name in ("odd", "vectors")],
+    *[(name, "cnn:stages=((4,),)") for name in ("odd", "deep")],
+  ],
+)
+def test_data_of_ones_own_fit_any_network_for_their_shape(name, backbone, own_data):
+  config = default.get_config()
+  config.dataset = f"{own_data}/{name}.npz"
+  with config.ignore_type():
+    config.backbone = backbone
+  assembly.check_config(config)
+  splits = assembly.load_splits(config)
+  programs = assembly.make_programs(config, splits, "logit_adjusted")
+  images, labels = splits.train.images[None, :4], splits.train.labels[None, :4]
+
+  def step():
+    state = programs.run_steps(programs.init(0), None, images, labels, 0, 1)
+    return programs.predict(state, images[0])
+
+  assert jax.eval_shape(step).shape == (4, 10)
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "message"),
+  [("backbone", "cnn", "a CNN takes images"), ("augment", "flip", "flips and crops need images")],
+)
+def test_what_does_not_fit_vectors_is_refused_before_any_work(key, value, message, own_data):
+  config = default.get_config()
+  config.dataset = f"{own_data}/vectors.npz"
+  with config.ignore_type():
+    config[key] = value
+  with pytest.raises(ValueError, match=message):
+    _make_all(config)
 
 
 def test_the_schedule_ends_with_the_last_step(monkeypatch):
