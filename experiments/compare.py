@@ -22,9 +22,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from experiments import assembly, classifiers, pictures
+from experiments import assembly, classifiers
 from softmax_research import heads, study
-from softmax_research.study import classifier_report
+from softmax_research.study import classifier_report, record
 from softmax_research.training import processes
 
 _NUM_WORST = 16
@@ -154,7 +154,7 @@ def _worst(log_probs: np.ndarray, split: Any) -> list[dict[str, Any]]:
 
 def _png(image: np.ndarray) -> str | None:
   """Encode an image; None for data that are no images."""
-  return pictures.to_text(image) if image.ndim == 3 and image.dtype == np.uint8 else None
+  return record.to_text(image) if image.ndim == 3 and image.dtype == np.uint8 else None
 
 
 STUDY = study.Study(

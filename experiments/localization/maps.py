@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import assembly, classifiers, pictures
+from experiments import assembly, classifiers
 from experiments.many.equal_time import in_batches
 from softmax_research import information, nn, training
+from softmax_research.study import record
 
 #: Kinds of maps; the first is the one to compare with.
 KINDS = ("CAM", "infoCAM", "infoCAM+")
@@ -134,11 +135,11 @@ def _examples(splits, predicted, test_maps, scored) -> list[dict[str, Any]]:
   test, names = splits.test, splits.class_names
   return [
     {
-      "image": pictures.to_text(test.images[i].squeeze()),
+      "image": record.to_text(test.images[i].squeeze()),
       "label": names[test.labels[i]],
       "predicted": names[predicted[i]],
       "box": list(map(float, test.boxes[i])),
-      "maps": [pictures.to_text(_as_bytes(activation)) for activation in test_maps[i]],
+      "maps": [record.to_text(_as_bytes(activation)) for activation in test_maps[i]],
       "found": [
         list(map(float, information.bounding_box(activation, threshold=cut)))
         for activation, cut in zip(test_maps[i], cuts, strict=True)

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import pictures
 from experiments.localization import maps
 from experiments.localization.maps import KINDS, SMOOTHINGS
 from softmax_research import study
-from softmax_research.study import measures, tables
+from softmax_research.study import measures, record, tables
 
 _RULES = {"chosen": "of validation", "paper": "0.2"}
 _SHARE = study.Measure("share", "share", "%", 100.0, 1, True)
@@ -179,10 +178,10 @@ def example_figure(examples: Sequence[Mapping[str, Any]]) -> Any:
     axes = figure.subplots(1 + len(KINDS), number, squeeze=False)
     for column, of in zip(axes.T, examples, strict=True):
       label, predicted = of["label"], of["predicted"]
-      column[0].imshow(pictures.from_text(of["image"]), cmap="gray", vmin=0, vmax=255)
+      column[0].imshow(record.from_text(of["image"]), cmap="gray", vmin=0, vmax=255)
       column[0].set_title(label if label == predicted else f"{label}, not {predicted}")
       for place, picture, found in zip(column[1:], of["maps"], of["found"], strict=True):
-        place.imshow(pictures.from_text(picture), cmap="viridis", vmin=0)
+        place.imshow(record.from_text(picture), cmap="viridis", vmin=0)
         _outline(place, found, "#ff7f0e", "dashed")
       for place in column:
         _outline(place, of["box"], "#ffffff", "solid")

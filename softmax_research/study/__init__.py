@@ -2,8 +2,7 @@
 
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
 from softmax_research.study.command import main, remake
-from softmax_research.study.comparisons import Difference, compare
-from softmax_research.study.groups import Group, arrange, group
+from softmax_research.study.groups import Difference, Group, arrange, compare, group
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import Measure, measure_of
 from softmax_research.study.plots import curves, difference_plot, plot

@@ -6,8 +6,7 @@ from typing import Any
 
 from softmax_research.study import findings, plots, tables
 from softmax_research.study.blocks import Block, Plot
-from softmax_research.study.comparisons import compare
-from softmax_research.study.groups import By, Group, arrange, group, title_of
+from softmax_research.study.groups import By, Group, arrange, compare, group, title_of
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, Measure, measure_of
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from softmax_research.study import record
-from softmax_research.study.comparisons import Difference, compare
-from softmax_research.study.groups import Group
+from softmax_research.study.groups import Difference, Group, compare
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, format_p_value, measure_of
 

@@ -1,12 +1,12 @@
-"""Groups: the records of what is compared, by seed, in the order in which a report shows them."""
+"""Groups: the records of what is compared, by seed, in a report's order; and their differences."""
 
 import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from softmax_research.study import record
+from softmax_research.study import record, statistics
 from softmax_research.study.measures import Measure, as_measure
-from softmax_research.study.statistics import Summary, summarise
+from softmax_research.study.statistics import PairedDifference, Summary, summarise
 
 #: How records are grouped: the name of a cell's item, several names, a function of a record to a
 #: group's name, or None for whatever differs between the cells.
@@ -151,6 +151,59 @@ def arrange(
   if len(groups) > _MOST_UNSORTED:
     rest.sort(key=rank)
   return [first, *rest] if first is not None else rest
+
+
+class Difference(NamedTuple):
+  """Hold how one group differs from the first.
+
+  Attributes:
+    name: of the group.
+    values: its value less the first group's, by seed; NaN where one of both is not finite.
+    paired: summary and test of the differences.
+    p_corrected: p-value after Holm's correction over all the groups compared.
+    detectable: smallest true difference that would have been found with 80% power.
+  """
+
+  name: str
+  values: dict[int | None, float]
+  paired: PairedDifference
+  p_corrected: float
+  detectable: float
+
+  @property
+  def significant(self) -> bool:
+    """Return whether the corrected p-value is below the level."""
+    return self.p_corrected < statistics.LEVEL
+
+
+def compare(groups: Sequence[Group], measure: str | Measure) -> list[Difference]:
+  """Compare every group with the first one by paired t-tests over their common seeds.
+
+  The detectable difference is taken at the level over the number of comparisons, which is the
+  level that the smallest p-value has to meet in Holm's method.
+  """
+  baseline = groups[0].values(measure) if groups else {}
+  pairs = []
+  for group in groups[1:]:
+    both = {s: (v, baseline[s]) for s, v in group.values(measure).items() if s in baseline}
+    left, right = [a for a, _ in both.values()], [b for _, b in both.values()]
+    # An infinite loss has no difference: infinity less infinity is undefined.
+    values = {
+      s: a - b if math.isfinite(a) and math.isfinite(b) else math.nan for s, (a, b) in both.items()
+    }
+    pairs.append((group.name, values, statistics.paired_difference(left, right)))
+  corrected = statistics.holm([paired.p_value for *_, paired in pairs])
+  level = statistics.LEVEL / max(1, sum(not math.isnan(p) for p in corrected))
+  return [
+    Difference(
+      name,
+      values,
+      paired,
+      float(p),
+      statistics.detectable_difference(paired.std, paired.n, level=level),
+    )
+    for (name, values, paired), p in zip(pairs, corrected, strict=True)
+  ]
 
 
 def _are_groups(records: Sequence[Any]) -> bool:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from softmax_research.study.blocks import Plot
-from softmax_research.study.comparisons import compare
-from softmax_research.study.groups import By, Group, as_groups, differing, group
+from softmax_research.study.groups import By, Group, as_groups, compare, differing, group
 from softmax_research.study.measures import Measure, as_measure
 from softmax_research.study.statistics import summarise
 

@@ -9,12 +9,7 @@ from softmax_research.study.study import flatten
 
 
 class Provenance(NamedTuple):
-  """Say how records were made.
-
-  Attributes:
-    facts: pairs of a name and a value, such as `("device", "cpu x 1")`.
-    config: pairs of a dotted name and a value: the settings.
-  """
+  """Say how records were made: facts, as `("device", "cpu x 1")`, and settings by dotted names."""
 
   facts: list[tuple[str, str]]
   config: list[tuple[str, str]]
@@ -26,15 +21,9 @@ def provenance(
   command: str | None = None,
   config: Mapping[str, Any] | None = None,
 ) -> Provenance:
-  """Collect how records were made.
+  """Collect how records were made; a fact in which they differ lists every value.
 
-  Args:
-    records: of any study.
-    command: that made them; by default those that the records name.
-    config: the settings; by default those of the last record.
-
-  Returns:
-    Facts and settings. A fact in which the records differ lists every value.
+  The command is by default what the records name, and the settings those of the last record.
   """
   # An ensemble follows from runs, and is none.
   runs = [made for made in records if "ensemble" not in made["cell"]]
@@ -47,7 +36,7 @@ def provenance(
     ("dataset", _distinct(datasets)),
     ("runs", _runs(runs)),
     ("device", _distinct([made["device"] for made in runs])),
-    ("versions", _distinct([_versions(made["versions"]) for made in runs])),
+    ("versions", _distinct([", ".join(map(" ".join, m["versions"].items())) for m in runs])),
     ("git revision", _distinct([made["revision"] for made in runs])),
     ("time of the runs", duration(sum(seconds) if seconds else math.nan)),
     ("finished", (last.get("time") or {}).get("finished_at") or NOT_RECORDED),
@@ -59,7 +48,6 @@ def provenance(
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
-  """Say how many runs of how many cells there are, and with which seeds."""
   cells = len({str(made["cell"]) for made in runs})
   seeds = sorted({made["seed"] for made in runs if made["seed"] is not None})
   text = f"{len(runs)}: {_count(cells, 'cell')}"
@@ -69,7 +57,6 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _dataset(dataset: Any) -> str | None:
-  """Describe a data set by its name and sizes."""
   if not isinstance(dataset, Mapping):
     return str(dataset) if dataset else None
   sizes = [
@@ -81,10 +68,6 @@ def _dataset(dataset: Any) -> str | None:
     sizes.append(_count(dataset["num_classes"], "class", "classes"))
   name = str(dataset.get("name") or NOT_RECORDED)
   return f"{name}: {', '.join(sizes)}" if sizes else name
-
-
-def _versions(versions: Mapping[str, Any]) -> str:
-  return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _distinct(values: Sequence[str | None]) -> str:

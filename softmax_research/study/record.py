@@ -9,7 +9,9 @@
 settings that the result depends on. Study, cell and seed name a record.
 """
 
+import base64
 import hashlib
+import io
 import json
 import math
 import os
@@ -18,6 +20,9 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
+import PIL.Image
 
 #: The keys of a record, each with the types of its value.
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -180,13 +185,11 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
   if len(parts) == 1:
     starts = [record["metrics"].get("test", {}), record["measured"]]
   for node in starts:
-    for part in parts:
-      if isinstance(node, Mapping):
-        node = node.get(part, _ABSENT)
-      elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
-        node = node[int(part)]
-      else:
-        node = _ABSENT
+    try:
+      for part in parts:
+        node = node[int(part) if isinstance(node, list) else part]
+    except (LookupError, TypeError, ValueError):  # There is nothing at that path.
+      continue
     if node is None:
       return math.inf if parts[-1] == "nll" else math.nan
     if isinstance(node, int | float):
@@ -240,7 +243,21 @@ def duration(seconds: float) -> str:
   return f"{minutes // 60} h {minutes % 60} min"
 
 
-_ABSENT = object()
+def to_text(picture: np.ndarray) -> str:
+  """Encode a picture of bytes, `[H, W]`, `[H, W, 1]` or `[H, W, 3]`, as JSON can hold it: a PNG.
+
+  Example:
+    >>> from_text(to_text(np.array([[0, 255]], np.uint8))).tolist()
+    [[0, 255]]
+  """
+  encoded = io.BytesIO()
+  PIL.Image.fromarray(picture.squeeze() if picture.ndim == 3 else picture).save(encoded, "png")
+  return base64.b64encode(encoded.getvalue()).decode()
+
+
+def from_text(text: str) -> np.ndarray:
+  """Decode what `to_text` returned."""
+  return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(text))))
 
 
 def _texts(node: Any, path: str) -> Iterable[tuple[str, str]]:

@@ -14,7 +14,6 @@ from softmax_research.study import (
   ledger,
   lifecycle,
   markdown,
-  progress,
   record,
   report,
   study,
@@ -105,7 +104,7 @@ def run_tasks(of: study.Study, settings: Any, work: Work, options: Options) -> l
   records, failed, skipped = list(work.records), [], set()
   total = sum(len(task.seeds) for task in work.wanted)
   done = total - sum(len(task.seeds) for task in work.left)
-  with progress.display() as show, lifecycle.interruptible(options.minutes) as interruption:
+  with lifecycle.display() as show, lifecycle.interruptible(options.minutes) as interruption:
     for number, task in enumerate(work.left):
       name = describe(task)
       context = _context(of, settings, task, work, options, records)

@@ -7,11 +7,11 @@ from typing import Any
 
 from softmax_research.study import record
 from softmax_research.study.blocks import Cell, Row, Table, table_of
-from softmax_research.study.comparisons import compare
 from softmax_research.study.groups import (
   By,
   Group,
   as_groups,
+  compare,
   differing,
   group,
   text_of,

@@ -5,9 +5,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import localize_digits, localize_objects
-from experiments import assembly, localize, pictures
+from experiments import assembly, localize
 from experiments.localization import material
 from softmax_research.study import runner, workdir
+from softmax_research.study.record import from_text
 
 
 def _config(**changes):
@@ -38,8 +39,8 @@ def test_a_study_is_trained_judged_and_reported(tmp_path):
       assert len(found["thresholds"]) == len(found["known"]) == 3
     assert ("examples" in record["measured"]) == (record["seed"] == 0)
   example = records[0]["measured"]["examples"][0]
-  assert pictures.from_text(example["image"]).shape == (16, 16)
-  assert pictures.from_text(example["maps"][0]).max() == 255
+  assert from_text(example["image"]).shape == (16, 16)
+  assert from_text(example["maps"][0]).max() == 255
   for name in ("thresholds", "examples_0"):
     assert (tmp_path / "figures" / f"{name}.svg").stat().st_size > 5000
 
