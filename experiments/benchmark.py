@@ -20,7 +20,7 @@ import rich.console
 import rich.table
 from absl import app, flags
 
-from experiments.benchmarks.row import Options
+from experiments.benchmarks.timing import Options
 from softmax_research.study import command
 
 #: Names of modules of `experiments.benchmarks`, each with `rows(options)`.

@@ -18,8 +18,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import batches, losses, torch_losses
-from experiments.benchmarks.pairs import Case, Run, measure
-from experiments.benchmarks.row import OURS, Options
+from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
 from softmax_research import functional, training
 
 #: Examples, classes and features of a dense layer.

@@ -1,7 +1,12 @@
-"""First step: the time from the command `experiments.train` to its first finished step."""
+"""First step: the time from the command `experiments.train` to its first finished step.
+
+Run as a program, this module trains as `experiments.train` does, with its flags, and leaves when
+the first step is done.
+"""
 
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -9,8 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.benchmarks.row import Measured, Options, make_row
-from experiments.benchmarks.worker import peak_mb
+from experiments.benchmarks.timing import Measured, Options, make_row, peak_mb
+from softmax_research.study import progress
 
 _CASES = {
   "first step, digits, mlp": ["--config=configs/digits.py"],
@@ -30,32 +35,28 @@ def rows(benchmark: str, options: Options) -> Iterator[dict[str, Any]]:
       continue
     with tempfile.TemporaryDirectory() as folder:
       folder = pathlib.Path(folder)
-      _time(arguments, folder, "kept")
+      _time(arguments, folder / "kept")
       turns = [
-        (_time(arguments, folder, "kept"), _time(arguments, folder, f"none{i}"))
+        (_time(arguments, folder / "kept"), _time(arguments, folder / f"none{i}"))
         for i in range(options.repeats)
       ]
-    sides = ([turn[side] for turn in turns] for side in (0, 1))
-    kept, none = (Measured([t for t, _ in side], max(p for _, p in side)) for side in sides)
+    kept, none = (
+      Measured([ms for ms, _ in side], max(mb for _, mb in side))
+      for side in zip(*turns, strict=True)
+    )
     yield make_row(benchmark, case, _COLD, kept, none)
 
 
-def _time(arguments, folder, cache) -> tuple[float, float]:
+def _time(arguments: list[str], cache: pathlib.Path) -> tuple[float, float]:
   """Return the ms to the first step, and the peak memory in MB."""
   # Programs are kept where a user's are, and not where this process keeps its own.
   env = {name: value for name, value in os.environ.items() if name not in _OTHERS}
   began = time.perf_counter()
   with tempfile.TemporaryDirectory() as workdir:
     process = subprocess.Popen(
-      [
-        sys.executable,
-        "-m",
-        "experiments.benchmarks.until_first_step",
-        *arguments,
-        f"--workdir={workdir}",
-      ],
+      [sys.executable, "-m", __name__, *arguments, f"--workdir={workdir}"],
       cwd=pathlib.Path(__file__).parents[2],
-      env=env | {"SOFTMAX_RESEARCH_CACHE": str(folder / cache)},
+      env=env | {"SOFTMAX_RESEARCH_CACHE": str(cache)},
       stdout=subprocess.DEVNULL,
       stderr=subprocess.PIPE,
       text=True,
@@ -65,3 +66,25 @@ def _time(arguments, folder, cache) -> tuple[float, float]:
     if status:
       raise RuntimeError(message)
   return 1e3 * (time.perf_counter() - began), peak_mb(usage)
+
+
+class _Leave:
+  """A display that ends the process when a step is reported."""
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    pass
+
+  def start(self, *_):
+    pass
+
+  def update(self, progress):
+    if progress.loss is not None:  # The first step is over.
+      os._exit(0)  # Nothing is left to be written.
+
+
+if __name__ == "__main__":
+  progress.display = _Leave
+  runpy.run_module("experiments.train", run_name="__main__")

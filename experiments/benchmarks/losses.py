@@ -14,8 +14,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import batches, torch_losses
-from experiments.benchmarks.pairs import Case, Run, Side, measure
-from experiments.benchmarks.row import OURS, Options
+from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
 from softmax_research import functional
 
 #: How many examples and classes: of the dense losses, and of those with a solver for each row.
@@ -38,7 +37,6 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
 
 
 def _losses() -> list[Case]:
-  dense, torch = functools.partial(_jax, DENSE), functools.partial(_torch, DENSE)
   cross_entropy, hinge = functional.cross_entropy, functional.multiclass_hinge
   integer_optax = optax.softmax_cross_entropy_with_integer_labels
 
@@ -52,101 +50,47 @@ def _losses() -> list[Case]:
   def optax_one_vs_all(logits, labels):
     return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1)
 
+  smoothed = functools.partial(cross_entropy, label_smoothing=0.1)
+  with_z_loss = functools.partial(cross_entropy, z_loss=1e-4)
+  of_rivals = functools.partial(hinge, sum_rivals=True)
+  soft = {"optax": optax.softmax_cross_entropy, "PyTorch": "cross_entropy"}
+  # The libraries take one-hot labels, which they are given ready-made.
+  binary = {"optax": optax_one_vs_all, "PyTorch": "one_vs_all"}
+  entropy = _case(
+    "cross-entropy", DENSE, cross_entropy, {"optax": integer_optax, "PyTorch": "cross_entropy"}
+  )
+  entropy.sides["copy of the logits"] = functools.partial(_copy, DENSE)
   return [
+    entropy,
+    _case("cross-entropy of soft labels", DENSE, cross_entropy, soft, labels="soft"),
     _case(
-      "cross-entropy",
-      DENSE,
-      dense("index", cross_entropy),
-      {
-        "optax": dense("index", integer_optax),
-        "PyTorch": torch("index", "cross_entropy"),
-        "copy of the logits": functools.partial(_copy, DENSE),
-      },
+      "label smoothing", DENSE, smoothed, {"optax": optax_smoothed, "PyTorch": "label_smoothing"}
     ),
-    _case(
-      "cross-entropy of soft labels",
-      DENSE,
-      dense("soft", cross_entropy),
-      {
-        "optax": dense("soft", optax.softmax_cross_entropy),
-        "PyTorch": torch("soft", "cross_entropy"),
-      },
-    ),
-    _case(
-      "label smoothing",
-      DENSE,
-      dense("index", functools.partial(cross_entropy, label_smoothing=0.1)),
-      {"optax": dense("index", optax_smoothed), "PyTorch": torch("index", "label_smoothing")},
-    ),
-    _case(
-      "z-loss",
-      DENSE,
-      dense("index", functools.partial(cross_entropy, z_loss=1e-4)),
-      {"optax": dense("index", optax_z_loss)},
-    ),
-    # The libraries take one-hot labels, which they are given ready-made.
-    _case(
-      "one against all",
-      DENSE,
-      dense("index", functional.one_vs_all_cross_entropy),
-      {"optax": dense("hot", optax_one_vs_all), "PyTorch": torch("hot", "one_vs_all")},
-    ),
-    _case(
-      "hinge",
-      DENSE,
-      dense("index", hinge),
-      {"optax": dense("index", optax.losses.multiclass_hinge_loss)},
-    ),
-    _case(
-      "hinge, sum of rivals",
-      DENSE,
-      dense("index", functools.partial(hinge, sum_rivals=True)),
-      {"PyTorch": torch("index", "hinge")},
-    ),
+    _case("z-loss", DENSE, with_z_loss, {"optax": optax_z_loss}),
+    _case("one against all", DENSE, functional.one_vs_all_cross_entropy, binary, peer_labels="hot"),
+    _case("hinge", DENSE, hinge, {"optax": optax.losses.multiclass_hinge_loss}),
+    _case("hinge, sum of rivals", DENSE, of_rivals, {"PyTorch": "hinge"}),
   ]
 
 
 def _sparse() -> list[Case]:
-  sparse, torch = functools.partial(_jax, SPARSE), functools.partial(_torch, SPARSE)
-
   def weighted(function):
     return lambda logits, weights: jnp.sum(weights * function(logits), axis=-1)
 
-  def optax_sparsemax(logits):
-    return jax.vmap(optax.projections.projection_simplex)(logits)
-
+  simplex = weighted(jax.vmap(optax.projections.projection_simplex))
+  sparsemax_loss = {
+    "optax": optax.losses.multiclass_sparsemax_loss,
+    "entmax": "sparsemax_loss",
+    "entmax, bisection": "sparsemax_bisect_loss",
+  }
+  entmax_loss = {"entmax": "entmax15_loss", "entmax, bisection": "entmax_bisect_loss"}
+  sparsemax = {"optax": simplex, "entmax": "sparsemax"}
+  entmax = {"entmax": "entmax15", "entmax, bisection": "entmax_bisect"}
   return [
-    _case(
-      "sparsemax loss",
-      SPARSE,
-      sparse("index", functional.sparsemax_loss),
-      {
-        "optax": sparse("index", optax.losses.multiclass_sparsemax_loss),
-        "entmax": torch("index", "sparsemax_loss"),
-        "entmax, bisection": torch("index", "sparsemax_bisect_loss"),
-      },
-    ),
-    _case(
-      "entmax loss",
-      SPARSE,
-      sparse("index", functional.entmax_loss),
-      {
-        "entmax": torch("index", "entmax15_loss"),
-        "entmax, bisection": torch("index", "entmax_bisect_loss"),
-      },
-    ),
-    _case(
-      "sparsemax",
-      SPARSE,
-      sparse("soft", weighted(functional.sparsemax)),
-      {"optax": sparse("soft", weighted(optax_sparsemax)), "entmax": torch("soft", "sparsemax")},
-    ),
-    _case(
-      "entmax",
-      SPARSE,
-      sparse("soft", weighted(functional.entmax)),
-      {"entmax": torch("soft", "entmax15"), "entmax, bisection": torch("soft", "entmax_bisect")},
-    ),
+    _case("sparsemax loss", SPARSE, functional.sparsemax_loss, sparsemax_loss),
+    _case("entmax loss", SPARSE, functional.entmax_loss, entmax_loss),
+    _case("sparsemax", SPARSE, weighted(functional.sparsemax), sparsemax, labels="soft"),
+    _case("entmax", SPARSE, weighted(functional.entmax), entmax, labels="soft"),
   ]
 
 
@@ -181,8 +125,8 @@ def _variants() -> list[Case]:
     "PC-softmax": lambda z, y: functional.pc_cross_entropy(z, y, log_prior),
     "logit adjustment": lambda z, y: cross_entropy(z + log_prior, y),
   }
-  plain = {"our cross-entropy": _jax(DENSE, "index", cross_entropy)}
-  return [_case(name, DENSE, _jax(DENSE, "index", loss), plain) for name, loss in losses.items()]
+  plain = {"our cross-entropy": cross_entropy}
+  return [_case(name, DENSE, loss, plain) for name, loss in losses.items()]
 
 
 def adaptive_case() -> Case:
@@ -196,20 +140,26 @@ def adaptive_case() -> Case:
   )
 
 
-def _case(name: str, sizes: tuple[int, int], ours: Side, peers: dict[str, Side]) -> Case:
-  return Case(f"{name} {list(sizes)}", {OURS: ours} | peers)
+def _case(
+  name: str,
+  sizes: tuple[int, int],
+  ours: Loss,
+  peers: dict[str, Loss | str],
+  *,
+  labels: str = "index",
+  peer_labels: str | None = None,
+) -> Case:
+  """Return the case of a loss; its peers are functions of JAX, or names of PyTorch's losses."""
+  sides = {OURS: functools.partial(_value_and_gradient, sizes, labels, ours)}
+  for peer, loss in peers.items():
+    make = torch_losses.side if isinstance(loss, str) else _value_and_gradient
+    sides[peer] = functools.partial(make, sizes, peer_labels or labels, loss)
+  return Case(f"{name} {list(sizes)}", sides)
 
 
-def _jax(sizes: tuple[int, int], kind: str, loss: Loss) -> Side:
-  def make() -> Run:
-    batch = jax.device_put((batches.logits(sizes), batches.labels(sizes, kind)))
-    return repeat(jax.value_and_grad(lambda *batch: jnp.mean(loss(*batch))), *batch)
-
-  return make
-
-
-def _torch(sizes: tuple[int, int], kind: str, name: str) -> Side:
-  return functools.partial(torch_losses.side, sizes, kind, name)
+def _value_and_gradient(sizes: tuple[int, int], kind: str, loss: Loss) -> Run:
+  batch = jax.device_put((batches.logits(sizes), batches.labels(sizes, kind)))
+  return repeat(jax.value_and_grad(lambda *batch: jnp.mean(loss(*batch))), *batch)
 
 
 def _copy(sizes: tuple[int, int]) -> Run:

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 
 from experiments.benchmarks import training
-from experiments.benchmarks.pairs import Case, Run, Side, measure
-from experiments.benchmarks.row import OURS, Options
+from experiments.benchmarks.timing import OURS, Case, Options, Run, Side, measure
 
 SEEDS = 16
 _CNN = training.NETWORKS["cnn conv32-conv64-dense256 on 28x28"]

@@ -14,8 +14,7 @@ from ml_collections import ConfigDict
 from configs import default
 from experiments import assembly
 from experiments.benchmarks import first_step, torch_training
-from experiments.benchmarks.pairs import Case, Run, measure
-from experiments.benchmarks.row import OURS, Options
+from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
 from softmax_research import data
 
 BATCH = 128
