@@ -165,32 +165,27 @@ def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 
 def estimate_by_short_run(
-  run: Callable[..., Any], shorten: Callable[[Any, dict[str, Any]], tuple[Any, float]]
+  run: Callable[..., Any], shorten: Callable[[Any, dict[str, Any]], dict[str, Any]]
 ) -> Callable[..., float]:
-  """Return a function that estimates a cell's seconds from a short run of it.
+  """Return a function that estimates a cell's seconds from a run of it with a few shorter settings.
 
-  From settings and a cell, `shorten` makes those of a short run, and how many times as long the
-  whole is, but for compiling.
+  But for compiling, the whole is as many times as long as the settings are larger, or longer, than
+  those that `shorten` returns by name.
   """
+
+  def ratio(whole, short):
+    return len(whole) / len(short) if isinstance(whole, tuple) else whole / short
 
   def estimate(cell, context):
     settings, began = context.settings, time.perf_counter()
-    context.settings, times = shorten(settings, cell)
+    short = shorten(settings, cell)
+    context.settings = settings._replace(**short)
     try:
       (made,) = run(cell, context)
     finally:
       context.settings = settings
     compiling = made[0]["measured"]["compiling_seconds"]
+    times = math.prod(ratio(getattr(settings, name), value) for name, value in short.items())
     return compiling + times * (time.perf_counter() - began - compiling)
 
   return estimate
-
-
-def fewer_steps(most: int) -> Callable[[Any, dict[str, Any]], tuple[Any, float]]:
-  """Return what shortens a run to so many steps at most, for `estimate_by_short_run`."""
-
-  def shorten(settings, cell):
-    steps = min(settings.steps, most)
-    return settings._replace(steps=steps), settings.steps / steps
-
-  return shorten

@@ -222,5 +222,7 @@ STUDY = study.Study(
   check=check,
   prepare=prepare,
   selects=("errors", "seeds"),
-  estimate=estimates.estimate_by_short_run(run, estimates.fewer_steps(2 * _LOOK_EVERY)),
+  estimate=estimates.estimate_by_short_run(
+    run, lambda settings, cell: {"steps": min(settings.steps, 2 * _LOOK_EVERY)}
+  ),
 )

@@ -157,5 +157,7 @@ STUDY = study.Study(
   name="mutual_information.sweep",
   check=check,
   selects=("sizes", "dimensions", "ratios", "class_counts", "seeds"),
-  estimate=estimates.estimate_by_short_run(run, estimates.fewer_steps(2 * _LOOK_EVERY)),
+  estimate=estimates.estimate_by_short_run(
+    run, lambda settings, cell: {"steps": min(settings.steps, 2 * _LOOK_EVERY)}
+  ),
 )

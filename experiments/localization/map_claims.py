@@ -5,37 +5,29 @@ A box is found where it overlaps the true one by half or more.
 
 from softmax_research.study.claims import Claim, Comparison, Test
 
-# Place of the overlap of 0.5 among the levels that records have.
-_LEVEL = 1
 #: How maps become boxes: as the paper's code does, and with what is best on the validation split.
 PAPERS_WAY, OUR_WAY = "smoothed/paper", "plain/chosen"
-_WAYS = {
+_WORDS = {
   PAPERS_WAY: ("smoothed maps", "At a threshold of 0.2, as in the paper's code."),
   OUR_WAY: ("plain maps", "At the threshold that is best on validation."),
 }
 
 
 def _path(kind: str, way: str, measure: str) -> str:
-  return f"localisation/maps/{kind}/{way}/{measure}/{_LEVEL}"
+  return f"localisation/maps/{kind}/{way}/{measure}/1"  # of the overlaps the second, 0.5
 
 
 def of_maps(way: str) -> tuple[Claim, ...]:
-  """Return the claims that one kind of map finds more boxes than another, with every head.
-
-  Args:
-    way: `PAPERS_WAY` or `OUR_WAY`.
-  """
-  claims = []
+  """Return the claims that one kind of map finds more boxes than another in a way of the above."""
+  found = []
   for better, worse in (("infoCAM", "CAM"), ("infoCAM+", "CAM"), ("infoCAM+", "infoCAM")):
     # A kind of map is no cell: both numbers stand in one record.
-    comparison = Comparison(
-      {}, {}, _path(better, way, "known"), "higher", _path(worse, way, "known")
-    )
-    test = Test(None, "", "", (comparison,), each={"head": ".*"})
-    maps, threshold = _WAYS[way]
-    text = f"{better} finds more boxes than {worse} in {maps}"
-    claims.append(Claim("qin2019", text, (test,), f"The class is given. {threshold}"))
-  return tuple(claims)
+    ours, theirs = (_path(kind, way, "known") for kind in (better, worse))
+    test = Test(None, "", "", (Comparison({}, {}, ours, "higher", theirs),), each={"head": ".*"})
+    words, threshold = _WORDS[way]
+    text = f"{better} finds more boxes than {worse} in {words}"
+    found.append(Claim("qin2019", text, (test,), f"The class is given. {threshold}"))
+  return tuple(found)
 
 
 def _of_heads(text: str, metric: str) -> Claim:

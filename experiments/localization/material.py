@@ -1,6 +1,7 @@
 """Material: from a configuration to the scenes of all splits, everything checked first."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -44,6 +45,11 @@ def check_config(config: ConfigDict) -> None:
   for key in ("canvas", "num_train", "num_validation", "num_test"):
     if not isinstance(shown[key], int) or shown[key] < 1:
       raise ValueError(f"Got scenes.{key}={shown[key]!r}; it must be an integer of at least 1.")
+  if not shown.imbalance >= 1:
+    raise ValueError(
+      f"Got scenes.imbalance={shown.imbalance}; it says how many times as many scenes odd classes "
+      "get as even ones, and is at least 1."
+    )
   classes = tuple(shown.classes)
   most = assembly.num_classes(config)
   wrong = [label for label in classes if label not in range(most)]
@@ -84,7 +90,7 @@ def _from_images(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]
   if dataset.train.images.ndim != 4:
     raise ValueError(f"Got dataset={config.dataset!r}; scenes are made from images.")
   classes = tuple(shown.classes) or tuple(range(dataset.num_classes))
-  pool, test = (scenes.only_classes(split, classes) for split in (dataset.train, dataset.test))
+  pool, test = (_only(split, classes) for split in (dataset.train, dataset.test))
   train, validation = data.split_train_validation(
     pool, fraction=config.validation_fraction, seed=config.split_seed
   )
@@ -98,10 +104,21 @@ def _from_images(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]
       (test, shown.num_test, 1.0),
     )
   ):
-    counts = scenes.class_counts(total, len(classes), imbalance)
+    odd = len(classes) // 2
+    share = total / (len(classes) - odd + imbalance * odd)
+    even, odd = (max(1, round(share * times)) for times in (1, imbalance))
+    counts = data.alternating_counts(len(classes), even=even, odd=odd)
     made.append(maker(split, counts, seed=(config.split_seed, number), **options))
   names = tuple(dataset.class_names[label] for label in classes)
   return f"{shown.kind} from {config.dataset}", made, names
+
+
+def _only(split: data.Split, classes: Sequence[int]) -> data.Split:
+  """Keep some classes, whose labels become their places among them."""
+  rows = np.flatnonzero(np.isin(split.labels, classes))
+  places = np.argsort(classes)
+  labels = places[np.searchsorted(np.sort(classes), split.labels[rows])]
+  return data.Split(np.asarray(split.images[rows]), labels.astype(np.int32))
 
 
 def _from_folder(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:

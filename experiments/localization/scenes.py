@@ -127,34 +127,6 @@ def _make(
   return Scenes(np.stack(images), np.asarray(split.labels)[chosen], np.array(edges))
 
 
-def class_counts(total: int, num_classes: int, imbalance: float) -> list[int]:
-  """Divide scenes among classes, of which an odd one gets `imbalance` times as many as an even one.
-
-  Rounded counts, each at least 1, may sum to a few more or less.
-
-  Raises:
-    ValueError: the imbalance is below 1, or there are fewer scenes than classes.
-
-  Example:
-    >>> class_counts(110, 4, 10)
-    [5, 50, 5, 50]
-  """
-  if not imbalance >= 1:
-    raise ValueError(f"Got imbalance={imbalance}; the odd classes get at least as many: pass 1.")
-  if total < num_classes:
-    raise ValueError(f"Got {total} scenes for {num_classes} classes; each needs one at least.")
-  weights = np.where(np.arange(num_classes) % 2, imbalance, 1.0)
-  return [max(1, round(total * weight)) for weight in weights / weights.sum()]
-
-
-def only_classes(split: data.Split, classes: Sequence[int]) -> data.Split:
-  """Keep some classes, whose labels become their places among them."""
-  rows = np.flatnonzero(np.isin(split.labels, classes))
-  place = np.zeros(max(classes) + 1, np.int32)
-  place[list(classes)] = np.arange(len(classes))
-  return data.Split(np.asarray(split.images[rows]), place[split.labels[rows]])
-
-
 def choose_objects(
   labels: np.ndarray, counts: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:

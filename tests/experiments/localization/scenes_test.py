@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.localization import scenes
+from experiments.localization import material, scenes
 from softmax_research import data
 
 _DIGITS = data.load("digits").test
@@ -75,7 +75,7 @@ def test_images_repeat_only_when_a_class_is_used_up():
 
 
 def test_chosen_classes_get_new_labels():
-  split = scenes.only_classes(data.Split(np.arange(6), np.array([5, 2, 0, 2, 5, 1])), (5, 2))
+  split = material._only(data.Split(np.arange(6), np.array([5, 2, 0, 2, 5, 1])), (5, 2))
   assert split.images.tolist() == [0, 1, 3, 4] and split.labels.tolist() == [0, 1, 1, 0]
 
 
