@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments.benchmarks.timing import Measured, Options, make_row, peak_mb
-from softmax_research.study import progress
+from softmax_research.study import lifecycle
 
 _CASES = {
   "first step, digits, mlp": ["--config=configs/digits.py"],
@@ -86,5 +86,5 @@ class _Leave:
 
 
 if __name__ == "__main__":
-  progress.display = _Leave
+  lifecycle.display = _Leave
   runpy.run_module("experiments.train", run_name="__main__")
