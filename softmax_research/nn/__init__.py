@@ -15,13 +15,7 @@ from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
 from softmax_research.nn.cpu import max_pool
 from softmax_research.nn.critics import JointCritic, SeparableCritic
-from softmax_research.nn.layer import (
-  ACTIVATIONS,
-  KERNEL_INITIALISERS,
-  Layer,
-  PReLU,
-  make_activation,
-)
+from softmax_research.nn.layer import ACTIVATIONS, KERNEL_INITIALISERS
 from softmax_research.nn.mlp import MLP
 
 __all__ = [
@@ -32,8 +26,6 @@ __all__ = [
   "NETWORKS",
   "Backbone",
   "JointCritic",
-  "Layer",
-  "PReLU",
   "SeparableCritic",
   "conv",
   "filters",
@@ -43,7 +35,6 @@ __all__ = [
   "in_bfloat16",
   "in_form",
   "make",
-  "make_activation",
   "max_pool",
   "network_options",
   "seeds_by",

@@ -18,19 +18,8 @@ class BatchNorm(nnx.Module):
   Running statistics move as `running = 0.9 * running + 0.1 * batch`: Flax's momentum 0.9,
   PyTorch's 0.1. The running variance is the biased one, as in Flax; PyTorch's is unbiased.
 
-  Args:
-    features: the number of channels.
-    axis_name: the mapped axis of `jax.pmap` over which the statistics are averaged.
-
-  Example:
-    >>> norm = BatchNorm(1)
-    >>> norm(jnp.array([[1.0], [3.0]]), train=True).round(3).tolist()
-    [[-1.0], [1.0]]
-    >>> norm.mean[...]
-    Array([0.2], dtype=float32)
-
-  Reference:
-    Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
+  `axis_name` is a mapped axis of `jax.pmap`, over which the statistics are averaged. Ioffe and
+  Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
   """
 
   def __init__(self, features: int, *, axis_name: str | None = None):
@@ -84,9 +73,9 @@ def _backward(axis, axis_name, residuals, cotangents):
   d_scale, d_bias = count * slope, count * level
   if axis_name is not None:
     level, slope = lax.pmean((level, slope), axis_name)
-  standardised = _centre(inputs, mean, axis) * _along(inverse, inputs, axis)
-  d_inputs = _along(scale * inverse, inputs, axis) * (
-    _centre(cotangents, level, axis) - standardised * _along(slope, inputs, axis)
+  standardised = _centre(inputs, mean, axis) * along(inverse, inputs, axis)
+  d_inputs = along(scale * inverse, inputs, axis) * (
+    _centre(cotangents, level, axis) - standardised * along(slope, inputs, axis)
   )
   return d_inputs.astype(inputs.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
 
@@ -95,8 +84,8 @@ _normalise.defvjp(_forward, _backward)
 
 
 def _affine(inputs, mean, var, scale, bias, axis):
-  factor = _along(scale * lax.rsqrt(var + _EPSILON), inputs, axis)
-  return (_centre(inputs, mean, axis) * factor + _along(bias, inputs, axis)).astype(inputs.dtype)
+  factor = along(scale * lax.rsqrt(var + _EPSILON), inputs, axis)
+  return (_centre(inputs, mean, axis) * factor + along(bias, inputs, axis)).astype(inputs.dtype)
 
 
 def _average(arrays, axis):
@@ -116,11 +105,11 @@ def _wide(arrays):
 
 
 def _centre(arrays, mean, axis):
-  return arrays - _along(mean, arrays, axis)
+  return arrays - along(mean, arrays, axis)
 
 
-def _along(vector, arrays, axis):
-  """Return the vector in a shape that is added along the axis of the arrays."""
+def along(vector, arrays, axis):
+  """Return a vector of one value a channel in the shape that meets the arrays' axis."""
   shape = [1] * arrays.ndim
   shape[axis] = -1
   return vector.reshape(shape)

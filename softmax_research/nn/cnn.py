@@ -1,7 +1,7 @@
 """CNN: stages of convolutions given as data, then dense layers."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from flax import nnx
@@ -11,7 +11,6 @@ from softmax_research.nn.convolution import Convolution
 from softmax_research.nn.layer import (
   KERNEL_INITIALISERS,
   Layer,
-  check_size,
   check_sizes,
 )
 
@@ -73,42 +72,62 @@ class CNN(nnx.Module):
     axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
-    plan, (height, width, channels) = _plan(input_shape, stages, kernel, pool, dropout, padding)
+    if len(input_shape) != 3:
+      raise ValueError(
+        f"Got inputs of shape {tuple(input_shape)}; a CNN takes images (height, width, channels). "
+        "Use the MLP for other inputs."
+      )
+    if padding not in ("same", "valid"):
+      raise ValueError(f"Got padding={padding!r}; pass 'same' or 'valid'.")
+    if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages:
+      raise ValueError(f"Got stages={stages!r}; pass at least one stage, as ((32, 32), (64, 64)).")
     initialiser = KERNEL_INITIALISERS.find(kernel_init)
     common = {"batch_norm": batch_norm, "axis_name": axis_name}
-    self.convolutions = nnx.List(
-      [
-        Layer(
-          Convolution(
-            layer.channels,
-            layer.filters,
-            kernel=layer.kernel,
-            padding=padding.upper(),
-            kernel_init=initialiser,
-            rngs=rngs,
-          ),
-          layer.filters,
-          activation=activation,
-          pool=layer.pool,
-          dropout=layer.dropout,
-          **common,
+    height, width, channels = input_shape
+    self.convolutions = nnx.List([])
+    for filters, size, window, rate in zip(
+      [check_sizes("stages", stage) for stage in stages],
+      _per_stage("kernel", kernel, len(stages)),
+      _per_stage("pool", pool, len(stages)),
+      _per_stage("dropout", dropout, len(stages)),
+      strict=True,
+    ):
+      check_sizes("kernel", (size,))
+      check_sizes("pool", (window,))
+      for index, features in enumerate(filters):
+        convolution = Convolution(
+          channels,
+          features,
+          kernel=size,
+          padding=padding.upper(),
+          kernel_init=initialiser,
+          rngs=rngs,
         )
-        for layer in plan
-      ]
-    )
+        end = {"pool": window, "dropout": rate} if index == len(filters) - 1 else {}
+        self.convolutions.append(
+          Layer(convolution, features, activation=activation, **end, **common)
+        )
+        channels = features
+      shrink = len(filters) * (size - 1) if padding == "valid" else 0
+      height, width = (height - shrink) // window, (width - shrink) // window
+      if min(height, width) < 1:
+        raise ValueError(
+          f"Got images of {input_shape[0]} by {input_shape[1]}, too small for stages={stages} with "
+          f"kernel={kernel}, pool={pool} and padding={padding!r}; take away a stage or its pooling."
+        )
     self.global_average_pool = global_average_pool
     fan_in = channels if global_average_pool else height * width * channels
     self.dense = nnx.List([])
     widths = check_sizes("dense", dense) if dense else ()
-    for index, width in enumerate(widths):
-      linear = nnx.Linear(fan_in, width, use_bias=False, kernel_init=initialiser, rngs=rngs)
+    for index, size in enumerate(widths):
+      linear = nnx.Linear(fan_in, size, use_bias=False, kernel_init=initialiser, rngs=rngs)
       if linear_features and index == len(widths) - 1:
-        self.dense.append(Layer(linear, width, activation=None))
+        self.dense.append(Layer(linear, size, activation=None))
       else:
         self.dense.append(
-          Layer(linear, width, activation=activation, dropout=dense_dropout, **common)
+          Layer(linear, size, activation=activation, dropout=dense_dropout, **common)
         )
-      fan_in = width
+      fan_in = size
 
   def maps(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     """Return the last stage's maps.
@@ -136,57 +155,6 @@ class CNN(nnx.Module):
     for layer in self.dense:
       features = layer(features, train=train, rngs=rngs)
     return features
-
-
-class _Plan(NamedTuple):
-  channels: int
-  filters: int
-  kernel: int
-  pool: int
-  dropout: float
-
-
-def _plan(
-  input_shape: Sequence[int],
-  stages: Any,
-  kernel: Any,
-  pool: Any,
-  dropout: Any,
-  padding: str,
-) -> tuple[list[_Plan], tuple[int, int, int]]:
-  """Return the convolutions one by one and the shape of the last maps."""
-  if len(input_shape) != 3:
-    raise ValueError(
-      f"Got inputs of shape {tuple(input_shape)}; a CNN takes images (height, width, channels). "
-      "Use the MLP for other inputs."
-    )
-  if padding not in ("same", "valid"):
-    raise ValueError(f"Got padding={padding!r}; pass 'same' or 'valid'.")
-  if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages:
-    raise ValueError(f"Got stages={stages!r}; pass at least one stage, as ((32, 32), (64, 64)).")
-  height, width, channels = input_shape
-  plan = []
-  for filters, size, window, rate in zip(
-    [check_sizes("stages", stage) for stage in stages],
-    _per_stage("kernel", kernel, len(stages)),
-    _per_stage("pool", pool, len(stages)),
-    _per_stage("dropout", dropout, len(stages)),
-    strict=True,
-  ):
-    check_size("kernel", size)
-    check_size("pool", window)
-    for index, features in enumerate(filters):
-      last = index == len(filters) - 1
-      plan.append(_Plan(channels, features, size, window if last else 1, rate if last else 0.0))
-      channels = features
-    shrink = len(filters) * (size - 1) if padding == "valid" else 0
-    height, width = (height - shrink) // window, (width - shrink) // window
-    if min(height, width) < 1:
-      raise ValueError(
-        f"Got images of {input_shape[0]} by {input_shape[1]}, too small for stages={stages} with "
-        f"kernel={kernel}, pool={pool} and padding={padding!r}; take away a stage or its pooling."
-      )
-  return plan, (height, width, channels)
 
 
 def _per_stage(name: str, value: Any, num_stages: int) -> tuple[Any, ...]:

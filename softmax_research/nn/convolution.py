@@ -111,22 +111,7 @@ def conv(
 
 
 class Convolution(nnx.Module):
-  """Convolve maps with stride 1 and without a bias.
-
-  Args:
-    channels: C, of the maps.
-    filters: F, of the outputs.
-    kernel: the kernel's size along both axes.
-    padding: `"SAME"` or `"VALID"`.
-    kernel_init: `(key, shape, dtype) -> array`.
-    rngs: keys for the parameters.
-
-  Example:
-    >>> ones = jax.nn.initializers.ones
-    >>> layer = Convolution(1, 2, kernel=3, padding="VALID", kernel_init=ones, rngs=nnx.Rngs(0))
-    >>> layer(jnp.ones((1, 4, 4, 1))).shape
-    (1, 2, 2, 2)
-  """
+  """Convolve maps of so many channels with stride 1 and without a bias."""
 
   def __init__(
     self,

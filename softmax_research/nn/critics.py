@@ -7,11 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from softmax_research.nn.backbone import check_floating
-from softmax_research.nn.layer import (
-  KERNEL_INITIALISERS,
-  check_sizes,
-  make_activation,
-)
+from softmax_research.nn.layer import ACTIVATIONS, KERNEL_INITIALISERS, check_sizes
 from softmax_research.nn.mlp import MLP
 
 
@@ -120,7 +116,7 @@ class JointCritic(nnx.Module):
     self.x_size = x_size
     self.kernel = nnx.Param(initialiser(rngs.params(), (x_size + y_size, widths[0]), jnp.float32))
     self.bias = nnx.Param(jnp.zeros((widths[0],), jnp.float32))
-    self.activation = make_activation(activation, widths[0])
+    self.activation = ACTIVATIONS.make(activation, widths[0])
     options = {"activation": activation, "kernel_init": kernel_init, "rngs": rngs}
     self.rest = MLP(widths[:1], widths=widths[1:], **options) if len(widths) > 1 else None
     self.score = nnx.Linear(widths[-1], 1, kernel_init=initialiser, rngs=rngs)

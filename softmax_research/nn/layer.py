@@ -11,7 +11,7 @@ from jax import lax
 
 from softmax_research.functional.arrays import check_fraction
 from softmax_research.nn import cpu
-from softmax_research.nn.batch_norm import BatchNorm
+from softmax_research.nn.batch_norm import BatchNorm, along
 from softmax_research.nn.convolution import Convolution, takes_products
 from softmax_research.registry import Registry
 
@@ -29,19 +29,11 @@ KERNEL_INITIALISERS = Registry(
 
 
 class PReLU(nnx.Module):
-  r"""Scale negative inputs by a slope learned for each channel.
+  r"""Scale negative inputs by a slope learned for each channel, which starts at 0.25.
 
   .. math:: \mathrm{PReLU}(x)_c = \max(x_c, 0) + a_c \min(x_c, 0)
 
-  Args:
-    features: C, the number of channels. Every slope starts at 0.25.
-
-  Example:
-    >>> PReLU(2)(jnp.array([[-4.0, 4.0]]))
-    Array([[-1.,  4.]], dtype=float32)
-
-  Reference:
-    He et al. 2015, "Delving Deep into Rectifiers", equation 1.
+  He et al. 2015, "Delving Deep into Rectifiers", equation 1.
   """
 
   def __init__(self, features: int):
@@ -50,7 +42,16 @@ class PReLU(nnx.Module):
 
   def __call__(self, inputs: jax.Array, *, axis: int = -1) -> jax.Array:
     """Return the outputs; the channels lie along the axis."""
-    return jnp.where(inputs >= 0, inputs, _along(self.slope[...], inputs, axis) * inputs)
+    return jnp.where(
+      inputs >= 0, inputs, along(self.slope[...].astype(inputs.dtype), inputs, axis) * inputs
+    )
+
+
+def _activation(activation: Callable[..., Any], options: dict[str, Any], features: int):
+  """Return a module for so many channels, or a function with its options."""
+  if isinstance(activation, type):
+    return activation(features, **options)
+  return functools.partial(activation, **options) if options else activation
 
 
 #: Activations by name: functions, and modules for those that learn a parameter; one of your own is
@@ -68,6 +69,7 @@ ACTIVATIONS = Registry(
   },
   example="leaky_relu:negative_slope=0.1",
   given=("x", "features"),
+  build=_activation,
 )
 
 # These never decrease, so max(f(x), f(y)) = f(max(x, y)): pooling may go first, on more data, and
@@ -75,45 +77,12 @@ ACTIVATIONS = Registry(
 MONOTONE = frozenset({"relu", "tanh", "sigmoid", "leaky_relu", "elu"})
 
 
-def make_activation(text: str, features: int) -> Callable[[jax.Array], jax.Array]:
-  """Return an activation by its name.
-
-  Args:
-    text: a key of `ACTIVATIONS` or the path of a function of your own, alone or with options.
-    features: the number of channels, for activations that learn.
-
-  Returns:
-    A function of an array, or a module.
-
-  Raises:
-    ValueError: the name or an option is unknown.
-
-  Example:
-    >>> make_activation("relu", 3)(-1.0).item()
-    0.0
-  """
-  name, options = ACTIVATIONS.parse(text)
-  activation = ACTIVATIONS.find(name)
-  if isinstance(activation, type):
-    return activation(features, **options)
-  return functools.partial(activation, **options) if options else activation
-
-
 class Dropout(nnx.Dropout):
   """Set a fraction of the inputs to zero in training, and scale the others up.
 
-  Args:
-    rate: the fraction.
-    axis_name: the mapped axis of `jax.pmap` whose devices hold equal shares of a batch. Each draws
-      for the whole batch and keeps its share, so that no two share a mask and the outcome is that
-      of one device.
-
-  Example:
-    >>> Dropout(0.5)(jnp.ones((2, 3)), deterministic=True).sum()
-    Array(6., dtype=float32)
-
-  Reference:
-    Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
+  Devices along `axis_name`, a mapped axis of `jax.pmap`, hold equal shares of a batch. Each draws
+  for the whole batch and keeps its share, so that no two share a mask and the outcome is that of
+  one device.
   """
 
   def __init__(self, rate: float, *, axis_name: str | None = None):
@@ -152,11 +121,6 @@ class Layer(nnx.Module):
     dropout: the fraction of outputs set to zero in training.
     axis_name: the mapped axis of `jax.pmap` that divides the batch: statistics are averaged over
       it, and dropout draws for the whole batch.
-
-  Example:
-    >>> layer = Layer(nnx.Linear(2, 3, use_bias=False, rngs=nnx.Rngs(0)), 3)
-    >>> layer(jax.numpy.ones((4, 2)), train=False).shape
-    (4, 3)
   """
 
   def __init__(
@@ -177,7 +141,7 @@ class Layer(nnx.Module):
     zeros = jnp.zeros((features,), jnp.float32)
     self.bias = None if self.norm_order == "before" else nnx.Param(zeros)
     self.norm = BatchNorm(features, axis_name=axis_name) if self.norm_order else None
-    self.activation = None if activation is None else make_activation(activation, features)
+    self.activation = None if activation is None else ACTIVATIONS.make(activation, features)
     self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
     self.pools_first = self.norm_order != "after" and activation in {None, *MONOTONE}
 
@@ -195,7 +159,7 @@ class Layer(nnx.Module):
     if self.pools_first and self.pool > 1:
       outputs = cpu.max_pool(outputs, self.pool)
     if self.bias is not None:
-      outputs = outputs + _along(self.bias[...], outputs, axis)
+      outputs = outputs + along(self.bias[...], outputs, axis)
     if isinstance(self.activation, PReLU):
       outputs = self.activation(outputs, axis=axis)
     elif self.activation is not None:
@@ -208,13 +172,6 @@ class Layer(nnx.Module):
       batch_axis = -1 if axis == 0 else 0
       outputs = self.dropout(outputs, deterministic=not train, rngs=rngs, batch_axis=batch_axis)
     return outputs
-
-
-def _along(values: jax.Array, arrays: jax.Array, axis: int) -> jax.Array:
-  """Return the values, one a channel, so that they meet the arrays' axis of channels."""
-  shape = [1] * arrays.ndim
-  shape[axis] = -1
-  return values.astype(arrays.dtype).reshape(shape)
 
 
 def _norm_order(batch_norm: Any) -> str:
@@ -238,15 +195,6 @@ def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
   if isinstance(sizes, str) or not isinstance(sizes, Sequence) or not sizes:
     raise ValueError(f"Got {name}={sizes!r}; pass at least one size, as (128,).")
   for size in sizes:
-    check_size(name, size)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+      raise ValueError(f"Got {size!r} in {name}; it must be an integer of at least 1.")
   return tuple(sizes)
-
-
-def check_size(name: str, size: Any) -> None:
-  """Raise a ValueError unless the size is a positive integer.
-
-  Example:
-    >>> check_size("kernel", 3)
-  """
-  if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-    raise ValueError(f"Got {size!r} in {name}; it must be an integer of at least 1.")

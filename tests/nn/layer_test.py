@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from softmax_research.nn import ACTIVATIONS, KERNEL_INITIALISERS, Layer, make_activation
-from softmax_research.nn.layer import MONOTONE, Dropout
+from softmax_research.nn import ACTIVATIONS, KERNEL_INITIALISERS
+from softmax_research.nn.layer import MONOTONE, Dropout, Layer
 
 INPUTS = np.random.default_rng(0).normal(1.0, 2.0, size=(8, 6, 6, 3)).astype(np.float32)
 _SLOPES_AT = np.linspace(-4, 4, 33, dtype=np.float32).reshape(11, 3)
@@ -164,7 +164,7 @@ def test_values_and_slopes_are_pytorchs(name):
   inputs = torch.tensor(_SLOPES_AT, requires_grad=True)
   outputs = peers[name](inputs)
   outputs.sum().backward()
-  activation = make_activation(name, 3)
+  activation = ACTIVATIONS.make(name, 3)
   actual, pullback = jax.vjp(activation, _SLOPES_AT)
   (slopes,) = pullback(jnp.ones_like(actual))
   np.testing.assert_allclose(actual, outputs.detach(), rtol=1e-5, atol=1e-6)
@@ -173,7 +173,7 @@ def test_values_and_slopes_are_pytorchs(name):
 
 
 def test_prelu_learns_one_slope_a_channel():
-  activation = make_activation("prelu", 3)
+  activation = ACTIVATIONS.make("prelu", 3)
   activation.slope[...] = jnp.array([0.0, 0.5, 2.0])
   outputs = activation(jnp.full((1, 3), -2.0))
   np.testing.assert_array_equal(outputs, [[0.0, -1.0, -4.0]])
@@ -181,15 +181,15 @@ def test_prelu_learns_one_slope_a_channel():
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_monotone_ones_are_marked(name):
-  outputs = make_activation(name, 1)(jnp.linspace(-6, 6, 1001)[:, None])
+  outputs = ACTIVATIONS.make(name, 1)(jnp.linspace(-6, 6, 1001)[:, None])
   assert (name in MONOTONE) == (name != "prelu" and bool((jnp.diff(outputs[:, 0]) >= 0).all()))
 
 
 def test_an_unknown_name_lists_the_names():
   with pytest.raises(ValueError, match=r"'swish'.*elu, gelu, leaky_relu, prelu, relu"):
-    make_activation("swish", 3)
+    ACTIVATIONS.make("swish", 3)
 
 
 def test_activations_take_options_and_may_be_ones_own():
-  assert make_activation("leaky_relu:negative_slope=0.5", 3)(-2.0) == -1
-  assert make_activation("jax.nn.relu6", 3)(9.0) == 6
+  assert ACTIVATIONS.make("leaky_relu:negative_slope=0.5", 3)(-2.0) == -1
+  assert ACTIVATIONS.make("jax.nn.relu6", 3)(9.0) == 6

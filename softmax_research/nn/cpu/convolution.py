@@ -22,26 +22,14 @@ _Pads = list[tuple[int, int]]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(images: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-  r"""Convolve images with the batch last, with stride 1, as products of matrices.
+  r"""Convolve images `[C, H, W, B]` with a kernel `[U, V, C, F]`, with stride 1, as products.
 
   .. math:: y_{f,i,j,b} = \sum_{u,v,c} x_{c,\,i+u,\,j+v,\,b}\; k_{u,v,c,f}
 
   There are derivatives in reverse mode, of any order, but none in forward mode: JAX cannot attach
-  both to one function without giving up the faster gradient.
-
-  Args:
-    images: `[C, H, W, B]`.
-    kernel: `[U, V, C, F]`.
-    padding: a pair (low, high) for each spatial axis; at least one position must be left.
-
-  Returns:
-    Images `[F, H', W', B]` of the images' type, summed in float32 at least; in bfloat16 elsewhere
-    than on CPU the sum for each column of the kernel is rounded before they are added.
-
-  Example:
-    >>> y = convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2)), ((1, 1), (1, 1)))
-    >>> y[0, :2, :2, 0].tolist()
-    [[4.0, 6.0], [6.0, 9.0]]
+  both to one function without giving up the faster gradient. Sums are in float32 at least; in
+  bfloat16 elsewhere than on CPU the sum for each column of the kernel is rounded before they are
+  added. The padding must leave at least one position.
   """
   outputs = _product(_matrix(kernel), _gather(images, kernel, padding))
   if _scatters(kernel):
@@ -127,7 +115,7 @@ def _negated(crops: _Pads) -> _Pads:
   return [(-low, -high) for low, high in crops]
 
 
-def _shift(arrays: jax.Array, axis: int, crop: tuple[int, int]) -> jax.Array:
+def shift(arrays: jax.Array, axis: int, crop: tuple[int, int]) -> jax.Array:
   """Return the arrays padded along the axis, or cropped where the numbers are negative."""
   (low, high), size = crop, arrays.shape[axis]
   if min(low, high) <= -size:
@@ -143,10 +131,10 @@ def _shift(arrays: jax.Array, axis: int, crop: tuple[int, int]) -> jax.Array:
 
 def _stack_shifts(arrays: jax.Array, axis: int, crops: _Pads) -> jax.Array:
   """Return the shifts `[T * C, ...]` of arrays `[C, ...]`."""
-  return jnp.concatenate([_shift(arrays, axis, crop) for crop in crops])
+  return jnp.concatenate([shift(arrays, axis, crop) for crop in crops])
 
 
 def _sum_shifts(arrays: jax.Array, axis: int, crops: _Pads) -> jax.Array:
   """Return `[C, ...]`, the sum of the shifts of `[T * C, ...]`: `_stack_shifts` transposed."""
   parts = jnp.split(arrays.astype(jnp.promote_types(arrays.dtype, jnp.float32)), len(crops))
-  return sum(_shift(part, axis, crop) for part, crop in zip(parts, crops, strict=True))
+  return sum(shift(part, axis, crop) for part, crop in zip(parts, crops, strict=True))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-_Padding = tuple[tuple[int, int], tuple[int, int]]
+from softmax_research.nn.cpu.convolution import Padding, shift
 
 # Along one axis, four outputs come from six inputs, a tile, and three weights by six products:
 # outputs = _OUTPUT @ ((_KERNEL @ weights) * (_INPUT @ inputs)). Lavin and Gray, section 4.3.
@@ -31,20 +31,11 @@ _OUTPUT = np.array(
 
 
 def saves_products(
-  image_shape: Sequence[int], kernel_shape: Sequence[int], padding: _Padding
+  image_shape: Sequence[int], kernel_shape: Sequence[int], padding: Padding
 ) -> bool:
   """Say whether tiles save at least half of the multiplications, and enough of them to matter.
 
-  Args:
-    image_shape: `[C, H, W, B]`.
-    kernel_shape: `[U, V, C, F]`.
-    padding: (low, high) for each spatial axis.
-
-  Example:
-    >>> saves_products((32, 14, 14, 128), (3, 3, 32, 64), ((1, 1), (1, 1)))
-    True
-    >>> saves_products((1, 28, 28, 128), (3, 3, 1, 32), ((1, 1), (1, 1)))
-    False
+  The arguments are as of `conv_3x3`, shapes `[C, H, W, B]` and `[U, V, C, F]`.
   """
   # A transformed number serves as many products as there are channels on the other side.
   if tuple(kernel_shape[:2]) != (3, 3) or min(kernel_shape[2:]) < 16:
@@ -62,33 +53,16 @@ def saves_products(
 # - The gradient for the images is the forward map transposed, step by step. As another convolution,
 #   of the cotangents, it would need tiles that the gradient for the kernel has no use for.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv_3x3(images: jax.Array, kernel: jax.Array, padding: _Padding) -> jax.Array:
-  r"""Convolve with a kernel of 3 by 3 in tiles of 4 by 4 outputs.
+def conv_3x3(images: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+  r"""Convolve images `[C, H, W, B]` with a kernel `[3, 3, C, F]` in tiles of 4 by 4 outputs.
 
   .. math:: Y = A^T \Big[ \sum_c (G\, k_{c,f}\, G^T) \odot (B^T x_c\, B) \Big] A
 
   Every tile takes 36 products a pair of channels in place of 144. The result is rounded about ten
   times as much as that of a plain convolution, to some 1e-5 of its largest value in float32, and an
   infinite or missing pixel spoils its whole tile. There are derivatives in reverse mode, of any
-  order, but none in forward mode.
-
-  Args:
-    images: `[C, H, W, B]`, float32 or float64.
-    kernel: `[3, 3, C, F]`.
-    padding: (low, high) for each spatial axis.
-
-  Returns:
-    Images `[F, H', W', B]`.
-
-  Example:
-    >>> y = conv_3x3(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), ((1, 1), (1, 1)))
-    >>> y[0, :2, :2, 0].round().astype(int)
-    Array([[4, 6],
-           [6, 9]], dtype=int32)
-
-  Reference:
-    Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", F(4x4, 3x3)
-    (arXiv 1509.09308).
+  order, but none in forward mode. F(4x4, 3x3) of Lavin and Gray 2016, "Fast Algorithms for
+  Convolutional Neural Networks" (arXiv 1509.09308).
   """
   return _forward(images, kernel, padding)[0]
 
@@ -135,11 +109,11 @@ def _num_tiles(size: int) -> int:
   return -(-size // _TILE)
 
 
-def _output_sizes(images: jax.Array, padding: _Padding) -> list[int]:
+def _output_sizes(images: jax.Array, padding: Padding) -> list[int]:
   return [size + sum(pads) - 2 for size, pads in zip(images.shape[1:3], padding, strict=True)]
 
 
-def _spread_images(images: jax.Array, padding: _Padding) -> list[jax.Array]:
+def _spread_images(images: jax.Array, padding: Padding) -> list[jax.Array]:
   """Return the transformed tiles, six arrays `[6, C, tiles * B]`."""
   rows = _take_inputs(images, 1, padding[0])
   return [_flatten(_take_inputs(row, 2, padding[1])) for row in rows]
@@ -176,7 +150,7 @@ def _take_inputs(arrays: jax.Array, axis: int, padding: tuple[int, int]) -> list
   size = arrays.shape[axis]
   tiles = _num_tiles(size + sum(padding) - 2)
   # The last tile may need more zeros than there are, or fewer.
-  arrays = _pad(arrays, axis, padding[0], _TILE * tiles + 2 - padding[0] - size)
+  arrays = shift(arrays, axis, (padding[0], _TILE * tiles + 2 - padding[0] - size))
   starts = range(_REACH)
   inputs = [lax.slice_in_dim(arrays, s, s + _TILE * (tiles - 1) + 1, _TILE, axis) for s in starts]
   return [_combine(row, inputs) for row in _INPUT]
@@ -188,8 +162,8 @@ def _take_inputs_transposed(
   """Add up the six arrays where their tiles overlap, by two of six places."""
   inputs = [_combine(column, tiles) for column in _INPUT.T]
   here, before = (
-    [_pad(i, axis, 0, 1) for i in inputs[:4]],
-    [_pad(i, axis, 1, 0) for i in inputs[4:]],
+    [shift(i, axis, (0, 1)) for i in inputs[:4]],
+    [shift(i, axis, (1, 0)) for i in inputs[4:]],
   )
   rows = [here[0] + before[0], here[1] + before[1], here[2], here[3]]
   return _crop(_interleave(rows, axis), axis, padding[0], size)
@@ -202,7 +176,7 @@ def _gather_outputs(products: Sequence[jax.Array], axis: int, size: int) -> jax.
 
 def _gather_outputs_transposed(arrays: jax.Array, axis: int) -> list[jax.Array]:
   size = arrays.shape[axis]
-  arrays = _pad(arrays, axis, 0, _TILE * _num_tiles(size) - size)
+  arrays = shift(arrays, axis, (0, _TILE * _num_tiles(size) - size))
   outputs = [lax.slice_in_dim(arrays, s, arrays.shape[axis], _TILE, axis) for s in range(_TILE)]
   return [_combine(column, outputs) for column in _OUTPUT.T]
 
@@ -213,13 +187,6 @@ def _interleave(arrays: Sequence[jax.Array], axis: int) -> jax.Array:
   return stacked.reshape(*stacked.shape[:axis], -1, *stacked.shape[axis + 2 :])
 
 
-def _pad(arrays: jax.Array, axis: int, low: int, high: int) -> jax.Array:
-  """Pad with zeros, or crop where a number is negative."""
-  config = [(0, 0, 0)] * arrays.ndim
-  config[axis] = (low, high, 0)
-  return lax.pad(arrays, jnp.zeros((), arrays.dtype), config)
-
-
 def _crop(arrays: jax.Array, axis: int, start: int, size: int) -> jax.Array:
   """Return entries along the axis; what lies outside the array is zero."""
-  return _pad(arrays, axis, -start, start + size - arrays.shape[axis])
+  return shift(arrays, axis, (-start, start + size - arrays.shape[axis]))
