@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import nnx, traverse_util
 from jax import lax
 
 from softmax_research.nn import convolution
@@ -154,28 +154,21 @@ def _split(module: nnx.Module) -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.
 
 def _to_dict(state: nnx.State) -> _Tree:
   """Return the state's arrays in nested dictionaries; positions in a list become strings."""
-  tree: _Tree = {}
-  for path, variable in nnx.to_flat_state(state):
-    *parents, name = map(str, path)
-    node = functools.reduce(lambda node, parent: node.setdefault(parent, {}), parents, tree)
-    node[name] = variable[...]
-  return tree
+  flat = {tuple(map(str, path)): variable[...] for path, variable in nnx.to_flat_state(state)}
+  return traverse_util.unflatten_dict(flat)
 
 
 def _from_dict(abstract: nnx.State, tree: Mapping[str, Any], name: str) -> nnx.State:
   """Return the abstract state with the dictionaries' arrays in the places of its own."""
-  flat = nnx.to_flat_state(abstract)
-  wanted = {"/".join(map(str, path)) for path, _ in flat}
-  given = {
-    "/".join(p.key for p in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
-  if wanted != set(given):
+  wanted = {"/".join(map(str, path)): (path, leaf) for path, leaf in nnx.to_flat_state(abstract)}
+  given = traverse_util.flatten_dict(tree, sep="/")
+  if set(wanted) != set(given):
     raise ValueError(
-      f"Got {name} of another backbone: missing {sorted(wanted - set(given))}, unexpected "
-      f"{sorted(set(given) - wanted)}. Pass what this backbone's init returned."
+      f"Got {name} of another backbone: missing {sorted(set(wanted) - set(given))}, unexpected "
+      f"{sorted(set(given) - set(wanted))}. Pass what this backbone's init returned."
     )
   return nnx.from_flat_state(
-    [(path, _replace(leaf, given["/".join(map(str, path))])) for path, leaf in flat]
+    [(path, _replace(leaf, given[joined])) for joined, (path, leaf) in wanted.items()]
   )
 
 
@@ -317,7 +310,7 @@ def filters(backbone: Backbone, input_shape: Sequence[int]) -> tuple[int, ...]:
   """List the filters of a network's convolutions, which are its parameters of four axes.
 
   Example:
-    >>> filters(make("cnn", stages=((4, 5),)), (4, 4, 1))
+    >>> filters(make("cnn:stages=4-5"), (4, 4, 1))
     (4, 5)
   """
   params, _ = jax.eval_shape(lambda: backbone.init(jax.random.key(0), tuple(input_shape)))
@@ -328,17 +321,14 @@ def in_form(backbone: Backbone, seeds_by: str) -> Backbone:
   """Compute a backbone's convolutions in the form that is fastest where its seeds train so.
 
   Args:
-    backbone: any; of one without convolutions of this package nothing changes.
+    backbone: any; of one without convolutions nothing changes.
     seeds_by: `"vmap"`, where several seeds train in each operation, or `"map"`.
 
   Returns:
     A backbone of the same parameters and the same numbers, but for the order of sums.
 
   Example:
-    >>> backbone = in_form(make("cnn", stages=((4,),), dense=()), "vmap")
-    >>> params, state = backbone.init(jax.random.key(0), (4, 4, 1))
-    >>> backbone.apply(params, state, jax.numpy.ones((2, 4, 4, 1)), train=False)[0].shape
-    (2, 16)
+    >>> backbone = in_form(make("cnn:stages=4"), "vmap")
   """
 
   def apply(*arguments: Any, **options: Any):
