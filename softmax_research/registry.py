@@ -39,15 +39,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _EMPTY, _BY_KEYWORD = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
-# The types of options that are checked, and how a message calls them.
+# The types of options that are checked: whose instances they take, and how a message calls them.
 _TYPES = {
-  bool: "True or False",
-  int: "an integer",
-  float: "a number",
-  str: "text",
-  Sequence: "a sequence, as 10-100",
-  Callable: "a function",
-  types.NoneType: "None",
+  bool: (bool, "True or False"),
+  int: (numbers.Integral, "an integer"),
+  float: (numbers.Real, "a number"),
+  str: (str, "text"),
+  tuple: ((list, tuple), "a sequence, as 10-100"),
+  Callable: (Callable, "a function"),
+  types.NoneType: (types.NoneType, "None"),
 }
 
 
@@ -132,7 +132,8 @@ class Registry(dict[str, Callable[..., Any]]):
     parameters = self._parameters(name)
     for option, value in options.items():
       if option not in parameters:
-        listed = ", ".join(map(_describe, sorted(parameters.values(), key=lambda p: p.name)))
+        known = sorted((p.name, p.default) for p in parameters.values())
+        listed = ", ".join(n if default is _EMPTY else f"{n}={default!r}" for n, default in known)
         raise ValueError(
           f"Got option {option!r} for the {self.kind} {name!r}; its options are {listed or 'none'}."
         )
@@ -140,7 +141,7 @@ class Registry(dict[str, Callable[..., Any]]):
       if wanted and not _fits(value, wanted):
         raise ValueError(
           f"Got {option}={value!r} for the {self.kind} {name!r}; it must be "
-          f"{' or '.join(_TYPES[type_] for type_ in wanted)}."
+          f"{' or '.join(_TYPES[type_][1] for type_ in wanted)}."
         )
     for option, parameter in parameters.items():
       if parameter.kind is _BY_KEYWORD and parameter.default is _EMPTY and option not in options:
@@ -195,10 +196,10 @@ class Registry(dict[str, Callable[..., Any]]):
 def parse(
   text: str | Mapping[str, Any], *, kind: str = "head", example: str = "taylor:order=4"
 ) -> tuple[str, dict[str, Any]]:
-  """Read a name and its options from a text.
+  """Read a name and its options from a text, or from a dictionary of a `name` and options.
 
   Args:
-    text: see the module; or a dictionary of a `name`, which may be such a text, and options.
+    text: see `make`, or a dictionary whose name may be such a text.
     kind: what is named, for messages.
     example: of one, for messages.
 
@@ -292,40 +293,22 @@ def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(called).parameters.values())
 
 
-def _describe(parameter: inspect.Parameter) -> str:
-  default = parameter.default
-  return parameter.name + ("" if default is _EMPTY else f"={default!r}")
-
-
 def _wanted(parameter: inspect.Parameter) -> list[Any]:
   """Return the types that a value may have, of those in `_TYPES`; none where any will do."""
   annotation = parameter.annotation
-  if annotation is _EMPTY:
-    if parameter.default is _EMPTY or parameter.default is None:
-      return []
+  if annotation is _EMPTY and parameter.default is not None:
     annotation = type(parameter.default)
   union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
   members = typing.get_args(annotation) if union else (annotation,)
-  found = [_type_of_type(typing.get_origin(member) or member) for member in members]
+  found = [typing.get_origin(member) or member for member in members]
+  found = [tuple if member in (list, collections.abc.Sequence) else member for member in found]
   return found if all(member in _TYPES for member in found) else []
-
-
-def _type_of_type(member: Any) -> Any:
-  if member in (list, tuple, collections.abc.Sequence):
-    return Sequence
-  return Callable if member is collections.abc.Callable else member
 
 
 def _fits(value: Any, wanted: Sequence[Any]) -> bool:
   """Say whether a value has one of the types; of arrays and other objects their user judges."""
   if isinstance(value, bool):
     return bool in wanted
-  if isinstance(value, numbers.Integral):
-    return int in wanted or float in wanted
-  if isinstance(value, numbers.Real):
-    return float in wanted
-  if isinstance(value, str):
-    return str in wanted
-  if isinstance(value, list | tuple):
-    return Sequence in wanted
-  return value is not None or types.NoneType in wanted
+  if isinstance(value, numbers.Real | str | list | tuple | None):
+    return any(isinstance(value, _TYPES[type_][0]) for type_ in wanted)
+  return True

@@ -183,7 +183,6 @@ def dense(
   Reference:
     Qin et al. 2019 (arXiv 1911.10688), for the prior in the loss.
   """
-  check_num_classes(num_classes)
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   if log_prior is not None and jnp.shape(log_prior) != (num_classes,):

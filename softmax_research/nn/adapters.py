@@ -270,13 +270,7 @@ def make(name: str | Mapping[str, Any], **options: Any) -> Backbone:
 
 
 def network_options(name: str | Mapping[str, Any]) -> dict[str, Any]:
-  """List a network's options with their defaults.
-
-  Args:
-    name: see `make`.
-
-  Returns:
-    A dictionary from option to default.
+  """List the options, with their defaults, of what `make` would make.
 
   Example:
     >>> network_options("mlp")["activation"]

@@ -12,6 +12,7 @@ from softmax_research.nn.layer import (
   KERNEL_INITIALISERS,
   Layer,
   check_sizes,
+  dense_layers,
 )
 
 
@@ -116,18 +117,16 @@ class CNN(nnx.Module):
           f"kernel={kernel}, pool={pool} and padding={padding!r}; take away a stage or its pooling."
         )
     self.global_average_pool = global_average_pool
-    fan_in = channels if global_average_pool else height * width * channels
-    self.dense = nnx.List([])
-    widths = check_sizes("dense", dense) if dense else ()
-    for index, size in enumerate(widths):
-      linear = nnx.Linear(fan_in, size, use_bias=False, kernel_init=initialiser, rngs=rngs)
-      if linear_features and index == len(widths) - 1:
-        self.dense.append(Layer(linear, size, activation=None))
-      else:
-        self.dense.append(
-          Layer(linear, size, activation=activation, dropout=dense_dropout, **common)
-        )
-      fan_in = size
+    self.dense = dense_layers(
+      channels if global_average_pool else height * width * channels,
+      check_sizes("dense", dense) if dense else (),
+      activation=activation,
+      dropout=dense_dropout,
+      kernel_init=kernel_init,
+      linear_last=linear_features,
+      rngs=rngs,
+      **common,
+    )
 
   def maps(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     """Return the last stage's maps.

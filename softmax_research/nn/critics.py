@@ -82,12 +82,7 @@ class JointCritic(nnx.Module):
   A batch has B^2 pairs; the first layer, being linear in x and in y, still takes 2 B products.
 
   Args:
-    x_size: the length of an x.
-    y_size: the length of a y.
-    widths: the hidden layers' sizes.
-    activation: see `MLP`.
-    kernel_init: see `MLP`.
-    rngs: keys for the parameters.
+    x_size, y_size, widths, activation, kernel_init, rngs: see `SeparableCritic`.
 
   Raises:
     ValueError: a name is unknown or a size below 1.

@@ -174,6 +174,31 @@ class Layer(nnx.Module):
     return outputs
 
 
+def dense_layers(
+  fan_in: int,
+  widths: Sequence[int],
+  *,
+  kernel_init: str,
+  linear_last: bool = False,
+  rngs: nnx.Rngs,
+  **options: Any,
+) -> nnx.List:
+  """Return layers of so many features, the last of them without anything after it if asked for."""
+  layers = nnx.List([])
+  for index, width in enumerate(widths):
+    linear = nnx.Linear(
+      fan_in,
+      width,
+      use_bias=False,
+      kernel_init=KERNEL_INITIALISERS.find(kernel_init),
+      rngs=rngs,
+    )
+    last = linear_last and index == len(widths) - 1
+    layers.append(Layer(linear, width, **({"activation": None} if last else options)))
+    fan_in = width
+  return layers
+
+
 def _norm_order(batch_norm: Any) -> str:
   orders = {False: "", True: "before", "before": "before", "after": "after"}
   if not isinstance(batch_norm, bool | str) or batch_norm not in orders:

@@ -1,6 +1,5 @@
 """MLP: dense layers on flattened inputs."""
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -8,7 +7,7 @@ import jax
 from flax import nnx
 
 from softmax_research.nn.backbone import check_floating
-from softmax_research.nn.layer import KERNEL_INITIALISERS, Layer, check_sizes
+from softmax_research.nn.layer import check_sizes, dense_layers
 
 
 class MLP(nnx.Module):
@@ -47,21 +46,15 @@ class MLP(nnx.Module):
     axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
-    widths = check_sizes("widths", widths)
-    sizes = (math.prod(input_shape), *widths)
-    initialiser = KERNEL_INITIALISERS.find(kernel_init)
-    self.layers = nnx.List(
-      [
-        Layer(
-          nnx.Linear(fan_in, fan_out, use_bias=False, kernel_init=initialiser, rngs=rngs),
-          fan_out,
-          activation=activation,
-          batch_norm=batch_norm,
-          dropout=dropout,
-          axis_name=axis_name,
-        )
-        for fan_in, fan_out in itertools.pairwise(sizes)
-      ]
+    self.layers = dense_layers(
+      math.prod(input_shape),
+      check_sizes("widths", widths),
+      activation=activation,
+      dropout=dropout,
+      batch_norm=batch_norm,
+      kernel_init=kernel_init,
+      axis_name=axis_name,
+      rngs=rngs,
     )
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
