@@ -276,6 +276,23 @@ def load_predictions(path: pathlib.Path, splits: assembly.Splits) -> Predictions
   return found
 
 
+def keep_models(
+  context: study.Context, config: ConfigDict, splits: assembly.Splits, trained: Sequence[Trained]
+) -> None:
+  """Keep the models of seeds that did not diverge, for `training.load`."""
+  finished = [of for of in trained if of.status == "finished"]
+  if not finished or not processes.is_first():
+    return
+  cell = context.cell
+  programs = assembly.make_programs(config, splits, cell["head"])
+  program = training.export_prediction(programs, finished[0].state, splits.test.images)
+  with _storage_errors():
+    for of in finished:
+      path = context.workdir / "models" / f"{record.file_name(cell, of.seed)}.npz"
+      about = {"cell": cell, "seed": of.seed, "dataset": splits.describe()}
+      training.save_model(path, program, of.state, about)
+
+
 @contextlib.contextmanager
 def _storage_errors():
   """Tell that an error is of the working directory, where no other cell would do better."""

@@ -10,13 +10,13 @@ All seeds of a row train at once, over the devices that there are; see docs/devi
 finished seed is appended at once to results.jsonl in the working directory. The same command run
 again makes only what is missing; more heads or seeds may be asked for. Seeds under way are saved at
 the end of an epoch, at most every ten seconds, and on SIGTERM and SIGINT (Ctrl-C); the same command
-goes on from there.
+goes on from there. With --keep_models what was trained is kept for experiments.predict.
 """
 
 import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -30,6 +30,16 @@ from softmax_research.training import processes
 _NUM_WORST = 16
 #: What is compared, and how messages call it.
 _COMPARED = {"heads": "head", "backbone": "backbone", "optimizer": "optimizer"}
+
+
+class More(NamedTuple):
+  """Hold what is kept.
+
+  Attributes:
+    keep_models: keep what was trained, for experiments.predict and training.load.
+  """
+
+  keep_models: bool = False
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
@@ -53,7 +63,7 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
 
 def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
   """Return what a cell's results depend on: the configuration with what the cell names."""
-  plain = _config_for(config, cell).to_dict()
+  plain = _config_for(without(More, config), cell).to_dict()
   del plain["heads"], plain["seeds"]
   return plain
 
@@ -71,6 +81,8 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   config = _config_for(context.settings, cell)
   trained = classifiers.train(context, config, context.prepared, cell["head"])
   processes.from_first(lambda: _keep(context, trained))
+  if context.settings.get("keep_models"):
+    classifiers.keep_models(context, config, context.prepared, trained)
   yield [of.record(context) for of in trained]
 
 
@@ -112,6 +124,11 @@ def derive(
       measured={"worst": _worst(mean.test, splits.test)},
       command=records[-1]["command"],
     )
+
+
+def without(more: type, config: ConfigDict) -> ConfigDict:
+  """Return a configuration without the settings that a script adds to it."""
+  return ConfigDict({key: value for key, value in config.items() if key not in more._fields})
 
 
 def _keep(context: study.Context, trained: Sequence[classifiers.Trained]) -> None:
@@ -163,7 +180,7 @@ STUDY = study.Study(
   run,
   lambda records, config: classifier_report.report(records),
   name="compare",
-  check=assembly.check_config,
+  check=lambda config: assembly.check_config(without(More, config)),
   prepare=prepare,
   config=config_of,
   selects=("heads", "seeds"),
@@ -173,4 +190,4 @@ STUDY = study.Study(
 )
 
 if __name__ == "__main__":
-  classifiers.main(STUDY, default_config="configs/digits.py")
+  classifiers.main(STUDY, default_config="configs/digits.py", more=More)

@@ -6,7 +6,8 @@
 A checkpoint is saved after every epoch, and on SIGTERM and SIGINT (Ctrl-C) within about a second;
 the exit status is then 143 or 130. The same command run again goes on from the last checkpoint and
 ends with the same bits as a run that nothing disturbed. With --tensorboard the learning curves and
-the final metrics are also written as TensorBoard events.
+the final metrics are also written as TensorBoard events. The trained model is kept for
+experiments.predict and training.load.
 """
 
 import pathlib
@@ -43,7 +44,7 @@ def choose(config: ConfigDict) -> ConfigDict:
 
 def check(config: ConfigDict) -> None:
   """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
-  assembly.check_config(_without_more(config))
+  assembly.check_config(compare.without(More, config))
   if len(compare.cells(config)) != 1:
     raise ValueError(
       f"Got --head={config.head}; give one head, one backbone and one optimiser, or use "
@@ -67,6 +68,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   )
   if events is not None:
     events.add_metrics(trained.metrics)
+  classifiers.keep_models(context, config, splits, [trained])
   yield [trained.record(context)]
   for split, metrics in trained.metrics.items():
     numbers = {k: round(v, 5) for k, v in metrics.items() if isinstance(v, float)}
@@ -104,16 +106,12 @@ class Events:
     self._writer.close()
 
 
-def _without_more(config: ConfigDict) -> ConfigDict:
-  return ConfigDict({key: value for key, value in config.items() if key not in More._fields})
-
-
 STUDY = compare.STUDY._replace(
   run=run,
   name="train",
   choose=choose,
   check=check,
-  config=lambda config, cell: compare.config_of(_without_more(config), cell),
+  config=lambda config, cell: compare.config_of(compare.without(More, config), cell),
   seeds=lambda config, cell: (config.seed,),
   estimate=None,
   derive=lambda config, records, workdir: (),

@@ -87,7 +87,7 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
       f"{name}: the arrays are {', '.join(sorted(arrays)) or 'none'}; they must be images and"
       f" labels, or {', '.join(_SPLITS)}; class_names may stand beside them"
     )
-  images = _as_images(name, [arrays[f"{part}images"] for part in parts])
+  images = as_images(name, [arrays[f"{part}images"] for part in parts])
   labels, class_names = _as_labels(name, [arrays[f"{part}labels"] for part in parts], class_names)
   train, *test = map(Split, images, labels)
   made = Dataset(name, train, *(test or [train]), len(class_names), class_names)
@@ -146,6 +146,27 @@ def read(
   return load_or_build(f"{name}-{digest[:12]}", build, cache_dir=cache_dir)
 
 
+def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[str], np.ndarray]:
+  """Read images without labels: of an ``npy`` or ``npz`` file, of a folder, or a single one.
+
+  Returns:
+    Their names, which are numbers where they have none, and the images ``[N, ...]``.
+  """
+  path = pathlib.Path(path).expanduser()
+  if path.suffix in (".npy", ".npz"):
+    arrays = _read_npz(path) if path.suffix == ".npz" else {"images": np.load(path)}
+    keys = [key for key in ("images", "test_images", "x_test") if key in arrays]
+    if not keys:
+      raise ValueError(f"{path} has the arrays {', '.join(arrays)}; images must be among them")
+    return [str(i) for i in range(len(arrays[keys[0]]))], arrays[keys[0]]
+  files = [path] if path.is_file() else sorted(path.rglob("[!.]*"))
+  files = [file for file in files if file.suffix.lower() in _SUFFIXES]
+  if not files:
+    raise ValueError(f"{path} holds no images; they end in {', '.join(_SUFFIXES)}, npy or npz")
+  names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
+  return names, _decode(files, size)
+
+
 def find(name: str, directory: str | os.PathLike | None) -> pathlib.Path | None:
   """Return where data that have a name of ours lie under a directory, or None."""
   if not directory:
@@ -168,7 +189,7 @@ def _form(path: pathlib.Path) -> Callable[..., dict[str, Any]] | None:
   return _read_images if any(_image_files(path).values()) else None
 
 
-def _as_images(name: str, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+def as_images(name: str, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
   """Return images and vectors in the types and shapes of a dataset."""
   for images in parts:
     if images.dtype.kind not in "biuf" or images.ndim not in (2, 3, 4):
@@ -184,9 +205,7 @@ def _as_images(name: str, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
   pixels = all(
     images.ndim > 2
     and images.dtype.kind in "iu"
-    and images.size
-    and images.min() >= 0
-    and images.max() <= 255
+    and (not images.size or (images.min() >= 0 and images.max() <= 255))
     for images in parts
   )
   with np.errstate(over="ignore"):  # What float32 cannot hold is infinite, and refused as such.
@@ -353,9 +372,6 @@ def _image_files(path: pathlib.Path) -> dict[str, list[tuple[pathlib.Path, str]]
 
 
 def _read_images(path: pathlib.Path, size: int | None = None) -> dict[str, Any]:
-  """Decode the images of a folder, gray if all of them are."""
-  import PIL.Image  # noqa: PLC0415  # Few datasets need it.
-
   found = {part: files for part, files in _image_files(path).items() if files}
   folders = {folder.name for folder in path.glob("[!.]*/")}
   if folders & {"train", "test"} and folders - set(found):
@@ -363,33 +379,38 @@ def _read_images(path: pathlib.Path, size: int | None = None) -> dict[str, Any]:
       f"{path} holds the folders {', '.join(sorted(folders))}; where there is train or test,"
       " training images stand by class in train, test images in test, and nothing beside them"
     )
-  arrays, modes, first = {}, set(), None
-  for part, files in found.items():
-    images = []
-    for file, _ in files:
-      try:
-        with PIL.Image.open(file) as image:
-          modes.add(image.mode)
-          if image.mode[0] in "IF":
-            raise ValueError(
-              f"its pixels are {image.mode}, not of 8 bits; save them in an npz file"
-            )
-          image = image.convert("RGB")
-      except Exception as error:  # Pillow raises many types for damage.
-        raise _damaged(file, error) from error
-      image = image if size is None else image.resize((size, size))
-      first = first or (image.size, file)
-      if image.size != first[0]:
-        raise ValueError(
-          f"{file} has {image.size[0]} x {image.size[1]} pixels, and {first[1]} has"
-          f" {first[0][0]} x {first[0][1]}; scale all to one size, as {path}:size=32"
-        )
-      images.append(np.asarray(image))
+  files = [file for part in found.values() for file, _ in part]
+  images = np.split(_decode(files, size), np.cumsum([len(part) for part in found.values()])[:-1])
+  arrays = {}
+  for (part, of), pixels in zip(found.items(), images, strict=True):
     part = f"{part}_" if len(found) > 1 else ""
-    arrays |= {f"{part}images": np.stack(images), f"{part}labels": [of for _, of in files]}
-  if modes <= {"1", "L"}:  # Gray.
-    arrays |= {key: of[..., :1] for key, of in arrays.items() if key.endswith("images")}
+    arrays |= {f"{part}images": pixels, f"{part}labels": [name for _, name in of]}
   return arrays
+
+
+def _decode(files: Sequence[pathlib.Path], size: int | None) -> np.ndarray:
+  """Return images of one size, ``uint8 [N, H, W, C]``, gray if all of them are."""
+  import PIL.Image  # noqa: PLC0415  # Few datasets need it.
+
+  images, modes = [], set()
+  for file in files:
+    try:
+      with PIL.Image.open(file) as image:
+        modes.add(image.mode)
+        if image.mode[0] in "IF":
+          raise ValueError(f"its pixels are {image.mode}, not of 8 bits; save them in an npz file")
+        image = image.convert("RGB")
+    except Exception as error:  # Pillow raises many types for damage.
+      raise _damaged(file, error) from error
+    images.append(np.asarray(image if size is None else image.resize((size, size))))
+    if images[-1].shape != images[0].shape:
+      (h, w, _), (first_h, first_w, _) = images[-1].shape, images[0].shape
+      raise ValueError(
+        f"{file} has {w} x {h} pixels, and {files[0]} has {first_w} x {first_h}; scale all to one"
+        " size by the option size, as path:size=32"
+      )
+  stacked = np.stack(images)
+  return stacked[..., :1] if modes <= {"1", "L"} else stacked
 
 
 def _damaged(file: pathlib.Path, error: Exception) -> ValueError:

@@ -9,6 +9,12 @@ from softmax_research.training.calibration import (
   fit_vector_scaling,
 )
 from softmax_research.training.checkpoints import Checkpoints
+from softmax_research.training.finished import (
+  FinishedModel,
+  export_prediction,
+  load,
+  save_model,
+)
 from softmax_research.training.loop import Curves, Fit, Progress, check_batch_size, fit, predict
 from softmax_research.training.metrics import evaluate
 from softmax_research.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -29,6 +35,7 @@ __all__ = [
   "Checkpoints",
   "Curves",
   "Divergence",
+  "FinishedModel",
   "Fit",
   "Layout",
   "ParallelPrograms",
@@ -38,16 +45,19 @@ __all__ = [
   "best_temperature",
   "check_batch_size",
   "evaluate",
+  "export_prediction",
   "fit",
   "fit_histogram_binning",
   "fit_isotonic_regression",
   "fit_matrix_scaling",
   "fit_temperature",
   "fit_vector_scaling",
+  "load",
   "make_layout",
   "make_optimizer",
   "make_programs",
   "parallelise",
   "predict",
+  "save_model",
   "update_rows",
 ]

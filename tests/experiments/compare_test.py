@@ -8,6 +8,7 @@ import pytest
 
 from configs import digits
 from experiments import assembly, classifiers, compare
+from softmax_research import training
 from softmax_research.study import runner, workdir
 from tests.experiments.scripts import TINY, expect_error, run_script
 
@@ -42,7 +43,7 @@ def _seeds(records):
 def _finished(tmp_path_factory):
   """A working directory in which two heads with two seeds are finished."""
   directory = tmp_path_factory.mktemp("compare")
-  _run(directory, formats=("md", "html"))
+  _run(directory, formats=("md", "html"), keep_models=True)
   return directory
 
 
@@ -74,6 +75,16 @@ def test_an_ensemble_is_the_mean_of_probabilities(finished):
   worst = ensemble["measured"]["worst"][0]
   assert worst["probability"] == pytest.approx(mean[worst["index"], worst["label"]], rel=1e-5)
   assert worst["png"]
+
+
+def test_models_that_are_kept_predict_as_the_run_did(finished):
+  splits = assembly.load_splits(_config())
+  for head, seed in zip(_HEADS, (0, 1), strict=True):
+    model = training.load(finished, head, seed)
+    path = classifiers.prediction_path(finished, {"head": head}, seed)
+    wanted = classifiers.load_predictions(path, splits).test
+    np.testing.assert_allclose(model(splits.test.images), wanted, atol=1e-5)
+    assert model.about["dataset"] == splits.describe()
 
 
 def test_a_report_is_left(finished):

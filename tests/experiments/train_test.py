@@ -5,8 +5,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from softmax_research import data
 from softmax_research.study import workdir
 from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
 
@@ -25,6 +27,21 @@ def test_a_run_leaves_results_events_and_its_summary(tmp_path):
   assert "test: {" in done.stdout and list(tmp_path.glob("checkpoints/*/*"))
   # Finished already, so only the report is made again.
   assert "test: {" not in run_script(*arguments).stdout
+  _expect_predictions(tmp_path, record)
+
+
+def _expect_predictions(directory, record):
+  """What was trained predicts anew, in a process that knows nothing of the network."""
+  images, labels = data.digits().test
+  np.savez(directory / "digits.npz", images=images)
+  run_script("predict", f"--workdir={directory}", "--head=sm:margin=0.5", "--seed=3",
+             f"--images={directory / 'digits.npz'}")  # fmt: skip
+  names, *rows = (directory / "predicted.csv").read_text().splitlines()
+  assert names.startswith("image,class,probability,log p(0),log p(1)")
+  found = np.array([row.split(",") for row in rows], float)
+  assert np.mean(found[:, 1] == labels) == pytest.approx(record["metrics"]["test"]["accuracy"])
+  nll = -found[np.arange(len(labels)), 3 + labels].mean()
+  assert nll == pytest.approx(record["metrics"]["test"]["nll"], rel=1e-4)
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):

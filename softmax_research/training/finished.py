@@ -1,0 +1,140 @@
+"""Finished models: a trained network with its head in one file, which needs the code of neither."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from softmax_research.data.files import as_images
+from softmax_research.training.step import Programs, TrainState
+
+_BATCH = 256
+_PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+class FinishedModel:
+  """Predict with a trained network and its head.
+
+  A call takes images ``[N, ...]`` as they were before standardisation, which it applies by the
+  statistics of the training split, and returns log-probabilities ``float32 [N, K]``. It raises a
+  ValueError for images of another shape or scale.
+
+  Attributes:
+    about: what was saved beside it: cell, seed and dataset, whose `class_names` are of the columns.
+    image_shape: the shape of one image.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    try:
+      with np.load(path) as file:
+        self.about = json.loads(str(file["about"]))
+        exported = export.deserialize(bytearray(file["program"]))
+        *avals, images = exported.in_avals
+        leaves = [
+          np.frombuffer(file[f"leaf{i}"].tobytes(), aval.dtype).reshape(aval.shape)
+          for i, aval in enumerate(avals)
+        ]
+    except Exception as error:  # NumPy, zip files and JAX have many errors for damage.
+      raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+    self._leaves, self._program = jax.device_put(leaves), jax.jit(exported.call)
+    self._num_classes = exported.out_avals[0].shape[-1]
+    self.image_shape, self._dtype = images.shape[1:], images.dtype
+
+  def __call__(self, images: np.ndarray) -> np.ndarray:
+    (images,) = as_images("Got images that do not fit", [np.asarray(images)])
+    if images.shape[1:] != self.image_shape:
+      raise ValueError(
+        f"Got images of shape {images.shape}; the model takes {('N', *self.image_shape)}."
+      )
+    if images.dtype != self._dtype and self._dtype == np.uint8:
+      raise ValueError(
+        f"Got images of type {images.dtype}; the model takes whole numbers from 0 to 255. Give "
+        "uint8."
+      )
+    outputs = [np.zeros((0, self._num_classes), np.float32)]
+    for start in range(0, len(images), _BATCH):
+      batch = images[start : start + _BATCH].astype(self._dtype)
+      padded = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - len(batch), axis=0)])
+      outputs.append(np.asarray(self._program(self._leaves, padded), np.float32)[: len(batch)])
+    return np.concatenate(outputs)
+
+
+def export_prediction(programs: Programs, state: TrainState, images: np.ndarray) -> bytes:
+  """Return the compiled form of a model's prediction, for any device and without parameters.
+
+  Args:
+    programs: of one seed on one device; see `make_programs`.
+    state: of NumPy arrays, for its shapes.
+    images: at least one, as the model takes it.
+  """
+  leaves, tree = jax.tree.flatten((state.params, state.model_state))
+
+  def predict(leaves, images):
+    params, model_state = jax.tree.unflatten(tree, leaves)
+    rest = [None] * (len(TrainState._fields) - 2)
+    return programs.predict(TrainState(params, model_state, *rest), images)
+
+  batch = jax.ShapeDtypeStruct((_BATCH, *images.shape[1:]), images.dtype)
+  return export.export(jax.jit(predict), platforms=_PLATFORMS)(leaves, batch).serialize()
+
+
+def save_model(
+  path: pathlib.Path, program: bytes, state: TrainState, about: dict[str, Any]
+) -> None:
+  """Write a model whole or not at all; `about` is what JSON can hold."""
+  leaves = jax.tree.leaves((state.params, state.model_state))
+  arrays = {
+    f"leaf{i}": np.frombuffer(np.asarray(of).tobytes(), np.uint8) for i, of in enumerate(leaves)
+  }
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_suffix(".partial")
+  with partial.open("wb") as file:
+    np.savez(file, program=np.frombuffer(program, np.uint8), about=json.dumps(about), **arrays)
+  partial.replace(path)
+
+
+def load(workdir: str | pathlib.Path, head: str, seed: int = 0, **cell: str) -> FinishedModel:
+  """Load a model that a script trained.
+
+  Args:
+    workdir: of `experiments.train`, or of `experiments.compare --keep_models`.
+    head: the head, as it was named there.
+    seed: the seed.
+    **cell: the `backbone` and the `optimizer`, where several were compared.
+
+  Returns:
+    A function from images to log-probabilities; see `FinishedModel`.
+
+  Raises:
+    ValueError: there is no such model or there are several, or its file is damaged.
+
+  Example:
+    >>> load("runs/nowhere", "softmax")
+    Traceback (most recent call last):
+    ...
+    ValueError: There are no models in runs/nowhere; experiments.train keeps them, and ...
+  """
+  wanted, found = {"head": head} | cell, {}
+  for path in sorted(pathlib.Path(workdir, "models").glob("*.npz")):
+    try:
+      with np.load(path) as file:
+        about = json.loads(str(file["about"]))
+      found[path] = about["cell"] | {"seed": about["seed"]}
+    except Exception as error:
+      raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+  if not found:
+    raise ValueError(
+      f"There are no models in {workdir}; experiments.train keeps them, and experiments.compare "
+      "with --keep_models."
+    )
+  fitting = [path for path, of in found.items() if (wanted | {"seed": seed}).items() <= of.items()]
+  if len(fitting) != 1:
+    listed = "; ".join(", ".join(f"{k}={v}" for k, v in of.items()) for of in found.values())
+    raise ValueError(
+      f"Got head={head!r}, seed={seed}{''.join(f', {k}={v!r}' for k, v in cell.items())}; "
+      f"{len(fitting)} models in {workdir} are so, of these: {listed}."
+    )
+  return FinishedModel(fitting[0])
