@@ -1,18 +1,12 @@
 """Pure functions on arrays: scores, normalisers, margins and losses."""
 
 from softmax_research.functional.adaptive_softmax import (
-  adaptive_cost,
   adaptive_cutoffs,
   adaptive_softmax_init,
   adaptive_softmax_label_log_prob,
   adaptive_softmax_log_probs,
 )
-from softmax_research.functional.entmax import (
-  entmax,
-  entmax_loss,
-  sparsemax,
-  sparsemax_loss,
-)
+from softmax_research.functional.entmax import entmax, entmax_loss, sparsemax, sparsemax_loss
 from softmax_research.functional.linear_cross_entropy import linear_cross_entropy
 from softmax_research.functional.losses import (
   cross_entropy,
@@ -63,18 +57,13 @@ from softmax_research.functional.tree import (
   two_level_tree,
 )
 from softmax_research.functional.tree_path import tree_label_rows
-from softmax_research.functional.tree_search import TreeSearch, tree_greedy, tree_top_k
-from softmax_research.functional.tree_softmax import (
-  tree_init,
-  tree_label_log_prob,
-  tree_log_probs,
-)
+from softmax_research.functional.tree_search import TreeSearch, tree_top_k
+from softmax_research.functional.tree_softmax import tree_init, tree_label_log_prob, tree_log_probs
 
 __all__ = [
   "Sampler",
   "Tree",
   "TreeSearch",
-  "adaptive_cost",
   "adaptive_cutoffs",
   "adaptive_softmax_init",
   "adaptive_softmax_label_log_prob",
@@ -113,7 +102,6 @@ __all__ = [
   "taxonomy_tree",
   "taylor_score",
   "taylor_softmax",
-  "tree_greedy",
   "tree_init",
   "tree_label_log_prob",
   "tree_label_rows",

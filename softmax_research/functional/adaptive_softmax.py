@@ -14,6 +14,7 @@ from softmax_research.functional.arrays import (
   check_features,
   check_num_classes,
   has_explicit_mesh,
+  is_integer,
   per_class,
   product,
 )
@@ -28,16 +29,11 @@ from softmax_research.functional.normalise import log_normalise
 
 
 def check_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]:
-  """Return the cutoffs as a tuple after checking that they increase within the classes.
-
-  Example:
-    >>> check_cutoffs([2, 5], 10)
-    (2, 5)
-  """
+  """Return the cutoffs as a tuple after checking that they increase within the classes."""
   remedy = f"Pass increasing integers from 1 to {num_classes - 1}, as (4000, 40000)."
   if isinstance(cutoffs, str) or not isinstance(cutoffs, Sequence | np.ndarray):
     raise ValueError(f"Got cutoffs={cutoffs!r}; they must be a sequence. {remedy}")
-  if not all(isinstance(cut, int | np.integer) and not isinstance(cut, bool) for cut in cutoffs):
+  if not all(map(is_integer, cutoffs)):
     raise ValueError(f"Got cutoffs={cutoffs!r}; they must be integers. {remedy}")
   bounds = [0, *(int(cut) for cut in cutoffs), num_classes]
   if any(start >= stop for start, stop in itertools.pairwise(bounds)):
@@ -221,11 +217,7 @@ def adaptive_softmax_label_log_prob(
 
 
 def check_tile(tile: tuple[int, int] | None) -> None:
-  """Raise a ValueError unless the tile is None or two positive integers.
-
-  Example:
-    >>> check_tile((128, 8192))
-  """
+  """Raise a ValueError unless the tile is None or two positive integers."""
   if tile is None:
     return
   if (
@@ -289,52 +281,6 @@ _CLUSTERS_TRIED = 4  # as in the paper
 _MAX_CLUSTERS = 100
 
 
-def adaptive_cost(
-  counts: npt.ArrayLike,
-  cutoffs: tuple[int, ...],
-  *,
-  overhead: float = 50.0,
-  flat: float = 50.0,
-) -> float:
-  r"""Compute the expected cost of an adaptive softmax for one example.
-
-  .. math:: C = g(J + k_0) + \sum_{i=1}^J p_i\, g(k_i), \qquad g(k) = c + \max(0, k - f)
-
-  k_0 classes are in the head and k_i in cluster i, whose labels have frequency p_i. A product
-  with k classes costs c as long as k is below f, for so few leave the processor idle, and one
-  unit more with each class above that. What a projection saves is left out: a model that sees
-  the saving, but not the accuracy that it costs, empties the head.
-
-  Args:
-    counts: how often each class occurs, `[K]`, in any order.
-    cutoffs: where the clusters begin, for classes by decreasing count.
-    overhead: c, at least 0.
-    flat: f, at least 0.
-
-  Returns:
-    The cost, in classes.
-
-  Raises:
-    ValueError: the counts are not finite numbers >= 0 of which one is positive, the cutoffs do
-      not increase within the classes, or an option is out of range.
-
-  Example:
-    >>> adaptive_cost([6, 1, 1, 2], (2,), overhead=0, flat=0)
-    3.4
-
-  Reference:
-    Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4.2
-    (arXiv 1609.04309).
-  """
-  _check_options(overhead, flat)
-  mass = _cumulative_mass(counts)
-  bounds = (*check_cutoffs(cutoffs, len(mass) - 1), len(mass) - 1)
-  cost = overhead + max(0, len(bounds) - 1 + bounds[0] - flat)
-  for start, stop in itertools.pairwise(bounds):
-    cost += (mass[stop] - mass[start]) * (overhead + max(0, stop - start - flat))
-  return float(cost)
-
-
 def adaptive_cutoffs(
   counts: npt.ArrayLike,
   *,
@@ -344,15 +290,22 @@ def adaptive_cutoffs(
 ) -> tuple[int, ...]:
   r"""Choose the cutoffs of an adaptive softmax that cost least.
 
-  Dynamic programming finds the minimum of `adaptive_cost` over all cutoffs. Beyond a thousand
-  classes the cutoffs are chosen among a thousand candidates, each about 1% larger than the one
-  before, which costs far less than the model's own error.
+  .. math:: C = g(J + k_0) + \sum_{i=1}^J p_i\, g(k_i), \qquad g(k) = c + \max(0, k - f)
+
+  is the expected cost for one example. k_0 classes are in the head and k_i in cluster i, whose
+  labels have frequency p_i. A product with k classes costs c as long as k is below f, for so few
+  leave the processor idle, and one unit more with each class above that. What a projection saves
+  is left out: a model that sees the saving, but not the accuracy that it costs, empties the head.
+
+  Dynamic programming finds the minimum over all cutoffs. Beyond a thousand classes the cutoffs are
+  chosen among a thousand candidates, each about 1% larger than the one before, which costs far less
+  than the model's own error.
 
   Args:
     counts: how often each class occurs, `[K]`, in any order.
     num_clusters: J, from 1 to K - 1 and at most 100; by default the cheapest of 1 to 4.
-    overhead: the cost of a product with few classes, in classes; see `adaptive_cost`.
-    flat: the number of classes up to which a product costs no more.
+    overhead: c, the cost of a product with few classes, in classes; at least 0.
+    flat: f, the number of classes up to which a product costs no more; at least 0.
 
   Returns:
     Increasing cutoffs, for classes by decreasing count; none for a single class.
@@ -370,13 +323,13 @@ def adaptive_cutoffs(
     Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4.2
     (arXiv 1609.04309).
   """
-  _check_options(overhead, flat)
+  for name, value in (("overhead", overhead), ("flat", flat)):
+    check_at_least(name, value, 0, "Pass 0 for a cost proportional to the classes.")
   mass = _cumulative_mass(counts)
   num_classes = len(mass) - 1
   most = min(_MAX_CLUSTERS, num_classes - 1)
   if num_clusters is not None:
-    integer = isinstance(num_clusters, int | np.integer) and not isinstance(num_clusters, bool)
-    if not integer or not 1 <= num_clusters <= most:
+    if not is_integer(num_clusters) or not 1 <= num_clusters <= most:
       raise ValueError(
         f"Got num_clusters={num_clusters!r} for {num_classes} classes; it must be an integer from "
         f"1 to {most}, or None for the cheapest number."
@@ -423,11 +376,6 @@ def _cheapest_path(head_costs, tail_costs, num_clusters) -> tuple[float, list[in
     place = int(origin[place])
     path.insert(0, place)
   return float(best[-1]), path
-
-
-def _check_options(overhead: float, flat: float) -> None:
-  check_at_least("overhead", overhead, 0, "Pass 0 for a cost proportional to the classes.")
-  check_at_least("flat", flat, 0, "Pass 0 for a cost proportional to the classes.")
 
 
 def _cumulative_mass(counts: npt.ArrayLike) -> np.ndarray:

@@ -14,11 +14,7 @@ from softmax_research.functional.arrays import (
   widen,
 )
 from softmax_research.functional.entmax_solver import solve
-from softmax_research.functional.labels import (
-  check_labels,
-  select_label,
-  spoil_unknown,
-)
+from softmax_research.functional.labels import check_labels, select_label, spoil_unknown
 from softmax_research.functional.normalise import exclude, softmax
 
 _SERIES_TERMS = 15  # of sum_n t^n / (n + 2)!, for float64 where |t| < 1/2
@@ -90,15 +86,7 @@ def _is_number(alpha: jax.typing.ArrayLike) -> bool:
 def prepare_alpha(
   alpha: jax.typing.ArrayLike, logits: jax.Array, axis: int
 ) -> tuple[jax.Array, str]:
-  """Return alpha - 1 with the type and rank of the logits, and the form of `solve`.
-
-  Raises:
-    ValueError: the shape of alpha does not fit.
-
-  Example:
-    >>> prepare_alpha(1.5, jnp.zeros((2, 3)), -1)
-    (Array([[0.5]], dtype=float32), 'square')
-  """
+  """Return alpha - 1 with the type and rank of the logits, and the form of `solve`."""
   if _is_number(alpha):
     # The difference is taken before it is rounded to the type of the logits.
     beta = jnp.asarray(alpha - 1, logits.dtype)
@@ -117,13 +105,7 @@ def prepare_alpha(
 def shift(
   logits: jax.Array, axis: int, where: jax.typing.ArrayLike | None
 ) -> tuple[jax.Array, jax.Array]:
-  """Return logits minus their maximum, finite for the impossible classes too, and the possible.
-
-  Example:
-    >>> shifted, possible = shift(jnp.array([2.0, 1.0, -jnp.inf]), -1, None)
-    >>> shifted[:2].tolist(), bool(shifted[2] < -1e37), possible.tolist()
-    ([0.0, -1.0], True, [True, True, False])
-  """
+  """Return logits minus their maximum, finite for the impossible classes too, and the possible."""
   logits = exclude(logits, where)
   lowest = jnp.finfo(logits.dtype).min
   top = jnp.max(jax.lax.stop_gradient(logits), axis=axis, keepdims=True, initial=-jnp.inf)
@@ -135,10 +117,6 @@ def probabilities(shifted: jax.Array, beta: jax.Array, axis: int, form: str) -> 
   """Compute entmax with the derivatives of its implicit equation; arguments as of `solve`.
 
   Only the form "free" is differentiable with respect to beta.
-
-  Example:
-    >>> probabilities(jnp.array([-0.5, 0.0]), jnp.ones(1), -1, "linear")
-    Array([0.25, 0.75], dtype=float32)
   """
   return solve(shifted, beta, axis=axis, form=form)
 
@@ -193,12 +171,7 @@ def _capped_exp(values):
 
 @jax.jit
 def second_quotient(t: jax.Array) -> jax.Array:
-  """Compute (exp(t) - 1 - t) / t^2, which is 1/2 at t = 0, without cancellation.
-
-  Example:
-    >>> second_quotient(jnp.array([0.0, 1.0])).round(4)
-    Array([0.5   , 0.7183], dtype=float32)
-  """
+  """Compute (exp(t) - 1 - t) / t^2, which is 1/2 at t = 0, without cancellation."""
   small = jnp.abs(t) < 0.5
   inner, outer = jnp.where(small, t, 0), jnp.where(small, 1, t)
   series = jnp.zeros_like(t)

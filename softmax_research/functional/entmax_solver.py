@@ -25,22 +25,19 @@ _MAX_STEPS = 100  # a guard: 89 is the most that was seen, for alpha = 100 and 1
 def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.Array:
   """Compute entmax probabilities; not differentiable.
 
-  The jit is for eager callers, for whom the loop would be compiled anew in every call.
+  The jit is for eager callers, for whom the loop would be compiled anew in every call. The forms
+  "linear" for beta = 1 and "square" for beta = 1/2 need no logarithms; "fixed" and "free" are for
+  any.
 
   Args:
     shifted: logits of maximum 0 along `axis`, very low but finite for impossible classes.
     beta: alpha - 1, of the logits' rank, with size 1 along `axis`.
     axis: the class axis.
-    form: "linear" for beta = 1, "square" for beta = 1/2, which need no logarithms; "fixed" or
-      "free" for any.
+    form: one of those above.
 
   Returns:
     Probabilities of the shape of the logits, 0 throughout for a row without any class; NaN where
     a free beta is negative.
-
-  Example:
-    >>> solve(jnp.array([-0.5, 0.0]), jnp.ones(1), axis=-1, form="linear")
-    Array([0.25, 0.75], dtype=float32)
   """
   precision = jnp.finfo(shifted.dtype)
 

@@ -6,11 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import (
-  as_index,
-  check_class_axis,
-  has_explicit_mesh,
-)
+from softmax_research.functional.arrays import as_index, check_class_axis, has_explicit_mesh
 
 
 def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int = -1) -> jax.Array:

@@ -9,6 +9,7 @@ import numpy as np
 from softmax_research.functional.arrays import (
   broadcasts_to,
   check_at_least,
+  is_integer,
   per_class,
   widen,
 )
@@ -90,11 +91,7 @@ def additive_cosine_margin(
 
 
 def check_angle(margin: jax.typing.ArrayLike) -> None:
-  """Raise a ValueError unless the added angle lies in [0, pi / 2] (a tracer passes).
-
-  Example:
-    >>> check_angle(0.5)
-  """
+  """Raise a ValueError unless the added angle lies in [0, pi / 2] (a tracer passes)."""
   remedy = "Pass an angle in radians, as 0.5; 0 for no margin."
   check_at_least("margin", margin, 0, remedy)
   if not isinstance(margin, jax.core.Tracer) and np.any(np.asarray(margin) > math.pi / 2):
@@ -165,13 +162,8 @@ def _widen_angle(cosine: jax.Array, margin: jax.Array) -> jax.Array:
 
 
 def check_multiplier(margin: int) -> None:
-  """Raise a ValueError unless the multiplier of the angle is an integer of at least 1.
-
-  Example:
-    >>> check_multiplier(4)
-  """
-  integer = isinstance(margin, int | np.integer) and not isinstance(margin, bool)
-  if not integer or margin < 1:
+  """Raise a ValueError unless the multiplier of the angle is an integer of at least 1."""
+  if not is_integer(margin) or margin < 1:
     raise ValueError(
       f"Got margin={margin!r}; the large margin multiplies an angle by an integer of at least 1. "
       "Pass 1 for no margin, 2 to 4 for the published ones."

@@ -12,16 +12,7 @@ from softmax_research.functional.arrays import (
 
 
 def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
-  """Return the scores with -inf where the mask is false.
-
-  Raises:
-    ValueError: the scores are a scalar, or the mask does not broadcast to them.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> exclude(jnp.array([1.0, 2.0]), jnp.array([True, False])).tolist()
-    [1.0, -inf]
-  """
+  """Return the scores with -inf where the mask is false."""
   check_class_axis(scores)
   if where is None:
     return scores
@@ -36,18 +27,12 @@ def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
 
 
 def sum_exponentials(scores: jax.Array, *, axis: int = -1) -> tuple[jax.Array, jax.Array]:
-  r"""Return the largest score m and :math:`\sum_k e^{s_k - m}`, the class axis kept with size 1.
+  """Return the largest score m and sum_k exp(s_k - m), the class axis kept with size 1.
 
   No mask stands between the scores and the two sums: XLA on CPU streams arithmetic through a
   reduction, but writes an array of the scores' size for a `where`. A score of -inf needs none,
   as exp(-inf - m) is 0 and so is its derivative. In a row without any possible class m is the
   lowest finite number and the sum 0.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> top, total = sum_exponentials(jnp.array([3.0, -jnp.inf, 3.0]))
-    >>> top.tolist(), total.tolist()
-    ([3.0], [2.0])
   """
   top = jnp.max(jax.lax.stop_gradient(scores), axis=axis, keepdims=True, initial=-jnp.inf)
   top = jnp.maximum(top, jnp.finfo(scores.dtype).min)
@@ -55,25 +40,13 @@ def sum_exponentials(scores: jax.Array, *, axis: int = -1) -> tuple[jax.Array, j
 
 
 def log_or_zero(total: jax.Array) -> jax.Array:
-  """Return the logarithm of a sum of exponentials, 0 for a row without any possible class.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> log_or_zero(jnp.array([1.0, 0.0])).tolist()
-    [0.0, 0.0]
-  """
+  """Return the logarithm of a sum of exponentials, 0 for a row without any possible class."""
   return jnp.log(jnp.where(total == 0, 1, total))
 
 
 @jax.custom_jvp
 def lower(scores: jax.Array, amount: jax.Array) -> jax.Array:
-  """Subtract a finite amount; a score of -inf stays so, and has no derivative.
-
-  Example:
-    >>> import jax
-    >>> abs(jax.grad(lower, argnums=1)(-jax.numpy.inf, 1.0)).tolist()
-    0.0
-  """
+  """Subtract a finite amount; a score of -inf stays so, and has no derivative."""
   return scores - amount
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from softmax_research.functional.arrays import (
   check_features,
   check_num_classes,
+  is_integer,
   look_up,
   per_class,
   product,
@@ -109,12 +110,7 @@ def log_uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampl
 
 
 def log_uniform_weights(num_classes: int) -> np.ndarray:
-  """Return the log-uniform distribution over K classes, `[K]`, of sum one.
-
-  Example:
-    >>> log_uniform_weights(3).round(2)
-    array([0.5 , 0.29, 0.21])
-  """
+  """Return the log-uniform distribution over K classes, `[K]`, of sum one."""
   return np.log1p(1 / np.arange(1.0, num_classes + 1)) / np.log1p(num_classes)
 
 
@@ -226,8 +222,7 @@ def _first_arrivals(
 
 
 def _check_num_samples(num_samples: int, num_classes: int, replacement: bool) -> None:
-  integer = isinstance(num_samples, int | np.integer) and not isinstance(num_samples, bool)
-  if not integer or num_samples < 1:
+  if not is_integer(num_samples) or num_samples < 1:
     raise ValueError(f"Got num_samples={num_samples!r}; it must be an integer of at least 1.")
   if not replacement and num_samples > num_classes:
     raise ValueError(

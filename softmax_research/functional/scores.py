@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import check_epsilon, widen
+from softmax_research.functional.arrays import check_epsilon, is_integer, widen
 from softmax_research.functional.normalise import log_normalise
 
 # The powers from which the roots are found overflow from an order of 144 on.
@@ -15,7 +15,7 @@ _LARGEST_ORDER = 100
 
 
 def _check_order(order: int) -> None:
-  if isinstance(order, bool) or not isinstance(order, int | np.integer):
+  if not is_integer(order):
     raise ValueError(f"Got order={order!r}; the Taylor order must be an even integer, as 2 or 4.")
   if order < 2 or order % 2:
     raise ValueError(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from softmax_research.functional.arrays import is_integer
+
 # A tree of K leaves has up to 2K - 1 nodes, which are counted in int32.
 _MAX_CLASSES = 2**30
 
@@ -84,19 +86,7 @@ class Tree:
 
   @classmethod
   def from_breadth_first(cls, parents: np.ndarray, leaves: np.ndarray) -> "Tree":
-    """Build a tree from nodes that are already in the order of a `Tree`, unchecked.
-
-    Args:
-      parents: as the attribute.
-      leaves: as the attribute.
-
-    Returns:
-      The tree.
-
-    Example:
-      >>> Tree.from_breadth_first(np.array([-1, 0, 0]), np.array([1, 2])).depth
-      1
-    """
+    """Build a tree from nodes that are already in the order of a `Tree`, unchecked."""
     arities = np.bincount(parents[1:], minlength=len(parents))
     first_child = np.concatenate([[1], 1 + np.cumsum(arities)])
     starts = [0, 1]
@@ -164,11 +154,7 @@ class Tree:
 
 
 def check_tree_classes(num_classes: int) -> None:
-  """Raise a ValueError unless a tree can have so many classes.
-
-  Example:
-    >>> check_tree_classes(10)
-  """
+  """Raise a ValueError unless a tree can have so many classes."""
   if not 1 <= num_classes <= _MAX_CLASSES:
     raise ValueError(
       f"Got {num_classes} classes; a tree has between 1 and 2**30 of them, so that its nodes can "
@@ -177,12 +163,7 @@ def check_tree_classes(num_classes: int) -> None:
 
 
 def check_integers(name: str, values: npt.ArrayLike) -> np.ndarray:
-  """Return a list of integers as an array, or raise a TypeError.
-
-  Example:
-    >>> check_integers("groups", [1, 0])
-    array([1, 0])
-  """
+  """Return a list of integers as an array, or raise a TypeError."""
   values = np.asarray(values)
   if values.ndim != 1 or not (np.issubdtype(values.dtype, np.integer) or values.size == 0):
     raise TypeError(
@@ -273,7 +254,7 @@ def balanced_tree(num_classes: int, *, branching: int = 2) -> Tree:
     Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS),
     for binary trees.
   """
-  if isinstance(num_classes, bool) or not isinstance(num_classes, int | np.integer):
+  if not is_integer(num_classes):
     raise ValueError(f"Got num_classes={num_classes!r}; it must be an integer of at least 1.")
   check_tree_classes(num_classes)
   branching = _check_branching(branching)
@@ -420,7 +401,7 @@ def taxonomy_tree(nested: Sequence[Any] | Mapping[Any, Any]) -> Tree:
   leaf_nodes, classes, seen = [], [], set()
   # The queue grows while it is read: breadth-first, and no recursion that a deep nest exhausts.
   for node, item in enumerate(queue):
-    if isinstance(item, int | np.integer) and not isinstance(item, bool):
+    if is_integer(item):
       leaf_nodes.append(node)
       classes.append(item)
       continue
@@ -463,7 +444,7 @@ def _check_classes(classes: np.ndarray) -> None:
 
 
 def _check_branching(branching: int) -> int:
-  if isinstance(branching, bool) or not isinstance(branching, int | np.integer) or branching < 2:
+  if not is_integer(branching) or branching < 2:
     raise ValueError(
       f"Got branching={branching!r}; it must be an integer of at least 2, the number of children "
       "of a node."

@@ -4,12 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import (
-  look_up,
-  match_gradient,
-  vary,
-  varying_axes,
-)
+from softmax_research.functional.arrays import look_up, match_gradient, vary, varying_axes
 from softmax_research.functional.labels import check_class_labels
 from softmax_research.functional.tree import Tree
 
@@ -66,20 +61,9 @@ def tree_label_rows(tree: Tree, labels: jax.typing.ArrayLike) -> jax.Array:
 
 
 def walk(tree: Tree, labels: jax.Array) -> jax.Array:
-  """Return the nodes on the way from the root to some labels.
+  """Return the nodes on the way from the root to some labels; 0 past the leaf.
 
-  Args:
-    tree: the tree.
-    labels: integers `[...]` in range.
-
-  Returns:
-    The node at depth 1, 2, ... of each path, `[..., tree.depth]`; 0 past the leaf.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> walk(Tree.from_parents([-1, 0, 0, 2, 2], [1, 3, 4]), jnp.array([0, 2]))
-    Array([[1, 0],
-           [2, 4]], dtype=int32)
+  Those at depth 1, 2, ..., `[..., tree.depth]`; the labels `[...]` are in range.
   """
 
   def step(node, level_start):
@@ -93,43 +77,19 @@ def walk(tree: Tree, labels: jax.Array) -> jax.Array:
 
 
 def path_units(path: jax.Array) -> jax.Array:
-  """Return the rows of the logistic units that choose the nodes of a path in a binary tree.
-
-  Args:
-    path: as from `walk`.
-
-  Returns:
-    Row numbers of the shape of the path; 0 past the leaf.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> path_units(jnp.array([2, 4, 0]))
-    Array([0, 1, 0], dtype=int32)
-  """
+  """Return the rows of the logistic units that choose the nodes of a path in a binary tree."""
   # The children of the i-th inner node are the nodes 2i + 1 and 2i + 2.
   return jnp.maximum(path - 1, 0) // 2
 
 
 def children(tree: Tree, nodes: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Return the first child of some nodes and their numbers of children; 0 for what is no node.
-
-  Example:
-    >>> children(Tree.from_parents([-1, 0, 0, 2, 2], [1, 3, 4]), jnp.array([0, 1]))
-    (Array([1, 3], dtype=int32), Array([2, 0], dtype=int32))
-  """
+  """Return the first child of some nodes and their numbers of children; 0 for what is no node."""
   first = look_up(tree.first_child, nodes)
   return first, look_up(tree.first_child, nodes + 1) - first
 
 
 def blocks_pay(tree: Tree, path: jax.Array, num_features: int) -> bool:
-  """Tell whether blocks are faster than all paths of a binary tree at once.
-
-  Example:
-    >>> from softmax_research.functional import balanced_tree, huffman_tree
-    >>> path, uneven = jnp.zeros((9, 4), int), huffman_tree([8, 4, 2, 1, 1])
-    >>> blocks_pay(balanced_tree(16), path, 64), blocks_pay(uneven, path, 64)
-    (False, True)
-  """
+  """Tell whether blocks are faster than all paths of a binary tree at once."""
   lengths = tree.path_lengths
   mean_length = np.sum(lengths * 2.0**-lengths)  # Of paths whose choices are all even.
   return bool(mean_length < _NEARLY * tree.depth or path.size * num_features > _FEW_NUMBERS)
@@ -138,30 +98,13 @@ def blocks_pay(tree: Tree, path: jax.Array, num_features: int) -> bool:
 def path_log_prob_in_blocks(
   features: jax.Array, params: dict[str, jax.Array], rows: jax.Array, path: jax.Array
 ) -> jax.Array:
-  r"""Sum the log-probabilities of the choices on paths in a binary tree.
-
-  .. math:: \log p(y \mid x) = \sum_{v \in \mathrm{path}(y)} \log \sigma(\pm (w^\top x + b))
+  """Sum the log-probabilities of the choices on paths `[..., depth]` in a binary tree.
 
   Paths differ in length, and shapes are fixed before they are known. So the choices of all paths
   are put one after another, and taken in as many blocks as they fill; a block's rows of the kernel
   are read while they are in the cache. Derivatives are in reverse mode, and a second one in
-  forward mode, since the number of blocks is known at run time only.
-
-  Args:
-    features: `[..., D]`, in the type of sums.
-    params: the given rows of the parameters, `{"kernel": [U, D], "bias": [U]}`.
-    rows: their numbers, ascending, `[U]`.
-    path: as from `walk`, `[..., depth]`.
-
-  Returns:
-    Log-probabilities in nats, `[...]`, in the type of the features.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> params = {"kernel": jnp.zeros((2, 1)), "bias": jnp.zeros(2)}
-    >>> path = jnp.array([[1, 4], [2, 0]])
-    >>> jnp.exp(path_log_prob_in_blocks(jnp.ones((2, 1)), params, jnp.array([0, 1]), path))
-    Array([0.25, 0.5 ], dtype=float32)
+  forward mode, since the number of blocks is known at run time only. The parameters are those of
+  the given rows, whose numbers ascend; the features are in the type of sums.
   """
   if path.size == 0:
     return jnp.zeros(path.shape[:-1], features.dtype)
@@ -245,9 +188,8 @@ _log_prob.defvjp(_forward, _backward)
 def _choices(path: jax.Array) -> tuple[tuple[jax.Array, jax.Array], int | jax.Array]:
   """List the choices on paths `[N, depth]` one after another, in blocks.
 
-  Returns:
-    The example on whose path each choice is and the chosen node, each `[blocks, block size]`, the
-    node 0 behind the last choice; and how many blocks have a choice.
+  Those are the example on whose path each choice is and the chosen node, each `[blocks, block
+  size]`, the node 0 behind the last choice; the other result is how many blocks have a choice.
   """
   size = min(path.size, _CPU_BLOCK if jax.default_backend() == "cpu" else _GPU_BLOCK)
   padded = path.size + -path.size % size

@@ -1,6 +1,5 @@
 """Search in a tree: the most probable classes without the log-probabilities of all others."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import look_up
+from softmax_research.functional.arrays import is_integer, look_up
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_softmax import (
   check_tree_inputs,
@@ -93,79 +92,20 @@ def tree_top_k(
     >>> found.classes.tolist(), found.num_visited.item()
     ([0, 1], 4)
   """
-  if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= tree.num_classes:
+  if not is_integer(k) or not 1 <= k <= tree.num_classes:
     raise ValueError(f"Got k={k!r}; it must be an integer between 1 and {tree.num_classes}.")
-  return _search(features, params, tree, functools.partial(_best_first, tree, int(k)))
-
-
-def tree_greedy(
-  features: jax.typing.ArrayLike, params: dict[str, jax.Array], tree: Tree
-) -> TreeSearch:
-  r"""Find a probable class by taking the most probable child from the root to a leaf.
-
-  The cost is that of one path. The class need not be the most probable one: a probable node may
-  share out its probability among many leaves.
-
-  Args:
-    features: `[..., D]`.
-    params: as from `tree_init`.
-    tree: the tree.
-
-  Returns:
-    Log-probabilities, classes and numbers of nodes visited, `[...]`. Where a feature is NaN so is
-    the log-probability, and the class means nothing.
-
-  Raises:
-    ValueError: the parameters do not fit the tree or the features.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> from softmax_research.functional import balanced_tree
-    >>> params = {"kernel": jnp.array([[2.0], [1.0], [0.0]]), "bias": jnp.zeros(3)}
-    >>> tree_greedy(jnp.ones(1), params, balanced_tree(4)).classes
-    Array(0, dtype=int32)
-  """
-  return _search(features, params, tree, functools.partial(_greedy, tree))
-
-
-def _search(features, params, tree: Tree, search: Callable) -> TreeSearch:
-  """Run a search for each example; it is given `expand(node, log_prob, width) -> _Children`."""
   features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
 
-  def search_one(feature, params):
+  def search(feature, params):
     def expand(node, log_prob, width):
       nodes, exist, choices = child_log_probs(feature, params, tree, node, width)
       classes = jnp.where(exist, look_up(tree.classes, nodes), -1)
       return _Children(nodes, classes, log_prob + choices, exist)
 
-    return search(expand, features.dtype)
+    return _best_first(tree, int(k), expand, features.dtype)
 
-  found = for_each_example(search_one, (features,), params)
+  found = for_each_example(search, (features,), params)
   return found._replace(log_probs=found.log_probs.astype(result_type))
-
-
-def _greedy(tree: Tree, expand: Callable, dtype: jnp.dtype) -> TreeSearch:
-  start = jnp.zeros((), jnp.int32), TreeSearch(jnp.zeros((), dtype), jnp.int32(0), jnp.int32(0))
-  if tree.depth == 0:
-    return start[1]
-
-  def descend(state, width):
-    node, found = state
-    children = expand(node, found.log_probs, width)
-    # What does not exist stays below even a child of log-probability -inf.
-    floored = jnp.maximum(children.log_probs, jnp.finfo(dtype).min)
-    best = jnp.argmax(jnp.where(children.exist, floored, -jnp.inf))
-    num_visited = found.num_visited + jnp.sum(children.exist, dtype=jnp.int32)
-    found = TreeSearch(children.log_probs[best], children.classes[best], num_visited)
-    return children.nodes[best], found
-
-  state = descend(start, tree.level_widths[0])
-  if tree.depth > 1:
-    width = max(tree.level_widths[1:])
-    state = jax.lax.while_loop(
-      lambda state: state[1].classes < 0, lambda state: descend(state, width), state
-    )
-  return state[1]
 
 
 def _best_first(tree: Tree, k: int, expand: Callable, dtype: jnp.dtype) -> TreeSearch:

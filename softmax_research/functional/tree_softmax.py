@@ -192,24 +192,8 @@ def check_tree_inputs(
 ) -> tuple[jax.Array, dict[str, jax.Array], jnp.dtype]:
   """Return features and parameters as arrays, and the result's type, after checking the shapes.
 
-  Args:
-    features: `[..., D]`.
-    params: `{"kernel": [R, D], "bias": [R]}`.
-    num_rows: R.
-    dtype: of the result, if it is given.
-
-  Returns:
-    The features in the type of sums, float32 or wider; the parameters; and the result's type, by
-    default the one that features and kernel promote to.
-
-  Raises:
-    ValueError: the shapes do not fit.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> params = {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(3)}
-    >>> check_tree_inputs(jnp.ones(2, jnp.bfloat16), params, 3)[2].name
-    'float32'
+  The features are in the type of sums, float32 or wider. The result's type is by default the one
+  that features and kernel promote to.
   """
   features = jnp.asarray(features)
   params = {name: jnp.asarray(params[name]) for name in ("kernel", "bias")}
@@ -226,17 +210,8 @@ def check_tree_inputs(
 def for_each_example(function: Callable[..., Any], examples: tuple, params: Any) -> Any:
   """Call `function(*examples, params)` for one example after the other, in one program.
 
-  Args:
-    function: of arrays without leading axes.
-    examples: features `[..., D]` first, then arrays `[..., any]`.
-    params: what all examples share.
-
-  Returns:
-    The results with the leading axes `[...]` in front, sharded as the features are.
-
-  Example:
-    >>> for_each_example(lambda x, scale: scale * x.sum(), (jnp.ones((2, 3)),), 2.0).tolist()
-    [6.0, 6.0]
+  The first of the examples are features `[..., D]`; the results have the leading axes `[...]` in
+  front and are sharded as the features are.
   """
   features = examples[0]
   for _ in range(features.ndim - 1):
@@ -257,26 +232,11 @@ def child_log_probs(
   width: int,
   rows: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Compute the log-probabilities of a node's children, given the node, for one example.
+  """Compute the log-probabilities of an inner node's children, given the node, for one example.
 
-  Args:
-    feature: `[D]`, in the type of sums.
-    params: the parameters, or the given rows of them.
-    tree: the tree.
-    node: the number of an inner node.
-    width: how many children to make room for, 2 in a binary tree.
-    rows: which rows `params` holds, all by default.
-
-  Returns:
-    Nodes, which of them are children of the node, and their log-probabilities, -inf for the
-    others; `[width]` each.
-
-  Example:
-    >>> tree = Tree.from_parents([-1, 0, 0, 0, 3, 3], [1, 2, 4, 5])
-    >>> params = {"kernel": jnp.zeros((5, 1)), "bias": jnp.zeros(5)}
-    >>> nodes, exist, log_probs = child_log_probs(jnp.ones(1), params, tree, jnp.array(3), 3)
-    >>> nodes.tolist(), exist.tolist(), log_probs.round(2).tolist()
-    ([3, 4, 5], [False, True, True], [-inf, -0.6899999976158142, -0.6899999976158142])
+  The parameters may be those of the given rows alone. The results are `[width]`, room for so many
+  children (2 in a binary tree): nodes, which of them are children of the node, and their
+  log-probabilities, -inf for the others.
   """
   first, arity = children(tree, jnp.asarray(node))
   row = (first - 1) // 2 if tree.is_binary else first - 1
