@@ -8,38 +8,62 @@ from experiments.localization import map_claims
 from softmax_research.study import claims
 from softmax_research.study.claims import Claim, Comparison, Test
 
-_PAPERS = "the paper's protocol"
-_CPU = "the paper's protocol with smaller nets, fewer images and fewer epochs"
-_MLP = "an MLP of 512-512, 12 epochs"
-_SMALL = "an MLP of 256-256, 5 epochs, one learning rate for all heads"
-_DIGITS = "8x8 digits, an MLP"
-_OWN_NETS = "nets of our own, a learning rate tuned for each loss on validation"
+_PAPERS = ("paper", "the paper's protocol")
+_CPU = ("short", "the paper's protocol with smaller nets, fewer images and fewer epochs")
+_OWN_NETS = ("modern", "nets of our own, a learning rate tuned for each loss on validation")
+_NOTEBOOK = "the notebook's protocol; two batches of 178 an epoch in place of 256 and the rest"
+_WORDS = "next words of Python's language reference, 3,977 classes, an MLP"
+_IDENTIFIERS = "next identifiers of the standard library, 105,551 classes, an MLP"
+#: Regime and protocol by the directory of results, or by it and a setting, where they are not
+#: `_PAPERS` or, of directories that end in `_cpu`, `_CPU`.
+_PROTOCOLS = {
+  "mnist_mlp": ("short", "an MLP of 512-512, 12 epochs"),
+  "mnist_heads": ("short", "an MLP of 256-256, 5 epochs, one learning rate for all heads"),
+  "digits": ("short", "8x8 digits, an MLP"),
+  "liu2016_cpu/cifar10": ("short", "the same, the margin in force from 60 % of the steps on"),
+  "debrebisson2015": _OWN_NETS,
+  "li2020": _OWN_NETS,
+  "agarap2018/mnist_ffnn_clean": ("paper", "the notebook's, with a new model for each fold"),
+  "agarap2018_cpu/wdbc": ("paper", _NOTEBOOK),
+  "agarap2018_cpu/wdbc_clean": ("paper", f"{_NOTEBOOK}; a new model for each fold"),
+  "agarap2018_cpu/wdbc_standardised": (
+    "paper",
+    f"{_NOTEBOOK}; a new model for each fold, measurements standardised",
+  ),
+  "guo2017": ("modern", "a CNN of six convolutions in place of the paper's nets"),
+  "xuan2025": (
+    "short",
+    "a plain CNN in place of residual nets and transformers, one learning rate for all",
+  ),
+  **{f"{paper}_cpu/words": ("short", _WORDS) for paper in ("grave2016", "mikolov2013")},
+  **{f"{paper}_cpu/identifiers": ("short", _IDENTIFIERS) for paper in ("grave2016", "mikolov2013")},
+}
 _EPOCHS = "The short runs have few epochs: a loss that is slow at first looks worse there."
 
 
 def _of(paper: str, *rows: tuple) -> tuple[Claim, ...]:
   """Make a paper's claims: a text with its tests and limits, or with why nothing tests it."""
   return tuple(
-    Claim(paper, text, *more)
-    if isinstance(more[0], tuple)
-    else Claim(paper, text, untested=more[0])
+    Claim(paper, text, untested=more[0]) if isinstance(more[0], str) else Claim(paper, text, *more)
     for text, *more in rows
   )
 
 
-def _both(
-  name: str, setting: str, *comparisons: Comparison, regime: str = "paper", protocol: str = _PAPERS
-) -> tuple[Test, Test]:
-  """Return the tests of a paper's own table, in both variants."""
-  where = {"setting": setting}
-  return (
-    Test(name, regime, protocol, comparisons, where),
-    Test(f"{name}_cpu", "short", _CPU, comparisons, where),
-  )
+def _at(places: str, *comparisons: Comparison, note: str = "") -> tuple[Test, ...]:
+  """Test comparisons at each place: a directory of results, or one and a setting in it."""
+  tests = []
+  for place in places.split():
+    results, _, setting = place.partition("/")
+    usual = _CPU if results.endswith("_cpu") else _PAPERS
+    regime, protocol = _PROTOCOLS.get(place) or _PROTOCOLS.get(results) or usual
+    where = {"setting": setting} if setting else {}
+    tests.append(Test(results, regime, protocol + note, comparisons, where))
+  return tuple(tests)
 
 
-def _short(results: str, protocol: str, *comparisons: Comparison) -> Test:
-  return Test(results, "short", protocol, comparisons)
+def _both(place: str, *comparisons: Comparison, note: str = "") -> tuple[Test, ...]:
+  """Test comparisons in both variants of a paper's own table."""
+  return _at(f"{place} {place.replace('/', '_cpu/')}", *comparisons, note=note)
 
 
 def _better(row: str, baseline: str = "softmax") -> Comparison:
@@ -50,38 +74,37 @@ def _better(row: str, baseline: str = "softmax") -> Comparison:
 _SM_TAYLOR = "SM-Taylor, n=6, m=0.6"
 _OTHERS = ("Taylor, n=6", "SM, m=0.6")
 _DEFAULTS = "Order 6 and margin 0.6 are the release's defaults; the other nets have 2 and 0.6. "
+_IMAGES = (("banerjee2020/mnist", "MNIST"), ("banerjee2020/cifar10", "CIFAR-10"))
 _BANERJEE = _of(
   "banerjee2020",
   (
     "SM-Taylor beats softmax on MNIST",
     (
-      *_both("banerjee2020", "mnist", _better(_SM_TAYLOR)),
-      _short("mnist_mlp", _MLP, _better("sm_taylor")),
-      _short("mnist_heads", _SMALL, _better("sm_taylor")),
-      _short("digits", _DIGITS, _better("sm_taylor")),
+      *_both("banerjee2020/mnist", _better(_SM_TAYLOR)),
+      *_at("mnist_mlp mnist_heads digits", _better("sm_taylor")),
     ),
     _DEFAULTS + _EPOCHS,
   ),
   (
     "SM-Taylor beats softmax on CIFAR-10",
-    _both("banerjee2020", "cifar10", _better(_SM_TAYLOR)),
+    _both("banerjee2020/cifar10", _better(_SM_TAYLOR)),
     _EPOCHS,
   ),
   *(
     (
       f"Every alternative beats softmax on {name}",
-      _both("banerjee2020", setting, *map(_better, (*_OTHERS, _SM_TAYLOR))),
+      _both(place, *map(_better, (*_OTHERS, _SM_TAYLOR))),
       _EPOCHS,
     )
-    for setting, name in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
+    for place, name in _IMAGES
   ),
   *(
     (
       f"SM-Taylor beats Taylor softmax and SM-softmax on {name}",
-      _both("banerjee2020", setting, *(_better(_SM_TAYLOR, other) for other in _OTHERS)),
+      _both(place, *(_better(_SM_TAYLOR, other) for other in _OTHERS)),
       _EPOCHS,
     )
-    for setting, name in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
+    for place, name in _IMAGES
   ),
   ("SM-Taylor beats softmax on CIFAR-100", "its net has 43 million parameters"),
 )
@@ -99,17 +122,9 @@ def _margins(setting: str, metric: str) -> tuple[Comparison, ...]:
   return tuple(_margin(setting, metric, row, before) for before, row in pairs)
 
 
-def _on_cifar10(*comparisons: Comparison) -> tuple[Test, ...]:
-  """Return the tests of L-Softmax on CIFAR-10, whose short runs have the margin early and late."""
-  late = {"setting": "cifar10_late"}
-  early = "the same, the margin in force from 60 % of the steps on"
-  return (
-    Test("liu2016", "paper", _PAPERS, comparisons, {"setting": "cifar10"}),
-    Test("liu2016_cpu", "short", _CPU, comparisons, late),
-    Test("liu2016_cpu", "short", early, comparisons, {"setting": "cifar10"}),
-  )
-
-
+# The short runs have the margin early and late.
+_CIFAR10 = "liu2016/cifar10 liu2016_cpu/cifar10_late liu2016_cpu/cifar10"
+_LAMBDA = Comparison("m=4, lambda >= 5", "softmax", "error", "lower")
 _ANNEALING = (
   "Lambda falls below 0.01 after 87 % of the steps, as in the authors' MNIST example, unless the "
   "test says otherwise. "
@@ -118,41 +133,37 @@ _LIU = _of(
   "liu2016",
   (
     "L-Softmax with m = 4 beats softmax on MNIST",
-    _both("liu2016", "mnist", _margin("mnist", "accuracy", "m=4")),
+    _both("liu2016/mnist", _margin("mnist", "accuracy", "m=4")),
     _EPOCHS,
   ),
   (
     "L-Softmax draws the features of a class closer in angle than softmax (Figure 2)",
-    _both("liu2016", "features", Comparison("m=4", "softmax", "angle_within_class", "lower")),
+    _both("liu2016/features", Comparison("m=4", "softmax", "angle_within_class", "lower")),
     "m = 4, MNIST with two features; the paper shows it in a figure, without numbers.",
   ),
   (
     "L-Softmax improves with each m on MNIST",
-    _both("liu2016", "mnist", *_margins("mnist", "accuracy")),
+    _both("liu2016/mnist", *_margins("mnist", "accuracy")),
     "The paper's steps are of 0.08, 0.01 and 0.00 points. " + _EPOCHS,
   ),
   (
     "L-Softmax with m = 4 beats softmax on CIFAR-10",
     (
-      *_on_cifar10(_margin("cifar10", "error", "m=4")),
-      Test(
-        "liu2016_cpu",
-        "short",
-        "the same, lambda of at least 5",
-        (Comparison("m=4, lambda >= 5", "softmax", "error", "lower"),),
-        {"setting": "cifar10_late"},
+      *_at(_CIFAR10, _margin("cifar10", "error", "m=4")),
+      _at("liu2016_cpu/cifar10_late", _LAMBDA)[0]._replace(
+        protocol="the same, lambda of at least 5"
       ),
     ),
     _ANNEALING + _EPOCHS,
   ),
   (
     "L-Softmax improves with each m on CIFAR-10",
-    _on_cifar10(*_margins("cifar10", "error")),
+    _at(_CIFAR10, *_margins("cifar10", "error")),
     _ANNEALING + _EPOCHS,
   ),
   (
     "L-Softmax with m = 4 beats softmax on CIFAR-10 with augmentation",
-    _both("liu2016", "cifar10_plus", _margin("cifar10_plus", "error", "m=4"))[:1],
+    _at("liu2016/cifar10_plus", _margin("cifar10_plus", "error", "m=4")),
   ),
   ("L-Softmax beats softmax on CIFAR-100", "no table of it here"),
   ("L-Softmax raises LFW verification accuracy", "no face data here"),
@@ -165,35 +176,31 @@ def _loss(setting: str, row: str, direction: str) -> Comparison:
   return Comparison(row, "log-softmax", "error", direction, published=published)
 
 
-def _tuned(setting: str, *comparisons: Comparison) -> tuple[Test, Test]:
-  return _both("debrebisson2015", setting, *comparisons, regime="modern", protocol=_OWN_NETS)
-
-
 _DEBREBISSON = _of(
   "debrebisson2015",
   (
     "Taylor softmax beats softmax on MNIST, which has few classes",
     (
-      *_tuned("mnist", _loss("mnist", "log-Taylor", "lower")),
-      _short("mnist_mlp", _MLP, _better("taylor")),
-      _short("mnist_heads", _SMALL, _better("taylor")),
+      *_both("debrebisson2015/mnist", _loss("mnist", "log-Taylor", "lower")),
+      *_at("mnist_mlp mnist_heads", _better("taylor")),
     ),
     "The paper's own table has a learning rate tuned for each loss, other nets have one for all.",
   ),
   (
     "Taylor softmax beats softmax on CIFAR-10, which has few classes",
-    _tuned("cifar10", _loss("cifar10", "log-Taylor", "lower")),
+    _both("debrebisson2015/cifar10", _loss("cifar10", "log-Taylor", "lower")),
   ),
   (
     "Spherical softmax beats softmax on CIFAR-10, which has few classes",
-    _tuned("cifar10", _loss("cifar10", "log-spherical", "lower")),
+    _both("debrebisson2015/cifar10", _loss("cifar10", "log-spherical", "lower")),
     "On MNIST the paper's spherical softmax does not beat softmax (0.828 and 0.812 % of error).",
   ),
   (
     "Softmax wins with many classes (CIFAR-100)",
-    _tuned(
-      "cifar100", *(_loss("cifar100", row, "higher") for row in ("log-Taylor", "log-spherical"))
-    )[:1],
+    _at(
+      "debrebisson2015/cifar100",
+      *(_loss("cifar100", row, "higher") for row in ("log-Taylor", "log-spherical")),
+    ),
   ),
   ("Softmax wins with many classes (Penn Treebank)", "the text is not at hand"),
 )
@@ -218,17 +225,15 @@ _QIN = (
   *claims.at(information_claims.OF_GAUSSIANS, _GAUSSIANS),
   *claims.at(prior_claims.OF_PC_SOFTMAX[:1], *_IMBALANCE),
   *claims.at(prior_claims.OF_PC_SOFTMAX[1:], *_IMBALANCE[:1]),
-  *_of(
+  Claim(
     "qin2019",
+    "With balanced classes PC-softmax is softmax",
     (
-      "With balanced classes PC-softmax is softmax",
-      (
-        *claims.at([information_claims.BALANCED], _GAUSSIANS)[0].tests,
-        *claims.at([prior_claims.BALANCED], *_IMBALANCE[:1])[0].tests,
-        _short("mnist_heads", _SMALL, Comparison("pc_softmax", "softmax", "accuracy", "same")),
-      ),
-      "By accuracy.",
+      *claims.at([information_claims.BALANCED], _GAUSSIANS)[0].tests,
+      *claims.at([prior_claims.BALANCED], *_IMBALANCE[:1])[0].tests,
+      *_at("mnist_heads", Comparison("pc_softmax", "softmax", "accuracy", "same")),
     ),
+    "By accuracy.",
   ),
   *claims.at(map_claims.of_maps(map_claims.PAPERS_WAY)[:2], *_SCENES),
   *_of(
@@ -268,15 +273,12 @@ _LI = _of(
   "li2020",
   (
     "One-against-all logistic loses to softmax on MNIST",
-    (
-      *_both("li2020", "mnist", _LOGISTIC, regime="modern", protocol=_OWN_NETS),
-      _short("mnist_heads", _SMALL, Comparison("one_vs_all", "softmax", "accuracy", "lower")),
-    ),
+    (*_both("li2020/mnist", _LOGISTIC), *_at("mnist_heads", _LOGISTIC._replace(row="one_vs_all"))),
     "The paper argues this from the many negatives of each class; its numbers are not available.",
   ),
   (
     "One-against-all logistic loses to softmax on CIFAR-10",
-    _both("li2020", "cifar10", _LOGISTIC, regime="modern", protocol=_OWN_NETS),
+    _both("li2020/cifar10", _LOGISTIC),
     "As for MNIST.",
   ),
   ("LGL-INR is as good as softmax", "its weights were not found"),
@@ -284,32 +286,29 @@ _LI = _of(
 
 
 # Agarap 2018.
-def _comparable(setting: str) -> tuple[Test, Test]:
-  published = (setting, "ReLU", "softmax")
-  comparison = Comparison("ReLU", "softmax", "accuracy", "same", published=published)
-  return _both("agarap2018", setting, comparison)
-
-
-_NOTEBOOK = "the notebook's protocol; two batches of 178 an epoch in place of 256 and the rest"
 _RELU = Comparison("ReLU", "softmax", "accuracy", "same")
+
+
+def _comparable(setting: str) -> Comparison:
+  return _RELU._replace(published=(setting, "ReLU", "softmax"))
+
+
 _AGARAP = _of(
   "agarap2018",
   (
     "ReLU classification is comparable with softmax on MNIST (dense net)",
     (
-      *_comparable("mnist_ffnn"),
-      *_both(
-        "agarap2018",
-        "mnist_ffnn_clean",
-        _RELU,
-        protocol="the notebook's, with a new model for each fold",
-      ),
-      _short("mnist_heads", _SMALL, Comparison("relu", "softmax", "accuracy", "same")),
+      *_both("agarap2018/mnist_ffnn", _comparable("mnist_ffnn")),
+      *_both("agarap2018/mnist_ffnn_clean", _RELU),
+      *_at("mnist_heads", _RELU._replace(row="relu")),
     ),
     "On the test split. The notebooks carry one model from fold to fold. " + _EPOCHS,
   ),
   *(
-    (f"ReLU classification is comparable with softmax on {name}", _comparable(setting)[:1])
+    (
+      f"ReLU classification is comparable with softmax on {name}",
+      _at(f"agarap2018/{setting}", _comparable(setting)),
+    )
     for setting, name in (
       ("mnist_cnn", "MNIST (CNN)"),
       ("fashion_mnist_ffnn", "Fashion-MNIST (dense net)"),
@@ -319,14 +318,8 @@ _AGARAP = _of(
   (
     "ReLU classification is comparable with softmax on WDBC",
     (
-      _comparable("wdbc")[1]._replace(regime="paper", protocol=_NOTEBOOK),
-      *(
-        Test("agarap2018_cpu", "paper", f"{_NOTEBOOK}; {change}", (_RELU,), {"setting": setting})
-        for setting, change in (
-          ("wdbc_clean", "a new model for each fold"),
-          ("wdbc_standardised", "a new model for each fold, measurements standardised"),
-        )
-      ),
+      *_at("agarap2018_cpu/wdbc", _comparable("wdbc")),
+      *_at("agarap2018_cpu/wdbc_clean agarap2018_cpu/wdbc_standardised", _RELU),
     ),
     "The test split has 171 cases, so one case is 0.6 points.",
   ),
@@ -334,82 +327,70 @@ _AGARAP = _of(
 
 
 # Guo et al. 2017.
-def _scaled(way: str, other: str, direction: str, metric: str = "ece") -> Comparison:
-  return Comparison(
-    "softmax",
-    "softmax",
-    f"{way}/{metric}",
-    direction,
-    f"{other}/{metric}",
-    published=("CIFAR-10, LeNet 5", way, other),
+def _scaled(direction: str, *others: str, metric: str = "ece") -> tuple[Test, ...]:
+  """Compare temperature scaling with other ways on CIFAR-10."""
+  way = "temperature scaling"
+  comparisons = (
+    Comparison(
+      "softmax",
+      "softmax",
+      f"{way}/{metric}",
+      direction,
+      f"{other}/{metric}",
+      published=("CIFAR-10, LeNet 5", way, other),
+    )
+    for other in others
   )
+  return _both("guo2017/cifar10", *comparisons)
 
 
-def _calibrated(*comparisons: Comparison) -> tuple[Test, Test]:
-  protocol = "a CNN of six convolutions in place of the paper's nets"
-  return _both("guo2017", "cifar10", *comparisons, regime="modern", protocol=protocol)
-
-
-_TEMPERATURE = "temperature scaling"
 _GUO = _of(
   "guo2017",
   (
     "Temperature scaling lowers ECE on CIFAR-10",
-    _calibrated(_scaled(_TEMPERATURE, "uncalibrated", "lower")),
+    _scaled("lower", "uncalibrated"),
     "The paper's numbers are LeNet's.",
   ),
   (
     "Temperature scaling calibrates no worse than vector scaling on CIFAR-10",
-    _calibrated(_scaled(_TEMPERATURE, "vector scaling", "no_worse")),
+    _scaled("no_worse", "vector scaling"),
     "No worse: not by a tenth of the ECE.",
   ),
   (
     "Temperature scaling calibrates better than histogram binning and isotonic regression",
-    _calibrated(
-      *(
-        _scaled(_TEMPERATURE, other, "lower")
-        for other in ("histogram binning", "isotonic regression")
-      )
-    ),
+    _scaled("lower", "histogram binning", "isotonic regression"),
     "CIFAR-10; the ECE of LeNet in the paper.",
   ),
   (
     "Temperature scaling leaves the error as it is",
-    _calibrated(_scaled(_TEMPERATURE, "uncalibrated", "same", "error")),
+    _scaled("same", "uncalibrated", metric="error"),
   ),
   ("Matrix scaling overfits with 100 classes", "CIFAR-100 is not prepared"),
 )
 
 
 # Xuan et al. 2025.
-def _hotter(*metrics: str) -> tuple[Test, Test]:
+def _hotter(metric: str, note: str = "") -> tuple[Test, ...]:
   """Compare softmax trained at two temperatures above 1 with plain softmax on CIFAR-10."""
-  comparisons = [
-    Comparison(row, "softmax", metric, "higher") for metric in metrics for row in ("T=4", "T=16")
-  ]
-  return _plain(*comparisons)
-
-
-def _plain(*comparisons: Comparison) -> tuple[Test, Test]:
-  protocol = "a plain CNN in place of residual nets and transformers, one learning rate for all"
-  return _both("xuan2025", "cifar10", *comparisons, regime="short", protocol=protocol)
+  comparisons = (Comparison(row, "softmax", metric, "higher") for row in ("T=4", "T=16"))
+  return _both("xuan2025/cifar10", *comparisons, note=note)
 
 
 _XUAN = _of(
   "xuan2025",
   (
     "A temperature above 1 in training raises accuracy",
-    (*_plain(_better("T=4")), _short("mnist_heads", _SMALL, _better("softmax:temperature=4.0"))),
+    (
+      *_both("xuan2025/cifar10", _better("T=4")),
+      *_at("mnist_heads", _better("softmax:temperature=4.0")),
+    ),
     "A temperature in prediction changes no decision.",
   ),
   (
     "A higher temperature in training improves robustness to untargeted PGD",
     (
       *_hotter("PGD 2/temperature_1_accuracy"),
-      *(
-        test._replace(protocol=f"{test.protocol}; three attacks, of which all must fail")
-        for test in _hotter("PGD 2/worst_accuracy")
-      ),
+      *_hotter("PGD 2/worst_accuracy", "; three attacks, of which all must fail"),
     ),
     "The paper's attack raises the cross-entropy at temperature 1, at which a model trained at a "
     "higher one is surer, so that its gradient may vanish; of the three attacks one raises a "
@@ -426,35 +407,27 @@ _XUAN = _of(
 
 
 # Grave et al. 2017 and Mikolov et al. 2013.
-_TEXTS = (
-  ("words", "next words of Python's language reference, 3,977 classes, an MLP"),
-  ("identifiers", "next identifiers of the standard library, 105,551 classes, an MLP"),
-)
+def _on_texts(row: str, metric: str, *others: str, note: str = "") -> tuple[Test, ...]:
+  paper = "grave2016" if row == "adaptive" else "mikolov2013"
+  comparisons = (Comparison(row, other, metric, "lower") for other in others)
+  return _at(f"{paper}_cpu/words {paper}_cpu/identifiers", *comparisons, note=note)
 
 
-def _on_texts(paper: str, *comparisons: Comparison, note: str = "") -> tuple[Test, ...]:
-  return tuple(
-    Test(f"{paper}_cpu", "short", f"{data}{note}", comparisons, {"setting": setting})
-    for setting, data in _TEXTS
-  )
-
-
-_EQUAL_TIME = ", equal seconds in place of equal epochs"
 _GRAVE = _of(
   "grave2016",
   (
     "Adaptive softmax takes less time than full softmax",
-    _on_texts("grave2016", Comparison("adaptive", "full", "step_ms", "lower")),
+    _on_texts("adaptive", "step_ms", "full"),
     "A step's time on a CPU; the paper has minutes on a GPU, 30 for 83 on Text8.",
   ),
   (
     "Adaptive softmax reaches a lower perplexity than sampling and than a two-level tree",
     _on_texts(
-      "grave2016",
-      *(
-        Comparison("adaptive", other, "perplexity", "lower") for other in ("sampling", "HSM (freq)")
-      ),
-      note=_EQUAL_TIME,
+      "adaptive",
+      "perplexity",
+      "sampling",
+      "HSM (freq)",
+      note=", equal seconds in place of equal epochs",
     ),
     "The paper has 147 for 166 and 166 on Text8.",
   ),
@@ -467,12 +440,12 @@ _MIKOLOV = _of(
   "mikolov2013",
   (
     "A Huffman tree takes less time than full softmax",
-    _on_texts("mikolov2013", Comparison("HS-Huffman", "softmax", "step_ms", "lower")),
+    _on_texts("HS-Huffman", "step_ms", "softmax"),
     "Timed before the paths of a Huffman tree were computed in blocks, which made them cheaper.",
   ),
   (
     "A Huffman tree takes less time than a balanced tree, its frequent words being near the root",
-    _on_texts("mikolov2013", Comparison("HS-Huffman", "balanced tree", "step_ms", "lower")),
+    _on_texts("HS-Huffman", "step_ms", "balanced tree"),
     "As above.",
   ),
   ("Negative sampling solves more analogies than a Huffman tree", "there are no analogies here"),
