@@ -13,8 +13,6 @@ import pytest
 
 from softmax_research.training import environment
 
-# A script of its own: the flags that it defines would clash with those of others.
-collect_ignore = ["experiments/killed_runs.py"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Eight devices for the tests on meshes; all others use the first.
 jax.config.update("jax_num_cpu_devices", 8)

@@ -1,30 +1,28 @@
 """Data that cannot be had, and caches that are damaged: what a script says and does."""
 
+from importlib.machinery import PathFinder
+
 import PIL.Image
 
 from softmax_research import data
 from softmax_research.study import workdir
 from tests.experiments.scripts import expect_error, run_script
 
-# The finder says of the package that it is not there, as it does where none is installed.
-_HIDE = """
-from importlib.machinery import PathFinder
 
-HIDDEN = "tensorflow_datasets"
-find_spec = PathFinder.find_spec
-PathFinder.find_spec = lambda name, *rest: None if name == HIDDEN else find_spec(name, *rest)
-"""
+def _hide_packages():
+  """Have the finder say of a package that it is not there, as where it is not installed."""
+  find_spec, hidden = PathFinder.find_spec, "tensorflow_datasets"
+  PathFinder.find_spec = lambda name, *rest: None if name == hidden else find_spec(name, *rest)
 
 
 def test_a_missing_extra_says_what_to_install_and_where_files_go(tmp_path):
-  (tmp_path / "sitecustomize.py").write_text(_HIDE)
   message = expect_error(
     "compare",
     f"--workdir={tmp_path / 'run'}",
     "--config.dataset=mnist",
     f"--config.data_dir={tmp_path / 'data'}",
     f"--config.cache_dir={tmp_path / 'cache'}",
-    env={"PYTHONPATH": str(tmp_path)},
+    before=_hide_packages,
   )
   for part in ("tensorflow_datasets", 'pip install "softmax_research[tfds]"', "'digits'"):
     assert part in message

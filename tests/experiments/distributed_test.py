@@ -1,19 +1,20 @@
 """Two processes on one host: they train as one does, and one that is killed stops the other."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from softmax_research.study import workdir
-from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
+from softmax_research.study import lifecycle, workdir
+from tests.experiments.scripts import TINY, expect_error, finish, run_script, start_script
 
 _RUN = (*TINY, "--config.num_epochs=12", "--config.backbone.batch_norm=true", "--head=taylor")
+
+
+def _be_impatient():
+  lifecycle._HEARTBEAT_SECONDS = 10
 
 
 def _start(directory, *arguments, apart=((), ())):
@@ -24,20 +25,9 @@ def _start(directory, *arguments, apart=((), ())):
   both = []
   for number in (0, 1):
     flags = (f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={number}")
-    both.append(
-      subprocess.Popen(
-        [
-          *(sys.executable, "-m", "experiments.train", "--distributed", *flags, *arguments),
-          *apart[number],
-          f"--workdir={directory if number == 0 else directory.with_name('other')}",
-        ],
-        cwd=REPOSITORY,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-      )
-    )
+    place = directory if number == 0 else directory.with_name("other")
+    more = (f"--workdir={place}", *arguments, *apart[number])
+    both.append(start_script("train", "--distributed", *flags, *more, before=_be_impatient))
   return both
 
 
@@ -47,24 +37,23 @@ def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_p
   try:
     deadline = time.monotonic() + 300
     while not list(directory.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
-      assert first.poll() is None, first.communicate()
+      assert first.is_alive(), finish(first)
       time.sleep(0.05)
-    second.send_signal(signal.SIGKILL)
-    _, message = first.communicate(timeout=120)
+    second.kill()
+    left = finish(first)
     # Either the script notices first, or JAX does, which then ends the process itself.
-    if first.returncode == -signal.SIGABRT:
-      assert "another task died" in message
+    if left.returncode == -signal.SIGABRT:
+      assert "another task died" in left.stderr
     else:
-      assert first.returncode == 2
-      assert "error: process 0 of 2 has lost another one" in message and "Start all" in message
+      assert left.returncode == 2 and "Start all" in left.stderr
+      assert "error: process 0 of 2 has lost another one" in left.stderr
   finally:
     first.kill(), second.kill()
-    second.communicate()
 
   both = _start(directory, *_RUN)
-  printed = [process.communicate(timeout=300) for process in both]
-  assert [process.returncode for process in both] == [0, 0], printed
-  assert "resuming at step" in printed[0][0] and "test accuracy" not in printed[1][0]
+  ended = [finish(process) for process in both]
+  assert [done.returncode for done in ended] == [0, 0], ended
+  assert "resuming at step" in ended[0].stdout and "test accuracy" not in ended[1].stdout
   assert not directory.with_name("other").exists()
   run_script("train", f"--workdir={tmp_path / 'alone'}", *_RUN)
   (record,), (alone,) = workdir.read(directory), workdir.read(tmp_path / "alone")
@@ -79,9 +68,9 @@ def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_p
 def test_processes_that_are_to_do_different_things_are_refused(tmp_path):
   first, second = _start(tmp_path / "run", *_RUN, apart=(["--seed=1"], ["--seed=2"]))
   for process in (first, second):
-    _, message = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert "Processes 1 have other settings" in message and "same command" in message
+    done = finish(process)
+    assert done.returncode == 2 and "same command" in done.stderr
+    assert "Processes 1 have other settings" in done.stderr
   assert not (tmp_path / "run").exists()
 
 

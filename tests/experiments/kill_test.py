@@ -2,14 +2,18 @@
 
 import json
 import os
-import subprocess
-import sys
+import random
+import signal
+import threading
+import time
 
 import pytest
 
-from tests.experiments.scripts import REPOSITORY, TINY
+from softmax_research import training
+from tests.experiments.scripts import TINY, finish, start_script
 
-_NUM_KILLS = 12
+_NUM_KILLS = 9
+_SECONDS_OF_SAVE = 0.02  # Well below the 0.2 s that a save takes, so that the kill falls into it.
 _RUN = (
   "--head=taylor:order=4",
   "--seed=3",
@@ -20,46 +24,72 @@ _RUN = (
 )
 
 
-@pytest.fixture(name="train", scope="module")
-def _train(tmp_path_factory):
-  """Trains with so many kills; returns what the run left, and of the kills their numbers."""
+def _train(workdir, num_kills=0):
+  """Train, killed so often and then left alone; return the outcome, and how many saves were cut."""
+  cut_saves = 0
+  for number in range(num_kills + 1):
+    saving = workdir.with_name(f"{workdir.name}-saving-{number}")
+    before = _Killer(number, str(saving)) if number < num_kills else None
+    done = finish(start_script("train", f"--workdir={workdir}", *_RUN, before=before))
+    assert done.returncode == (-signal.SIGKILL if before else 0), done
+    cut_saves += saving.exists()
+  record = json.loads((workdir / "results.jsonl").read_text())
+  del record["curves"]["seconds"]  # Everything that does not tell the time.
+  return json.dumps({name: record[name] for name in ("status", "metrics", "curves")}), cut_saves
 
-  def train(num_kills):
-    workdir = tmp_path_factory.mktemp("run")
-    done = subprocess.run(
-      [
-        *(sys.executable, "-m", "tests.experiments.killed_runs"),
-        *(str(num_kills), str(workdir), *_RUN),
-      ],
-      cwd=REPOSITORY,
-      env=os.environ | {"JAX_PLATFORMS": "cpu"},
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return _outcome(workdir), json.loads(done.stdout.splitlines()[-1])
 
-  return train
+class _Killer:
+  """Kills its process: some time after its start or that of training, or in its second save.
+
+  At the latest it does so after that save. While a save goes on, there is a file.
+  """
+
+  def __init__(self, number, saving):
+    self._number, self._saving, self._saves = number, saving, 0
+
+  def __call__(self):
+    rng, kind = random.Random(self._number), self._number % 3
+    fit, save = training.fit, training.Checkpoints.save
+    if kind == 0:
+      _kill_after(rng.uniform(0, 2))
+
+    def fit_killed(*arguments, **options):
+      if kind == 1:
+        _kill_after(rng.uniform(0, 1))
+      return fit(*arguments, **options)
+
+    def save_killed(*arguments):
+      self._saves += 1
+      with open(self._saving, "w"):
+        pass
+      if kind == 2 and self._saves == 2:
+        _kill_after(rng.uniform(0, _SECONDS_OF_SAVE))
+      save(*arguments)
+      os.remove(self._saving)
+      if self._saves == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    training.fit, training.Checkpoints.save = fit_killed, save_killed
+
+
+def _kill_after(seconds):
+  def wait():
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+  threading.Thread(target=wait, daemon=True).start()
 
 
 @pytest.fixture(name="undisturbed", scope="module")
-def _undisturbed(train):
-  return train(0)[0]
+def _undisturbed(tmp_path_factory):
+  return _train(tmp_path_factory.mktemp("undisturbed") / "run")[0]
 
 
-def _outcome(workdir):
-  """Everything that does not tell the time."""
-  record = json.loads((workdir / "results.jsonl").read_text())
-  del record["curves"]["seconds"]
-  return json.dumps({name: record[name] for name in ("status", "metrics", "curves")})
+def test_the_same_command_gives_the_same_bytes(tmp_path, undisturbed):
+  assert _train(tmp_path / "run")[0] == undisturbed
 
 
-def test_the_same_command_gives_the_same_bytes(train, undisturbed):
-  assert train(0)[0] == undisturbed
-
-
-def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(train, undisturbed):
-  outcome, kills = train(_NUM_KILLS)
-  assert kills["kills"] >= 10 and kills["during_saves"] >= 2
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, undisturbed):
+  outcome, cut_saves = _train(tmp_path / "run", _NUM_KILLS)
+  assert cut_saves >= 2
   assert outcome == undisturbed

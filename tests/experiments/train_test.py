@@ -1,8 +1,5 @@
 """The training script: what it leaves and prints, and what SIGTERM does to it."""
 
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -10,7 +7,7 @@ import pytest
 
 from softmax_research import data
 from softmax_research.study import workdir
-from tests.experiments.scripts import REPOSITORY, TINY, expect_error, run_script
+from tests.experiments.scripts import TINY, expect_error, finish, run_script, start_script
 
 
 def test_a_run_leaves_results_events_and_its_summary(tmp_path):
@@ -46,15 +43,14 @@ def _expect_predictions(directory, record):
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
   arguments = (f"--workdir={tmp_path}", *TINY, "--config.num_epochs=30")
-  command = [sys.executable, "-m", "experiments.train", *arguments]
-  with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
-      time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate()
-  assert process.returncode == 143 and "saved; the same command goes on" in printed
-  step = printed.partition("Interrupted at step ")[2].split()[0]
+  process = start_script("train", *arguments)
+  deadline = time.monotonic() + 120
+  while not list(tmp_path.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
+    time.sleep(0.02)
+  process.terminate()
+  done = finish(process)
+  assert done.returncode == 143 and "saved; the same command goes on" in done.stdout
+  step = done.stdout.partition("Interrupted at step ")[2].split()[0]
   done = run_script("train", *arguments)
   assert f"resuming at step {step}" in done.stdout
   (record,) = workdir.read(tmp_path)
