@@ -1,4 +1,4 @@
-"""Shared fixtures: real image datasets, prepared once for a machine and decoded once a run."""
+"""Shared fixtures: real image datasets, prepared once for a machine."""
 
 import contextlib
 import fcntl
@@ -69,22 +69,3 @@ def tfds_data_dir():
       command = [sys.executable, str(script), f"--data_dir={directory}"]
       subprocess.run(command, check=True)
   return directory
-
-
-@pytest.fixture(scope="session")
-def image_cache(tmp_path_factory):
-  """A cache of decoded arrays that all workers of this run share."""
-  base = tmp_path_factory.getbasetemp()
-  return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "decoded"
-
-
-@pytest.fixture(scope="session")
-def load_images(tfds_data_dir, image_cache):
-  """Loads real ``mnist`` or ``cifar10`` by name, decoding it at its first use in a run."""
-  from softmax_research import data
-
-  def load(name):
-    with _locked(image_cache / f"{name}.lock"):
-      return data.load(name, data_dir=tfds_data_dir, cache_dir=image_cache)
-
-  return load

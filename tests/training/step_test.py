@@ -61,15 +61,21 @@ def test_steps_equal_plain_gradient_steps(examples):
   order = programs.shuffle(state, 0, 3, 16, 96)
   state = programs.run_steps(state, order, images, labels, 0, 3)
 
+  @jax.jit
+  def gradient(params, batch):
+    return jax.grad(loss)(params, batch)
+
   def loss(params, batch):
-    x = images[batch].reshape(16, -1) / np.float32(255)
+    x = jax.numpy.asarray(images)[batch].reshape(16, -1) / np.float32(255)
     hidden = jax.nn.relu(x @ params["backbone"]["w"])
     logits = hidden @ params["head"]["kernel"] + params["head"]["bias"]
-    return (optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch])).mean()
+    return (
+      optax.softmax_cross_entropy_with_integer_labels(logits, jax.numpy.asarray(labels)[batch])
+    ).mean()
 
   opt_state = optimizer.init(params)
   for batch in np.asarray(order):
-    updates, opt_state = optimizer.update(jax.grad(loss)(params, batch), opt_state, params)
+    updates, opt_state = optimizer.update(gradient(params, batch), opt_state, params)
     params = optax.apply_updates(params, updates)
   for ours, plain in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
     np.testing.assert_allclose(ours, plain, atol=2e-6)
