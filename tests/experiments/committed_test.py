@@ -6,16 +6,23 @@ import pytest
 
 from experiments import studies
 from softmax_research import study
-from softmax_research.study import workdir
+from softmax_research.study import figure_style, workdir
 
 _RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
-_DIRECTORIES = sorted(path.parent.name for path in _RESULTS.glob("*/config.json"))
+_STUDIES = {
+  path.parent.name: workdir.read_config(path.parent)[0]
+  for path in sorted(_RESULTS.glob("*/config.json"))
+}
+# Figures take most of the time, and are not compared: those of one directory of each study are
+# drawn, of the others only their names are seen.
+_DRAWN = {of: name for name, of in reversed(_STUDIES.items())}.values()
 
 
-@pytest.mark.parametrize("name", _DIRECTORIES)
-def test_a_committed_report_is_what_its_results_give(tmp_path, name):
-  of, _ = workdir.read_config(_RESULTS / name)
-  study.remake(studies.find(of), _RESULTS / name, tmp_path, formats=("md",))
+@pytest.mark.parametrize("name", _STUDIES)
+def test_a_committed_report_is_what_its_results_give(tmp_path, monkeypatch, name):
+  if name not in _DRAWN:
+    monkeypatch.setattr(figure_style, "to_svg", lambda figure, name: "")
+  study.remake(studies.find(_STUDIES[name]), _RESULTS / name, tmp_path, formats=("md",))
   former = (_RESULTS / name / "report.md").read_text(encoding="utf-8")
   assert (tmp_path / "report.md").read_text(encoding="utf-8") == former
   drawn = {path.name for path in (tmp_path / "figures").glob("*")}

@@ -1,27 +1,41 @@
-"""The training script: what it leaves and prints, and what SIGTERM does to it."""
+"""The training script: what SIGTERM does to it, and what it leaves and prints."""
 
 import time
 
 import numpy as np
 import pytest
 
+from configs import digits
+from experiments import train
 from softmax_research import data
 from softmax_research.study import workdir
-from tests.experiments.scripts import TINY, expect_error, finish, run_script, start_script
+from tests.experiments.scripts import TINY, finish, run_script, start_script
 
 
-def test_a_run_leaves_results_events_and_its_summary(tmp_path):
+def test_a_run_that_sigterm_stopped_goes_on_and_leaves_results_events_and_its_summary(tmp_path):
   pytest.importorskip("tensorboardX")
-  arguments = ("train", f"--workdir={tmp_path}", *TINY, "--head=sm:margin=0.5", "--seed=3")
-  done = run_script(*arguments, "--tensorboard")
+  run = (*TINY, "--config.num_epochs=30", "--head=sm:margin=0.5", "--seed=3", "--tensorboard")
+  arguments = ("train", f"--workdir={tmp_path}", *run)
+  process = start_script(*arguments)
+  deadline = time.monotonic() + 120
+  while not list(tmp_path.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
+    time.sleep(0.02)
+  process.terminate()
+  done = finish(process)
+  assert done.returncode == 143 and "saved; the same command goes on" in done.stdout
+  step = done.stdout.partition("Interrupted at step ")[2].split()[0]
+  done = run_script(*arguments)
+  assert f"resuming at step {step}" in done.stdout and "test: {" in done.stdout
+
   (record,) = workdir.read(tmp_path)
   assert (record["cell"], record["seed"]) == ({"head": "sm:margin=0.5"}, 3)
-  assert record["status"] == "finished" and "tensorboard" not in record["config"]
+  assert record["status"] == "finished" and len(record["curves"]["epoch"]) == 30
+  assert not {"head", "seed", "tensorboard"} & set(record["config"])
   assert record["measured"]["devices"]["seeds_together"] == [3]
-  (events,) = (tmp_path / "events").iterdir()
+  events = b"".join(path.read_bytes() for path in (tmp_path / "events").iterdir())
   for name in (b"train_loss", b"validation_nll", b"test_accuracy"):
-    assert name in events.read_bytes()
-  assert "test: {" in done.stdout and list(tmp_path.glob("checkpoints/*/*"))
+    assert name in events
+  assert list(tmp_path.glob("checkpoints/*/*"))
   # Finished already, so only the report is made again.
   assert "test: {" not in run_script(*arguments).stdout
   _expect_predictions(tmp_path, record)
@@ -41,22 +55,11 @@ def _expect_predictions(directory, record):
   assert nll == pytest.approx(record["metrics"]["test"]["nll"], rel=1e-4)
 
 
-def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
-  arguments = (f"--workdir={tmp_path}", *TINY, "--config.num_epochs=30")
-  process = start_script("train", *arguments)
-  deadline = time.monotonic() + 120
-  while not list(tmp_path.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
-    time.sleep(0.02)
-  process.terminate()
-  done = finish(process)
-  assert done.returncode == 143 and "saved; the same command goes on" in done.stdout
-  step = done.stdout.partition("Interrupted at step ")[2].split()[0]
-  done = run_script("train", *arguments)
-  assert f"resuming at step {step}" in done.stdout
-  (record,) = workdir.read(tmp_path)
-  assert len(record["curves"]["epoch"]) == 30
-
-
-def test_two_heads_are_refused(tmp_path):
-  message = expect_error("train", f"--workdir={tmp_path / 'run'}", "--head=softmax,taylor")
-  assert "experiments.compare" in message and not (tmp_path / "run").exists()
+@pytest.mark.parametrize("changes", [{"head": "softmax,taylor"}, {"backbone": "identity,mlp"}])
+def test_what_is_more_than_one_run_is_refused(changes):
+  config = digits.get_config()
+  with config.unlocked(), config.ignore_type():
+    for key, value in (train.More()._asdict() | changes).items():
+      config[key] = value
+  with pytest.raises(ValueError, match=r"experiments\.compare"):
+    train.check(train.choose(config))
