@@ -1,6 +1,7 @@
 """Angles of features, and the figure of those in the plane."""
 
 import re
+import types
 
 import numpy as np
 import pytest
@@ -30,6 +31,13 @@ def test_features_of_no_length_have_right_angles_with_everything():
   found = features.angles(np.zeros((2, 3)), np.eye(3), np.array([0, 1]))
   assert found["angle_to_weight"] == pytest.approx(90)
   assert found["angle_margin"] == pytest.approx(0)
+
+
+def test_a_head_without_a_vector_of_weights_for_each_class_is_refused():
+  model = types.SimpleNamespace(variables=({"head": {"nodes": np.eye(3)}}, {}))
+  splits = types.SimpleNamespace(test=types.SimpleNamespace(labels=np.array([0, 2])))
+  with pytest.raises(ValueError, match="a vector of weights"):
+    features.measure(model, splits)
 
 
 def test_the_figure_has_a_panel_a_method_with_its_accuracy():

@@ -84,7 +84,7 @@ def test_a_configuration_is_what_results_depend_on():
     (lambda s: s.settings.folds.update(transform="fold"), "the transforms are"),
     (lambda s: s.settings.folds.update(measures=("pgd",)), "under the protocol 'train'"),
     (lambda s: s.settings.mnist.update(search=(("rate", (1,)),)), "mnist: Got search='rate'"),
-    (lambda s: s.settings.tree.update(methods=(("m", "none"),)), "tree: "),
+    (lambda s: s.settings.failing.update(methods=(("m", "none"),)), "failing: "),
   ],
 )
 def test_a_bad_table_is_refused_before_any_work(change, message):
