@@ -170,8 +170,9 @@ def _worst(log_probs: np.ndarray, split: Any) -> list[dict[str, Any]]:
 
 
 def _png(image: np.ndarray) -> str | None:
-  """Encode an image; None for data that are no images."""
-  return record.to_text(image) if image.ndim == 3 and image.dtype == np.uint8 else None
+  """Encode an image; None for data that no picture shows."""
+  shown = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] in (1, 3, 4)
+  return record.to_text(image) if shown else None
 
 
 STUDY = study.Study(

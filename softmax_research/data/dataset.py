@@ -59,9 +59,6 @@ def check_dataset(dataset: Dataset) -> Dataset:
   Args:
     dataset: the dataset to check.
 
-  Returns:
-    The same dataset.
-
   Raises:
     ValueError: if a split is empty, has the wrong type or shape, holds a value that is not
       finite or a label outside ``[0, num_classes)``; if the two splits differ in shape or

@@ -65,9 +65,6 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
       ``[N, D]``; images of whole numbers from 0 to 255 are kept so, all else as float32. Labels
       are integers from 0 to K - 1, or names.
 
-  Returns:
-    The dataset.
-
   Raises:
     ValueError: if an array is missing or of another form, or a value in it is not allowed.
 
@@ -111,9 +108,6 @@ def read(
     size: height and width to which the images of a folder are scaled; none may be given where
       they are of one size.
     cache_dir: where images are kept once they are decoded; see `cache_directory`.
-
-  Returns:
-    The dataset.
 
   Raises:
     ValueError: if there is nothing of these forms, or a file is damaged; see also `from_arrays`.

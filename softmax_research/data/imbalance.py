@@ -94,9 +94,6 @@ def keep_first(split: Split, counts: np.ndarray) -> Split:
     split: ``N`` examples.
     counts: how many of each class at most, integers ``[K]``; a class that has fewer keeps all.
 
-  Returns:
-    The examples kept, as copies.
-
   Raises:
     ValueError: if there is a label without a count, or a count is negative.
 

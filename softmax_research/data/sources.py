@@ -66,9 +66,6 @@ def load(
     cache_dir: directory of decoded arrays; by default ``$SOFTMAX_RESEARCH_CACHE``, else
       ``$XDG_CACHE_HOME/softmax_research``, else ``~/.cache/softmax_research``.
 
-  Returns:
-    The dataset.
-
   Raises:
     ValueError: if the name is unknown, or the data is not valid (see ``check_dataset``).
     DataUnavailableError: if the data cannot be had on this machine; the message says what to

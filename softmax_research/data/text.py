@@ -45,9 +45,6 @@ def read_text(source: str, *, unit: str = "words") -> list[str]:
     unit: of a file `"words"` (with punctuation marks as words; it must be UTF-8) or `"bytes"`. The
       built-in texts have units of their own.
 
-  Returns:
-    The tokens in their order.
-
   Raises:
     ValueError: the unit is unknown, there is neither such a text nor such a file, or words are
       asked for of a file that is not UTF-8.
@@ -87,9 +84,6 @@ def encode_text(tokens: Sequence[str], *, passage: int = 1000, test_every: int =
     tokens: the text.
     passage: how many tokens are kept together.
     test_every: one passage of so many is for testing.
-
-  Returns:
-    The text as class indices.
 
   Raises:
     ValueError: the text is too short for a passage of each kind.

@@ -251,7 +251,8 @@ def to_text(picture: np.ndarray) -> str:
     [[0, 255]]
   """
   encoded = io.BytesIO()
-  PIL.Image.fromarray(picture.squeeze() if picture.ndim == 3 else picture).save(encoded, "png")
+  gray = picture.ndim == 3 and picture.shape[2] == 1
+  PIL.Image.fromarray(picture[..., 0] if gray else picture).save(encoded, "png")
   return base64.b64encode(encoded.getvalue()).decode()
 
 

@@ -145,9 +145,6 @@ def fit(
     resume: states and curves as `on_epoch` was given them or an interrupted fit returned them;
       training goes on after them.
 
-  Returns:
-    The outcome.
-
   Raises:
     ValueError: the batch size does not fit the data or the devices.
   """

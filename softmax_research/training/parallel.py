@@ -89,9 +89,6 @@ def make_layout(
     seeds_by: `"vmap"` or `"map"`.
     shard_classes: keep a dense head's kernel in parts along the data axis; with `jit` only.
 
-  Returns:
-    The layout.
-
   Raises:
     ValueError: a name is unknown, there are too few devices, or the options exclude each other.
 
@@ -174,9 +171,6 @@ def parallelise(programs: Programs, layout: Layout | None = None) -> ParallelPro
     programs: see `make_programs`; made with `axis_name=layout.axis_name` and
       `mesh=layout.step_mesh`.
     layout: one device by default.
-
-  Returns:
-    The programs.
 
   Raises:
     ValueError: the head's classes cannot be sharded as the layout says.

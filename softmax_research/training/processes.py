@@ -55,9 +55,6 @@ def share(tree: Any) -> Any:
 
   Args:
     tree: NumPy arrays, of the same shapes and types in every process.
-
-  Returns:
-    The same tree with the values of process 0.
   """
   if jax.process_count() == 1:
     return tree

@@ -47,9 +47,6 @@ def update_rows(
       up to a fixed length and change nothing. One array for all parameters, or a structure that
       gives one to each part, or `ALL_ROWS` to a part that is updated whole.
 
-  Returns:
-    The loss, the parameters and the state.
-
   Example:
     >>> import jax.numpy as jnp
     >>> params, optimizer = {"kernel": jnp.zeros((4, 1)), "scale": jnp.ones(1)}, optax.sgd(1.0)

@@ -119,9 +119,6 @@ def make_programs(
     axis_name: the axis whose devices each take their share of a batch; random numbers are those
       of the whole batch, and losses and gradients are averaged.
     mesh: holds the axis; without it, `jax.pmap` does.
-
-  Returns:
-    The programs.
   """
 
   def init(seed: jax.Array) -> TrainState:

@@ -9,7 +9,7 @@ import pytest
 from configs import digits
 from experiments import assembly, classifiers, compare
 from softmax_research import training
-from softmax_research.study import runner, workdir
+from softmax_research.study import record, runner, workdir
 from tests.experiments.scripts import TINY, expect_error, run_script
 
 _HEADS = ("softmax", "sm_taylor:order=4:margin=0.5")
@@ -52,9 +52,9 @@ def test_every_seed_and_ensemble_is_recorded_with_its_circumstances(finished):
   assert _seeds(records) == [(head, seed) for head in _HEADS for seed in (0, 1)]
   ensembles = [r["cell"] for r in records if "ensemble" in r["cell"]]
   assert ensembles == [{"head": head, "ensemble": [0, 1]} for head in _HEADS]
-  for record in records:
-    assert record["metrics"]["test"]["num_examples"] == 360
-    assert record["config"]["num_epochs"] == 2 and "heads" not in record["config"]
+  for one in records:
+    assert one["metrics"]["test"]["num_examples"] == 360
+    assert one["config"]["num_epochs"] == 2 and "heads" not in record["config"]
   first = records[0]
   assert first["measured"]["dataset"]["num_classes"] == 10
   assert first["measured"]["num_parameters"] == 64 * 8 + 8 + 8 * 10 + 10
@@ -94,6 +94,17 @@ def test_a_report_is_left(finished):
   assert text.startswith("# 2 softmax heads on digits\n") and "↳ ensemble of 2" in text
   for name in ("paired_differences", "learning_curves", "reliability", "confusion", "worst_images"):
     assert f"(figures/{name}.svg)" in text and (finished / f"figures/{name}.svg").is_file()
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 1), (5, 1, 3), (2, 3, 4), (2, 2, 5), (7,)])
+def test_images_of_any_shape_have_a_picture_or_none(shape):
+  image = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+  text = compare._png(image)
+  if text is None:
+    assert len(shape) < 3 or shape[2] == 5
+  else:
+    np.testing.assert_array_equal(record.from_text(text).reshape(shape), image)
+  assert compare._png(image.astype(np.float32)) is None
 
 
 def test_a_rerun_makes_only_what_is_missing(finished, tmp_path):
