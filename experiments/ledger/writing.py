@@ -3,9 +3,9 @@
 import pathlib
 from collections.abc import Sequence
 
-from experiments.ledger import published_errors
+from experiments.ledger import plots
 from experiments.ledger.claim_list import CLAIMS
-from softmax_research.study import Block, Plot, claims, claims_plot, ledger, markdown, record
+from softmax_research.study import claims, ledger, markdown, record
 from softmax_research.study.claims import Ruling
 from softmax_research.study.figure_style import to_svg
 
@@ -26,12 +26,12 @@ def judge(directory: pathlib.Path) -> list[Ruling]:
 def ledger_text(rulings: Sequence[Ruling]) -> str:
   """Return the ledger as Markdown: every test of every claim."""
   title = "# Claims of the papers, and what the results here say of them"
-  return _render([title, _MADE, *ledger.of_papers(rulings)])
+  return markdown.render([title, _MADE, *ledger.of_papers(rulings)])
 
 
 def headline_text(rulings: Sequence[Ruling]) -> str:
   """Return one line a claim as Markdown: what is decided, what is indicated, what is not tested."""
-  return _render(
+  return markdown.render(
     [
       "# What is decided of the papers' claims",
       _MADE,
@@ -49,22 +49,11 @@ def headline_text(rulings: Sequence[Ruling]) -> str:
 
 
 def write(directory: pathlib.Path, rulings: Sequence[Ruling]) -> pathlib.Path:
-  """Write claims.md, headline.md, the figures, and the block of the README beside the directory.
-
-  Args:
-    directory: of the results.
-    rulings: of `judge`.
-
-  Returns:
-    The path of the ledger.
-  """
-  plots = [
-    claims_plot.claims_plot(rulings),
-    published_errors.errors_plot(published_errors.points(directory)),
-  ]
-  plots = [plot for plot in plots if plot is not None]
+  """Write claims.md, whose path is returned, headline.md, figures, and what the README shows."""
+  drawn = (plots.claims_plot(rulings), plots.errors_plot(plots.points(directory)))
+  drawn = [plot for plot in drawn if plot is not None]
   (directory / "figures").mkdir(exist_ok=True)
-  for plot in plots:
+  for plot in drawn:
     path = directory / "figures" / f"{plot.name}.svg"
     path.write_text(to_svg(plot.figure, plot.name), encoding="utf-8")
   path = directory / "claims.md"
@@ -72,8 +61,9 @@ def write(directory: pathlib.Path, rulings: Sequence[Ruling]) -> pathlib.Path:
   (directory / "headline.md").write_text(headline_text(rulings), encoding="utf-8")
   readme = directory.absolute().parent / "README.md"
   if readme.is_file():
-    blocks = [ledger.headline(rulings), ledger.counts(rulings), *plots]
-    block = _render(blocks, figures=f"{directory.name}/figures").rstrip("\n")
+    blocks = [ledger.headline(rulings), ledger.counts(rulings), *drawn]
+    figures = {plot.name: f"{directory.name}/figures/{plot.name}.svg" for plot in drawn}
+    block = markdown.render(blocks, figures).rstrip("\n")
     text = insert(readme.read_text(encoding="utf-8"), block)
     readme.write_text(text, encoding="utf-8")
   return path
@@ -92,13 +82,3 @@ def insert(text: str, block: str) -> str:
   if not (begin and end):
     return text
   return f"{before}{begin}\n\n{block}\n\n{end}{after}"
-
-
-def _render(blocks: Sequence[Block], *, figures: str = "") -> str:
-  parts = []
-  for block in blocks:
-    if isinstance(block, Plot):
-      parts += [f"![{block.heading}]({figures}/{block.name}.svg)", block.caption]
-    else:
-      parts.append(block if isinstance(block, str) else markdown.table(block))
-  return "\n\n".join(parts) + "\n"

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
 from softmax_research.study.provenance import Provenance
@@ -66,17 +66,8 @@ def table(block: Table) -> str:
   return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
 
 
-def document(blocks: Sequence[Block], provenance: Provenance, figures: dict[str, str]) -> str:
-  """Render a report.
-
-  Args:
-    blocks: of the report.
-    provenance: how its records were made.
-    figures: the path of each plot's file, by the plot's name.
-
-  Returns:
-    Markdown text.
-  """
+def render(blocks: Sequence[Block], figures: Mapping[str, str] | None = None) -> str:
+  """Render blocks; a plot is named by the path of its figure, which is found by its name."""
   parts = []
   for block in blocks:
     if isinstance(block, Table):
@@ -85,7 +76,12 @@ def document(blocks: Sequence[Block], provenance: Provenance, figures: dict[str,
       parts += [f"![{escape(block.heading)}]({figures[block.name]})", escape(block.caption)]
     else:
       parts.append(without_html(block))
-  return "\n\n".join([*parts, *_how_it_was_run(provenance)]) + "\n"
+  return "\n\n".join(parts) + "\n"
+
+
+def document(blocks: Sequence[Block], provenance: Provenance, figures: Mapping[str, str]) -> str:
+  """Render a report: its blocks, and how its records were made."""
+  return render(blocks, figures) + "\n" + "\n\n".join(_how_it_was_run(provenance)) + "\n"
 
 
 def to_html(text: str) -> str:

@@ -10,7 +10,8 @@ import pytest
 from softmax_research.study import lifecycle, workdir
 from tests.experiments.scripts import TINY, expect_error, finish, run_script, start_script
 
-_RUN = (*TINY, "--config.num_epochs=12", "--config.backbone.batch_norm=true", "--head=taylor")
+_BATCH_NORM = "--config.backbone.batch_norm=true"
+_RUN = (*TINY, "--config.num_epochs=12", _BATCH_NORM, "--head=taylor", "--formats=")
 
 
 def _be_impatient():

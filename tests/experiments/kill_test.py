@@ -17,6 +17,7 @@ _SECONDS_OF_SAVE = 0.02  # Well below the 0.2 s that a save takes, so that the k
 _RUN = (
   "--head=taylor:order=4",
   "--seed=3",
+  "--formats=",
   *TINY,
   f"--config.num_epochs={2 * _NUM_KILLS + 2}",
   "--config.backbone.batch_norm=true",

@@ -4,7 +4,7 @@ import resource
 
 from tests.experiments.scripts import TINY, expect_error, run_script
 
-_SEEDS = ("compare", "--config.heads=softmax", *TINY, "--config.num_epochs=1")
+_SEEDS = ("compare", "--config.heads=softmax", *TINY, "--config.num_epochs=1", "--formats=")
 
 
 def _small_files():

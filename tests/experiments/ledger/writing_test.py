@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.ledger import published_errors, writing
+from experiments.ledger import plots, writing
 from softmax_research.study import claims
 from softmax_research.study.claims import Claim, Comparison, Test
 
@@ -67,18 +67,18 @@ def results(tmp_path):
 
 
 def test_points_are_of_tables_with_published_errors(results):
-  wdbc, softmax, mnist, plus = published_errors.points(results)
+  wdbc, softmax, mnist, plus = plots.points(results)
   assert (wdbc.table, wdbc.values) == ("agarap2018", [0.05])
   assert wdbc.published == pytest.approx(0.076)
   assert (mnist.table, mnist.published, softmax.published) == ("liu2016", 0.0031, 0.0040)
   assert mnist.values == [0.005, 0.007, 0.006]
   assert mnist.verified and not plus.verified
-  assert published_errors.points(results / "none") == []
-  plot = published_errors.errors_plot([wdbc, mnist, plus._replace(published=0.0)])
+  assert plots.points(results / "none") == []
+  plot = plots.errors_plot([wdbc, mnist, plus._replace(published=0.0)])
   [axes] = plot.figure.axes
   drawn = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]
   np.testing.assert_allclose(drawn, [[7.6, 5.0], [0.31, 0.6]])
-  assert published_errors.errors_plot([]) is None
+  assert plots.errors_plot([]) is None
 
 
 def test_everything_is_written(results, monkeypatch):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from experiments.ledger.plots import claims_plot
 from softmax_research.study import claims
 from softmax_research.study.claims import Claim, Comparison, Test
-from softmax_research.study.claims_plot import claims_plot
 
 _BASE = np.array([0.50, 0.52, 0.49, 0.51, 0.53])
 _NOISE = np.array([0.001, -0.001, 0.0005, -0.0005, 0.0])

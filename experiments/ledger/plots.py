@@ -1,0 +1,217 @@
+"""Plots of the ledger: how far the seeds speak for each claim; errors here and in the papers."""
+
+import json
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from softmax_research.study import (
+  Plot,
+  claims,
+  figure_style,
+  look_up,
+  papers,
+  record,
+  summarise,
+  verdicts,
+)
+from softmax_research.study.claims import Finding, Ruling
+
+_COLOURS = {
+  verdicts.SUPPORTED: figure_style.head_style(3)["color"],
+  verdicts.CONTRADICTED: figure_style.head_style(2)["color"],
+  verdicts.NEGLIGIBLE: figure_style.head_style(1)["color"],
+  verdicts.UNDECIDED: figure_style.MUTED,
+}
+_MOST = 1000.0  # What lies beyond is an arrow at the edge.
+_LONGEST_NAME = 70
+
+
+def claims_plot(rulings: Sequence[Ruling], *, name: str = "claims") -> Plot | None:
+  r"""Plot the paired differences behind the verdict on each claim that has a test.
+
+  .. math:: s \bar d / m
+
+  with the claimed sign s (1 where no difference is claimed) and the smallest difference of interest
+  m. A claim of several comparisons has a mark for each. Claims that no test decides are shown by
+  their first indication. Where nothing is tested there is no plot, but None.
+  """
+  shown = _shown(rulings)
+  if not shown:
+    return None
+  with figure_style.style_context():
+    size = (figure_style.WIDTH, 0.9 + 0.21 * len(shown))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.axvspan(-1, 1, color=figure_style.RULE, alpha=0.5, linewidth=0)
+    axes.axvline(0, color=figure_style.INK, linewidth=0.9)
+    for row, ruling in enumerate(shown):
+      count = len(ruling.findings)
+      heights = row + (np.linspace(-0.25, 0.25, count) if count > 1 else np.zeros(1))
+      for height, finding in zip(heights, ruling.findings, strict=True):
+        _draw(axes, height, finding, filled=ruling.test.decides)
+    _label(axes, shown)
+    decided = sum(ruling.test.decides for ruling in shown)
+    if 0 < decided < len(shown):
+      dashed = {"linewidth": 0.6, "linestyle": (0, (4, 3))}
+      axes.axhline(decided - 0.5, color=figure_style.MUTED, **dashed)
+  caption = (
+    "Mean differences with their corrected intervals, divided by the smallest difference of "
+    "interest, to the right where they speak for the claim; within the grey band they are too "
+    "small to matter, which is what a claim of no difference asks for. Beyond it the axis is "
+    "logarithmic. Filled marks decide; open ones, below the line, are indications of short tests. "
+    "An arrow lies beyond the edge."
+  )
+  return Plot(name, "How far the seeds speak for each claim", caption, figure)
+
+
+def _shown(rulings: Sequence[Ruling]) -> list[Ruling]:
+  """Return of each claim the ruling that decides, or else its first indication."""
+  decided = [ruling for ruling in claims.decisive(rulings) if ruling.findings]
+  known = {id(ruling.claim) for ruling in decided}
+  first: dict[int, Ruling] = {}
+  for ruling in rulings:
+    if ruling.findings and id(ruling.claim) not in known:
+      first.setdefault(id(ruling.claim), ruling)
+  return [*decided, *first.values()]
+
+
+def _scaled(finding: Finding) -> tuple[float, float, float]:
+  """Return the mean and the ends of the interval, in the claimed direction."""
+  better = finding.comparison.measure.higher_is_better
+  sign = {"higher": 1, "lower": -1, "same": 1, "no_worse": 1 if better else -1}
+  scale = sign[finding.comparison.direction] / finding.smallest if finding.smallest else math.nan
+  ends = sorted([finding.interval.low * scale, finding.interval.high * scale])
+  return finding.paired.mean * scale, *ends
+
+
+def _draw(axes: Axes, height: float, finding: Finding, *, filled: bool) -> None:
+  colour = _COLOURS[finding.verdict]
+  mean, *ends = _scaled(finding)
+  if not math.isfinite(mean):
+    return
+  if math.isfinite(ends[0]):
+    axes.plot(np.clip(ends, -_MOST, _MOST), [height] * 2, color=colour, linewidth=1.2, zorder=3)
+  face = colour if filled else figure_style.PAPER
+  marker = "D" if abs(mean) <= _MOST else ">" if mean > 0 else "<"
+  place = float(np.clip(mean, -_MOST, _MOST))
+  axes.plot(place, height, marker, markersize=4, color=colour, markerfacecolor=face, zorder=4)
+
+
+def _label(axes: Axes, shown: Sequence[Ruling]) -> None:
+  names = [
+    f"{figure_style.shorten(ruling.claim.text, _LONGEST_NAME)} · {ruling.claim.paper}"
+    for ruling in shown
+  ]
+  figure_style.label_rows(axes, names)
+  for label, ruling in zip(axes.get_yticklabels(), shown, strict=True):
+    label.set_color(_COLOURS[ruling.verdict] if ruling.test.decides else figure_style.MUTED)
+  axes.set_xscale("symlog", linthresh=1, linscale=0.6)
+  ends = [x for ruling in shown for f in ruling.findings for x in _scaled(f) if math.isfinite(x)]
+  low, high = max(min([-2.0, *ends]), -_MOST), min(max([2.0, *ends]), _MOST)
+  axes.set_xlim(1.3 * low, 1.3 * high)
+  ticks = [x for x in (-1000, -100, -10, -1, 0, 1, 10, 100, 1000) if low <= x <= high]
+  axes.set_xticks(ticks, [f"{x:,}".replace("-", "−") for x in ticks])
+  axes.set_xticks([], minor=True)
+  axes.set_xlabel("← against\u2003difference over the smallest of interest\u2003for →")
+  for number, (name, colour) in enumerate(_COLOURS.items()):
+    style = {"fontsize": 8, "fontweight": "bold", "color": colour, "va": "bottom"}
+    axes.text(0.25 * number, 1.01, name, transform=axes.transAxes, **style)
+
+
+class Point(NamedTuple):
+  """Hold a method in a setting of a table's directory: the paper's error and the seeds', as shares.
+
+  A number of the paper that nobody read (`verified`) is drawn open.
+  """
+
+  table: str
+  published: float
+  values: Sequence[float]
+  verified: bool = True
+
+
+def points(directory: pathlib.Path) -> list[Point]:
+  """Collect the methods of all tables below a directory whose papers have errors of them."""
+  found = []
+  for path in sorted(directory.glob("*/config.json")):
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config["study"] == "reproduce":
+      found += _points(path.parent, config["settings"])
+  return found
+
+
+def errors_plot(found: Sequence[Point], *, name: str = "errors") -> Plot | None:
+  """Plot mean errors with their 95% t intervals against published ones, both axes logarithmic.
+
+  Points without a positive mean, or a positive published error, are left out; of none there is no
+  plot, but None.
+  """
+  drawn = [(point, summarise(point.values)) for point in found]
+  drawn = [(point, of) for point, of in drawn if point.published > 0 and of.mean > 0]
+  if not drawn:
+    return None
+  tables = list(dict.fromkeys(point.table for point, _ in drawn))
+  with figure_style.style_context():
+    figure = Figure(figsize=(0.75 * figure_style.WIDTH, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for point, of in drawn:
+      colour = figure_style.head_style(1 + tables.index(point.table))["color"]
+      place = 100 * point.published
+      if math.isfinite(of.low):
+        ends = [100 * max(of.low, 1e-5), 100 * of.high]
+        axes.plot([place] * 2, ends, color=colour, linewidth=1.2)
+      face = colour if point.verified else figure_style.PAPER
+      axes.plot(place, 100 * of.mean, "o", color=colour, markerfacecolor=face)
+    across = [100 * point.published for point, _ in drawn]
+    up = [100 * of.mean for _, of in drawn]
+    limits = [(min(of) / 1.5, 1.5 * max(of)) for of in (across, up)]
+    ends = [min(limits[0][0], limits[1][0]), max(limits[0][1], limits[1][1])]
+    axes.plot(ends, ends, color=figure_style.MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+    axes.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
+    axes.set_xlabel("test error in the paper, %")
+    axes.set_ylabel("test error here, %")
+    for axis in (axes.xaxis, axes.yaxis):
+      axis.set_major_formatter("{x:g}")
+      axis.set_minor_formatter("")
+    for number, table in enumerate(tables):
+      colour = figure_style.head_style(1 + number)["color"]
+      axes.text(1.02, 0.97 - 0.06 * number, table, transform=axes.transAxes, color=colour)
+  caption = (
+    "Means over the seeds with 95% t intervals. On the dashed line a table comes to what its paper "
+    "says; above it the errors here are larger, as those of cpu variants, whose nets and data are "
+    "cut down, are. Open marks are of numbers that were read nowhere."
+  )
+  return Plot(name, "Test errors here and in the papers", caption, figure)
+
+
+def _points(directory: pathlib.Path, settings: dict) -> Iterator[Point]:
+  paper = papers.load(settings["paper"])
+  made = record.unique(record.read(directory / "results.jsonl"))
+  cells = {json.dumps(of["cell"], sort_keys=True): of["cell"] for of in made}
+  for cell in cells.values():
+    if "trial" in cell:
+      continue
+    published = settings["settings"][cell["setting"]]["published"] or cell["setting"]
+    number = _published(paper, published, cell["method"])
+    errors = [
+      look_up(of, "error")
+      for of in made
+      if of["cell"] == cell and of["status"] == "finished" and not math.isnan(look_up(of, "error"))
+    ]
+    if errors and number is not None:
+      yield Point(directory.name, number[0], errors, number[1])
+
+
+def _published(paper: papers.Paper, setting: str, method: str) -> tuple[float, bool] | None:
+  """Return the published error, or what an accuracy leaves, and whether it was read."""
+  for metric in ("error", "accuracy"):
+    number = paper.find(setting, method, metric)
+    if number.value is not None:
+      return number.raw if metric == "error" else 1 - number.raw, number.verified
+  return None
