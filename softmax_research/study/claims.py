@@ -88,14 +88,9 @@ class Test(NamedTuple):
 
 
 class Claim(NamedTuple):
-  """Hold a claim.
+  """Hold a claim: who says so, its text, its tests, the nearest to the paper's protocol first.
 
-  Attributes:
-    paper: a name of `papers.names`, or who else says so.
-    text: what is claimed.
-    tests: where it is tested, the nearest to the paper's protocol first.
-    limits: on what the verdict depends.
-    untested: why no test decides it, if none does.
+  `limits` say on what the verdict depends, and `untested` why no test decides it, if none does.
   """
 
   paper: str

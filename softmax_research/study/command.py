@@ -205,45 +205,39 @@ def _start_devices() -> None:
     ) from None
 
 
+def _define(*options: tuple) -> _Holders:
+  """Define flags, each by a function of absl, a name, a default and a help."""
+  return {name: define(name, default, text) for define, name, default, text in options}
+
+
 def _define_options() -> _Holders:
   """Define the flags that all studies have; return their holders by name."""
-  defined = {
-    "workdir": flags.DEFINE_string("workdir", None, "Directory for all results.", required=True),
-    "only": flags.DEFINE_string(
-      "only", "", "Regular expression; run the cells whose name it fits."
-    ),
-    "shard": flags.DEFINE_string("shard", "", "I/N, as 3/16: every N-th cell from the I-th on."),
-    "dry_run": flags.DEFINE_bool("dry_run", False, "List what is left with its time; run nothing."),
-    "estimate_all": flags.DEFINE_bool(
-      "estimate_all", False, "List the estimates of finished cells beside what they took."
-    ),
-    "minutes": flags.DEFINE_float(
-      "minutes", 0, "Stop after so many minutes, with all saved; 0 for never.", lower_bound=0
-    ),
-    "formats": flags.DEFINE_list(
-      "formats", ["md", "html"], f"Of the report: {', '.join(report.FORMATS)}."
-    ),
-    "keep_compiled": flags.DEFINE_bool("keep_compiled", True, "Keep compiled programs on disk."),
-  }
-  known = f"the formats are {', '.join(report.FORMATS)}"
-  flags.register_validator("formats", lambda given: set(given) <= set(report.FORMATS), known)
+  known = ", ".join(report.FORMATS)
+  required = functools.partial(flags.DEFINE_string, required=True)
+  positive = functools.partial(flags.DEFINE_float, lower_bound=0)
+  defined = _define(
+    (required, "workdir", None, "Directory for all results."),
+    (flags.DEFINE_string, "only", "", "Regular expression; run the cells whose name it fits."),
+    (flags.DEFINE_string, "shard", "", "I/N, as 3/16: every N-th cell from the I-th on."),
+    (flags.DEFINE_bool, "dry_run", False, "List what is left with its time; run nothing."),
+    (flags.DEFINE_bool, "estimate_all", False, "List estimates beside what finished cells took."),
+    (positive, "minutes", 0, "Stop after so many minutes, with all saved; 0 for never."),
+    (flags.DEFINE_list, "formats", ["md", "html"], f"Of the report: {known}."),
+    (flags.DEFINE_bool, "keep_compiled", True, "Keep compiled programs on disk."),
+  )
+  flags.register_validator("formats", set(report.FORMATS).issuperset, f"the formats are {known}")
   return defined
 
 
 def _define_distributed() -> _Holders:
   """Define the flags that say how several processes find each other."""
-  return {
-    "distributed": flags.DEFINE_bool(
-      "distributed", False, "Train in several processes, started with the same flags."
-    ),
-    "coordinator": flags.DEFINE_string(
-      "coordinator", None, "HOST:PORT of process 0, which every process can reach."
-    ),
-    "num_processes": flags.DEFINE_integer(
-      "num_processes", None, "Processes in all.", lower_bound=1
-    ),
-    "process_id": flags.DEFINE_integer("process_id", None, "This process's number, from 0 on."),
-  }
+  positive = functools.partial(flags.DEFINE_integer, lower_bound=1)
+  return _define(
+    (flags.DEFINE_bool, "distributed", False, "Train in several processes, of the same flags."),
+    (flags.DEFINE_string, "coordinator", None, "HOST:PORT of process 0, which all can reach."),
+    (positive, "num_processes", None, "Processes in all."),
+    (flags.DEFINE_integer, "process_id", None, "This process's number, from 0 on."),
+  )
 
 
 def _define_settings(several: Mapping[str, type]) -> _Holders:
@@ -282,11 +276,7 @@ def _kind(hint: Any) -> tuple[type, type]:
 
 
 def _settings(of: study.Study, config: ConfigDict | None, defined: _Holders, more) -> Any:
-  """Return the settings that the flags say; all else is the study's own.
-
-  Raises:
-    ValueError: the study has no such setting, a value is of another type or stands twice.
-  """
+  """Return the settings that the flags say; a ValueError says which the study cannot take."""
   given = {
     name: _values(name, holder.value) if isinstance(holder.value, list) else holder.value
     for name, holder in defined.items()

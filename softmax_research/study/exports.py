@@ -19,13 +19,6 @@ def to_csv(table: Table) -> str:
   """Render a table for programs: numbers as Python reads them, nothing where there is none.
 
   Spreads and details have columns of their own, behind those of their values.
-
-  Example:
-    >>> from softmax_research.study.blocks import Cell, Row, Table
-    >>> row = Row("softmax", (Cell("−1,200.5", "± 0.10", "[1, 2]"),))
-    >>> print(to_csv(Table(("loss",), (row,))), end="")
-    head,loss,"loss, spread","loss, detail"
-    softmax,-1200.5,0.10,"[1, 2]"
   """
   parts = []  # a column's title, its number and the part of its cells
   for number, title in enumerate(table.columns):
@@ -43,20 +36,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-  r"""Render a table as a `tabular`, with the rules of the package booktabs.
-
-  Example:
-    >>> from softmax_research.study.blocks import Cell, Row, Table
-    >>> row = Row("l_softmax", (Cell("2.0", strong=True),))
-    >>> print(to_latex(Table(("error, %",), (row,))), end="")
-    \begin{tabular}{lr}
-    \toprule
-    head & error, \% \\
-    \midrule
-    l\_softmax & \textbf{2.0} \\
-    \bottomrule
-    \end{tabular}
-  """
+  r"""Render a table as a `tabular`, with the rules of the package booktabs."""
   header = " & ".join(map(_latex, (table.name_column, *table.columns)))
   lines = [f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}", "\\toprule", f"{header} \\\\"]
   lines.append("\\midrule")

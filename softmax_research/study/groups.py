@@ -79,13 +79,9 @@ def as_groups(
   sort_by: str | Measure | None = None,
   baseline: str | None = None,
 ) -> list[Group]:
-  """Return groups of what a table or a plot is made from.
+  """Return groups of what a table or a plot is made from; what is groups already is left as it is.
 
-  Args:
-    records: of a study; or groups, which keep their order.
-    by: what makes a group of records.
-    sort_by: measure by which many groups of records are arranged; None leaves them as they are.
-    baseline: see `arrange`.
+  Groups of records are arranged by a measure, if one is given.
   """
   if _are_groups(records):
     return list(records)
@@ -94,12 +90,7 @@ def as_groups(
 
 
 def title_of(records: Sequence[dict[str, Any]] | Sequence[Group], by: By = None) -> str:
-  """Return the title of the column of the rows' names: what makes a group.
-
-  Example:
-    >>> title_of([{"cell": {"batch_size": 1}}, {"cell": {"batch_size": 2}}])
-    'batch size'
-  """
+  """Return the title of the column of the rows' names: what makes a group."""
   if callable(by):
     return "row"
   if by is None:
@@ -110,12 +101,7 @@ def title_of(records: Sequence[dict[str, Any]] | Sequence[Group], by: By = None)
 
 
 def differing(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-  """Return the names of the items in which cells differ; all names where none does.
-
-  Example:
-    >>> differing([{"cell": {"head": "sm", "width": 8}}, {"cell": {"head": "sm", "width": 9}}])
-    ('width',)
-  """
+  """Return the names of the items in which cells differ; all names where none does."""
   cells = [_without_ensemble(made["cell"]) for made in records]
   names = tuple(dict.fromkeys(name for cell in cells for name in cell))
   first = cells[0] if cells else {}

@@ -151,15 +151,7 @@ def of_study(list_of: Sequence[Claim], records: Sequence[dict]) -> list[Block]:
 
 
 def describe(comparison: claims.Comparison) -> str:
-  """Say what is compared and what is claimed of it.
-
-  Example:
-    >>> describe(claims.Comparison("m=2", "softmax", "error", "lower"))
-    'error of m=2 lower than that of softmax'
-    >>> both = claims.Comparison("sm", "sm", "scaled/ece", "no_worse", "plain/ece")
-    >>> describe(both)
-    'ECE of sm (scaled) no worse than that of sm (plain)'
-  """
+  """Say what is compared and what is claimed of it."""
   word = {"same": "the same as", "no_worse": "no worse than"}.get(
     comparison.direction, f"{comparison.direction} than"
   )

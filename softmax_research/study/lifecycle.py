@@ -148,15 +148,9 @@ def interruptible(minutes: float = 0) -> Iterator[Interruption]:
 
 
 def connect(details: Mapping[str, str | int | None]) -> None:
-  """Connect the processes of `--distributed`, before JAX touches a device.
+  """Connect the processes of `--distributed`, before JAX touches a device, or raise a ValueError.
 
   Of process 0 alone the standard output is kept.
-
-  Args:
-    details: `coordinator`, `num_processes` and `process_id`.
-
-  Raises:
-    ValueError: the processes cannot be connected.
   """
   try:
     jax.distributed.initialize(
@@ -192,11 +186,7 @@ def check_details(on: bool, details: Mapping[str, str | int | None]) -> None:
 
 
 def check_processes_agree(tell: Callable[[], Any]) -> None:
-  """Raise a ValueError in every process if one of them is to do something else than process 0.
-
-  Args:
-    tell: returns what JSON can hold of what this process is to do.
-  """
+  """Raise a ValueError in every process if one of them tells something else than process 0."""
   if jax.process_count() == 1:
     return
   digest = hashlib.sha256(json.dumps(tell(), sort_keys=True).encode()).digest()

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
-from softmax_research.study.provenance import Provenance
+
+Pairs = Sequence[tuple[str, str]]
 
 # What would begin an element of HTML; "p < 0.001" does not.
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -24,24 +25,14 @@ def escape(text: str) -> str:
 
 
 def code(text: str) -> str:
-  """Return text as code within a line, whatever signs are in it.
-
-  Example:
-    >>> code("a --b='`c`'")
-    "`` a --b='`c`' ``"
-  """
+  """Return text as code within a line, whatever signs are in it."""
   text = " ".join(text.split())
   fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
   return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
 
 
 def without_html(text: str) -> str:
-  """Return Markdown in which no HTML is left: it is shown as text.
-
-  Example:
-    >>> without_html("Losses with p < 0.05 of <script>")
-    'Losses with p < 0.05 of &lt;script>'
-  """
+  """Return Markdown in which no HTML is left: it is shown as text."""
   # Within code signs stand for themselves; so text is changed only where a reader finds HTML.
   if not _TAG.search(text):
     return text
@@ -79,32 +70,21 @@ def render(blocks: Sequence[Block], figures: Mapping[str, str] | None = None) ->
   return "\n\n".join(parts) + "\n"
 
 
-def document(blocks: Sequence[Block], provenance: Provenance, figures: Mapping[str, str]) -> str:
-  """Render a report: its blocks, and how its records were made."""
-  return render(blocks, figures) + "\n" + "\n\n".join(_how_it_was_run(provenance)) + "\n"
+def how_it_was_run(facts: Pairs, config: Pairs) -> str:
+  """Render facts of how records were made as a list, and the configuration folded away."""
+  lines = [f"- {name}: {code(text) if name == 'command' else escape(text)}" for name, text in facts]
+  parts = ["## How it was run", "\n".join(lines)]
+  if config:
+    block = "\n".join(f"{name}: {' '.join(value.split())}" for name, value in config)
+    fence = "`" * (1 + max([2, *map(len, re.findall("`+", block))]))
+    folded = f"{fence}\n{block}\n{fence}"
+    parts += ["<details>\n<summary>Configuration</summary>", folded, "</details>"]
+  return "\n\n".join(parts) + "\n"
 
 
 def to_html(text: str) -> str:
   """Render Markdown as HTML; HTML within it is shown as text."""
   return _parser().render(without_html(text))
-
-
-def _how_it_was_run(provenance: Provenance) -> list[str]:
-  """Return the facts as a list, and the configuration folded away."""
-  facts = [
-    f"- {name}: {code(text) if name == 'command' else escape(text)}"
-    for name, text in provenance.facts
-  ]
-  parts = ["## How it was run", "\n".join(facts)]
-  if provenance.config:
-    lines = "\n".join(f"{name}: {' '.join(value.split())}" for name, value in provenance.config)
-    fence = "`" * (1 + max([2, *map(len, re.findall("`+", lines))]))
-    parts += [
-      "<details>\n<summary>Configuration</summary>",
-      f"{fence}\n{lines}\n{fence}",
-      "</details>",
-    ]
-  return parts
 
 
 def _plain(text: str) -> str:

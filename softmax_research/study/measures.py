@@ -95,19 +95,9 @@ def as_measure(measure: str | Measure) -> Measure:
 
 
 def format_number(value: float, decimals: int, *, signed: bool = False) -> str:
-  """Return a number with a fixed number of decimals, a true minus sign and words for no number.
+  """Return a number with so many decimals and a true minus sign; NaN is a dash, infinity its sign.
 
-  Args:
-    value: NaN prints as a dash and infinity as its sign.
-    decimals: their number.
-    signed: whether a plus sign is printed.
-
-  Returns:
-    The text. A value that rounds to zero has no sign.
-
-  Example:
-    >>> format_number(-0.126, 2), format_number(0.126, 2, signed=True), format_number(-0.001, 2)
-    ('−0.13', '+0.13', '0.00')
+  A value that rounds to zero has no sign.
   """
   if math.isnan(value):
     return MISSING
@@ -118,12 +108,7 @@ def format_number(value: float, decimals: int, *, signed: bool = False) -> str:
 
 
 def format_p_value(value: float) -> str:
-  """Return a p-value with two significant digits, and no more than three decimals.
-
-  Example:
-    >>> [format_p_value(p) for p in (0.24, 0.0123, 0.00002)]
-    ['0.24', '0.012', '< 0.001']
-  """
+  """Return a p-value with two significant digits, and no more than three decimals."""
   if math.isnan(value):
     return MISSING
   if value < 0.001:

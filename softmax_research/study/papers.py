@@ -77,14 +77,7 @@ class Paper(NamedTuple):
   numbers: tuple[Number, ...]
 
   def find(self, setting: str, method: str, metric: str) -> Number:
-    """Return one number; where the data have none, it is marked as not found.
-
-    Example:
-      >>> load("liu2016").find("mnist", "m=2", "accuracy").value
-      99.68
-      >>> load("liu2016").find("mnist", "m=2", "ece").format()
-      'not available'
-    """
+    """Return one number; where the data have none, it is marked as not found."""
     wanted = (setting, method, metric)
     for number in self.numbers:
       if (number.setting, number.method, number.metric) == wanted:

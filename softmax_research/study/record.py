@@ -145,11 +145,6 @@ def unique(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
   So files of several machines are merged by concatenation, in any order and with repetitions, and a
   failure goes away once its cell is finished.
-
-  Example:
-    >>> failed = {"study": "s", "cell": {"a": 1}, "seed": 0, "status": "failed"}
-    >>> unique([failed, failed | {"status": "finished"}])[0]["status"]
-    'finished'
   """
   records = list(records)
   done = {key(record)[:2] for record in records if record["status"] != "failed"}
@@ -198,12 +193,7 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
 
 
 def describe(cell: Mapping[str, Any]) -> str:
-  """Name a cell for a person.
-
-  Example:
-    >>> describe({"setting": "mnist", "method": "m=2", "trial": {"batch_size": 32}})
-    'mnist / m=2 / batch_size=32'
-  """
+  """Name a cell for a person."""
   parts = []
   for name, value in cell.items():
     if isinstance(value, Mapping):

@@ -236,12 +236,7 @@ def list_estimates(of: study.Study, settings: Any, work: Work, options: Options)
 
 
 def describe(task: study.Task) -> str:
-  """Name a task for a person.
-
-  Example:
-    >>> describe(study.Task({"head": "sm"}, (0, 1)))
-    'sm, seeds 0, 1'
-  """
+  """Name a task for a person."""
   name, seeds = record.describe(task.cell), [seed for seed in task.seeds if seed is not None]
   if not seeds:
     return name
@@ -275,12 +270,7 @@ def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> st
 
 
 def check_shard(text: str) -> tuple[int, int] | None:
-  """Read `--shard`; a ValueError says how it is written.
-
-  Example:
-    >>> check_shard("3/16"), check_shard("")
-    ((3, 16), None)
-  """
+  """Read `--shard`; a ValueError says how it is written."""
   if not text:
     return None
   number, slash, count = text.partition("/")

@@ -337,12 +337,7 @@ def check_configs(study: Study, settings: Any, wanted: Sequence[Task], records: 
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Turn a nested dictionary into one of dotted keys.
-
-  Example:
-    >>> flatten({"a": 1, "b": {"c": 2}})
-    {'a': 1, 'b.c': 2}
-  """
+  """Turn a nested dictionary into one of dotted keys."""
   flat = {}
   for key, value in config.items():
     if isinstance(value, Mapping) and value:
@@ -373,20 +368,7 @@ def summarise(made: Record) -> str:
 
 
 def help_of(settings: type) -> dict[str, str]:
-  """Return what the docstring of a NamedTuple says of each field.
-
-  Example:
-    >>> class Settings(NamedTuple):
-    ...   '''Hold settings.
-    ...
-    ...   Attributes:
-    ...     seeds: of a cell,
-    ...       trained together.
-    ...   '''
-    ...   seeds: int = 5
-    >>> help_of(Settings)
-    {'seeds': 'of a cell, trained together.'}
-  """
+  """Return what the docstring of a NamedTuple says of each field."""
   found = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", inspect.getdoc(settings) or "", re.MULTILINE)
   return {name: " ".join(text.split()) for name, text in found}
 

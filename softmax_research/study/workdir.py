@@ -111,12 +111,7 @@ def read_config(workdir: os.PathLike | str) -> tuple[str, dict[str, Any]]:
 
 
 def is_full_or_read_only(error: Exception) -> bool:
-  """Say whether an error is of the storage, where no other cell would do better.
-
-  Example:
-    >>> is_full_or_read_only(OSError(errno.ENOSPC, "full")), is_full_or_read_only(OSError(2, ""))
-    (True, False)
-  """
+  """Say whether an error is of the storage, where no other cell would do better."""
   of_storage = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
   return isinstance(error, StorageError) or (
     isinstance(error, OSError) and error.errno in of_storage

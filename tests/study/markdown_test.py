@@ -5,7 +5,6 @@ from markdown_it import MarkdownIt
 
 from softmax_research.study import markdown
 from softmax_research.study.blocks import Cell, Plot, Row, Table
-from softmax_research.study.provenance import Provenance
 
 _NASTY = "a|b\n# <script>alert(1)</script> `c` *d* \\"
 
@@ -95,14 +94,14 @@ def test_a_document_has_its_blocks_and_how_it_was_run():
     Table((), ()),
     Plot("p", "A|plot", "What <i> it shows.", None),
   ]
-  provenance = Provenance(
-    [("command", "run `it`"), ("device", "<i>cpu</i>")], [("a.b", "``` </details>\n1")]
-  )
-  text = markdown.document(blocks, provenance, {"p": "figures/p.svg"})
+  text = markdown.render(blocks, {"p": "figures/p.svg"})
   assert text.startswith(
     "# A title\n\nText &lt;b>.\n\n| head |\n| ---- |\n\n![A\\|plot](figures/p.svg)\n"
   )
-  assert "What &lt;i> it shows.\n\n## How it was run\n" in text
+  assert text.endswith("\n\nWhat &lt;i> it shows.\n")
+  facts = [("command", "run `it`"), ("device", "<i>cpu</i>")]
+  text = markdown.how_it_was_run(facts, [("a.b", "``` </details>\n1")])
+  assert text.startswith("## How it was run\n\n- ")
   assert "- command: `` run `it` ``\n- device: &lt;i>cpu&lt;/i>\n" in text
   assert "````\na.b: ``` </details> 1\n````\n\n</details>\n" in text
-  assert "<details>" not in markdown.document(blocks[:1], Provenance([], []), {})
+  assert "<details>" not in markdown.how_it_was_run(facts, [])

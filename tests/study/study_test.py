@@ -28,3 +28,8 @@ def test_settings_come_back_from_what_json_holds():
   assert plain["sizes"] == [1, 2] and of_study.from_json(toy.STUDY, plain) == made
   config = ConfigDict({"widths": (8, 8), "data_dir": "somewhere"})
   assert of_study.to_json(config) == {"widths": [8, 8]}
+
+
+def test_settings_have_their_help_and_configurations_dotted_keys():
+  assert of_study.help_of(toy.Settings)["seeds"] == "repetitions of each."
+  assert of_study.flatten({"a": 1, "b": {"c": 2}}) == {"a": 1, "b.c": 2}
