@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks import classes, pairs, row
+from experiments.benchmarks import classes, timing
 from softmax_research import study
 
 
@@ -52,8 +52,8 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
   """Time a step with the tree, and one with the dense layer where that is not too large."""
   settings, began = context.settings, time.perf_counter()
   name = classes.tree_name(cell["classes"])
-  options = row.Options(name, "", settings.repeats, settings.seconds, settings.threads)
-  (timed,) = pairs.measure("classes", classes.cases(), options)
+  options = timing.Options(name, "", settings.repeats, settings.seconds, settings.threads)
+  (timed,) = timing.measure("classes", classes.cases(), options)
   measured = {"tree_ms": timed["ours_ms"], "tree_ms_range": timed["ours_ms_range"]}
   if timed["peer"] == classes.DENSE:
     measured |= {"dense_ms": timed["peer_ms"], "dense_ms_range": timed["peer_ms_range"]}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import tree_scaling
-from experiments.benchmarks import classes, pairs
+from experiments.benchmarks import classes, timing
 from softmax_research.study import runner, workdir
 
 
@@ -22,7 +22,7 @@ def _row(options):
 
 
 def test_exponents_of_known_laws(tmp_path, monkeypatch):
-  monkeypatch.setattr(pairs, "measure", lambda name, cases, options: [_row(options)])
+  monkeypatch.setattr(timing, "measure", lambda name, cases, options: [_row(options)])
   settings = tree_scaling.Settings(repeats=3)
   assert runner.run(tree_scaling.STUDY, settings, runner.Options(tmp_path)) == []
   records = workdir.read(tmp_path)
