@@ -54,7 +54,7 @@ def test_every_seed_and_ensemble_is_recorded_with_its_circumstances(finished):
   assert ensembles == [{"head": head, "ensemble": [0, 1]} for head in _HEADS]
   for one in records:
     assert one["metrics"]["test"]["num_examples"] == 360
-    assert one["config"]["num_epochs"] == 2 and "heads" not in record["config"]
+    assert one["config"]["num_epochs"] == 2 and "heads" not in one["config"]
   first = records[0]
   assert first["measured"]["dataset"]["num_classes"] == 10
   assert first["measured"]["num_parameters"] == 64 * 8 + 8 + 8 * 10 + 10
