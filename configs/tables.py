@@ -42,12 +42,9 @@ _SETTING = {
 
 
 def setting(train: ConfigDict, methods: Sequence[tuple[str, str]], **options: Any) -> ConfigDict:
-  """Return a setting: how models are trained, and which methods are compared.
+  """Return a setting: how models are trained, which methods are compared, and other options.
 
-  Args:
-    train: the keys of `configs/default.py`; `heads` and `seeds` are set for each cell.
-    methods: pairs of a name and a head.
-    **options: keys of a setting other than their defaults.
+  Of the training's configuration `heads` and `seeds` are set for each cell.
   """
   if unknown := sorted(set(options) - set(_SETTING)):
     raise ValueError(f"a setting has no {', '.join(unknown)}; it has {', '.join(_SETTING)}")
@@ -117,3 +114,11 @@ def table(
   for variant in ("full", "cpu"):
     found[variant].deviations = (*deviations, *found[variant].deviations)
   return found
+
+
+def num_seeds(variant: ConfigDict, name: str) -> int:
+  """Return how many runs of each method a variant's setting has."""
+  setting = variant.settings[name]
+  if setting.protocol == "study":
+    return variant.studies[setting.study].settings.seeds
+  return setting.seeds or variant.seeds

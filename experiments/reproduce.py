@@ -3,7 +3,8 @@
     python -m experiments.reproduce --config=configs/liu2016.py --variant=cpu \\
         --workdir=runs/liu2016
 
-A cell is a method in a setting with its seeds. Finished seeds are appended to results.jsonl in the
+A cell is a method in a setting with its seeds; the settings are one variant of a paper's
+configuration, see configs/tables.py. Finished seeds are appended to results.jsonl in the
 working directory; the same command goes on from wherever it was interrupted. Where a table
 searches hyperparameters, each method's trials are cells before its own. A cell that fails is
 recorded, the others go on, and the exit status is 1. --dry_run lists the cells with their estimated
@@ -15,10 +16,238 @@ Where a paper's numbers are those of another study, as in configs/qin2019.py, it
 study's: what the study has recorded below the working directory is taken over.
 """
 
-from experiments import classifiers
-from experiments.reproduction import paper_table
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-STUDY = paper_table.STUDY
+from ml_collections import ConfigDict
+
+from configs import tables
+from experiments import assembly, classifiers
+from experiments.reproduction import borrowed, measures, protocols, search
+from softmax_research import data, study, training
+from softmax_research.study import papers
+from softmax_research.study.study import Cell, Record, summarise
+
+# What a setting's results depend on, beside its training.
+_CAUSES = ("num_train", "transform", "protocol", "folds", "carry_over", "measures")
+
+
+class Flags(NamedTuple):
+  """Hold what the command line says beside the configuration.
+
+  Attributes:
+    variant: full, the paper's protocol, or cpu, a smaller one.
+  """
+
+  variant: str = "full"
+
+
+class Prepared(NamedTuple):
+  """Hold what cells share."""
+
+  #: Of each setting, or why there are none.
+  splits: dict[str, assembly.Splits | str]
+  #: What each study prepared whose cells are borrowed.
+  lent: dict[str, Any]
+  #: What was measured, by what it is of.
+  seconds: dict[tuple, float]
+
+
+def choose(config: ConfigDict) -> ConfigDict:
+  """Take the variant that `config.variant` names out of a paper's configuration."""
+  if "paper" not in config:
+    raise ValueError(
+      "Got a configuration without a paper; give that of one, as --config=configs/liu2016.py."
+    )
+  variants = sorted(name for name in config if name not in ("paper", "variant"))
+  if config.variant not in variants:
+    raise ValueError(f"Got --variant={config.variant}; the variants are {', '.join(variants)}.")
+  common = {"paper": config.paper, "variant": config.variant}
+  return ConfigDict(config[config.variant].to_dict() | common)
+
+
+def check(settings: ConfigDict) -> None:
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
+  papers.load(settings.paper)
+  if isinstance(settings.seeds, bool) or not isinstance(settings.seeds, int) or settings.seeds < 1:
+    raise ValueError(f"Got seeds={settings.seeds!r}; it must be an integer of at least 1.")
+  for name, setting in settings.settings.items():
+    labels = [label for label, _ in setting.methods]
+    if not labels or len(set(labels)) < len(labels):
+      raise ValueError(f"{name}: got the methods {labels}; give at least one, and each name once.")
+    try:
+      _check_setting(settings, name, setting)
+    except ValueError as error:
+      raise ValueError(f"{name}: {error}") from None
+
+
+def cells(settings: ConfigDict) -> list[Cell]:
+  """List the cells, a method's trials before its own."""
+  found = []
+  for name, setting in settings.settings.items():
+    for method, _ in setting.methods:
+      cell = {"setting": name, "method": method}
+      if setting.protocol != "study":
+        found += [cell | {"trial": values} for values in search.trials(setting)]
+      found.append(cell)
+  return found
+
+
+def seeds(settings: ConfigDict, cell: Cell) -> Sequence[int]:
+  """Return the seeds of a cell; those of trials are none of a run's."""
+  if "trial" in cell:
+    return search.seeds(settings.settings[cell["setting"]])
+  return range(tables.num_seeds(settings, cell["setting"]))
+
+
+def most_seeds(settings: ConfigDict) -> int:
+  """Return how many seeds of a cell train together at most."""
+  return max(len(seeds(settings, cell)) for cell in cells(settings))
+
+
+def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
+  """Return what a cell's results depend on; see `study.Study`.
+
+  Of a method that searches it has what is tried, since what was chosen is a result.
+  """
+  setting = settings.settings[cell["setting"]]
+  common = {"paper": settings.paper, "variant": settings.variant}
+  if setting.protocol == "study":
+    return common | borrowed.config(settings, cell)
+  train = train_config(settings, cell, cell.get("trial", {}))
+  searched = {}
+  if setting.search and "trial" not in cell:
+    search.leave_open(train, setting)
+    searched = {"search": setting.search, "search_seeds": setting.search_seeds}
+  plain = train.to_dict()
+  del plain["heads"], plain["seeds"]
+  causes = {key: setting[key] for key in _CAUSES}
+  return common | {"head": train.heads, "train": plain} | causes | searched
+
+
+def train_config(settings: ConfigDict, cell: Cell, values: search.Values) -> ConfigDict:
+  """Return the configuration, as of `configs/default.py`, that trains a cell with these values."""
+  setting = settings.settings[cell["setting"]]
+  config = setting.train.copy_and_resolve_references()
+  config.heads = dict(setting.methods)[cell["method"]]
+  search.change(config, values)
+  return config
+
+
+def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
+  """Load the data of the cells that are left, and see that their heads fit."""
+  splits: dict[str, assembly.Splits | str] = {}
+  borrows = [cell for cell in left if settings.settings[cell["setting"]].protocol == "study"]
+  for cell in left:
+    name, setting = cell["setting"], settings.settings[cell["setting"]]
+    if cell in borrows:
+      continue
+    if name not in splits:
+      try:
+        splits[name] = protocols.load_splits(setting)
+      except data.DataUnavailableError as error:
+        if not setting.optional:
+          raise
+        splits[name] = str(error)
+      except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if not isinstance(splits[name], str):
+      assembly.make_head_for(splits[name], train_config(settings, cell, {}).heads)
+  return Prepared(splits, borrowed.prepare(settings, borrows), {})
+
+
+def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
+  """Train the seeds of a cell and measure them, or have it made by its study."""
+  setting = context.settings.settings[cell["setting"]]
+  if setting.protocol == "study":
+    yield from borrowed.run(context)
+    return
+  splits = _splits(context)
+  values = cell.get("trial") or search.choose(cell, setting, context.finished)
+  config = train_config(context.settings, cell, values)
+  yield protocols.PROTOCOLS[setting.protocol](context, setting, config, splits, values)
+
+
+def estimate(cell: Cell, context: study.Context) -> float:
+  """Estimate the seconds of a cell, of steps, looks and measures that are thrown away.
+
+  What was measured of a head in a setting serves all its options and trials.
+  """
+  setting = context.settings.settings[cell["setting"]]
+  if setting.protocol == "study":
+    return borrowed.estimate(context)
+  splits, known = _splits(context), context.prepared.seconds
+  config = train_config(context.settings, cell, {})
+  key = cell["setting"], "trial" in cell, config.heads.partition(":")[0], len(context.seeds)
+  if key not in known:
+    known[key] = protocols.estimate(context, setting, config, splits)
+  return known[key]
+
+
+def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[study.Block]:
+  """Yield the blocks of the report; see `paper_report`."""
+  from experiments.reproduction import paper_report  # noqa: PLC0415  # It loads Matplotlib.
+
+  return paper_report.report(records, settings)
+
+
+def summarise_record(made: Record) -> str:
+  """Say in a line how a seed ended; a trial by its validation accuracy."""
+  if "trial" not in made["cell"] or made["status"] != "finished":
+    return summarise(made)
+  accuracy = made["metrics"]["validation"]["accuracy"]
+  return f"validation accuracy {accuracy:.4g}, {made['time']['seconds']:.1f} s"
+
+
+def _splits(context: study.Context) -> assembly.Splits:
+  splits = context.prepared.splits[context.cell["setting"]]
+  if isinstance(splits, str):
+    raise study.SkippedError(splits)
+  return splits
+
+
+def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None:
+  own = [cell for cell in cells(settings) if cell["setting"] == name]
+  if setting.protocol == "study":
+    for cell in own:
+      borrowed.lender(settings, cell)
+    return
+  for key, known in (("protocol", protocols.PROTOCOLS), ("transform", protocols.TRANSFORMS)):
+    if setting[key] not in known:
+      raise ValueError(f"got {key}={setting[key]!r}; the {key}s are {', '.join(known)}.")
+  for key in ("num_train", "seeds"):
+    if setting[key] < 0:
+      raise ValueError(f"got {key}={setting[key]}; pass 0 for all that there are, or more.")
+  if setting.num_train:
+    training.check_batch_size(setting.train.batch_size, setting.num_train)
+  measures.check(setting.measures)
+  whole = setting.protocol == "train" and setting.transform == "none"
+  if measures.ask_images(setting.measures) and not whole:
+    raise ValueError(
+      f"got measures={setting.measures} with protocol={setting.protocol!r} and "
+      f"transform={setting.transform!r}; models are asked of images, under the protocol 'train' "
+      "without a transform."
+    )
+  search.check(setting, setting.seeds or settings.seeds)
+  for cell in own:
+    assembly.check_config(train_config(settings, cell, cell.get("trial", {})))
+
+
+STUDY = study.Study(
+  settings=tables.table,
+  cells=cells,
+  run=run,
+  report=report,
+  name="reproduce",
+  choose=choose,
+  check=check,
+  prepare=prepare,
+  config=config_of,
+  seeds=seeds,
+  estimate=estimate,
+  summarise=summarise_record,
+  seed_by_seed=borrowed.seed_by_seed,
+)
 
 if __name__ == "__main__":
-  classifiers.main(STUDY, num_seeds=paper_table.most_seeds, more=paper_table.Flags)
+  classifiers.main(STUDY, num_seeds=most_seeds, more=Flags)

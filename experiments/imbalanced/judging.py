@@ -18,13 +18,7 @@ JUDGEMENTS = {
 
 
 def judge(setting: Setting, head: str, validation: np.ndarray, test: np.ndarray) -> dict[str, Any]:
-  """Judge a run's predictions, log-probabilities, on every test set of its setting.
-
-  Args:
-    setting: the data.
-    head: the head's specification.
-    validation: on the validation split, `[N, K]`.
-    test: on the test sets, one behind the other.
+  """Judge a run's log-probabilities on the validation split and on the test sets of its setting.
 
   Returns:
     For `validation` and each of `JUDGEMENTS` that there is a dictionary: `as_is` the metrics of
@@ -74,12 +68,8 @@ def evaluate_under(log_probs: np.ndarray, labels: np.ndarray, prior: np.ndarray)
 
   .. math:: w_i = \pi_{y_i} / n_{y_i}
 
-  weights the examples, where n counts those of each class; p(x | y) stays as it is.
-
-  Args:
-    log_probs: `[N, K]`, in nats.
-    labels: integers `[N]`.
-    prior: class probabilities `[K]`; 0 for a class without examples.
+  weights the examples, where n counts those of each class; p(x | y) stays as it is. The prior of a
+  class without examples is 0.
 
   Returns:
     `accuracy`, `macro_accuracy` (which no prior changes), `nll` (None where it is infinite), `ece`

@@ -72,10 +72,6 @@ def judged(records: Sequence[study.Record], judgement: str) -> list[study.Record
 
   Moved are the first head, with which the others are compared, and the heads whose loss has the
   prior inside; but where moving changes nothing there is no such row.
-
-  Args:
-    records: of one setting.
-    judgement: a key of `judging.JUDGEMENTS`.
   """
   found = []
   first = records[0]["cell"]["head"]

@@ -57,12 +57,7 @@ def tiled_denominator(values):
 
 
 def batch_margin(values, lowered):
-  """Put `lowered` in place of every class's own term, under a sum over the whole batch.
-
-  Example:
-    >>> batch_margin(np.array([[1.0, 3.0]]), np.array([[0.5, 1.5]])).round(2)
-    array([[0.14, 0.6 ]])
-  """
+  """Put `lowered` in place of every class's own term, under a sum over the whole batch."""
   return lowered / (values.sum() - values + lowered)
 
 
@@ -83,14 +78,8 @@ def keras_one_hot_probs(values):
 def taylor(num_classes: int, *, order: int = 6, gradient: str = "automatic") -> heads.Head:
   """Build the released Taylor softmax: each entry is divided by the sum of some other row.
 
-  Args:
-    num_classes: K.
-    order: of the series.
-    gradient: "automatic" differentiates; "finite" multiplies what comes in by the series of one
-      order less, and "infinite" by the output, as the release's other two operators do.
-
-  Raises:
-    ValueError: the order is below 1, or there is no such gradient.
+  Its gradient is "automatic"; "finite", which multiplies what comes in by the series of one order
+  less, or "infinite", by the output, as the release's other two operators do.
   """
   check_at_least("order", order, 1, "Pass 6 for the release's default.")
   if gradient not in GRADIENTS:

@@ -26,15 +26,9 @@ _DOTS_PER_INCH = 130
 
 
 def measure(model: Any, splits: Any) -> dict[str, Any]:
-  """Measure the features of the test images.
+  """Measure the angles of the test images' features, by a model with a vector of weights a class.
 
-  Args:
-    model: a `measures.Model` with one vector of weights a class.
-    splits: the data.
-
-  Returns:
-    See `angles`; and of seed 0, if there are two features, `plane`: a class's points as x, y, x, y
-    and each class's weights.
+  Of seed 0, if there are two features, also `plane`: each class's points, flat, and its weights.
   """
   split = splits.test
   kernel = np.asarray(model.variables[0]["head"].get("kernel", np.zeros((0, 0))))
@@ -56,10 +50,7 @@ def measure(model: Any, splits: Any) -> dict[str, Any]:
 def angles(features: np.ndarray, kernel: np.ndarray, labels: np.ndarray) -> dict[str, float]:
   """Return angles in degrees, means over the images of a class and then over the classes.
 
-  Args:
-    features: `[N, D]`; one of length zero has right angles with everything.
-    kernel: `[D, K]`.
-    labels: `[N]`.
+  A feature of length zero has right angles with everything.
 
   Returns:
     `angle_to_weight` between an image's features and its class's weights; `angle_within_class`

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
+from configs import tables
 from experiments.reproduction import features, search
-from experiments.reproduction.paper_table import num_seeds
 from softmax_research.study import dot_plot, papers
 from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
 from softmax_research.study.groups import Group, group
@@ -82,7 +82,7 @@ def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: st
     shown = [metric, f"selected/{metric}"] if selectable else [metric]
     cells = [Cell(str(len(of.finished))), *(_mean(of, path) for path in shown)]
     cells.append(Cell(_published(settings, name, of.name, metric).format()))
-    cells.append(Cell(_unfinished(of, num_seeds(settings, name))))
+    cells.append(Cell(_unfinished(of, tables.num_seeds(settings, name))))
     rows.append(Row(of.name, tuple(cells)))
   title = "method" if "/" not in metric else f"{metric.partition('/')[0]}; head"
   columns += ["paper", "not finished"]

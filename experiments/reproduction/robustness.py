@@ -149,13 +149,8 @@ def pgd(
 ) -> dict[str, Any]:
   """Measure the accuracy under untargeted PGD, for each objective that an attacker may raise.
 
-  Args:
-    model: a `measures.Model`.
-    splits: the data, of whose raw test images a stratified sample is attacked.
-    epsilon: the ball's radius in 255ths.
-    step: likewise.
-    num_steps: of the attack.
-    num_images: the sample's size; of a smaller split all are attacked.
+  Of the raw test images a stratified sample is attacked. Epsilon, the ball's radius, and the step
+  are in 255ths.
 
   Returns:
     Under `PGD EPSILON`: `clean_accuracy`, an accuracy for each of `OBJECTIVES`, and

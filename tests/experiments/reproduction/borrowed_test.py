@@ -3,7 +3,8 @@
 import pytest
 
 from configs import tables
-from experiments.reproduction import borrowed, paper_table
+from experiments import reproduce
+from experiments.reproduction import borrowed
 from softmax_research import study
 from softmax_research.study import record, runner, workdir
 
@@ -51,12 +52,12 @@ def _settings(monkeypatch):
   )
   config = tables.table("grave2016", full=variant, cpu=variant)
   config.variant = "cpu"
-  return paper_table.choose(config)
+  return reproduce.choose(config)
 
 
 def _make(directory, settings):
   options = runner.Options(directory, "python it", formats=("md",))
-  assert runner.run(paper_table.STUDY, settings, options) == []
+  assert runner.run(reproduce.STUDY, settings, options) == []
   return workdir.read(directory)
 
 
@@ -92,7 +93,7 @@ def test_what_a_study_recorded_is_taken_over_unless_it_was_made_with_other_setti
 
   settings.studies.words.settings.seconds = 7.0
   cell = {"setting": "words", "method": "full"}
-  context = study.Context(paper_table.STUDY, settings, cell, (0,), workdir=tmp_path)
+  context = study.Context(reproduce.STUDY, settings, cell, (0,), workdir=tmp_path)
   with pytest.raises(ValueError, match=r"seconds: 5\.0 -> 7\.0"):
     next(borrowed.run(context))
 
@@ -107,10 +108,10 @@ def test_what_a_study_recorded_is_taken_over_unless_it_was_made_with_other_setti
   ],
 )
 def test_a_bad_table_is_refused(settings, change, message):
-  paper_table.check(settings)
+  reproduce.check(settings)
   change(settings)
   with pytest.raises(ValueError, match=message):
-    paper_table.check(settings)
+    reproduce.check(settings)
 
 
 def test_numbers_are_taken_out_of_each_studys_records():

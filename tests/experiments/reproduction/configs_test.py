@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from experiments.reproduction import paper_table
+from experiments import reproduce
 from softmax_research.study import papers
 
 _PAPERS = (
@@ -27,11 +27,11 @@ def test_a_papers_configuration_is_valid(name, variant):
   module = importlib.import_module(f"configs.{name}")
   config = module.get_config()
   config.variant = variant
-  settings = paper_table.choose(config)
-  paper_table.check(settings)
-  cells = paper_table.cells(settings)
+  settings = reproduce.choose(config)
+  reproduce.check(settings)
+  cells = reproduce.cells(settings)
   assert cells and settings.deviations
-  assert all(len(paper_table.seeds(settings, c)) >= 5 for c in cells if "trial" not in c)
+  assert all(len(reproduce.seeds(settings, c)) >= 5 for c in cells if "trial" not in c)
   paper = papers.load(settings.paper)
   assert paper.name == name
   assert f"--config=configs/{name}.py" in module.__doc__ and paper.arxiv in module.__doc__

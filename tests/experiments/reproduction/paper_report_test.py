@@ -1,7 +1,8 @@
 """A table's report: numbers, figures and captions, made of records by hand."""
 
 from configs import default, tables
-from experiments.reproduction import paper_report, paper_table
+from experiments import reproduce
+from experiments.reproduction import paper_report
 from softmax_research.study import figure_style
 
 
@@ -13,7 +14,7 @@ def _settings(paper, names, metrics):
   variant = tables.variant(settings, seeds=2)
   config = tables.table(paper, full=variant, cpu=variant)
   config.variant = "cpu"
-  return paper_table.choose(config)
+  return reproduce.choose(config)
 
 
 def _record(setting, method, seed, status="finished", **measured):

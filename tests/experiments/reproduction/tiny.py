@@ -1,7 +1,7 @@
 """A paper's table so small that it takes seconds; a measure of its last setting must fail."""
 
 from configs import default, tables
-from experiments.reproduction import paper_table
+from experiments import reproduce
 
 
 def fail(model, splits):
@@ -36,4 +36,4 @@ def variant(name="cpu"):
   """Return one variant, as the study has it."""
   config = get_config()
   config.variant = name
-  return paper_table.choose(config)
+  return reproduce.choose(config)
