@@ -54,10 +54,37 @@ class Options(NamedTuple):
 class Work(NamedTuple):
   """Hold what a run is to do: the tasks, those that are left, records so far, what is prepared."""
 
+  of: study.Study
+  settings: Any
+  options: Options
   wanted: list[study.Task]
   left: list[study.Task]
   records: list[study.Record]
   prepared: Any
+
+  def context(self, task: study.Task, records: Sequence[study.Record]) -> study.Context:
+    """Return what the study's functions are given of a task, beside the records so far."""
+    return study.Context(
+      self.of,
+      self.settings,
+      task.cell,
+      task.seeds,
+      prepared=self.prepared,
+      workdir=self.options.workdir,
+      devices=self.options.devices,
+      finished=records,
+      command=self.options.command,
+    )
+
+  def estimate(self, task: study.Task) -> float | None:
+    """Return a task's estimate, or None where it is skipped; a ValueError if it would fail."""
+    try:
+      return self.of.estimate(task.cell, self.context(task, self.records))
+    except study.SkippedError as reason:
+      print(f"{describe(task)}: is skipped: {reason}", flush=True)
+      return None
+    except Exception as error:
+      raise ValueError(f"{describe(task)} would fail: {error}") from error
 
 
 def run(of: study.Study, settings: Any, options: Options) -> list[str]:
@@ -82,24 +109,26 @@ def run(of: study.Study, settings: Any, options: Options) -> list[str]:
   )
   of.check(settings)
   if options.dry_run:
-    list_them = list_estimates if options.estimate_all else list_cells
-    list_them(of, settings, _find_work(of, settings, options), options)
+    work = _find_work(of, settings, options)
+    list_estimates(work) if options.estimate_all else list_cells(work)
     return []
   with contextlib.ExitStack() as stack:
-    processes.from_first(lambda: _open(stack, options))
+    lock = workdir.locked(options.workdir, options.shard)
+    processes.from_first(lambda: stack.enter_context(lock))
     work = _find_work(of, settings, options)
     processes.from_first(lambda: workdir.write_config(options.workdir, study.name_of(of), plain))
-    failed = run_tasks(of, settings, work, options)
+    failed = run_tasks(work)
     if processes.is_first():
       finish(of, settings, options)
   return failed
 
 
-def run_tasks(of: study.Study, settings: Any, work: Work, options: Options) -> list[str]:
+def run_tasks(work: Work) -> list[str]:
   """Run tasks one after the other, and return the names of those that failed.
 
   One that fails is recorded, and the others go on.
   """
+  of, options = work.of, work.options
   path = workdir.results_path(options.workdir, options.shard)
   records, failed, skipped = list(work.records), [], set()
   total = sum(len(task.seeds) for task in work.wanted)
@@ -107,7 +136,7 @@ def run_tasks(of: study.Study, settings: Any, work: Work, options: Options) -> l
   with lifecycle.display() as show, lifecycle.interruptible(options.minutes) as interruption:
     for number, task in enumerate(work.left):
       name = describe(task)
-      context = _context(of, settings, task, work, options, records)
+      context = work.context(task, records)
       context.interruption, context.progress = interruption, show.update
       show.start(name, done, total)
       try:
@@ -201,13 +230,13 @@ def in_order(of: study.Study, settings: Any, records: Sequence[study.Record]) ->
   return sorted(records, key=place)
 
 
-def list_cells(of: study.Study, settings: Any, work: Work, options: Options) -> None:
+def list_cells(work: Work) -> None:
   """Print what is left with its estimated time; a ValueError says which cell would fail."""
   total = 0.0
   for task in work.left:
     seconds, source = by_records(task, work.records), "by finished runs"
-    if seconds is None and of.estimate is not None:
-      seconds, source = _estimate(of, settings, task, work, options), "by measured steps"
+    if seconds is None and work.of.estimate is not None:
+      seconds, source = work.estimate(task), "by measured steps"
       if seconds is None:
         continue
     total += seconds or 0.0
@@ -217,14 +246,14 @@ def list_cells(of: study.Study, settings: Any, work: Work, options: Options) -> 
   print(f"{len(work.left)} cells, {runs} runs, about {duration(total)}")
 
 
-def list_estimates(of: study.Study, settings: Any, work: Work, options: Options) -> None:
+def list_estimates(work: Work) -> None:
   """Print the estimates of finished cells beside what they took; a ValueError if there are none."""
   estimated = took = 0.0
-  for task in work.wanted if of.estimate is not None else ():
+  for task in work.wanted if work.of.estimate is not None else ():
     seconds = by_records(task, work.records)
     if seconds is None:
       continue
-    guess = _estimate(of, settings, task, work, options)
+    guess = work.estimate(task)
     if guess is not None:
       estimated, took = estimated + guess, took + seconds
       print(f"{describe(task)}: about {duration(guess)}, took {duration(seconds)}", flush=True)
@@ -281,11 +310,6 @@ def check_shard(text: str) -> tuple[int, int] | None:
   )
 
 
-def _open(stack: contextlib.ExitStack, options: Options) -> None:
-  workdir.prepare(options.workdir)
-  stack.enter_context(workdir.locked(options.workdir, options.shard))
-
-
 def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
   """Find what is missing, and prepare it; everything is checked here, before anything runs."""
   wanted = study.tasks(of, settings, only=options.only)
@@ -299,32 +323,7 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
     left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
   needed = wanted if options.estimate_all else left
   prepared = of.prepare(settings, [task.cell for task in needed]) if needed else None
-  return Work(wanted, left, records, prepared)
-
-
-def _context(of, settings, task, work, options, records) -> study.Context:
-  return study.Context(
-    of,
-    settings,
-    task.cell,
-    task.seeds,
-    prepared=work.prepared,
-    workdir=options.workdir,
-    devices=options.devices,
-    finished=records,
-    command=options.command,
-  )
-
-
-def _estimate(of, settings, task, work, options) -> float | None:
-  """Return a task's estimate, or None where it is skipped; a ValueError says why it would fail."""
-  try:
-    return of.estimate(task.cell, _context(of, settings, task, work, options, work.records))
-  except study.SkippedError as reason:
-    print(f"{describe(task)}: is skipped: {reason}", flush=True)
-    return None
-  except Exception as error:
-    raise ValueError(f"{describe(task)} would fail: {error}") from error
+  return Work(of, settings, options, wanted, left, records, prepared)
 
 
 def _fail(path, context, error: Exception, name: str, show) -> str:

@@ -21,9 +21,8 @@ class StorageError(OSError):
   """Raised where the working directory cannot be written: what is finished there is kept."""
 
 
-def prepare(path: os.PathLike | str) -> pathlib.Path:
+def prepare(workdir: pathlib.Path) -> None:
   """Make the working directory, and see that it can be written; an OSError says what to give."""
-  workdir = pathlib.Path(path)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     probe = workdir / f".writable-{os.getpid()}"
@@ -34,17 +33,17 @@ def prepare(path: os.PathLike | str) -> pathlib.Path:
       f"Got --workdir={workdir}, which cannot be written ({error.strerror}). Give a directory that "
       "can be."
     ) from None
-  return workdir
 
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
-  """Keep other processes from the working directory while this one works there.
+  """Make the working directory, and keep other processes from it while this one works there.
 
   Runs with different shards may share it, a run without one may not share it with any. The system
   gives a lock back when its process ends, however it ends, so none is left behind. A ValueError
   names the process that works there.
   """
+  prepare(workdir)
   with contextlib.ExitStack() as stack:
     if shard is not None:
       stack.enter_context(_lock(workdir / "lock", fcntl.LOCK_SH, workdir))
