@@ -59,8 +59,13 @@ def _folder(name: str) -> str:
 
 def _decode(name, data_dir, cache_dir, class_names) -> Dataset:
   builder = _prepared_builder(name, data_dir)
-  image, label = _check_features(builder)
+  image, label = _image_and_label(builder)
   test = "test" if "test" in builder.info.splits else "validation"
+  if not {"train", test} <= set(builder.info.splits):
+    raise DataUnavailableError(
+      f"the dataset {name} of TFDS has the splits {', '.join(builder.info.splits)}; it must have"
+      " train, and test or validation"
+    )
   print(
     f"Decoding {name} once, into {cache_directory(cache_dir) / _folder(name)} (10 to 30 s) ...",
     file=sys.stderr,
@@ -77,23 +82,18 @@ def _decode(name, data_dir, cache_dir, class_names) -> Dataset:
   return Dataset(name, *splits, feature.num_classes, tuple(class_names or feature.names))
 
 
-def _check_features(builder: Any) -> tuple[str, str]:
+def _image_and_label(builder: Any) -> tuple[str, str]:
   """Return how the dataset calls its images and its labels, if it is one of this kind."""
-  info = builder.info
-  keys = [key for key in info.supervised_keys or () if isinstance(key, str)]
+  keys = [key for key in builder.info.supervised_keys or () if isinstance(key, str)]
   image, label = keys if len(keys) == 2 else ("image", "label")
-  features = dict(info.features.items())
+  features = dict(builder.info.features.items())
   shape = getattr(features.get(image), "shape", None) or (None,)
   classes = getattr(features.get(label), "num_classes", None)
   if len(shape) != 3 or None in shape or features[image].np_dtype != np.uint8 or not classes:
     raise DataUnavailableError(
-      f"the dataset {builder.name} of TFDS has {', '.join(map(str, features.items()))}; what can be"
-      " read are images uint8 [H, W, C] of one shape, with a label of a known number of classes"
-    )
-  if "train" not in info.splits or not {"test", "validation"} & set(info.splits):
-    raise DataUnavailableError(
-      f"the dataset {builder.name} of TFDS has the splits {', '.join(info.splits)}; it must have"
-      " train, and test or validation"
+      f"the dataset {builder.name} of TFDS has the {image} {features.get(image)} and the {label}"
+      f" {features.get(label)}; what can be read are images uint8 [H, W, C] of one shape, with a"
+      " label of a known number of classes"
     )
   return image, label
 
@@ -131,6 +131,7 @@ def _prepared_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
   except ValueError as error:
     reason = f"cannot open {name} ({str(error).splitlines()[0]})"
     raise unavailable(f"{reason}; only array_record files are read without TensorFlow") from error
+  _image_and_label(builder)  # Before gigabytes of another kind are prepared.
   if builder.is_prepared():
     return builder
   if missing := _missing_packages("tensorflow"):

@@ -53,8 +53,15 @@ def test_cifar100_is_prepared_decoded_and_kept(tiny_cifar100, tmp_path, monkeypa
 
   # Decoded again from the prepared files, whose directory the environment names.
   monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-  again = load("cifar100", cache_dir=tmp_path / "other")
+  again = load("tfds:cifar100", cache_dir=tmp_path / "other")
   np.testing.assert_array_equal(again.train.images, dataset.train.images)
+
+
+@pytest.mark.parametrize("name", ["iris", "voc", "imagenet2012"])
+def test_a_dataset_of_another_kind_is_refused_before_it_is_prepared(name, tmp_path):
+  pytest.importorskip("tensorflow_datasets")
+  with pytest.raises(DataUnavailableError, match=rf"the dataset {name} .*images uint8 \[H, W, C\]"):
+    load(f"tfds:{name}", data_dir=tmp_path, cache_dir=tmp_path / "cache")
 
 
 def test_prepared_files_that_cannot_be_read_are_an_error(tiny_cifar100, tmp_path):
