@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.information import estimates, fitting
-from experiments.information.estimators import CLASS_ESTIMATORS, CLASS_OBJECTIVES
+from experiments.information import estimates, programs
+from experiments.information.estimators import CLASS_OBJECTIVES, CLASSIFIERS
 from softmax_research import information, study
+from softmax_research.information import fitting
 
 _HIDDEN = (100, 100, 100)
 #: Of 3e-3, 6e-3 and 1e-2 the best on the validation split at d = 10, for most objectives; at d = 1
@@ -80,7 +81,9 @@ def records(
   What is left of a split beyond whole batches is not used. See `draw` for the places.
   """
   began, seeds = time.perf_counter(), context.seeds
-  rows = batches(seeds, sample.sizes, steps, context.settings.batch_size)
+  size = context.settings.batch_size
+  by_seed = [fitting.batches(seed, sample.sizes, steps, size) for seed in seeds]
+  rows = jax.tree.map(lambda *of: np.stack(of), *by_seed)
   task = _make_task(context.cell["objective"], sample.inputs.shape[-1], log_prior)
 
   def fit(key, rows, inputs, labels, shared):
@@ -92,7 +95,7 @@ def records(
     options = {"rate": _RATE, "look_every": look_every}
     return fitting.fit(*task, key=key, places=rows, take=take, **options)
 
-  terms, compiling = fitting.run_seeds(fit, seeds, rows, sample.inputs, sample.labels)
+  terms, compiling = programs.run_seeds(fit, seeds, rows, sample.inputs, sample.labels)
   tested = np.take_along_axis(sample.labels, rows["test"].reshape(len(seeds), -1), axis=1)
   metrics = _accuracies(terms.pop("right"), tested, len(log_prior))
   measured = {"truth": information.gaussian_mixture_information(places, log_prior)} | measured
@@ -103,11 +106,11 @@ def records(
 def _make_task(objective: str, dimension: int, log_prior: np.ndarray):
   """Return the first arguments of `fitting.fit`."""
   # Logits start at zero: from large exponentials at the start MINE and NWJ do not recover.
-  init, apply = fitting.make_network(
-    fitting.ClassScores, dimension, len(log_prior), widths=_HIDDEN, from_zero=True
+  init, apply = programs.make_network(
+    programs.ClassScores, dimension, len(log_prior), widths=_HIDDEN, from_zero=True
   )
   log_prior = jnp.asarray(log_prior, jnp.float32)
-  own = [estimator for estimator in CLASS_ESTIMATORS if estimator.objective == objective]
+  own = [estimator for estimator in CLASSIFIERS if estimator.objective == objective]
 
   def loss(params, batch, average):
     inputs, labels = batch
@@ -122,26 +125,6 @@ def _make_task(objective: str, dimension: int, log_prior: np.ndarray):
     return found | {"right": jnp.argmax(scores, axis=-1) == labels}
 
   return init, loss, terms
-
-
-def batches(
-  seeds: Sequence[int], sizes: dict[str, int], steps: int, batch_size: int
-) -> dict[str, np.ndarray]:
-  """Return by split the rows `[S, C, B]` of batches; each pass over `train` has a new order."""
-  each = sizes["train"] // batch_size
-
-  def shuffled(seed):
-    generator = np.random.default_rng([seed, 1])
-    orders = [generator.permutation(sizes["train"]) for _ in range(-(-steps // each))]
-    whole = np.stack(orders)[:, : each * batch_size]
-    return whole.reshape(-1, batch_size)[:steps]
-
-  found, start = {"train": np.stack(list(map(shuffled, seeds)))}, sizes["train"]
-  for split in ("validation", "test"):
-    rows = start + np.arange(sizes[split] // batch_size * batch_size).reshape(-1, batch_size)
-    found[split] = np.broadcast_to(rows, (len(seeds), *rows.shape))
-    start += sizes[split]
-  return jax.tree.map(lambda rows: rows.astype(np.int32), found)
 
 
 def _accuracies(right: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:

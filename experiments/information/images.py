@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.information import estimates, estimators, fitting
-from softmax_research import data, functional, information, nn, study
+from experiments.information import estimates, estimators, programs
+from softmax_research import data, information, nn, study
+from softmax_research.information import fitting
 
 CLASSIFIER = "classifier, plug-in"
 _WIDTHS = (256, 256)
@@ -150,7 +151,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
     options = {"rate": _RATE, "look_every": _LOOK_EVERY}
     return fitting.fit(*task, key=key, places=pairs, take=take, **options)
 
-  terms, compiling = fitting.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
+  terms, compiling = programs.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
   measured = {"truth": true_information(classes, error)}
   yield estimates.records(context, began, compiling, estimates.intervals(terms), measured)
 
@@ -158,21 +159,20 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 def _make_task(objective: str, pixels: int, classes: int):
   """Return the first arguments of `fitting.fit`, of the classifier or of a critic."""
   if objective == "classifier":
-    init, apply = fitting.make_network(fitting.ClassScores, pixels, classes, widths=_WIDTHS)
-
-    def losses(params, batch):
-      first, _, labels = batch
-      return functional.cross_entropy(apply(params, first), labels)
+    init, apply = programs.make_network(programs.ClassScores, pixels, classes, widths=_WIDTHS)
+    # The noisy class is uniform, so its entropy is log K.
+    softmax, log_prior = information.ESTIMATORS.make("softmax"), np.full(classes, -np.log(classes))
 
     def loss(params, batch, average):
-      return jnp.mean(losses(params, batch)), average
+      first, _, labels = batch
+      return softmax.loss(apply(params, first), labels, log_prior, average)
 
-    def terms(params, batch):  # The noisy class is uniform, so its entropy is log K.
-      return {CLASSIFIER: jnp.log(classes) - losses(params, batch)}
+    def terms(params, batch):
+      first, _, labels = batch
+      return {CLASSIFIER: softmax.terms(apply(params, first), labels, log_prior)}
 
     return init, loss, terms
-
-  init, score = fitting.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
+  init, score = programs.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
 
   def loss(params, batch, average):
     return estimators.OBJECTIVES[objective](score(params, *batch[:2]), average)

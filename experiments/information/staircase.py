@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.information import estimates, estimators, fitting, information_claims
+from experiments.information import estimates, estimators, information_claims, programs
 from softmax_research import information, nn, study
+from softmax_research.information import fitting
 from softmax_research.study import ledger
 
 _CRITICS = {"separable": nn.SeparableCritic, "joint": nn.JointCritic}
@@ -106,7 +107,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
   climb = functools.partial(_climb, cell, settings)
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
   # Of each seed the estimates `[stairs, steps, estimators]`.
-  found, compiling = fitting.run_seeds(climb, seeds, shared=np.array(correlations, np.float32))
+  found, compiling = programs.run_seeds(climb, seeds, shared=np.array(correlations, np.float32))
 
   def summarise(curves):
     stairs = enumerate(zip(settings.nats, curves, strict=True))
@@ -123,7 +124,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 def _climb(cell, settings, key, correlations) -> jax.Array:
   """Train a critic of one seed up the stairs; return the estimates of each batch."""
   shape = (2, settings.batch_size, settings.dimension)
-  init, score = fitting.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
+  init, score = programs.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
   (_, steps, rate), objective = of_critic(settings, cell["critic"]), cell["objective"]
   optimizer = optax.adam(rate)
 

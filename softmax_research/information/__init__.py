@@ -23,6 +23,8 @@ from softmax_research.information.critics import (
   nwj,
   smile,
 )
+from softmax_research.information.estimation import Estimate, estimate
+from softmax_research.information.estimators import ESTIMATORS, Estimator
 from softmax_research.information.truths import (
   correlated_gaussian_information,
   discrete_information,
@@ -32,7 +34,10 @@ from softmax_research.information.truths import (
 )
 
 __all__ = [
+  "ESTIMATORS",
   "Box",
+  "Estimate",
+  "Estimator",
   "bounding_box",
   "cam",
   "check_box",
@@ -40,6 +45,7 @@ __all__ = [
   "correlated_gaussian_information",
   "discrete_information",
   "donsker_varadhan",
+  "estimate",
   "gaussian_correlation",
   "gaussian_mixture_information",
   "info_cam",

@@ -16,7 +16,7 @@ def _check_examples(labels: jax.typing.ArrayLike) -> None:
     )
 
 
-def _entropy(log_prior: jax.Array) -> jax.Array:
+def entropy(log_prior: jax.Array) -> jax.Array:
   """Return the entropy of a distribution; a class that never occurs adds nothing."""
   present = log_prior > -jnp.inf
   return -jnp.sum(jnp.where(present, jnp.exp(log_prior) * jnp.where(present, log_prior, 0), 0))
@@ -139,7 +139,7 @@ def plug_in_information(
       f"Got log_prior of shape {log_prior.shape} for log_probs of shape {jnp.shape(log_probs)}; "
       "it must have one log-probability for each class."
     )
-  return _entropy(log_prior) - jnp.mean(negative_log_likelihood(log_probs, labels))
+  return entropy(log_prior) - jnp.mean(negative_log_likelihood(log_probs, labels))
 
 
 def check_prior_of_labels(log_prior: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> None:

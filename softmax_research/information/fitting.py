@@ -1,18 +1,12 @@
-"""Fitting: networks of many seeds in one program, each kept as it was best on validation."""
+"""Fitting: a network trained by an objective, and kept as it was best on a validation split."""
 
-import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
-from jax.sharding import Mesh, PartitionSpec
-
-from softmax_research import nn
 
 #: What an objective carries from batch to batch begins here.
 NO_AVERAGE = np.float32(-np.inf)
@@ -29,32 +23,6 @@ class State(NamedTuple):
   moments: optax.OptState
   average: jax.Array
   mean: Any
-
-
-class ClassScores(nnx.Module):
-  """Score the classes of an input by an MLP; logits start at zero where that is asked for."""
-
-  def __init__(self, size, num_classes, *, widths, from_zero=False, rngs):
-    self.hidden = nn.MLP((size,), widths=widths, rngs=rngs)
-    more = {"kernel_init": nnx.initializers.zeros} if from_zero else {}
-    self.logits = nnx.Linear(widths[-1], num_classes, **more, rngs=rngs)
-
-  def __call__(self, inputs):
-    return self.logits(self.hidden(inputs, train=False))
-
-
-def make_network(make: Callable[..., nnx.Module], *sizes: int, **options: Any):
-  """Turn a module of NNX into two functions, `key -> params` and `(params, *inputs) -> outputs`."""
-
-  def module(key):
-    return make(*sizes, **options, rngs=nnx.Rngs(key))
-
-  structure = nnx.split(nnx.eval_shape(lambda: module(0)))[0]
-
-  def apply(params, *inputs):
-    return nnx.merge(structure, params, copy=True)(*inputs)
-
-  return lambda key: nnx.split(module(key))[1], apply
 
 
 def start(optimizer: optax.GradientTransformation, params: Any) -> State:
@@ -78,15 +46,15 @@ def step(
 def fit(
   init: Callable[[jax.Array], Any],
   loss_of: Callable[..., tuple[jax.Array, jax.Array]],
-  terms_of: Callable[[Any, Any], dict[str, jax.Array]],
+  terms_of: Callable[[Any, Any], Any],
   *,
   key: jax.Array,
   places: dict[str, Any],
   take: Callable[[Any], Any],
   rate: float,
   look_every: int,
-) -> dict[str, jax.Array]:
-  """Train a network by Adam, and return its terms on the test split by name, `[M]`.
+) -> Any:
+  """Train a network by Adam, and return its terms on the test split, `[M]`.
 
   The learning rate falls to zero along a cosine. Of the moving averages of the parameters, looked
   at every so many steps at most, that one counts which has the least loss on `validation`.
@@ -94,7 +62,7 @@ def fit(
   Args:
     init: `key -> params`.
     loss_of: `(params, batch, average) -> (loss, average)`.
-    terms_of: `(params, batch) -> {name: [M]}`.
+    terms_of: `(params, batch) -> terms [M]`, or a tree of them.
     key: of the parameters.
     places: those of the batches, `[C, B, ...]` by split: `train`, `validation`, `test`.
     take: from the places of a batch to the batch.
@@ -129,39 +97,18 @@ def fit(
   return jax.tree.map(lambda of: of.reshape(-1), terms)
 
 
-def use_all_cores() -> None:
-  """Let each core be a device, on CPU, where a program of small products runs on one core alone."""
-  jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+def batches(seed: int, sizes: dict[str, int], steps: int, batch_size: int) -> dict[str, np.ndarray]:
+  """Return by split rows `[C, B]` of batches, of examples that lie split after split.
 
-
-def run_seeds(
-  function: Callable[..., Any], seeds: Sequence[int], *by_seed: Any, shared: Any = ()
-) -> tuple[Any, float]:
-  """Call a function of one seed for many, in one program, on as many devices as divide the seeds.
-
-  The function is `(key, *by_seed, shared) -> tree`; `by_seed` are given as arrays `[S, ...]`. Seeds
-  exchange nothing, and a seed's key is the same whichever others there are.
-
-  Returns:
-    The tree with arrays `[S, ...]`, in NumPy; and the seconds that compiling took.
-
-  Example:
-    >>> run_seeds(lambda key, x, y: x + y, (0, 1), np.array([1.0, 2.0]), shared=3.0)[0].tolist()
-    [4.0, 5.0]
+  Each pass over `train` has a new order; what is left of a split beyond whole batches is not used.
   """
-  devices = jax.devices()
-  count = max(n for n in range(1, len(devices) + 1) if len(seeds) % n == 0)
-  fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-  keys = fold(jax.random.key(0), jnp.asarray(seeds))
-  of_seed, of_all = PartitionSpec("seed"), PartitionSpec()
-  program = jax.shard_map(
-    jax.vmap(function, in_axes=(0, *[0] * len(by_seed), None)),
-    mesh=Mesh(np.array(devices[:count]), ("seed",)),
-    in_specs=(of_seed, *[of_seed] * len(by_seed), of_all),
-    out_specs=of_seed,
-    check_vma=False,
-  )
-  began = time.perf_counter()
-  compiled = jax.jit(program).lower(keys, *by_seed, shared).compile()
-  compiling = time.perf_counter() - began
-  return jax.tree.map(np.asarray, compiled(keys, *by_seed, shared)), compiling
+  each = sizes["train"] // batch_size
+  generator = np.random.default_rng([seed, 1])
+  orders = [generator.permutation(sizes["train"]) for _ in range(-(-steps // each))]
+  found = {"train": np.stack(orders)[:, : each * batch_size].reshape(-1, batch_size)[:steps]}
+  start = sizes["train"]
+  for split in ("validation", "test"):
+    rows = np.arange(sizes[split] // batch_size * batch_size)
+    found[split] = start + rows.reshape(-1, batch_size)
+    start += sizes[split]
+  return {split: rows.astype(np.int32) for split, rows in found.items()}

@@ -1,11 +1,11 @@
-"""Fitting: its steps against optax's, the choice of the best look; seeds over devices."""
+"""Fitting: its steps against optax's, the choice of the best look, batches."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.information import fitting
+from softmax_research.information import fitting
 
 
 def test_steps_are_adams_and_the_rest_is_of_before():
@@ -36,19 +36,19 @@ def test_each_seed_keeps_its_best_look():
   targets = np.array([[0.02], [9]], np.float32)
   places = {"train": batches, "validation": targets, "test": targets}
 
-  def fit(key, places, shared):
+  def fit(places):
     return fitting.fit(
       lambda key: jnp.float32(0),
       lambda params, batch, average: ((params - batch) ** 2, average),
-      lambda params, batch: {"params": params[None]},
-      key=key,
+      lambda params, batch: params[None],
+      key=jax.random.key(0),
       places=places,
       take=lambda place: place,
       rate=0.5,
       look_every=3,
     )
 
-  found = fitting.run_seeds(fit, (0, 1), places)[0]["params"]
+  found = jax.jit(jax.vmap(fit))(places)
   rates = 0.5 * (1 + np.cos(np.pi * np.arange(4) / 4)) / 2
   adam, mean, means = optax.scale_by_adam(), jnp.zeros(2), []
   params, moments = jnp.zeros(2), adam.init(jnp.zeros(2))
@@ -61,13 +61,14 @@ def test_each_seed_keeps_its_best_look():
   np.testing.assert_allclose(found[:, 0], [means[1][0], means[3][1]], rtol=1e-5)
 
 
-def test_a_seeds_key_and_share_do_not_depend_on_the_others():
-  def draw(key, x, shared):
-    return {"drawn": jax.random.normal(key, (2,)), "sum": x + shared}
-
-  seeds = tuple(range(12))
-  found, _ = fitting.run_seeds(draw, seeds, np.arange(12.0), shared=np.float32(1))
-  np.testing.assert_array_equal(found["sum"], np.arange(12.0) + 1)
-  alone, _ = fitting.run_seeds(draw, (7,), np.array([7.0]), shared=np.float32(1))
-  np.testing.assert_array_equal(alone["drawn"][0], found["drawn"][7])
-  assert len(np.unique(found["drawn"])) == 24
+def test_all_batches_of_a_pass_differ():
+  sizes = {"train": 11, "validation": 6, "test": 5}
+  first, again, other = (fitting.batches(seed, sizes, 5, 5) for seed in (0, 0, 1))
+  assert first["train"].shape == (5, 5) and first["train"].max() < 11
+  for start in (0, 2):
+    assert len(set(first["train"][start : start + 2].ravel())) == 10
+  assert np.any(first["train"][:2] != first["train"][2:4])
+  assert first["validation"].tolist() == [list(range(11, 16))]
+  assert first["test"].tolist() == [list(range(17, 22))]
+  np.testing.assert_array_equal(first["train"], again["train"])
+  assert np.any(first["train"] != other["train"])
