@@ -29,11 +29,7 @@ _TASKS = {
 
 
 def check(config: ConfigDict) -> None:
-  """Check a configuration before data are loaded.
-
-  Raises:
-    ValueError: a key is missing, unknown or has a bad value.
-  """
+  """Raise a ValueError for a configuration that is none, before data are loaded."""
   if config.get("task") not in _TASKS:
     raise ValueError(
       "Got a configuration without a task of many classes; give "

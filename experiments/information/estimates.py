@@ -29,10 +29,6 @@ def intervals(terms: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
   """Return for each seed what its terms say, `[S, M]` of each estimator.
 
   The estimate is the mean of the terms, and half the width of its 95% t interval stands beside it.
-
-  Example:
-    >>> intervals({"NWJ": np.array([[1.0, 2.0, 3.0]])})[0]["NWJ"]["estimate"]
-    2.0
   """
 
   def interval(terms):
@@ -75,12 +71,6 @@ def by_estimator(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
   """Return a record for each estimator, and for each stair that it climbed.
 
   Their cells name the estimator in place of the objective, and a stair by its nats.
-
-  Example:
-    >>> found = {"truth": 1.0, "estimators": {"NWJ": {"estimate": 1.5, "half_width": 0.1}}}
-    >>> made = by_estimator([{"cell": {"objective": "NWJ", "size": 9}, "measured": found}])[0]
-    >>> made["cell"], made["measured"]["error"]
-    ({'estimator': 'NWJ', 'size': 9}, 0.5)
   """
   rows = []
   for record in records:

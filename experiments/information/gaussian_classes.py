@@ -31,12 +31,7 @@ class Sample(NamedTuple):
 
 
 def positions(num_classes: int) -> np.ndarray:
-  """Return the places of the means: 0 and, on either side in turn, what is two farther out.
-
-  Example:
-    >>> positions(5).tolist()
-    [0.0, 2.0, -2.0, 4.0, -4.0]
-  """
+  """Return the places of the means: 0 and, on either side in turn, what is two farther out."""
   return np.array([(k + 1) // 2 * (2.0 if k % 2 else -2.0) + 0.0 for k in range(num_classes)])
 
 

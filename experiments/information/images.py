@@ -121,12 +121,7 @@ def draw(
 
 
 def true_information(classes: int, error: float) -> float:
-  """Return the information between the images of a pair, in nats.
-
-  Example:
-    >>> round(true_information(10, 0.0), 6), round(true_information(10, 0.9), 6)  # log 10, none
-    (2.302585, 0.0)
-  """
+  """Return the information between the images of a pair, in nats."""
   return information.discrete_information(information.symmetric_channel(classes, error) / classes)
 
 

@@ -55,10 +55,6 @@ def run_seeds(
 
   Returns:
     The tree with arrays `[S, ...]`, in NumPy; and the seconds that compiling took.
-
-  Example:
-    >>> run_seeds(lambda key, x, y: x + y, (0, 1), np.array([1.0, 2.0]), shared=3.0)[0].tolist()
-    [4.0, 5.0]
   """
   devices = jax.devices()
   count = max(n for n in range(1, len(devices) + 1) if len(seeds) % n == 0)

@@ -62,13 +62,7 @@ def check(settings: Settings) -> None:
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return the study's cells, whose problems differ from the base in one factor at most.
-
-  Example:
-    >>> few = Settings(sizes=(1000,), dimensions=(2,), ratios=(1.0,), class_counts=(5, 10))
-    >>> [(cell["size"], cell["classes"]) for cell in cells(few) if cell["objective"] == "NWJ"]
-    [(1000, 5), (16000, 5), (16000, 10)]
-  """
+  """Return the study's cells, whose problems differ from the base in one factor at most."""
   moved = (settings.sizes, settings.dimensions, settings.ratios, settings.class_counts)
   problems = []
   for factor, values in zip(BASE, moved, strict=True):
@@ -77,12 +71,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def log_prior(classes: int, ratio: float) -> np.ndarray:
-  """Return the log-frequencies of classes, which fall by equal factors from the first to the last.
-
-  Example:
-    >>> np.exp(log_prior(3, 4.0)).round(4).tolist()
-    [0.5714, 0.2857, 0.1429]
-  """
+  """Return the log-frequencies of classes, which fall by equal factors from first to last."""
   log_weights = -np.log(ratio) * np.arange(classes) / (classes - 1)
   return log_weights - np.log(np.sum(np.exp(log_weights)))
 

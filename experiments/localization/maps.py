@@ -158,12 +158,7 @@ def _as_bytes(activation: np.ndarray) -> np.ndarray:
 def overlaps(
   activations: np.ndarray, boxes: np.ndarray, thresholds: Sequence[float] = THRESHOLDS
 ) -> np.ndarray:
-  """Compute the overlaps `[N, T]` of true boxes with those of maps `[N, S, S]` at T thresholds.
-
-  Example:
-    >>> overlaps(np.array([[[0.0, 1.0], [0.0, 0.5]]]), np.array([[0, 1, 2, 2]]), (0.4, 0.9))
-    array([[1. , 0.5]])
-  """
+  """Compute the overlaps `[N, T]` of true boxes with those of maps `[N, S, S]` at T thresholds."""
   found = [
     information.intersection_over_union(
       information.bounding_box(activation, threshold=threshold), information.Box(*box)
@@ -175,12 +170,7 @@ def overlaps(
 
 
 def box_accuracy(found: np.ndarray) -> np.ndarray:
-  """Compute the share of overlaps `[N, ...]` that reach each level, `[levels, ...]`.
-
-  Example:
-    >>> box_accuracy(np.array([0.2, 0.5])).tolist()
-    [0.5, 0.5, 0.0]
-  """
+  """Compute the share of overlaps `[N, ...]` that reach each level, `[levels, ...]`."""
   return np.array([np.mean(found >= level, axis=0) for level in LEVELS])
 
 
@@ -192,14 +182,7 @@ def score(
   test_boxes: np.ndarray,
   correct: np.ndarray,
 ) -> dict[str, Any]:
-  """Score one kind of maps; thresholds are chosen on validation scenes.
-
-  Args:
-    validation_maps: of the true classes, `[M, S, S]`.
-    test_maps: `[N, S, S]`.
-    validation_boxes: `[M, 4]`.
-    test_boxes: `[N, 4]`.
-    correct: which test scenes are classified right, `[N]`.
+  """Score one kind of maps `[N, S, S]` by true boxes `[N, 4]`, and say which scenes are right.
 
   Returns:
     For JSON: `validation_curve`, the box accuracy at each level and threshold; and for each rule,
@@ -223,12 +206,7 @@ def score(
 
 
 def fixed_box(validation_boxes: np.ndarray, test_boxes: np.ndarray) -> list[float]:
-  """Compute the box accuracy of validation's mean box, which looks at no image.
-
-  Example:
-    >>> fixed_box(np.array([[0, 0, 2, 2]]), np.array([[0, 0, 2, 2], [0, 0, 1, 2]]))
-    [1.0, 1.0, 0.5]
-  """
+  """Compute the box accuracy of validation's mean box, which looks at no image."""
   mean = information.Box(*np.mean(validation_boxes, axis=0))
   found = [information.intersection_over_union(mean, information.Box(*b)) for b in test_boxes]
   return [float(share) for share in box_accuracy(np.array(found))]

@@ -22,11 +22,7 @@ _COUNTING = ("kind", "classes", "imbalance", "num_train", "num_validation", "num
 
 
 def check_config(config: ConfigDict) -> None:
-  """Check all that can be checked before data are loaded.
-
-  Raises:
-    ValueError: a key is missing, unknown or has a bad value.
-  """
+  """Raise a ValueError for what can be seen to be wrong before data are loaded."""
   shown = config.get("scenes")
   kind = shown.get("kind") if isinstance(shown, ConfigDict) else None
   if kind not in _KINDS:
@@ -72,10 +68,6 @@ def make(config: ConfigDict) -> assembly.Splits:
   Objects and clutter of training and validation scenes come from two parts of the training pool,
   those of test scenes from the test split. Training scenes are imbalanced as the configuration
   says; the others are balanced. The channels' statistics are those of training scenes.
-
-  Raises:
-    ValueError: an option does not fit the data.
-    Errors of `data.load` and `box_folder.read`.
   """
   name, made, names = _from_folder(config) if config.folder else _from_images(config)
   statistics = data.channel_statistics(made[0].images)

@@ -142,12 +142,7 @@ def choose_objects(
 
 
 def cut_out(image: np.ndarray, size: int) -> np.ndarray:
-  """Cut out a digit's ink and resize its longer side, which faint ink may end slightly earlier.
-
-  Example:
-    >>> cut_out(np.full((8, 4, 1), 255, np.uint8), 4).shape
-    (4, 2, 1)
-  """
+  """Cut out a digit's ink and resize its longer side, which faint ink may end slightly earlier."""
   ink = _at_ink(image)
   if not ink.size:
     raise ValueError(f"Got an image whose pixels are all below {INK}; a digit needs ink.")

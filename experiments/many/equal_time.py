@@ -72,11 +72,7 @@ class Outcome(NamedTuple):
 
 
 def make_backbone(specification: Any, shape: tuple[int, ...]) -> tuple[nn.Backbone, Any, int]:
-  """Make a backbone for inputs of a shape; return its empty state and its number of features too.
-
-  Raises:
-    ValueError: it has a state, which equal time does not keep.
-  """
+  """Make a backbone for inputs of a shape; return its empty state and its number of features."""
   backbone = nn.make(specification)
   params, state = jax.eval_shape(lambda key: backbone.init(key, shape), jax.random.key(0))
   if jax.tree.leaves(state):
@@ -91,12 +87,7 @@ def make_backbone(specification: Any, shape: tuple[int, ...]) -> tuple[nn.Backbo
 
 
 def in_batches(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.ndarray]:
-  """Apply a jitted function to batches of one size and join what it returns, without padding.
-
-  Example:
-    >>> in_batches(lambda x: (2 * x,), np.arange(3))[0].tolist()
-    [0, 2, 4]
-  """
+  """Apply a jitted function to batches of one size and join what it returns, without padding."""
   size = min(_EVALUATED_TOGETHER, len(arrays[0]))
   outputs = []
   for start in range(0, len(arrays[0]), size):
@@ -217,12 +208,7 @@ def imprinted_kernel(vectors: np.ndarray, tree: functional.Tree | None) -> np.nd
   Inner nodes have the mean of their classes' vectors, scaled to the same length; in a binary tree
   the row of a choice is the difference of the two nodes.
 
-  Args:
-    vectors: of one length, as features of the classes' examples, `[K, D]`.
-    tree: of the classes; None for a dense layer.
-
-  Returns:
-    `[D, K]` for a dense layer, `[R, D]` for a tree.
+  Vectors are of one length, `[K, D]`; the kernel is `[D, K]`, or of a tree's rows `[R, D]`.
 
   Reference:
     Qi, Brown & Lowe 2018, "Low-Shot Learning with Imprinted Weights" (arXiv 1712.07136).

@@ -24,10 +24,6 @@ def make(config: ConfigDict) -> Task:
   with a test image's, among reference images, is of the same true class. Classes are ordered by the
   look of their images, so that parts of a tree are clusters.
 
-  Raises:
-    ValueError: an option is out of range.
-    Errors of `data.load`.
-
   Reference:
     Wu, Xiong, Yu & Lin 2018, "Unsupervised Feature Learning via Non-Parametric Instance
     Discrimination" (arXiv 1805.01978).
@@ -104,13 +100,8 @@ def order(images: np.ndarray) -> np.ndarray:
   """Order images so that the nodes of a balanced binary tree over them are clusters.
 
   The images of each node are cut in two along the principal component in which they differ most,
-  as many to the left as the node's left child has. Labels are not looked at.
-
-  Args:
-    images: `[N, ...]`.
-
-  Returns:
-    Each place's image, `[N]`.
+  as many to the left as the node's left child has. Labels are not looked at. What is returned is
+  each place's image, `[N]`.
 
   Reference:
     Bentley 1975, "Multidimensional Binary Search Trees Used for Associative Searching"; Mnih &

@@ -103,11 +103,6 @@ def make(config: ConfigDict) -> Task:
 
 
 def _windows(tokens: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
-  """Return the tokens before each, `[N, context]`, and the tokens themselves, `[N]`.
-
-  Example:
-    >>> _windows(np.array([1, 2, 3, 4]), 2)[0].tolist()
-    [[1, 2], [2, 3]]
-  """
+  """Return the tokens before each, `[N, context]`, and the tokens themselves, `[N]`."""
   windows = np.lib.stride_tricks.sliding_window_view(tokens, context + 1)
   return np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, -1])

@@ -72,6 +72,12 @@ def test_the_sweeps_draws_have_the_prior_and_means_on_a_line():
   np.testing.assert_allclose(np.mean(of_last @ [0.5, 0.5, -0.5, -0.5]), 0, atol=0.1)
 
 
+def test_the_sweep_moves_one_factor_at_a_time():
+  few = sweep.Settings(sizes=(1000,), dimensions=(2,), ratios=(1.0,), class_counts=(5, 10))
+  cells = [cell for cell in sweep.cells(few) if cell["objective"] == "NWJ"]
+  assert [(cell["size"], cell["classes"]) for cell in cells] == [(1000, 5), (16000, 5), (16000, 10)]
+
+
 def test_fits_come_near_the_truth(tmp_path):
   settings = gaussians.Settings(dimensions=(1,), seeds=2, epochs=4, batch_size=50, scale=0.1)
   options = runner.Options(tmp_path, only="^softmax / imbalanced")
