@@ -321,8 +321,8 @@ def _parse_binary(file: pathlib.Path, num_labels: int) -> tuple[np.ndarray, np.n
 
 
 def _parse_pickle(file: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
+  found = _unpickle(file)
   try:
-    found = _unpickle(file)
     return np.asarray(found["data"], np.uint8).reshape(-1, 3072), np.asarray(found[key], np.int64)
   except (KeyError, TypeError, ValueError) as error:
     raise _damaged(file, error) from error
