@@ -5,12 +5,13 @@ from softmax_research.nn.adapters import (
   filters,
   from_linen,
   from_nnx,
+  identity,
   in_form,
   make,
   network_options,
   seeds_by,
 )
-from softmax_research.nn.backbone import Backbone, identity, in_bfloat16
+from softmax_research.nn.backbone import Backbone, in_bfloat16
 from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
 from softmax_research.nn.cpu import max_pool

@@ -12,9 +12,10 @@ from flax import nnx, traverse_util
 from jax import lax
 
 from softmax_research.nn import convolution
-from softmax_research.nn.backbone import Backbone, identity, in_bfloat16
+from softmax_research.nn.backbone import Backbone, in_bfloat16
 from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
+from softmax_research.nn.layer import check_floating
 from softmax_research.nn.mlp import MLP
 from softmax_research.registry import Registry
 
@@ -205,6 +206,25 @@ def _check_features(features: jax.Array, images: jax.Array) -> None:
       f"Got features of shape {features.shape} for {images.shape[0]} images; a backbone returns "
       "[B, D]. Flatten or average the network's last output."
     )
+
+
+def identity(*, axis_name: str | None = None) -> Backbone:
+  """Flatten the inputs: a head behind it is a linear classifier.
+
+  Args:
+    axis_name: not used: no example depends on another.
+
+  Example:
+    >>> identity().apply({}, {}, jnp.ones((3, 2, 2)), train=False)[0].shape
+    (3, 4)
+  """
+  del axis_name
+
+  def apply(params: Any, state: Any, images: jax.Array, *, train: bool, key: Any = None):
+    check_floating(images)
+    return images.reshape(images.shape[0], -1), state
+
+  return Backbone(lambda key, input_shape: ({}, {}), apply)
 
 
 def _build(

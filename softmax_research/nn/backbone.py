@@ -40,25 +40,6 @@ class Backbone(NamedTuple):
   apply: Callable[..., tuple[Any, Any]]
 
 
-def identity(*, axis_name: str | None = None) -> Backbone:
-  """Flatten the inputs: a head behind it is a linear classifier.
-
-  Args:
-    axis_name: not used: no example depends on another.
-
-  Example:
-    >>> identity().apply({}, {}, jnp.ones((3, 2, 2)), train=False)[0].shape
-    (3, 4)
-  """
-  del axis_name
-
-  def apply(params: Any, state: Any, images: jax.Array, *, train: bool, key: Any = None):
-    check_floating(images)
-    return images.reshape(images.shape[0], -1), state
-
-  return Backbone(lambda key, input_shape: ({}, {}), apply)
-
-
 def in_bfloat16(backbone: Backbone) -> Backbone:
   """Compute a backbone in bfloat16; its parameters, its state and its features stay in float32.
 
@@ -94,16 +75,3 @@ def in_bfloat16(backbone: Backbone) -> Backbone:
 
 def _in_bfloat16(values: jax.Array) -> jax.Array:
   return values.astype(jnp.bfloat16) if jnp.issubdtype(values.dtype, jnp.floating) else values
-
-
-def check_floating(images: jax.Array) -> None:
-  """Raise a TypeError unless the images are floats.
-
-  Example:
-    >>> check_floating(jnp.ones((2, 4)))
-  """
-  if not jnp.issubdtype(images.dtype, jnp.floating):
-    raise TypeError(
-      f"Got images of type {images.dtype}; a network takes floats. Scale them first, for instance "
-      "with softmax_research.data.standardise."
-    )

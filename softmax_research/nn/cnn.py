@@ -6,11 +6,11 @@ from typing import Any
 import jax
 from flax import nnx
 
-from softmax_research.nn.backbone import check_floating
 from softmax_research.nn.convolution import Convolution
 from softmax_research.nn.layer import (
   KERNEL_INITIALISERS,
   Layer,
+  check_floating,
   check_sizes,
   dense_layers,
 )

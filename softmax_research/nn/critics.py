@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from softmax_research.nn.backbone import check_floating
-from softmax_research.nn.layer import ACTIVATIONS, KERNEL_INITIALISERS, check_sizes
+from softmax_research.nn.layer import (
+  ACTIVATIONS,
+  KERNEL_INITIALISERS,
+  check_floating,
+  check_sizes,
+)
 from softmax_research.nn.mlp import MLP
 
 

@@ -159,7 +159,8 @@ class Layer(nnx.Module):
     if self.pools_first and self.pool > 1:
       outputs = cpu.max_pool(outputs, self.pool)
     if self.bias is not None:
-      outputs = outputs + along(self.bias[...], outputs, axis)
+      bias = self.bias[...]
+      outputs = outputs + (bias if axis == -1 else bias[:, None, None, None])
     if isinstance(self.activation, PReLU):
       outputs = self.activation(outputs, axis=axis)
     elif self.activation is not None:
@@ -223,3 +224,16 @@ def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
       raise ValueError(f"Got {size!r} in {name}; it must be an integer of at least 1.")
   return tuple(sizes)
+
+
+def check_floating(images: jax.Array) -> None:
+  """Raise a TypeError unless the images are floats.
+
+  Example:
+    >>> check_floating(jnp.ones((2, 4)))
+  """
+  if not jnp.issubdtype(images.dtype, jnp.floating):
+    raise TypeError(
+      f"Got images of type {images.dtype}; a network takes floats. Scale them first, for instance "
+      "with softmax_research.data.standardise."
+    )

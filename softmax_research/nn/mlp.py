@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from softmax_research.nn.backbone import check_floating
-from softmax_research.nn.layer import check_sizes, dense_layers
+from softmax_research.nn.layer import check_floating, check_sizes, dense_layers
 
 
 class MLP(nnx.Module):
