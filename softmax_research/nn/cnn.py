@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from softmax_research.nn.convolution import Convolution
+from softmax_research.nn.convolution import Convolution, in_fastest_layout
 from softmax_research.nn.layer import (
   KERNEL_INITIALISERS,
   Layer,
@@ -140,10 +140,13 @@ class CNN(nnx.Module):
       Maps `[B, H', W', F]`.
     """
     check_floating(images)
-    maps = images
-    for layer in self.convolutions:
-      maps = layer(maps, train=train, rngs=rngs)
-    return maps
+
+    def compute(maps, batch_last):
+      for layer in self.convolutions:
+        maps = layer(maps, train=train, rngs=rngs, batch_last=batch_last)
+      return maps
+
+    return in_fastest_layout(images, compute)
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     maps = self.maps(images, train=train, rngs=rngs)

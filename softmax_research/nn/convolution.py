@@ -58,10 +58,10 @@ def conv(
 
   The signature is that of `jax.lax.conv_general_dilated`, so that
   `nnx.Conv(..., conv_general_dilated=conv)` works. On CPU, and where `in_form` asks for it, a
-  two-dimensional convolution in `("NHWC", "HWIO", "NHWC")` with stride 1 and neither dilation nor
-  groups becomes products of matrices, with a gradient of its own and none in forward mode; on CPU
-  a 3 by 3 kernel of many channels in float32 or float64 becomes a quarter of them (`conv_3x3`).
-  Everything else takes the library's form.
+  two-dimensional convolution in `("NHWC", "HWIO", "NHWC")` with neither dilation nor groups becomes
+  products of matrices, with a gradient of its own and none in forward mode; on CPU a 3 by 3 kernel
+  of many channels in float32 or float64 becomes a quarter of them (`conv_3x3`). Everything else
+  takes the library's form.
 
   Args:
     lhs: images `[B, H, W, C]`.
@@ -85,18 +85,18 @@ def conv(
   """
   plain = (
     lhs.ndim == 4
-    and {*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())} == {1}
+    and {*(lhs_dilation or ()), *(rhs_dilation or ())} <= {1}
     and feature_group_count == 1
     and all(value is None for value in options.values())
     and _is_nhwc(dimension_numbers)
   )
   if plain and takes_products():
-    sizes, window = lhs.shape[1:3], rhs.shape[:2]
+    sizes, window, strides = lhs.shape[1:3], rhs.shape[:2], tuple(window_strides)
     if isinstance(padding, str):
-      padding = lax.padtype_to_pads(sizes, window, (1, 1), padding)
+      padding = lax.padtype_to_pads(sizes, window, strides, padding)
     pads = tuple((int(low), int(high)) for low, high in padding)
     if all(size + sum(p) >= w for size, p, w in zip(sizes, pads, window, strict=True)):
-      return cpu.batch_first(_products(cpu.batch_last(lhs), rhs, pads))
+      return cpu.batch_first(_products(cpu.batch_last(lhs), rhs, pads, strides))
   return lax.conv_general_dilated(
     lhs,
     rhs,
@@ -111,7 +111,7 @@ def conv(
 
 
 class Convolution(nnx.Module):
-  """Convolve maps of so many channels with stride 1 and without a bias."""
+  """Convolve maps of so many channels, without a bias; the padding is as of `conv`."""
 
   def __init__(
     self,
@@ -119,28 +119,42 @@ class Convolution(nnx.Module):
     filters: int,
     *,
     kernel: int,
-    padding: str,
+    padding: str | cpu.Padding,
+    stride: int = 1,
     kernel_init: Callable[..., jax.Array],
     rngs: nnx.Rngs,
   ):
     shape = (kernel, kernel, channels, filters)
     self.kernel = nnx.Param(kernel_init(rngs.params(), shape, jnp.float32))
-    self.padding = padding
+    self.padding, self.strides = padding, (stride, stride)
 
-  def __call__(self, maps: jax.Array) -> jax.Array:
-    """Return the maps `[B, H', W', F]` of `[B, H, W, C]`."""
+  def __call__(self, maps: jax.Array, *, batch_last: bool = False) -> jax.Array:
+    """Return the maps `[B, H', W', F]` of `[B, H, W, C]`, or `[F, H', W', B]` of `[C, H, W, B]`."""
     kernel = self.kernel[...].astype(maps.dtype)
-    return conv(maps, kernel, (1, 1), self.padding, dimension_numbers=_NHWC)
+    if not batch_last:
+      return conv(maps, kernel, self.strides, self.padding, dimension_numbers=_NHWC)
+    pads = self.padding
+    if isinstance(pads, str):
+      pads = lax.padtype_to_pads(maps.shape[1:3], kernel.shape[:2], self.strides, pads)
+    return _products(maps, kernel, tuple(pads), self.strides)
 
-  def products(self, maps: jax.Array) -> jax.Array:
-    """Return the maps `[F, H', W', B]` of `[C, H, W, B]`, computed as products."""
-    kernel = self.kernel[...].astype(maps.dtype)
-    pads = lax.padtype_to_pads(maps.shape[1:3], kernel.shape[:2], (1, 1), self.padding)
-    return _products(maps, kernel, tuple(pads))
+
+def in_fastest_layout(
+  images: jax.Array, compute: Callable[[jax.Array, bool], jax.Array]
+) -> jax.Array:
+  """Return `compute(images, batch_last)`, the batch being last where convolutions are products."""
+  if not takes_products():
+    return compute(images, False)
+  return cpu.batch_first(compute(cpu.batch_last(images), True))
 
 
-def _products(images: jax.Array, kernel: jax.Array, padding: cpu.Padding) -> jax.Array:
+def _products(
+  images: jax.Array, kernel: jax.Array, padding: cpu.Padding, strides: tuple[int, int]
+) -> jax.Array:
   """Convolve images `[C, H, W, B]`, in tiles where these save time."""
+  if strides != (1, 1):
+    images, kernel = cpu.fold_strides(images, kernel, padding, strides)
+    padding = ((0, 0), (0, 0))
   # Tiles were measured on CPU, where products are dear and memory is near.
   tiled = (
     jax.default_backend() == "cpu"

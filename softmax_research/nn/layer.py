@@ -12,7 +12,6 @@ from jax import lax
 from softmax_research.functional.arrays import check_fraction
 from softmax_research.nn import cpu
 from softmax_research.nn.batch_norm import BatchNorm, along
-from softmax_research.nn.convolution import Convolution, takes_products
 from softmax_research.registry import Registry
 
 #: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`; one of
@@ -145,34 +144,45 @@ class Layer(nnx.Module):
     self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
     self.pools_first = self.norm_order != "after" and activation in {None, *MONOTONE}
 
-  def __call__(self, inputs: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
-    if isinstance(self.linear, Convolution) and takes_products():
-      # Between two such layers the compiler takes both transpositions away.
-      outputs = self.linear.products(cpu.batch_last(inputs))
-      return cpu.batch_first(self._follow(outputs, 0, train, rngs))
-    return self._follow(self.linear(inputs), -1, train, rngs)
-
-  def _follow(self, outputs: jax.Array, axis: int, train: bool, rngs: nnx.Rngs | None) -> jax.Array:
-    """Do what comes after the linear map; the channels lie along the axis."""
+  def __call__(
+    self,
+    inputs: jax.Array,
+    *,
+    train: bool,
+    rngs: nnx.Rngs | None = None,
+    batch_last: bool = False,
+  ) -> jax.Array:
+    """Return the outputs; `batch_last` says that maps are `[C, H, W, B]`."""
+    outputs = self.linear(inputs, batch_last=True) if batch_last else self.linear(inputs)
+    axis = 0 if batch_last else -1
     if self.norm_order == "before":
       outputs = self.norm(outputs, train=train, axis=axis)
     if self.pools_first and self.pool > 1:
       outputs = cpu.max_pool(outputs, self.pool)
     if self.bias is not None:
-      bias = self.bias[...]
-      outputs = outputs + (bias if axis == -1 else bias[:, None, None, None])
-    if isinstance(self.activation, PReLU):
-      outputs = self.activation(outputs, axis=axis)
-    elif self.activation is not None:
-      outputs = self.activation(outputs)
+      shape = [1] * outputs.ndim
+      shape[axis] = -1
+      outputs = outputs + self.bias[...].reshape(shape)
+    outputs = activate(self.activation, outputs, batch_last=batch_last)
     if self.norm_order == "after":
       outputs = self.norm(outputs, train=train, axis=axis)
     if not self.pools_first and self.pool > 1:
       outputs = cpu.max_pool(outputs, self.pool)
     if self.dropout is not None:
-      batch_axis = -1 if axis == 0 else 0
+      batch_axis = -1 if batch_last else 0
       outputs = self.dropout(outputs, deterministic=not train, rngs=rngs, batch_axis=batch_axis)
     return outputs
+
+
+def activate(activation: Any, inputs: jax.Array, *, batch_last: bool) -> jax.Array:
+  """Return what an activation, None for none, makes of inputs in either layout."""
+  if activation is None:
+    return inputs
+  if isinstance(activation, PReLU):
+    return activation(inputs, axis=0 if batch_last else -1)
+  if batch_last and isinstance(activation, nnx.Module):  # A user's knows one layout.
+    return cpu.batch_last(activation(cpu.batch_first(inputs)))
+  return activation(inputs)
 
 
 def dense_layers(

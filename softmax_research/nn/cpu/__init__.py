@@ -6,7 +6,7 @@ ten times slower still. `nn.convolution` says where this form is taken in place 
 
 import jax
 
-from softmax_research.nn.cpu.convolution import Padding, convolve
+from softmax_research.nn.cpu.convolution import Padding, convolve, fold_strides
 from softmax_research.nn.cpu.pooling import max_pool
 from softmax_research.nn.cpu.winograd import conv_3x3, saves_products
 
@@ -16,6 +16,7 @@ __all__ = [
   "batch_last",
   "conv_3x3",
   "convolve",
+  "fold_strides",
   "max_pool",
   "saves_products",
 ]

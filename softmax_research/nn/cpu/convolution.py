@@ -59,6 +59,30 @@ def _backward(padding, residuals, cotangents):
 convolve.defvjp(_forward, _backward)
 
 
+def fold_strides(
+  images: jax.Array, kernel: jax.Array, padding: Padding, strides: tuple[int, int]
+) -> tuple[jax.Array, jax.Array]:
+  """Return images and kernel whose convolution without strides or padding is the one with them.
+
+  Positions of the images that a step passes over become channels.
+  """
+  channels, batch, filters = images.shape[0], images.shape[-1], kernel.shape[-1]
+  taps, inner = [], []
+  for axis, (stride, (low, high)) in enumerate(zip(strides, padding, strict=True), start=1):
+    size, window = images.shape[axis], kernel.shape[axis - 1]
+    taps.append(-(-window // stride))
+    inner.append(min(window, stride))
+    length = ((size + low + high - window) // stride + taps[-1]) * stride
+    images = shift(images, axis, (low, length - size - low))
+    kernel = shift(kernel, axis - 1, (0, taps[-1] * inner[-1] - window))
+  (s, t), (m, n), (u, v) = strides, inner, taps
+  rows, columns = images.shape[1] // s, images.shape[2] // t
+  images = images.reshape(channels, rows, s, columns, t, batch)[:, :, :m, :, :n]
+  images = images.transpose(2, 4, 0, 1, 3, 5).reshape(-1, rows, columns, batch)
+  kernel = kernel.reshape(u, m, v, n, channels, filters).transpose(0, 2, 1, 3, 4, 5)
+  return images, kernel.reshape(u, v, -1, filters)
+
+
 def _scatters(kernel: jax.Array) -> bool:
   """Say whether shifts along the columns are added after the product, not gathered before it."""
   rows, columns, channels, filters = kernel.shape
