@@ -18,6 +18,7 @@ from softmax_research.nn.cpu import max_pool
 from softmax_research.nn.critics import JointCritic, SeparableCritic
 from softmax_research.nn.layer import ACTIVATIONS, KERNEL_INITIALISERS
 from softmax_research.nn.mlp import MLP
+from softmax_research.nn.resnet import ResNet
 
 __all__ = [
   "ACTIVATIONS",
@@ -27,6 +28,7 @@ __all__ = [
   "NETWORKS",
   "Backbone",
   "JointCritic",
+  "ResNet",
   "SeparableCritic",
   "conv",
   "filters",

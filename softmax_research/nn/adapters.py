@@ -17,6 +17,7 @@ from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
 from softmax_research.nn.layer import check_floating
 from softmax_research.nn.mlp import MLP
+from softmax_research.nn.resnet import ResNet
 from softmax_research.registry import Registry
 
 # Wider layers fill a GPU with one seed, and the library's kernels are faster than products there.
@@ -252,7 +253,7 @@ def _is_backbone(made: Any) -> bool:
 #: input, or of Flax Linen, or a function that returns a `Backbone`.
 NETWORKS = Registry(
   "network",
-  {"cnn": CNN, "identity": identity, "mlp": MLP},
+  {"cnn": CNN, "identity": identity, "mlp": MLP, "resnet": ResNet},
   example="mlp:widths=64-64",
   given=("input_shape", "rngs", "parent", "name"),
   build=_build,
