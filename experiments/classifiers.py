@@ -32,33 +32,15 @@ class Predictions(NamedTuple):
 
 
 class Trained(NamedTuple):
-  """Hold a seed that was trained: what its record says, its predictions and its state.
+  """Hold a seed that was trained: its record, its predictions and its state.
 
-  Where it diverged there are no metrics and no predictions. The seconds are its share of the time
-  of all that trained together; the state is of NumPy arrays without a leading axis.
+  Where it diverged there are no metrics and no predictions. The seconds are the seed's share of the
+  time of all that trained together; a study may add to the record. The state is of NumPy arrays.
   """
 
-  seed: int
-  status: str
-  metrics: dict[str, Any]
-  curves: training.Curves
-  measured: dict[str, Any]
-  seconds: float
+  record: study.Record
   predictions: Predictions | None
   state: training.TrainState
-
-  def record(
-    self, context: study.Context, *, metrics: Any = None, measured: Any = None
-  ) -> dict[str, Any]:
-    """Return the seed's record, with metrics in place of its own, and more that was measured."""
-    return context.record(
-      self.seed,
-      seconds=self.seconds,
-      status=self.status,
-      metrics=self.metrics if metrics is None else metrics,
-      curves=self.curves,
-      measured=self.measured | (measured or {}),
-    )
 
 
 def main(
@@ -168,18 +150,16 @@ def judge(
   found = []
   for i, seed in enumerate(seeds):
     diverged = fitted.diverged[i]
-    found.append(
-      Trained(
-        seed,
-        "diverged" if diverged else "finished",
-        {} if diverged else evaluate(predictions[i], splits),
-        fitted.curves[i],
-        common | ({"diverged": diverged._asdict()} if diverged else {}),
-        seconds / len(seeds),
-        None if diverged else predictions[i],
-        jax.tree.map(lambda leaf, i=i: leaf[i], states),
-      )
+    made = context.record(
+      seed,
+      seconds=seconds / len(seeds),
+      status="diverged" if diverged else "finished",
+      metrics={} if diverged else evaluate(predictions[i], splits),
+      curves=fitted.curves[i],
+      measured=common | ({"diverged": diverged._asdict()} if diverged else {}),
     )
+    state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
+    found.append(Trained(made, None if diverged else predictions[i], state))
   return found
 
 
@@ -280,7 +260,7 @@ def keep_models(
   context: study.Context, config: ConfigDict, splits: assembly.Splits, trained: Sequence[Trained]
 ) -> None:
   """Keep the models of seeds that did not diverge, for `training.load`."""
-  finished = [of for of in trained if of.status == "finished"]
+  finished = [of for of in trained if of.predictions is not None]
   if not finished or not processes.is_first():
     return
   cell = context.cell
@@ -288,8 +268,9 @@ def keep_models(
   program = training.export_prediction(programs, finished[0].state, splits.test.images)
   with _storage_errors():
     for of in finished:
-      path = context.workdir / "models" / f"{record.file_name(cell, of.seed)}.npz"
-      about = {"cell": cell, "seed": of.seed, "dataset": splits.describe()}
+      seed = of.record["seed"]
+      path = context.workdir / "models" / f"{record.file_name(cell, seed)}.npz"
+      about = {"cell": cell, "seed": seed, "dataset": splits.describe()}
       training.save_model(path, program, of.state, about)
 
 

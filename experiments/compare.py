@@ -83,7 +83,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   processes.from_first(lambda: _keep(context, trained))
   if context.settings.get("keep_models"):
     classifiers.keep_models(context, config, context.prepared, trained)
-  yield [of.record(context) for of in trained]
+  yield [of.record for of in trained]
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
@@ -135,7 +135,7 @@ def _keep(context: study.Context, trained: Sequence[classifiers.Trained]) -> Non
   """Keep the predictions of seeds, of which ensembles are made."""
   for of in trained:
     if of.predictions is not None:
-      path = classifiers.prediction_path(context.workdir, context.cell, of.seed)
+      path = classifiers.prediction_path(context.workdir, context.cell, of.record["seed"])
       classifiers.save_predictions(path, of.predictions)
 
 

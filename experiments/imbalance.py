@@ -54,14 +54,11 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   """Train the seeds of a head in a setting, and judge their predictions."""
   setting = context.prepared[cell["setting"]]
   trained = classifiers.train(context, context.settings, setting.splits, cell["head"])
-  yield [
-    of.record(
-      context,
-      metrics=of.predictions and judging.judge(setting, cell["head"], *of.predictions),
-      measured={"dataset": setting.describe()},
-    )
-    for of in trained
-  ]
+  for of in trained:
+    of.record["measured"]["dataset"] = setting.describe()
+    if of.predictions is not None:
+      of.record["metrics"] = judging.judge(setting, cell["head"], *of.predictions)
+  yield [of.record for of in trained]
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:

@@ -43,14 +43,13 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   """Train the seeds of a head and judge their maps; of the first seed some maps are kept."""
   splits, mapper = context.prepared
   trained = classifiers.train(context, context.settings, splits, cell["head"])
-  records = []
-  for of in trained:
-    more = {}
-    if of.predictions is not None:
-      localisation, examples = maps.judge(mapper, splits, of.state, of.predictions)
-      more = {"localisation": localisation} | ({"examples": examples} if of.seed == 0 else {})
-    records.append(of.record(context, measured=more))
-  yield records
+  for made, predictions, state in trained:
+    if predictions is not None:
+      localisation, examples = maps.judge(mapper, splits, state, predictions)
+      made["measured"]["localisation"] = localisation
+      if made["seed"] == 0:
+        made["measured"]["examples"] = examples
+  yield [of.record for of in trained]
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:

@@ -67,10 +67,10 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
     seconds_between_saves=0.0,
   )
   if events is not None:
-    events.add_metrics(trained.metrics)
+    events.add_metrics(trained.record["metrics"])
   classifiers.keep_models(context, config, splits, [trained])
-  yield [trained.record(context)]
-  for split, metrics in trained.metrics.items():
+  yield [trained.record]
+  for split, metrics in trained.record["metrics"].items():
     numbers = {k: round(v, 5) for k, v in metrics.items() if isinstance(v, float)}
     print(f"{split}: {numbers}")
 

@@ -113,7 +113,8 @@ def measurer(
     if trained.predictions is None:
       return found
     variables = trained.state.params, trained.state.model_state
-    model = Model(log_prob, variables, temperature, features, trained.seed, trained.predictions)
+    seed = trained.record["seed"]
+    model = Model(log_prob, variables, temperature, features, seed, trained.predictions)
     for text in specifications:
       found |= MEASURES.make(text, model, splits)
     return found

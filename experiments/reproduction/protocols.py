@@ -93,21 +93,19 @@ def train(
   The values are of hyperparameters, which a search tries or chose.
   """
   if "trial" in context.cell:  # The test split is not even looked at.
-    found = classifiers.train(context, config, splits, config.heads)
-    validation = ({k: v for k, v in of.metrics.items() if k == "validation"} for of in found)
-    return [of.record(context, metrics=own) for of, own in zip(found, validation, strict=True)]
+    records = [of.record for of in classifiers.train(context, config, splits, config.heads)]
+    for made in records:
+      made["metrics"].pop("test", None)
+    return records
   measure = measures.measurer(setting.measures, config, splits, config.heads)
   found = classifiers.train(context, config, splits, config.heads, on_epoch=looker(splits))
-  said = {"values": values} if values else {}
-  records = []
   for of in found:
-    began = time.perf_counter()
-    measured = said | measure(of)
-    if chosen := selected(of.curves):
+    began, measured = time.perf_counter(), of.record["measured"]
+    measured |= ({"values": values} if values else {}) | measure(of)
+    if chosen := selected(of.record["curves"]):
       measured["selected"] = chosen
-    of = of._replace(seconds=of.seconds + time.perf_counter() - began)
-    records.append(of.record(context, measured=measured))
-  return records
+    of.record["time"]["seconds"] += round(time.perf_counter() - began, 3)
+  return [of.record for of in found]
 
 
 def cross_validate(
@@ -148,14 +146,12 @@ def cross_validate(
   by_seed = zip(*(fit.diverged for fit in fits), strict=True)
   diverged = [next(filter(None, of_folds), None) for of_folds in by_seed]
   whole = fits[-1]._replace(curves=fits[0].curves, diverged=diverged)
-  records = []
-  for i, of in enumerate(classifiers.judge(context, programs, whole, splits, judged, seconds)):
-    measured = {}
-    if of.status == "finished":
+  found = classifiers.judge(context, programs, whole, splits, judged, seconds)
+  for i, of in enumerate(found):
+    if of.record["status"] == "finished":
       accuracies = [fit.curves[i]["validation_accuracy"][-1] for fit in fits]
-      measured = summarise_folds(accuracies) | measure(of)
-    records.append(of.record(context, measured=measured))
-  return records
+      of.record["measured"] |= summarise_folds(accuracies) | measure(of)
+  return [of.record for of in found]
 
 
 def estimate(

@@ -66,7 +66,8 @@ def test_seeds_killed_go_on_with_another_number_of_devices(
   workdir.remove(make_context().directory)
   whole = train(make_context())
   for one, other in zip(whole, resumed, strict=True):
-    assert one.seed == other.seed and len(other.curves["epoch"]) == 3
+    assert one.record["seed"] == other.record["seed"]
+    assert len(other.record["curves"]["epoch"]) == 3
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), one.predictions, other.predictions
     )
@@ -78,11 +79,10 @@ def test_a_seed_that_diverged_is_recorded_so_and_the_others_are_finished(
   fit = training.fit
   diverged = [None, training.Divergence(step=4, last_finite_loss=2.5), None]
   monkeypatch.setattr(training, "fit", lambda *a, **k: fit(*a, **k)._replace(diverged=diverged))
-  context = make_context()
-  trained = classifiers.train(context, config, splits, "softmax")
-  assert [of.status for of in trained] == ["finished", "diverged", "finished"]
+  trained = classifiers.train(make_context(), config, splits, "softmax")
+  assert [of.record["status"] for of in trained] == ["finished", "diverged", "finished"]
   assert [of.predictions is None for of in trained] == [False, True, False]
-  lost = trained[1].record(context)
+  lost = trained[1].record
   assert (lost["cell"], lost["seed"], lost["metrics"]) == ({"head": "softmax"}, 1, {})
   assert lost["measured"]["diverged"] == {"step": 4, "last_finite_loss": 2.5}
   assert classifiers.summarise(lost) == "diverged at step 4, last finite loss 2.5"
@@ -117,7 +117,7 @@ def test_what_cannot_be_written_is_told_from_a_cells_own_fault(
 def test_an_estimate_is_of_the_size_of_what_training_takes(config, splits, make_context):
   context = make_context()
   trained = classifiers.train(context, config, splits, "softmax")
-  took = sum(of.seconds for of in trained)
+  took = sum(of.record["time"]["seconds"] for of in trained)
   estimated = classifiers.estimate(context, config, splits, "softmax")
   # The programs are compiled by now, which is most of what so short a run takes.
   assert 0 < estimated < 3 * took

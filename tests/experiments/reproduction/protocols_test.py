@@ -85,14 +85,8 @@ def test_a_seed_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
 
   def judge(context, programs, fit, splits, predictions, seconds):
     assert predictions == ["predictions"]
-    return [_Judged("diverged" if fit.diverged[0] else "finished")]
-
-  class _Judged(types.SimpleNamespace):
-    def __init__(self, status):
-      super().__init__(status=status, predictions=None)
-
-    def record(self, context, *, measured):
-      return {"status": self.status, "measured": measured}
+    status = "diverged" if fit.diverged[0] else "finished"
+    return [types.SimpleNamespace(record={"status": status, "measured": {}})]
 
   stub = types.SimpleNamespace(
     make_programs=lambda *_: None, fit=fit, predict=lambda *_: ["predictions"], judge=judge
