@@ -5,6 +5,7 @@ script's time would be that of importing.
 """
 
 import atexit
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -25,19 +26,23 @@ TINY = (
 )
 
 
-def start_script(name, *arguments, env=None, before=None):
-  """Start `python -m experiments.NAME`; `finish` returns how it ended.
+def start(script, *arguments, name="script.py", cwd=REPOSITORY, env=None, before=None):
+  """Start a process that calls `script` as if that were what its arguments are of.
 
-  Its process first calls `before`, if given.
+  It first calls `before`, if given. `finish` returns how it ended.
   """
   output = tempfile.mkdtemp()
   env = os.environ | {"JAX_PLATFORMS": "cpu"} | (env or {})
-  process = COPIES.Process(
-    target=_run, args=(name, list(map(str, arguments)), output, dict(env), before)
-  )
+  argv = [name, *map(str, arguments)]
+  process = COPIES.Process(target=_run, args=(script, argv, output, cwd, dict(env), before))
   process.start()
   process.output = pathlib.Path(output)
   return process
+
+
+def start_script(name, *arguments, **options):
+  """Start `python -m experiments.NAME`; see `start`."""
+  return start(functools.partial(_run_module, f"experiments.{name}"), *arguments, **options)
 
 
 def finish(process, timeout=300):
@@ -65,28 +70,28 @@ def expect_error(name, *arguments, env=None, before=None):
   return done.stderr
 
 
-def _run(name, arguments, output, env, before):
-  for number, stream in enumerate(("stdout", "stderr"), 1):
-    os.dup2(os.open(os.path.join(output, stream), os.O_WRONLY | os.O_CREAT), number)
-  become(name, arguments, env)
-  if before is not None:
-    before()
-  sys.modules.pop(f"experiments.{name}", None)  # It is run anew, as the main module.
-  try:
-    runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
-  finally:
-    atexit._run_exitfuncs()  # A copy ends without them.
+def _run_module(name):
+  sys.modules.pop(name, None)  # It is run anew, as the main module.
+  runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
-def become(name, arguments, env):
-  """Give this process the working directory, the arguments and the environment of a script."""
+def _run(script, argv, output, cwd, env, before):
   import jax
 
-  os.chdir(REPOSITORY)
-  sys.argv = [name, *arguments]
+  for number, stream in enumerate(("stdout", "stderr"), 1):
+    os.dup2(os.open(os.path.join(output, stream), os.O_WRONLY | os.O_CREAT), number)
+  os.chdir(cwd)
+  sys.argv = argv
   os.environ.clear()
   os.environ.update(env)
   # What is read of the environment when JAX and Python start.
   jax.config.update("jax_platforms", env["JAX_PLATFORMS"])
   jax.config.update("jax_compilation_cache_dir", env.get("JAX_COMPILATION_CACHE_DIR") or None)
   sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
+  if before is not None:
+    before()
+  sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))
+  try:
+    script()
+  finally:
+    atexit._run_exitfuncs()  # A copy ends without them.

@@ -1,6 +1,6 @@
 """Command lines of studies, as a user meets them: help, bad input, and output that goes nowhere."""
 
-import json
+import functools
 import os
 import pathlib
 import signal
@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from softmax_research.study import workdir
+from tests.experiments.scripts import finish, start
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _SCRIPT = """
@@ -17,71 +18,24 @@ from softmax_research import study
 from tests.study import toy
 study.main(toy.STUDY)
 """
-# A process that has imported everything runs scripts in copies of itself, which start at once.
-_SERVER = """
-import json, os, sys
-import softmax_research.study, tests.study.toy
-for line in sys.stdin:
-  request = json.loads(line)
-  if os.fork() == 0:
-    for number, name in enumerate(("stdout", "stderr"), 1):
-      if request[name]:
-        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-      else:
-        reader, writer = os.pipe()
-        os.dup2(writer, number), os.close(reader)
-    sys.argv = ["toy.py", *request["arguments"]]
-    try:
-      exec(request["script"], {"__name__": "__main__"})
-      status = 0
-    except SystemExit as error:
-      status = error.code or 0
-    except BaseException:
-      sys.excepthook(*sys.exc_info())
-      status = 1
-    sys.stdout.flush(), sys.stderr.flush()
-    os._exit(status)
-  print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
-"""
 
 
-@pytest.fixture(name="run", scope="module")
-def _run(tmp_path_factory):
-  """Runs a script with arguments; returns its status, and what it printed and complained."""
-  directory = tmp_path_factory.mktemp("output")
-  (directory / "stdout").touch()
-  server = subprocess.Popen(
-    [sys.executable, "-c", _SERVER],
-    cwd=_ROOT,
-    env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-
-  def run(*arguments, script=_SCRIPT, stdout=directory / "stdout"):
-    names = {"stdout": str(stdout), "stderr": str(directory / "stderr")}
-    request = {"script": script, "arguments": list(map(str, arguments)), **names}
-    server.stdin.write(json.dumps(request) + "\n")
-    server.stdin.flush()
-    status = int(server.stdout.readline())
-    printed, error = ((directory / name).read_text() for name in ("stdout", "stderr"))
-    return status, printed, error
-
-  with server:
-    yield run
-    server.stdin.close()
+def _run(*arguments, script=_SCRIPT, **options):
+  """Run a script with arguments; return its status, and what it printed and complained."""
+  run = functools.partial(exec, script, {"__name__": "__main__"})
+  done = finish(start(run, *arguments, name="toy.py", **options))
+  return done.returncode, done.stdout, done.stderr
 
 
-def _check_refused(run, script, arguments, expected):
-  status, _, error = run(*arguments, script=script)
+def _check_refused(script, arguments, expected):
+  status, _, error = _run(*arguments, script=script)
   assert status == 2 and "Traceback" not in error, (arguments, error)
   for text in [expected] if isinstance(expected, str) else expected:
     assert text in error, (arguments, error)
 
 
-def test_help_lists_every_flag_with_its_default(run):
-  status, printed, _ = run("--help")
+def test_help_lists_every_flag_with_its_default():
+  status, printed, _ = _run("--help")
   assert status == 0
   for line in (
     "--workdir: Directory for all results.",
@@ -105,12 +59,12 @@ _BAD_INPUT = [
 ]
 
 
-def test_bad_input_is_refused_with_the_remedy(run, tmp_path):
+def test_bad_input_is_refused_with_the_remedy(tmp_path):
   for argument, expected in _BAD_INPUT:
-    _check_refused(run, _SCRIPT, (f"--workdir={tmp_path / 'run'}", argument), expected)
-  _check_refused(run, _SCRIPT, (), "Got no --workdir")
+    _check_refused(_SCRIPT, (f"--workdir={tmp_path / 'run'}", argument), expected)
+  _check_refused(_SCRIPT, (), "Got no --workdir")
   nowhere = f"import jax\njax.config.update('jax_platforms', 'no_such'){_SCRIPT}"
-  _check_refused(run, nowhere, (f"--workdir={tmp_path / 'run'}",), "Leave JAX_PLATFORMS unset")
+  _check_refused(nowhere, (f"--workdir={tmp_path / 'run'}",), "Leave JAX_PLATFORMS unset")
   assert not (tmp_path / "run").exists()
 
 
@@ -135,7 +89,7 @@ _BAD_CONFIGS = [
 ]
 
 
-def test_a_configuration_file_that_is_none_is_refused(run, tmp_path):
+def test_a_configuration_file_that_is_none_is_refused(tmp_path):
   cases = []
   for number, (source, *expected) in enumerate(_BAD_CONFIGS):
     path = tmp_path / f"{number}.py"
@@ -150,7 +104,7 @@ def test_a_configuration_file_that_is_none_is_refused(run, tmp_path):
     ("--devices.bogus=1", ["--devices.bogus, but devices has no key 'bogus'; its keys are seed"]),
   ]
   for argument, expected in cases:
-    _check_refused(run, _CONFIGURED, (f"--workdir={tmp_path / 'run'}", argument), expected)
+    _check_refused(_CONFIGURED, (f"--workdir={tmp_path / 'run'}", argument), expected)
   assert not (tmp_path / "run").exists()
 
 
@@ -163,15 +117,25 @@ def test_a_locale_of_few_letters_costs_no_report(tmp_path):
   assert "größe" in workdir.read(directory)[0]["command"]
 
 
+def _print_to_full_disk():
+  os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+def _print_to_no_reader():
+  reader, writer = os.pipe()
+  os.dup2(writer, 1)
+  os.close(reader)
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_output_that_goes_nowhere_costs_no_run(run, tmp_path):
-  for name, stdout in (("full", "/dev/full"), ("gone", "")):
-    status, _, error = run(f"--workdir={tmp_path / name}", stdout=stdout)
+def test_output_that_goes_nowhere_costs_no_run(tmp_path):
+  for name, before in (("full", _print_to_full_disk), ("gone", _print_to_no_reader)):
+    status, _, error = _run(f"--workdir={tmp_path / name}", before=before)
     assert status == 0, error
     assert len(workdir.read(tmp_path / name)) == 4
 
 
-def test_a_kill_loses_nothing_that_was_finished(run, tmp_path):
+def test_a_kill_loses_nothing_that_was_finished(tmp_path):
   killed = """
 import os, signal
 from softmax_research import study
@@ -183,12 +147,12 @@ def run(cell, context):
       os.kill(os.getpid(), signal.SIGKILL)
 study.main(toy.STUDY._replace(run=run))
 """
-  status, _, _ = run(f"--workdir={tmp_path}", script=killed)
+  status, _, _ = _run(f"--workdir={tmp_path}", script=killed)
   assert status == -signal.SIGKILL
   before = (tmp_path / "results.jsonl").read_bytes()
   assert before.count(b"\n") == 3
   # The lock went with its process.
-  status, _, error = run(f"--workdir={tmp_path}")
+  status, _, error = _run(f"--workdir={tmp_path}")
   assert status == 0, error
   assert (tmp_path / "results.jsonl").read_bytes().startswith(before)
   assert len(workdir.read(tmp_path)) == 4

@@ -1,12 +1,12 @@
 """A study in a file of a user's own, as docs/own_study.rst shows it, has all that ours have."""
 
-import os
+import functools
 import pathlib
+import runpy
 import shutil
-import subprocess
-import sys
 
 from softmax_research.study import workdir
+from tests.experiments.scripts import finish, start
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -14,17 +14,11 @@ _ROOT = pathlib.Path(__file__).parents[2]
 def test_the_documented_study_runs_goes_on_and_reports(tmp_path):
   shutil.copy(_ROOT / "docs" / "examples" / "median_or_mean.py", tmp_path)
 
-  path = os.environ.get("PYTHONPATH", "")
-
   def run(*arguments):
-    done = subprocess.run(
-      [sys.executable, "median_or_mean.py", "--workdir=run", "--formats=md,html,csv", *arguments],
-      cwd=tmp_path,
-      env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join([str(_ROOT), path])},
-      capture_output=True,
-      text=True,
-      check=True,
-    )
+    script = functools.partial(runpy.run_path, "median_or_mean.py", run_name="__main__")
+    flags = ("--workdir=run", "--formats=md,html,csv", *arguments)
+    done = finish(start(script, *flags, name="median_or_mean.py", cwd=tmp_path))
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
   assert "[4/4] median / size=100, seed 1" in run("--sizes=100", "--seeds=2")
