@@ -111,9 +111,8 @@ def derive(
     except ValueError as error:
       print(f"{cell['head']}: no ensemble, because {error}; its seeds' own numbers stand.")
       continue
-    mean = classifiers.Predictions(
-      *(_log_mean(of_split) for of_split in zip(*members, strict=True))
-    )
+    log_sums = (np.logaddexp.reduce(each, dtype=float) for each in zip(*members, strict=True))
+    mean = classifiers.Predictions(*(log_sum - np.log(len(seeds)) for log_sum in log_sums))
     yield study.make_record(
       STUDY,
       config,
@@ -147,11 +146,6 @@ def _config_for(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
     if key in cell:
       own[key] = cell[key]
   return own
-
-
-def _log_mean(log_probs: Sequence[np.ndarray]) -> np.ndarray:
-  """Return the logarithm of the mean probability; -inf where all members say zero."""
-  return np.logaddexp.reduce(np.asarray(log_probs, np.float64), axis=0) - np.log(len(log_probs))
 
 
 def _worst(log_probs: np.ndarray, split: Any) -> list[dict[str, Any]]:

@@ -100,11 +100,6 @@ def seeds(settings: ConfigDict, cell: Cell) -> Sequence[int]:
   return range(tables.num_seeds(settings, cell["setting"]))
 
 
-def most_seeds(settings: ConfigDict) -> int:
-  """Return how many seeds of a cell train together at most."""
-  return max(len(seeds(settings, cell)) for cell in cells(settings))
-
-
 def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
   """Return what a cell's results depend on; see `study.Study`.
 
@@ -250,4 +245,8 @@ STUDY = study.Study(
 )
 
 if __name__ == "__main__":
-  classifiers.main(STUDY, num_seeds=most_seeds, more=Flags)
+  classifiers.main(
+    STUDY,
+    num_seeds=lambda settings: max(len(seeds(settings, cell)) for cell in cells(settings)),
+    more=Flags,
+  )

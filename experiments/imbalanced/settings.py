@@ -159,13 +159,12 @@ def _cut(dataset: data.Dataset, key: str, interval: tuple[int, ...]) -> data.Spl
 
 
 def _check_range(key: str, interval: Any) -> tuple[int, ...]:
-  interval = tuple(interval) if isinstance(interval, list | tuple) else (interval,)
-  if not interval and key == "test_range":
+  if key == "test_range" and isinstance(interval, list | tuple) and not interval:
     return ()
-  whole = len(interval) == 2 and all(type(end) is int for end in interval)
-  if not (whole and 0 <= interval[0] < interval[1]):
+  pair = isinstance(interval, list | tuple) and len(interval) == 2
+  if not (pair and all(type(end) is int for end in interval) and 0 <= interval[0] < interval[1]):
     raise ValueError(
       f"Got {key}={interval!r}; it must be two places in the training split, the first below the "
       "second, as (0, 40000)" + (", or () for none." if key == "test_range" else ".")
     )
-  return interval
+  return tuple(interval)
