@@ -150,10 +150,6 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Ruling]:
   P-values are corrected by Holm's method over all comparisons of a paper, tests of equivalence and
   of non-inferiority included; a comparison that several claims make is one test.
 
-  Args:
-    claims: the claims.
-    results: records by directory.
-
   Returns:
     For each claim a ruling a test, or one that says why there is none.
 
@@ -364,9 +360,7 @@ def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict
 
 
 def _is_row(cell: Mapping[str, Any], row: Row) -> bool:
-  if isinstance(row, str):
-    return row in (cell.get("method"), cell.get("head"))
-  return _has(cell, row)
+  return row in (cell.get("method"), cell.get("head")) if isinstance(row, str) else _has(cell, row)
 
 
 def _has(cell: Mapping[str, Any], items: Mapping[str, Any]) -> bool:
@@ -388,13 +382,7 @@ def _hypothesis(key: str, finding: Finding) -> str:
   return json.dumps([results, where, kind], sort_keys=True)
 
 
-def _rule(
-  claim: Claim,
-  test: Test | None,
-  keys: Sequence[str],
-  findings: Mapping[str, Finding],
-  results: Results,
-) -> Ruling:
+def _rule(claim, test: Test | None, keys, findings: Mapping[str, Finding], results) -> Ruling:
   if test is None:
     return Ruling(claim, None, (), verdicts.NOT_TESTED, claim.untested)
   if not keys or not set(keys) <= set(findings):

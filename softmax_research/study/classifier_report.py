@@ -165,13 +165,17 @@ def caveats(groups: Sequence[Group], noun: str = "head") -> list[str]:
       f"{diverged} of {len(runs)} runs diverged and are left out of every mean, plot and test, "
       f"which flatters the {noun}s that diverge."
     )
-  notes += _seed_caveats(groups, noun)
-  revisions = _distinct(runs, "revision")
+  if len({frozenset(of.finished) for of in groups}) > 1:
+    notes.append(
+      f"The {noun}s did not finish the same seeds: means are over each {noun}'s own seeds, paired "
+      f"differences over those in common with {escape(groups[0].name)}."
+    )
+  revisions = {made["revision"] for made in runs}
   if len(revisions) > 1:
     notes.append(f"The runs were made by {len(revisions)} revisions of the code.")
   if any(revision.endswith("+changes") for revision in revisions):
     notes.append("The code had changes that were not committed.")
-  if len(_distinct(runs, "device")) > 1:
+  if len({made["device"] for made in runs}) > 1:
     notes.append("The runs were made on different devices; speeds are not comparable.")
   return notes
 
@@ -299,26 +303,6 @@ def _ensemble_gain(groups: Sequence[Group], noun: str) -> list[str]:
   ]
 
 
-def _seed_caveats(groups: Sequence[Group], noun: str) -> list[str]:
-  """Say where seeds are too few or unequal."""
-  notes = []
-  alone = [escape(of.name) for of in groups if len(of.finished) == 1]
-  if alone:
-    notes.append(
-      f"{', '.join(alone)}: one finished seed, hence no standard deviation and no interval "
-      f"({MISSING} in the table)."
-    )
-  none = [escape(of.name) for of in groups if not of.finished]
-  if none:
-    notes.append(f"{', '.join(none)}: no finished seed, hence no numbers.")
-  if len({frozenset(of.finished) for of in groups}) > 1:
-    notes.append(
-      f"The {noun}s did not finish the same seeds: means are over each {noun}'s own seeds, paired "
-      f"differences over those in common with {escape(groups[0].name)}."
-    )
-  return notes
-
-
 def _named(compared: Sequence[Difference], measure) -> str:
   return ", ".join(
     f"{escape(of.name)} ({measure.format(of.paired.mean, signed=True)})" for of in compared
@@ -327,11 +311,6 @@ def _named(compared: Sequence[Difference], measure) -> str:
 
 def _counted(compared: Sequence[Difference]) -> str:
   return f"{len(compared) or 'none'} {'are' if len(compared) > 1 else 'is'}"
-
-
-def _distinct(runs: Sequence[dict[str, Any]], key: str) -> list[str]:
-  """Return the distinct values of a field, in order of appearance."""
-  return list(dict.fromkeys(made[key] for made in runs))
 
 
 def _seeds(compared: Sequence[Difference]) -> str:

@@ -88,9 +88,6 @@ class Context:
 
     Args:
       where: is told to the user, as "at step 10 and saved".
-
-    Raises:
-      SystemExit: always.
     """
     print(f"Interrupted {where}".rstrip() + "; the same command goes on.")
     raise SystemExit(self.interruption.exit_status)
