@@ -384,6 +384,9 @@ def _define_config(
 def _check_key(config: ConfigDict, key: str, flag: str) -> None:
   seen = flag
   for name in key.split("."):
+    if isinstance(config, str):
+      whole = f"--{seen}={config}:{name}=VALUE"
+      fail(f"Got --{flag}.{key}, but {seen} is {config!r}; write all of it as {whole}.")
     if not isinstance(config, ConfigDict) or name not in config:
       keys = ", ".join(sorted(config)) if isinstance(config, ConfigDict) else "none"
       named = isinstance(config, ConfigDict) and "name" in config

@@ -1,6 +1,7 @@
 """Measures: how a number of a record is named, scaled and printed."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 MISSING = "–"
@@ -92,6 +93,11 @@ def measure_of(path: str) -> Measure:
 def as_measure(measure: str | Measure) -> Measure:
   """Return a measure that is given as such or by its path."""
   return measure_of(measure) if isinstance(measure, str) else measure
+
+
+def as_measures(measures: str | Measure | Sequence[str | Measure]) -> list[Measure]:
+  """Return measures of which one or several are given, each as such or by its path."""
+  return list(map(as_measure, [measures] if isinstance(measures, str | Measure) else measures))
 
 
 def format_number(value: float, decimals: int, *, signed: bool = False) -> str:

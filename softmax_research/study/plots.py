@@ -11,7 +11,7 @@ import numpy as np
 
 from softmax_research.study.blocks import Plot
 from softmax_research.study.groups import By, Group, as_groups, compare, differing, group
-from softmax_research.study.measures import Measure, as_measure
+from softmax_research.study.measures import Measure, as_measures
 from softmax_research.study.statistics import summarise
 
 Records = Sequence[dict[str, Any]] | Sequence[Group]
@@ -50,7 +50,7 @@ def plot(
   """
   from softmax_research.study import line_plot  # noqa: PLC0415
 
-  measures = [as_measure(one) for one in ([y] if isinstance(y, str | Measure) else y)]
+  measures = as_measures(y)
   if by is None:
     by = tuple(item for item in differing(records) if item != x) or (lambda made: "mean")
   places = sorted({made["cell"][x] for made in records})
@@ -157,7 +157,7 @@ def difference_plot(
 
   groups = as_groups(records, rows, sort_by=measures[0], baseline=baseline)
   drawn = []
-  for measure in map(as_measure, measures):
+  for measure in as_measures(measures):
     entries = [
       dot_plot.Entry(of.name, list(of.values.values()), filled=of.significant)
       for of in compare(groups, measure)

@@ -26,18 +26,9 @@ _LONGEST_MESSAGE = 500
 
 
 class Options(NamedTuple):
-  """Hold what a command line says beside a study's settings.
+  """Hold what a command line, whose flags have these names, says beside a study's settings.
 
-  Attributes:
-    workdir: the working directory.
-    command: the command line, for records and reports.
-    only: a regular expression; other cells are left out.
-    shard: `(i, n)`: every n-th cell from the i-th on, counted from 1; or None.
-    dry_run: list what is left with its time, and run nothing.
-    estimate_all: list what is finished too, beside the time that it took.
-    minutes: after which the run stops as by a signal; 0 for never.
-    formats: of the report; see `report.write_report`.
-    devices: of `--devices`, or None.
+  A shard `(i, n)` is every n-th cell from the i-th on, counted from 1.
   """
 
   workdir: pathlib.Path

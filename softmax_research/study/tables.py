@@ -21,6 +21,7 @@ from softmax_research.study.measures import (
   MISSING,
   Measure,
   as_measure,
+  as_measures,
   format_number,
   format_p_value,
 )
@@ -68,8 +69,7 @@ def table(
     >>> table(made, measure="bias").rows[0].cells[1].value
     '0.6000'
   """
-  given = [measure] if isinstance(measure, str | Measure) else measure
-  measures = [as_measure(one) for one in given]
+  measures = as_measures(measure)
   if columns is not None:
     return _crossed(records, measures[0], rows, columns, interval, name)
   found = []

@@ -101,6 +101,10 @@ def test_a_configuration_file_that_is_none_is_refused(tmp_path):
     ("--config=", ["--config=, which is no file"]),
     ("--config.bogus=1", ["--config.bogus, but config has no key 'bogus'; its keys are augment"]),
     ("--config.optimizer.momentum=1", ["write all of it as --config.optimizer=NAME:momentum="]),
+    (
+      "--config.augment.bogus=1",
+      ["augment is 'none'; write all of it as --config.augment=none:bo"],
+    ),
     ("--devices.bogus=1", ["--devices.bogus, but devices has no key 'bogus'; its keys are seed"]),
   ]
   for argument, expected in cases:
