@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from experiments import assembly, classifiers
-from softmax_research import heads, study
+from softmax_research import data, heads, study
 from softmax_research.study import classifier_report, record
 from softmax_research.training import processes
 
@@ -65,7 +65,9 @@ def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
   """Return what a cell's results depend on: the configuration with what the cell names."""
   plain = _config_for(without(More, config), cell).to_dict()
   del plain["heads"], plain["seeds"]
-  return plain
+  # Other data under the same path are not what earlier seeds were trained on.
+  digest = data.fingerprint(config.dataset)
+  return plain | ({"dataset_digest": digest} if digest else {})
 
 
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> assembly.Splits:

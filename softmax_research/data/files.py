@@ -121,10 +121,8 @@ def read(
     ('cat', 'dog')
   """
   path = pathlib.Path(path).expanduser()
+  check_path(path)
   form, name = _form(path), path.resolve().name
-  if form is None:
-    there = f"holds no data: {_FORMS}" if path.is_dir() else "is no npz file"
-    raise ValueError(f"{path} {there if path.exists() else 'is no file and no folder'}")
   if size is not None and (form is not _read_images or size < 1):
     raise ValueError(f"{path}: got size={size}; a folder of images takes one, of at least 1")
   if form is not _read_images:
@@ -138,6 +136,13 @@ def read(
     return from_arrays(name, _read_images(path, size))
 
   return load_or_build(f"{name}-{digest[:12]}", build, cache_dir=cache_dir)
+
+
+def check_path(path: pathlib.Path) -> None:
+  """Raise a ValueError if there are no data of these forms."""
+  if _form(path) is None:
+    there = f"holds no data: {_FORMS}" if path.is_dir() else "is no npz file"
+    raise ValueError(f"{path} {there if path.exists() else 'is no file and no folder'}")
 
 
 def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[str], np.ndarray]:

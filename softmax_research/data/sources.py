@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib.util
 import inspect
 import os
@@ -11,10 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from softmax_research import registry
 from softmax_research.data import files
 from softmax_research.data.dataset import Dataset, Split, check_dataset, split_train_validation
 from softmax_research.data.tfds_images import load_tfds_images
-from softmax_research.registry import Registry
 
 #: The datasets that have a name of ours, with their numbers of classes.
 NUM_CLASSES = {
@@ -91,6 +92,43 @@ def check_name(name: str) -> None:
     >>> check_name("spiral:num_arms=5")
   """
   _SOURCES.parse(_spelt(name))
+  if path := _path_of(name):
+    files.check_path(path)
+
+
+def fingerprint(name: str) -> str | None:
+  """Return a digest of the file or of the names and sizes in the folder that a text names.
+
+  Args:
+    name: see `load`.
+
+  Returns:
+    The digest; None of what is no file or folder.
+
+  Example:
+    >>> fingerprint("digits") is None
+    True
+  """
+  path = _path_of(name)
+  return _fingerprint(path, path.stat().st_mtime_ns) if path and path.exists() else None
+
+
+@functools.lru_cache
+def _fingerprint(path: pathlib.Path, changed: int) -> str:
+  """Return the digest of a path; it is computed anew where the path was changed."""
+  del changed
+  if path.is_file():
+    with path.open("rb") as file:
+      return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+  inner = sorted((str(f.relative_to(path)), f.stat().st_size) for f in path.rglob("*"))
+  return hashlib.sha256(repr(inner).encode()).hexdigest()[:12]
+
+
+def _path_of(name: str) -> pathlib.Path | None:
+  """Return the path that a text names, if it is one."""
+  text = registry.parse(_spelt(name))[0]
+  is_path = text not in _SOURCES and (os.sep in text or os.path.exists(text))
+  return pathlib.Path(text).expanduser() if is_path else None
 
 
 def digits() -> Dataset:
@@ -279,7 +317,7 @@ def _call(source, options, directories):
   return source(**{n: at for n, at in directories.items() if n in takes}, **options)
 
 
-_SOURCES = Registry(
+_SOURCES = registry.Registry(
   "dataset",
   {
     "digits": digits,

@@ -8,7 +8,7 @@ import pytest
 
 from configs import digits
 from experiments import assembly, classifiers, compare
-from softmax_research import training
+from softmax_research import data, training
 from softmax_research.study import record, runner, workdir
 from tests.experiments.scripts import TINY, expect_error, run_script
 
@@ -171,6 +171,16 @@ def test_networks_and_optimisers_are_rows_too(tmp_path):
 def test_a_changed_configuration_is_refused_and_named(finished):
   with pytest.raises(ValueError, match="batch_size: 128 -> 64"):
     _run(finished, batch_size=64)
+
+
+def test_other_data_under_the_same_path_are_refused(tmp_path):
+  images, labels = data.digits().test
+  options = {"dataset": str(tmp_path / "own.npz"), "heads": "softmax", "num_epochs": 1, "seeds": 1}
+  np.savez(tmp_path / "own.npz", images=images, labels=labels)
+  _run(tmp_path / "run", **options)
+  np.savez(tmp_path / "own.npz", images=images // 2, labels=labels)
+  with pytest.raises(ValueError, match=r"dataset_digest: '\w+' -> '\w+'"):
+    _run(tmp_path / "run", **options | {"seeds": 2})
 
 
 @pytest.mark.parametrize(
