@@ -11,6 +11,7 @@ from experiments.imbalanced import settings
 from experiments.imbalanced.judging import JUDGEMENTS, prior_of_predictions
 from softmax_research import study
 from softmax_research.study import measures, tables
+from softmax_research.study.blocks import table_of
 
 _MICRO = study.measure_of("accuracy")._replace(label="micro accuracy")
 _MEASURES = (_MICRO, *map(study.measure_of, ("macro_accuracy", "nll", "ece")))
@@ -109,15 +110,16 @@ def _settings_table(by_setting) -> study.Table:
   for name, of in by_setting.items():
     dataset = of[0]["measured"]["dataset"]
     counts = dataset["class_counts"]
-    cells = (
-      f"{sum(counts):,}",
-      ", ".join(map(str, counts)),
-      f"{dataset['num_test']:,}",
-      f"{dataset['num_capped']:,}" if dataset["num_capped"] else measures.MISSING,
-    )
-    rows.append(study.Row(name, tuple(map(study.Cell, cells))))
-  columns = ("training examples", "of each class", "test split", "capped test set")
-  return study.Table(columns, tuple(rows), "setting", "settings")
+    cells = {
+      "training examples": f"{sum(counts):,}",
+      "of each class": ", ".join(map(str, counts)),
+      "test split": f"{dataset['num_test']:,}",
+      "capped test set": f"{dataset['num_capped']:,}"
+      if dataset["num_capped"]
+      else measures.MISSING,
+    }
+    rows.append((name, cells))
+  return table_of(rows, "setting", "settings")
 
 
 def _table(records, name: str, judgement: str) -> study.Table:

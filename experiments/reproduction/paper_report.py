@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs import tables
 from experiments.reproduction import features, search
 from softmax_research.study import dot_plot, papers
-from softmax_research.study.blocks import Block, Cell, Plot, Row, Table
+from softmax_research.study.blocks import Block, Cell, Plot, Table, table_of
 from softmax_research.study.groups import Group, group
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, measure_of
@@ -75,18 +75,17 @@ def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: st
   """Tabulate a setting's metric, as `error` or `temperature scaling/ece`, beside the paper's."""
   setting, measure = settings.settings[name], measure_of(metric)
   selectable = metric in _SELECTABLE and setting.protocol == "train"
-  columns = ["n", measure.title + ("" if setting.protocol == "study" else ", last")]
-  columns += [f"{measure.title}, selected"] if selectable else []
+  last = "" if setting.protocol == "study" else ", last"
   rows = []
   for of in _methods(records, settings, name):
-    shown = [metric, f"selected/{metric}"] if selectable else [metric]
-    cells = [Cell(str(len(of.finished))), *(_mean(of, path) for path in shown)]
-    cells.append(Cell(_published(settings, name, of.name, metric).format()))
-    cells.append(Cell(_unfinished(of, tables.num_seeds(settings, name))))
-    rows.append(Row(of.name, tuple(cells)))
+    cells = {"n": str(len(of.finished)), f"{measure.title}{last}": _mean(of, metric)}
+    if selectable:
+      cells[f"{measure.title}, selected"] = _mean(of, f"selected/{metric}")
+    cells["paper"] = _published(settings, name, of.name, metric).format()
+    cells["not finished"] = _unfinished(of, tables.num_seeds(settings, name))
+    rows.append((of.name, cells))
   title = "method" if "/" not in metric else f"{metric.partition('/')[0]}; head"
-  columns += ["paper", "not finished"]
-  return Table(tuple(columns), tuple(rows), title, f"{name}_{metric}")
+  return table_of(rows, title, f"{name}_{metric}")
 
 
 def plots(records: Sequence[Record], settings: ConfigDict) -> list[Plot]:
@@ -170,11 +169,10 @@ def _other_numbers(paper: papers.Paper, settings: ConfigDict) -> Iterator[str | 
     for metric in setting.metrics
   }
   rows = [
-    Row(number.setting, (Cell(number.method), Cell(number.metric), Cell(number.format())))
-    for number in paper.numbers
-    if (number.setting, number.method, number.metric) not in shown
+    (of.setting, {"method": of.method, "measure": of.metric, "paper": of.format()})
+    for of in paper.numbers
+    if (of.setting, of.method, of.metric) not in shown
   ]
   if rows:
     yield "## Numbers of the paper that nothing here stands beside"
-    columns = ("method", "measure", "paper")
-    yield Table(columns, tuple(rows), "setting", "other_numbers")
+    yield table_of(rows, "setting", "other_numbers")

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from softmax_research import study
-from softmax_research.study.blocks import Cell, Row, Table
+from softmax_research.study.blocks import Cell, Table, table_of
 from softmax_research.study.measures import measure_of
 
 #: Keys of a training's configuration with their values.
@@ -122,13 +122,14 @@ def table(name: str, setting: ConfigDict, records: Sequence[dict[str, Any]]) -> 
       best, said = choose(cell, setting, records), ""
     except (study.SkippedError, ValueError):
       best, said = None, "not all trials are there"
-    cells = [
-      Cell(measure.format(float(np.mean(found)) if found else np.nan), strong=values == best)
+    cells = {
+      f"{describe(values)}, %": Cell(
+        measure.format(float(np.mean(found)) if found else np.nan), strong=values == best
+      )
       for values, found in accuracies(cell, setting, records)
-    ]
-    rows.append(Row(method, (*cells, Cell(said or describe(best)))))
-  columns = (*(f"{describe(values)}, %" for values in trials(setting)), "chosen")
-  return Table(columns, tuple(rows), "validation accuracy", f"{name}_search")
+    }
+    rows.append((method, cells | {"chosen": said or describe(best)}))
+  return table_of(rows, "validation accuracy", f"{name}_search")
 
 
 def _parent(train: ConfigDict, key: str) -> tuple[ConfigDict, str]:
