@@ -4,8 +4,8 @@ from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import Geometry, dense, linear
 from softmax_research.heads.head import Head
 from softmax_research.heads.hierarchical import TREES, hierarchical
-from softmax_research.heads.registry import HEADS, head_options, make
 from softmax_research.heads.sampled import sampled
+from softmax_research.heads.variants import HEADS, head_options, make
 from softmax_research.registry import parse, split
 
 __all__ = [

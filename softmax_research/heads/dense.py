@@ -1,12 +1,13 @@
 """Dense heads: one logit a class, then margin, score, normalisation."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise
+from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise, scores
 from softmax_research.functional.arrays import (
   check_at_least,
   check_fraction,
@@ -123,6 +124,14 @@ def linear(
     return log_prob(logits)
 
   return Head(init, head_loss, head_log_prob)
+
+
+def taylor_score(order: int | None) -> Callable[[jax.Array], jax.Array] | None:
+  """Return Taylor's score of an order, or softmax's for None."""
+  if order is None:
+    return None
+  scores.taylor_score(0.0, order=order)  # A bad order fails here, not in a traced step.
+  return functools.partial(scores.taylor_score, order=order)
 
 
 def dense(

@@ -8,9 +8,8 @@ import numpy as np
 from softmax_research import functional
 from softmax_research.functional.arrays import check_num_classes, wide_type
 from softmax_research.functional.sampled_softmax import Sampler, log_uniform_weights
-from softmax_research.heads.dense import dense
+from softmax_research.heads.dense import dense, taylor_score
 from softmax_research.heads.head import Head, check_counts
-from softmax_research.heads.variants import taylor_score
 
 
 def sampled(

@@ -1,4 +1,8 @@
-"""Variants: heads of one logit a class, by their score, their margin, their prior or their loss."""
+"""Variants: heads by name, each a score, a margin, a prior or a loss on one dense layer, or a tree.
+
+One function, and one line in `HEADS`, make a new variant. A head in a file of one's own needs no
+line here: its path is its name.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,19 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research import functional
+from softmax_research import functional, registry
 from softmax_research.functional.arrays import check_at_least, check_epsilon
 from softmax_research.functional.margins import check_angle, check_multiplier
-from softmax_research.heads.dense import Geometry, dense, linear
+from softmax_research.heads.adaptive import adaptive
+from softmax_research.heads.dense import Geometry, dense, linear, taylor_score
 from softmax_research.heads.head import Head, check_counts
-
-
-def taylor_score(order: int | None) -> Callable[[jax.Array], jax.Array] | None:
-  """Return Taylor's score of an order, or softmax's for None."""
-  if order is None:
-    return None
-  functional.taylor_score(0.0, order=order)  # A bad order fails here, not in a traced step.
-  return functools.partial(functional.taylor_score, order=order)
+from softmax_research.heads.hierarchical import TREES, of_tree
+from softmax_research.heads.sampled import sampled
 
 
 def softmax(num_classes: int, *, temperature: float = 1.0, **layer: Any) -> Head:
@@ -290,3 +289,78 @@ def hinge(
     return functional.multiclass_hinge(logits, labels, margin=margin, sum_rivals=sum_rivals)
 
   return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+
+
+#: Heads by name, each a function of the number of classes and its own options.
+HEADS = registry.Registry(
+  "head",
+  {
+    "softmax": softmax,
+    "taylor": taylor,
+    "relu": relu,
+    "spherical": spherical,
+    "sm": sm,
+    "sm_taylor": sm_taylor,
+    "l_softmax": l_softmax,
+    "am_softmax": am_softmax,
+    "arcface": arcface,
+    "pc_softmax": pc_softmax,
+    "logit_adjusted": logit_adjusted,
+    "prior_shift": prior_shift,
+    "sparsemax": sparsemax,
+    "entmax": entmax,
+    "one_vs_all": one_vs_all,
+    "hinge": hinge,
+    **{name: of_tree(make_tree) for name, make_tree in TREES.items()},
+    "adaptive": adaptive,
+    "sampled": sampled,
+  },
+  example="taylor:order=4",
+  given=("num_classes",),
+  rest=dense,
+  taken=("score", "margin"),
+  contract="takes the number of classes, and options by keyword, and returns a heads.Head",
+  accepts=lambda head: all(callable(getattr(head, part, None)) for part in Head._fields),
+)
+
+
+def make(text: str, num_classes: int, **options: Any) -> Head:
+  """Build a head from its name and options.
+
+  Args:
+    text: a key of `HEADS`, or the path of a function of one's own, as `my_package.my_module.mine`,
+      alone or with options, as `sm_taylor:order=4:margin=0.6`.
+    num_classes: K.
+    **options: the head's own options and those of its layer, as `bias` or `label_smoothing`.
+
+  Returns:
+    The head.
+
+  Raises:
+    ValueError: the name or an option is unknown (the message lists those that exist), or a value
+      is of the wrong type or out of range.
+
+  Example:
+    >>> make("taylor:order=4", 10) is not None
+    True
+  """
+  return HEADS.make(text, num_classes, **options)
+
+
+def head_options(name: str) -> dict[str, Any]:
+  """List a head's options with their defaults.
+
+  Args:
+    name: a key of `HEADS`, or the path of a function like those there.
+
+  Returns:
+    A dictionary from option to default, those of the layer beneath included.
+
+  Raises:
+    ValueError: there is no such name, or nothing could be imported.
+
+  Example:
+    >>> head_options("sm_taylor")["margin"]
+    0.6
+  """
+  return HEADS.options(name)
