@@ -4,12 +4,10 @@ from softmax_research.information.activation_maps import cam, info_cam, info_cam
 from softmax_research.information.boxes import (
   Box,
   bounding_box,
-  check_box,
   intersection_over_union,
   scale_box,
 )
 from softmax_research.information.classifiers import (
-  check_prior_of_labels,
   pc_softmax_information,
   plug_in_information,
   softmax_information,
@@ -40,8 +38,6 @@ __all__ = [
   "Estimator",
   "bounding_box",
   "cam",
-  "check_box",
-  "check_prior_of_labels",
   "correlated_gaussian_information",
   "discrete_information",
   "donsker_varadhan",

@@ -81,8 +81,13 @@ def scale_box(box: Box, shape: tuple[int, int], to_shape: tuple[int, int]) -> Bo
     >>> scale_box(Box(0, 1, 2, 3), (4, 4), (32, 16))
     Box(top=0.0, left=4.0, bottom=16.0, right=12.0)
   """
-  check_box(box, shape)
-  down, across = to_shape[0] / shape[0], to_shape[1] / shape[1]
+  height, width = shape
+  if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
+    raise ValueError(
+      f"Got {box} on an image of {height} rows and {width} columns; a box has an area and lies "
+      "inside the image. Check its units, and that its axes are not swapped."
+    )
+  down, across = to_shape[0] / height, to_shape[1] / width
   return Box(box.top * down, box.left * across, box.bottom * down, box.right * across)
 
 
@@ -112,27 +117,6 @@ def intersection_over_union(first: Box, second: Box) -> float:
   width = min(first.right, second.right) - max(first.left, second.left)
   shared = max(height, 0) * max(width, 0)
   return float(shared / (_area(first) + _area(second) - shared))
-
-
-def check_box(box: Box, shape: tuple[int, int]) -> None:
-  """Raise a ValueError unless a box has an area and lies inside an image.
-
-  Args:
-    box: a box.
-    shape: the image's height and width.
-
-  Raises:
-    ValueError: it does not.
-
-  Example:
-    >>> check_box(Box(0, 0, 2, 2), (2, 2))
-  """
-  height, width = shape
-  if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
-    raise ValueError(
-      f"Got {box} on an image of {height} rows and {width} columns; a box has an area and lies "
-      "inside the image. Check its units, and that its axes are not swapped."
-    )
 
 
 def _area(box: Box) -> float:

@@ -96,7 +96,7 @@ def pc_softmax_information(
     Qin et al. 2019 (arXiv 1911.10688), the definition of PC-softmax and its bound.
   """
   _check_examples(labels)
-  check_prior_of_labels(log_prior, labels)
+  _check_prior(log_prior, labels)
   return -jnp.mean(pc_cross_entropy(logits, labels, log_prior))
 
 
@@ -132,7 +132,7 @@ def plug_in_information(
     Measurement of Mutual Information" (arXiv 1811.04251), the difference-of-entropies estimator.
   """
   _check_examples(labels)
-  check_prior_of_labels(log_prior, labels)
+  _check_prior(log_prior, labels)
   log_prior = jnp.asarray(log_prior)
   if log_prior.shape != jnp.shape(log_probs)[-1:]:
     raise ValueError(
@@ -142,22 +142,8 @@ def plug_in_information(
   return entropy(log_prior) - jnp.mean(negative_log_likelihood(log_probs, labels))
 
 
-def check_prior_of_labels(log_prior: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> None:
-  """Raise a ValueError unless this is a prior under which the labels can occur.
-
-  Traced values pass: they have no numbers yet.
-
-  Args:
-    log_prior: logarithms of the classes' frequencies, `[K]`.
-    labels: integers of any shape.
-
-  Raises:
-    ValueError: it is no vector, its probabilities do not sum to one, or one of them is zero for a
-      class that occurs.
-
-  Example:
-    >>> check_prior_of_labels(jax.numpy.log(jax.numpy.array([0.5, 0.5])), [0, 1, 1])
-  """
+def _check_prior(log_prior: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> None:
+  """Raise a ValueError unless this is a prior under which the labels can occur; tracers pass."""
   if isinstance(log_prior, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
     return
   log_prior, labels = np.asarray(log_prior, np.float64), np.asarray(labels)

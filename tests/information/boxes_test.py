@@ -6,7 +6,6 @@ import pytest
 from softmax_research.information import (
   Box,
   bounding_box,
-  check_box,
   intersection_over_union,
   scale_box,
 )
@@ -59,8 +58,6 @@ def test_boxes_scale_with_their_image():
 )
 def test_boxes_outside_of_the_image_are_errors(box):
   with pytest.raises(ValueError, match="on an image of 4 rows and 8 columns"):
-    check_box(box, (4, 8))
-  with pytest.raises(ValueError, match="on an image"):
     scale_box(box, (4, 8), (8, 16))
 
 
