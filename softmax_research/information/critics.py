@@ -35,7 +35,8 @@ def _apart(scores: jax.Array) -> jax.Array:
 
 def _log_mean_exp(scores: jax.Array, where: jax.Array, axis: int | None = None) -> jax.Array:
   """Return log mean exp over those marked."""
-  return jax.nn.logsumexp(scores, axis=axis, where=where) - jnp.log(jnp.sum(where, axis=axis))
+  count = jnp.sum(where, axis=axis, dtype=scores.dtype)
+  return jax.nn.logsumexp(scores, axis=axis, where=where) - jnp.log(count)
 
 
 def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -279,11 +280,12 @@ def interpolated(
     raise ValueError(f"Got alpha={alpha}; it lies in [0, 1]: 0 for NWJ, 1 for InfoNCE.")
   apart = _apart(scores)
   log_means = _log_sum_exp_of_others(scores) - jnp.log(len(scores) - 1)
-  log_alpha, log_rest = _log(alpha), _log(1 - jnp.asarray(alpha, scores.dtype))
-  log_baseline = jnp.asarray(log_baseline, scores.dtype)
+  alpha = jnp.asarray(alpha, scores.dtype)
+  log_alpha, log_rest = _log(alpha), _log(1 - alpha)
+  log_baseline = jnp.broadcast_to(jnp.asarray(log_baseline, scores.dtype), scores.shape)
   log_a = jnp.logaddexp(log_alpha + log_means, log_rest + log_baseline)
-  joint = jnp.mean(_joint(scores) - log_a, where=apart)
-  return 1 + joint - jnp.mean(jnp.exp(scores - jnp.diagonal(log_a)), where=apart)
+  joint = jnp.mean(_joint(scores)[None] - log_a, where=apart)
+  return 1 + joint - jnp.mean(jnp.exp(scores - jnp.diagonal(log_a)[None]), where=apart)
 
 
 def _log_sum_exp_of_others(scores: jax.Array) -> jax.Array:
@@ -292,18 +294,17 @@ def _log_sum_exp_of_others(scores: jax.Array) -> jax.Array:
   A column's sum less one of its terms is at least the largest term, and so exact enough, unless
   that one is the largest: then the others are summed.
   """
-  largest = jnp.arange(len(scores))[:, None] == jnp.argmax(scores, axis=0)
-  without = jax.nn.logsumexp(scores, axis=0, where=~largest)
-  top = jax.lax.stop_gradient(jnp.max(scores, axis=0))
+  largest = jnp.arange(len(scores))[:, None] == jnp.argmax(scores, axis=0, keepdims=True)
+  without = jax.nn.logsumexp(scores, axis=0, where=~largest, keepdims=True)
+  top = jax.lax.stop_gradient(jnp.max(scores, axis=0, keepdims=True))
   terms = jnp.exp(scores - top)
-  rest = jnp.where(largest, 1, jnp.sum(terms, axis=0) - terms)
+  rest = jnp.where(largest, 1, jnp.sum(terms, axis=0, keepdims=True) - terms)
   return jnp.where(largest, without, jnp.log(rest) + top)
 
 
-def _log(value: jax.typing.ArrayLike) -> jax.Array:
+def _log(value: jax.Array) -> jax.Array:
   """Return the logarithm of a weight; of none a number so small that it cannot count.
 
   -inf would do for the value, but makes the gradient NaN.
   """
-  value = jnp.asarray(value, jnp.result_type(float))
   return jnp.where(value > 0, jnp.log(jnp.where(value > 0, value, 1)), -1e30)

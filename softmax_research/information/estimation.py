@@ -228,7 +228,7 @@ def _mlp(
     keys = jax.random.split(key, len(sizes) - 1)
     shapes = itertools.pairwise(sizes)
     layers = [
-      (initialise(key, shape, jnp.float32), jnp.zeros(shape[1], jnp.float32))
+      (initialise(key, shape, jnp.float32), jnp.zeros((1, shape[1]), jnp.float32))
       for key, shape in zip(keys, shapes, strict=True)
     ]
     kernel, bias = layers[-1]

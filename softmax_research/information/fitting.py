@@ -76,7 +76,7 @@ def fit(
   def train(state, place):
     def loss(params, average):
       value, average = loss_of(params, take(place), average)
-      return value, (average, None)
+      return value, (jnp.asarray(average, jnp.float32), None)
 
     return step(optimizer, state, loss)
 
@@ -86,9 +86,9 @@ def fit(
     losses = jax.lax.map(
       lambda place: loss_of(state.mean, take(place), NO_AVERAGE)[0], places["validation"]
     )
-    better = jnp.mean(losses) < least
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.mean, best)
-    return (state, best, jnp.where(better, jnp.mean(losses), least)), None
+    mean = jnp.mean(losses, dtype=jnp.float32)
+    best = jax.tree.map(lambda new, old: jnp.where(mean < least, new, old), state.mean, best)
+    return (state, best, jnp.where(mean < least, mean, least)), None
 
   state = start(optimizer, init(key))
   looks = jax.tree.map(lambda of: of.reshape(-1, every, *of.shape[1:]), places["train"])

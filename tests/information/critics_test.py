@@ -173,6 +173,14 @@ def test_donsker_varadhan_and_smile_without_clipping_are_one():
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_no_type_is_widened_and_no_rank_promoted(name):
+  bound = CASES[name][0]
+  with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    traced = jax.eval_shape(bound, jax.ShapeDtypeStruct((5, 5), jnp.float32))
+  assert traced.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (1, 1), (2, 3, 3)])
 def test_scores_are_a_square_of_pairs(name, shape):
   with pytest.raises(ValueError, match=r"Got scores of shape"):

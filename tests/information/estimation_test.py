@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import numpy as np
 import pytest
 
@@ -61,6 +62,14 @@ def test_a_seed_repeats_itself_and_an_own_estimator_is_taken():
   own = estimators.of_bound(nwj)
   first, again = (short(estimator=of, seed=3) for of in (own, "nwj"))
   assert isinstance(own, Estimator) and first == again != short(estimator=own, seed=4)
+
+
+@pytest.mark.parametrize("estimator", ["mine", "plug_in"])
+def test_switches_of_jax_forbid_nothing(estimator):
+  y = LABELS[1] if estimator == "plug_in" else Y[: len(LABELS[1])]
+  with jax.enable_x64(True), jax.numpy_rank_promotion("raise"):
+    found = estimate(X[: len(y)], y, estimator=estimator, steps=2, widths=(4,))
+  assert abs(found.information) < 0.1
 
 
 @pytest.mark.parametrize(
