@@ -24,7 +24,7 @@ from softmax_research.functional.labels import (
   select_label,
   spoil_unknown,
 )
-from softmax_research.functional.linear_cross_entropy import member_label_log_prob
+from softmax_research.functional.linear_cross_entropy import check_sizes, member_label_log_prob
 from softmax_research.functional.normalise import log_normalise
 
 
@@ -218,16 +218,8 @@ def adaptive_softmax_label_log_prob(
 
 def check_tile(tile: tuple[int, int] | None) -> None:
   """Raise a ValueError unless the tile is None or two positive integers."""
-  if tile is None:
-    return
-  if (
-    not isinstance(tile, tuple)
-    or len(tile) != 2
-    or not all(isinstance(size, int) and size > 0 for size in tile)
-  ):
-    raise ValueError(
-      f"Got tile={tile!r}; it must be (examples, classes), as (128, 8192), or None for no tiles."
-    )
+  if tile is not None:
+    check_sizes("tile", tile, "or None for no tiles")
 
 
 def _check_inputs(features, params):

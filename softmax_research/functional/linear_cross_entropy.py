@@ -146,7 +146,9 @@ def linear_cross_entropy(
   )
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
-  _check_block_size(block_size)
+  if block_size is not None and block_size != "lean":
+    remedy = "'lean', or None for a choice by the number of classes, the type and the backend"
+    check_sizes("block_size", block_size, remedy)
   dtype, wide = jnp.promote_types(features.dtype, kernel.dtype), wide_type(features, kernel)
   dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
   features, kernel = features.astype(dtype), kernel.astype(dtype)
@@ -321,17 +323,12 @@ def _num_shards(axis_name: str | None, features: jax.Array, kernel: jax.Array) -
   return jax.lax.axis_size(axis_name)
 
 
-def _check_block_size(block_size) -> None:
-  if block_size is None or block_size == "lean":
-    return
-  if (
-    not isinstance(block_size, tuple)
-    or len(block_size) != 2
-    or not all(is_integer(n) and n > 0 for n in block_size)
-  ):
+def check_sizes(name: str, sizes, otherwise: str) -> None:
+  """Raise a ValueError unless the sizes of a block are two positive integers."""
+  pair = isinstance(sizes, tuple) and len(sizes) == 2
+  if not pair or not all(is_integer(size) and size > 0 for size in sizes):
     raise ValueError(
-      f"Got block_size={block_size!r}; it must be (examples, classes), as (256, 8192), 'lean', or "
-      "None for a choice by the number of classes, the type and the backend."
+      f"Got {name}={sizes!r}; it must be (examples, classes), as (256, 8192), {otherwise}."
     )
 
 

@@ -32,7 +32,7 @@ PARAMS = {
     {"projection": RNG.normal(size=(8, 2)), "kernel": RNG.normal(size=(2, 13))},
   ],
 }
-TILES = [None, (256, 2048), (4, 5), (3, 13)]  # the second: all in one tile
+TILES = [None, (4, 5), (3, 13)]
 
 
 def _log_softmax(logits):
@@ -139,25 +139,30 @@ def test_against_pytorch(bias):
 
 
 def test_without_clusters_it_is_softmax():
-  params = adaptive_softmax_init(jax.random.key(0), 8, 5, cutoffs=())
-  log_probs = log_softmax(FEATURES @ params["head"]["kernel"])
-  np.testing.assert_allclose(adaptive_softmax_log_probs(FEATURES, params), log_probs, rtol=1e-6)
-  labels = LABELS % 5
-  np.testing.assert_allclose(
-    adaptive_softmax_label_log_prob(FEATURES, params, labels),
-    log_probs[np.arange(11), labels],
-    rtol=1e-6,
-  )
+  labels, kernel = LABELS % 5, RNG.normal(size=(8, 5)).astype(np.float32)
+
+  @jax.jit
+  def run(kernel):
+    params = {"head": {"kernel": kernel}, "tails": []}
+    of_labels = adaptive_softmax_label_log_prob(FEATURES, params, labels)
+    return adaptive_softmax_log_probs(FEATURES, params), of_labels, log_softmax(FEATURES @ kernel)
+
+  log_probs, of_labels, expected = run(kernel)
+  np.testing.assert_allclose(log_probs, expected, rtol=1e-6)
+  np.testing.assert_allclose(of_labels, expected[np.arange(11), labels], rtol=1e-6)
 
 
 def test_one_class():
-  params = adaptive_softmax_init(jax.random.key(0), 8, 1, cutoffs=())
+  params = {"head": {"kernel": np.ones((8, 1), np.float32)}, "tails": []}
   labels = np.zeros(11, int)
   np.testing.assert_array_equal(adaptive_softmax_label_log_prob(FEATURES, params, labels), 0)
 
 
 def test_projections_shrink_by_the_factor_but_not_to_nothing():
-  params = adaptive_softmax_init(jax.random.key(0), 10, 9, cutoffs=(2, 4, 8), factor=3.0, bias=True)
+  options = {"cutoffs": (2, 4, 8), "factor": 3.0, "bias": True}
+  params = jax.eval_shape(
+    lambda key: adaptive_softmax_init(key, 10, 9, **options), jax.random.key(0)
+  )
   assert [tail["projection"].shape for tail in params["tails"]] == [(10, 3), (10, 1), (10, 1)]
   assert [tail["kernel"].shape for tail in params["tails"]] == [(3, 2), (1, 4), (1, 1)]
   assert params["head"]["kernel"].shape == (10, 5)
@@ -182,12 +187,15 @@ def test_labels_out_of_range_give_nan_and_no_gradient(tile):
 
 
 def test_small_label_types():
-  params = adaptive_softmax_init(jax.random.key(0), 8, 300, cutoffs=(280,))
   labels = np.array([0, 250, 255], np.uint8)
-  wide, narrow = (
-    jax.jit(adaptive_softmax_label_log_prob)(FEATURES[:3], params, labels.astype(dtype))
-    for dtype in (np.int32, np.uint8)
-  )
+
+  @jax.jit
+  def both(key):
+    params = adaptive_softmax_init(key, 8, 300, cutoffs=(280,))
+    given = [labels.astype(dtype) for dtype in (np.int32, np.uint8)]
+    return [adaptive_softmax_label_log_prob(FEATURES[:3], params, one) for one in given]
+
+  wide, narrow = both(jax.random.key(0))
   np.testing.assert_array_equal(narrow, wide)
 
 
@@ -221,8 +229,8 @@ def test_batch_sharded_over_a_mesh(axis_type):
   features = RNG.normal(size=(16, 8)).astype(np.float32)
   labels = RNG.integers(K, size=16)
 
-  def loss(features, params, labels):
-    log_prob = adaptive_softmax_label_log_prob(features, params, labels, tile=(4, 5))
+  def loss(features, params, labels, tile=(4, 5)):
+    log_prob = adaptive_softmax_label_log_prob(features, params, labels, tile=tile)
     return log_prob.sum(), log_prob
 
   with jax.set_mesh(mesh):
@@ -232,7 +240,8 @@ def test_batch_sharded_over_a_mesh(axis_type):
     gradients, log_prob = gradient(batch[0], params, batch[1])
   oracle = _oracle(features, PARAMS)[np.arange(16), labels]
   np.testing.assert_allclose(log_prob, oracle, rtol=1e-4)
-  expected, _ = jax.jit(jax.grad(loss, argnums=1, has_aux=True))(features, PARAMS, labels)
+  plain = jax.jit(jax.grad(functools.partial(loss, tile=None), argnums=1, has_aux=True))
+  expected, _ = plain(features, PARAMS, labels)
   for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
@@ -240,8 +249,8 @@ def test_batch_sharded_over_a_mesh(axis_type):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision(dtype):
   features, params = jax.tree.map(lambda a: jnp.asarray(a, dtype), (FEATURES, PARAMS))
-  ours = jax.jit(adaptive_softmax_label_log_prob, static_argnames="tile")
-  label_log_prob = ours(features, params, LABELS, tile=(4, 5))
+  ours = functools.partial(adaptive_softmax_label_log_prob, tile=(4, 5))
+  label_log_prob = jax.jit(ours)(features, params, LABELS)
   log_probs = jax.jit(adaptive_softmax_log_probs)(features, params)
   assert label_log_prob.dtype == log_probs.dtype == dtype
   oracle = _oracle(*jax.tree.map(lambda a: np.asarray(a, np.float64), (features, params)))
@@ -249,7 +258,7 @@ def test_half_precision(dtype):
   np.testing.assert_allclose(np.asarray(log_probs, np.float64), oracle, **tolerance)
   picked = oracle[np.arange(11), LABELS]
   np.testing.assert_allclose(np.asarray(label_log_prob, np.float64), picked, **tolerance)
-  mixed = ours(features, jax.tree.map(np.float32, PARAMS), LABELS)
+  mixed = jax.eval_shape(ours, features, jax.tree.map(np.float32, PARAMS), LABELS)
   assert mixed.dtype == jnp.float32
 
 

@@ -72,7 +72,7 @@ def _entmax15(logits):
 def test_values_to_the_last_digits_of_entmax(alpha, dtype):
   logits, eps = LOGITS.astype(dtype), np.finfo(dtype).eps
   with jax.enable_x64(dtype == np.float64):
-    fixed = np.asarray(entmax(logits, alpha=alpha))
+    fixed = np.asarray(jax.jit(lambda z: entmax(z, alpha=alpha))(logits))
     traced = np.asarray(_traced(logits, dtype(alpha)))
   # For the number 1.001 in float32, alpha - 1 is rounded; for the array, alpha is.
   for probs, exact_alpha in ((fixed, alpha), (traced, float(dtype(alpha)))):
@@ -129,7 +129,7 @@ def test_derivatives_against_mpmath(alpha):
       ours = derivatives(logits, alpha)
       np.testing.assert_allclose(ours[0], in_logits, atol=1e-14)
       np.testing.assert_allclose(ours[1], in_alpha, atol=1e-11)
-    fixed = jax.jacrev(lambda z: entmax(z, alpha=alpha))(logits)
+    fixed = jax.jit(jax.jacrev(lambda z: entmax(z, alpha=alpha)))(logits)
     np.testing.assert_allclose(fixed, in_logits, atol=1e-14)
   np.testing.assert_allclose(_forward(np.float32(logits), alpha)[1], in_alpha, atol=2e-6)
 
@@ -148,16 +148,19 @@ def test_derivatives_for_a_number_and_for_an_array_agree(alpha):
     np.testing.assert_allclose(fixed, _second(logits, alpha), atol=1e-13)
 
 
+_quartic = jax.jit(lambda z: (entmax(z, alpha=4.0), jax.jacrev(lambda z: entmax(z, alpha=4.0))(z)))
+
+
 @pytest.mark.parametrize("gap", [1e-2, 1e-3, 1e-5])
 def test_a_class_at_the_edge_keeps_its_digits(gap):
   # Beyond alpha = 2 its probability changes by a thousandth between neighbouring floats of the
   # threshold, and its weight p^(2 - alpha) in the Jacobian is up to 1e9 times the others'.
   logits = np.array([0.0, gap / 3 - 1 / 3, -2.0], np.float32)
-  jacobian = jax.jacrev(lambda z: entmax(z, alpha=4.0))(logits)
+  probs, jacobian = _quartic(logits)
   with mpmath.workdps(40):
     p = _mp_entmax(logits, 4)
   expected = float(1 / (p[0] ** 2 + p[1] ** 2)) * np.array([[1, -1, 0], [-1, 1, 0], [0, 0, 0]])
-  np.testing.assert_allclose(entmax(logits, alpha=4.0), [float(x) for x in p], atol=3e-7)
+  np.testing.assert_allclose(probs, [float(x) for x in p], atol=3e-7)
   np.testing.assert_allclose(jacobian, expected, rtol=1e-6)
 
 
@@ -192,27 +195,32 @@ def test_impossible_classes_are_as_if_absent(alpha):
 
 @pytest.mark.parametrize("alpha", [1.5, 1.8])
 def test_one_class_and_no_examples_of_entmax(alpha):
-  np.testing.assert_array_equal(entmax(jnp.array([[3.0], [-7.0]]), alpha=alpha), np.ones((2, 1)))
-  assert jax.grad(lambda z: entmax(z, alpha=alpha)[0])(jnp.ones(1)) == 0
+  @jax.jit
+  def probs_and_gradient(z):
+    return jax.value_and_grad(lambda z: jnp.sum(entmax(z, alpha=alpha)))(z)
+
+  probs, gradient = probs_and_gradient(jnp.array([[3.0], [-7.0]]))
+  assert probs == 2 and not np.any(gradient)
   for shape in ((0, 3), (2, 0)):
-    assert entmax(jnp.zeros(shape), alpha=alpha).shape == shape
+    assert jax.eval_shape(lambda z: entmax(z, alpha=alpha), jnp.zeros(shape)).shape == shape
+  assert entmax(jnp.zeros((0, 3)), alpha=alpha).shape == (0, 3)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
 def test_half_precision_of_entmax(alpha, dtype):
   logits = jnp.array([[1e4, 9.9e3, -1e4], [1e4, 1e4, 0], [0.5, 0.25, -0.125]], dtype)
-  probs = entmax(logits, alpha=alpha)
+  run = jax.jit(lambda *given: [entmax(z, alpha=alpha) for z in given])
+  probs, exact = run(logits, logits.astype(jnp.float32))
   assert probs.dtype == dtype
-  exact = entmax(logits.astype(jnp.float32), alpha=alpha)
   np.testing.assert_array_equal(probs, exact.astype(dtype))
   np.testing.assert_array_equal(probs[:2].astype(float), [[1, 0, 0], [0.5, 0.5, 0]])
 
 
 def test_half_precision_gradients():
-  gradient = jax.grad(lambda z: entmax(z)[0])(jnp.array([0.5, 0.25, -1e4], jnp.float16))
+  gradient = jax.jit(jax.grad(lambda z: entmax(z)[0]))(jnp.array([0.5, 0.25, -1e4], jnp.float16))
   assert gradient.dtype == jnp.float16
-  exact = jax.grad(lambda z: entmax(z)[0])(jnp.array([0.5, 0.25, -1e4]))
+  exact = jax.jit(jax.grad(lambda z: entmax(z)[0]))(jnp.array([0.5, 0.25, -1e4]))
   np.testing.assert_allclose(gradient, exact, rtol=1e-3)
 
 
@@ -375,7 +383,9 @@ def test_first_and_second_derivatives_of_entmax_loss():
 def test_the_gradient_in_labels():
   # Minus the logits and the slope of the entropy, up to a constant: labels sum to one.
   with jax.enable_x64(True):
-    gradient = np.asarray(jax.grad(lambda q: jnp.sum(entmax_loss(LOSS_LOGITS, q, alpha=1.5)))(SOFT))
+    gradient = np.asarray(
+      jax.jit(jax.grad(lambda q: jnp.sum(entmax_loss(LOSS_LOGITS, q, alpha=1.5))))(SOFT)
+    )
   expected = -LOSS_LOGITS + (1.5 * SOFT**0.5 - 1) / (1.5 * 0.5)
   known = SOFT > 0
   difference = np.where(known, gradient - expected, np.nan)
@@ -439,7 +449,7 @@ def test_impossible_classes(alpha):
   loss = losses(logits)
   np.testing.assert_allclose(loss[0], entmax_loss(LOSS_LOGITS[0, :2], 1, alpha=alpha), rtol=1e-6)
   np.testing.assert_array_equal(loss[1:], [np.inf, np.inf])
-  gradient = jax.grad(lambda z: jnp.sum(losses(z)))(logits)
+  gradient = jax.jit(jax.grad(lambda z: jnp.sum(losses(z))))(logits)
   probs = entmax(logits, alpha=alpha, where=where)
   possible = np.array([[True, True, False, False]] * 2 + [[False] * 4])
   np.testing.assert_allclose(gradient, np.where(possible, probs - np.eye(4)[labels], 0), atol=1e-6)
@@ -547,7 +557,7 @@ def test_gradients_against_torch_through_a_sort():
   )
   (loss_gradient,) = torch.autograd.grad(peer_sum := losses.sum(), z)
   with jax.enable_x64(True):
-    ours = jax.grad(lambda z: jnp.sum(sparsemax(z) * weights))(SPARSE_LOGITS)
+    ours = jax.jit(jax.grad(lambda z: jnp.sum(sparsemax(z) * weights)))(SPARSE_LOGITS)
     np.testing.assert_allclose(ours, probs_gradient, atol=1e-13)
     loss, ours = jax.value_and_grad(lambda z: jnp.sum(sparsemax_loss(z, SPARSE_LABELS)))(
       SPARSE_LOGITS

@@ -102,9 +102,9 @@ def test_the_label_falls_as_its_angle_grows(first, second, margin):
 def test_slopes():
   cosines, margin = np.array([-0.95, -0.6, 0.0, 0.3, 0.9]), 0.5
   with jax.enable_x64(True):
-    slope = jax.vmap(jax.grad(lambda c: additive_angular_margin(c[None], 0, margin=margin)[0]))(
-      cosines
-    )
+    slope = jax.jit(
+      jax.vmap(jax.grad(lambda c: additive_angular_margin(c[None], 0, margin=margin)[0]))
+    )(cosines)
   angles = np.arccos(cosines)
   expected = np.where(angles < np.pi - margin, np.sin(angles + margin) / np.sin(angles), 1)
   np.testing.assert_allclose(slope, expected, rtol=1e-12)
@@ -240,10 +240,12 @@ def test_loss_and_gradient_where_feature_and_weights_agree_or_oppose(sign, tilt)
 
 @pytest.mark.parametrize("margin", [2, 3, 4])
 def test_the_slope_has_no_jump_between_sectors(margin):
-  slope = jax.grad(
-    lambda c: large_margin(
-      c[None], 0, feature_norms=1.0, kernel_norms=jnp.ones(1), margin=margin
-    ).sum()
+  slope = jax.jit(
+    jax.grad(
+      lambda c: large_margin(
+        c[None], 0, feature_norms=1.0, kernel_norms=jnp.ones(1), margin=margin
+      ).sum()
+    )
   )
   with jax.enable_x64(True):
     for j in range(1, margin):

@@ -38,8 +38,8 @@ def test_gradients_are_those_of_the_formula():
   scores = np.array([[0.3, -2.0, 1.0], [5.0, 4.0, -7.0]])
   probabilities = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
   with jax.enable_x64(True):
-    total_gradient = jax.grad(lambda s: log_normaliser(s).sum())(scores)
-    jacobian = jax.jacrev(log_normalise)(scores[0])
+    total_gradient = jax.jit(jax.grad(lambda s: log_normaliser(s).sum()))(scores)
+    jacobian = jax.jit(jax.jacrev(log_normalise))(scores[0])
     check_derivatives(log_normaliser, scores)
   np.testing.assert_allclose(total_gradient, probabilities, rtol=1e-14)
   np.testing.assert_allclose(jacobian, np.eye(3) - probabilities[0], rtol=1e-13, atol=1e-16)
@@ -160,15 +160,15 @@ def test_values(temperature):
 def test_gradients_in_logits_and_temperature():
   with jax.enable_x64(True):
     check_derivatives(lambda z, t: log_softmax(z, temperature=t), LOGITS[0], 1.7)
-    gradient = jax.grad(lambda t: log_softmax(LOGITS[0], temperature=t)[1])(1.7)
+    gradient = jax.jit(jax.grad(lambda t: log_softmax(LOGITS[0], temperature=t)[1]))(1.7)
   p = np.exp(_log_softmax(LOGITS[0], 1.7))
   np.testing.assert_allclose(gradient, (p @ LOGITS[0] - LOGITS[0][1]) / 1.7**2, rtol=1e-12)
 
 
 def test_the_temperature_learns_beside_impossible_classes():
   logits = jnp.array([0.5, -1.0, -jnp.inf])
-  with_impossible = jax.grad(lambda t: log_softmax(logits, temperature=t)[0])
-  without = jax.grad(lambda t: log_softmax(logits[:2], temperature=t)[0])
+  with_impossible = jax.jit(jax.grad(lambda t: log_softmax(logits, temperature=t)[0]))
+  without = jax.jit(jax.grad(lambda t: log_softmax(logits[:2], temperature=t)[0]))
   np.testing.assert_allclose(with_impossible(2.0), without(2.0), rtol=1e-6)
 
 

@@ -286,7 +286,7 @@ def _mean_gradient(num_samples, sampler, correct_label, num_keys=4000):
   ],
 )
 def test_bias_of_the_gradient_falls_with_the_samples(name, replacement, correct_label):
-  full = jax.grad(lambda kernel: _full(FEATURES, kernel, 0).mean())(jnp.float32(KERNEL))
+  full = jax.jit(jax.grad(lambda kernel: _full(FEATURES, kernel, 0).mean()))(jnp.float32(KERNEL))
   sampler = SAMPLERS[name](replacement=replacement)
   biases, errors = [], []
   for num_samples in (2, 8):

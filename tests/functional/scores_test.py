@@ -61,7 +61,7 @@ def test_the_slope_of_the_series_is_the_series_one_shorter(order):
   logits = np.array([-30.0, -3.3, -1.0, -0.2, 0.0, 0.7, 25.0])
   slope = [float(_series(z, order - 1) / _series(z, order)) for z in logits]
   with jax.enable_x64(True):
-    gradient = jax.vmap(jax.grad(lambda z: taylor_score(z, order=order)))(logits)
+    gradient = jax.jit(jax.vmap(jax.grad(lambda z: taylor_score(z, order=order))))(logits)
   # Relative to the size of the slope's terms, which cancel where f' is 0 (order 2, logit -1).
   np.testing.assert_allclose(gradient, slope, rtol=1e-11, atol=1e-13)
 
@@ -80,7 +80,9 @@ def test_gradient_of_the_loss_is_that_of_the_papers():
   expected = f(logits, order - 1) / total
   expected[label] -= f(logits, order - 1)[label] / f(logits, order)[label]
   with jax.enable_x64(True):
-    gradient = jax.grad(lambda z: cross_entropy(taylor_score(z, order=order), label))(logits)
+    gradient = jax.jit(jax.grad(lambda z: cross_entropy(taylor_score(z, order=order), label)))(
+      logits
+    )
   np.testing.assert_allclose(gradient, expected, rtol=1e-12)
 
 
@@ -115,7 +117,7 @@ def test_half_precision_up_to_ten_thousand_of_taylor(dtype):
   np.testing.assert_allclose(
     np.asarray(score, np.float64), expected, rtol=1.01 * half_step, atol=1e-6
   )
-  gradient = jax.vmap(jax.grad(lambda z: taylor_score(z, order=6)))(logits)
+  gradient = jax.jit(jax.vmap(jax.grad(lambda z: taylor_score(z, order=6))))(logits)
   slope = [float(_series(z, 5) / _series(z, 6)) for z in np.asarray(logits, np.float64)]
   np.testing.assert_allclose(
     np.asarray(gradient, np.float64), slope, rtol=1.1 * half_step, atol=1e-4
@@ -128,7 +130,7 @@ def test_impossible_and_masked_classes_of_taylor():
   where = jnp.array([True, False, True])
   masked = taylor_softmax(jnp.array([1.0, 9.0, 2.0]), where=where)
   np.testing.assert_allclose(masked, [2.5 / 7.5, 0, 5 / 7.5], rtol=1e-6)
-  gradient = jax.grad(lambda z: log_taylor_softmax(z)[0])(logits)
+  gradient = jax.jit(jax.grad(lambda z: log_taylor_softmax(z)[0]))(logits)
   np.testing.assert_allclose(gradient, [2 / 2.5 - 2 / 7.5, 0, -3 / 7.5], rtol=1e-6)
   np.testing.assert_array_equal(taylor_softmax(logits, where=jnp.zeros(3, bool)), np.zeros(3))
   np.testing.assert_array_equal(
@@ -164,7 +166,9 @@ def test_gradient_of_the_loss_is_that_of_the_paper():
   expected = 2 * logits / (logits**2 + epsilon).sum()
   expected[label] -= 2 * logits[label] / (logits[label] ** 2 + epsilon)
   with jax.enable_x64(True):
-    gradient = jax.grad(lambda z: cross_entropy(spherical_score(z, epsilon=epsilon), label))(logits)
+    gradient = jax.jit(
+      jax.grad(lambda z: cross_entropy(spherical_score(z, epsilon=epsilon), label))
+    )(logits)
     check_derivatives(lambda z, e: log_spherical_softmax(z, epsilon=e), logits, epsilon)
   np.testing.assert_allclose(gradient, expected, rtol=1e-12)
 
@@ -220,7 +224,7 @@ def test_value_and_slope(epsilon):
   logits = np.array([-1e4, -1.0, 0.0, 1.5e-7, 0.5, 3.0, 1e4])
   with jax.enable_x64(True):
     score = relu_score(logits, epsilon=epsilon)
-    slope = jax.grad(lambda z: relu_score(z, epsilon=epsilon).sum())(logits)
+    slope = jax.jit(jax.grad(lambda z: relu_score(z, epsilon=epsilon).sum()))(logits)
   np.testing.assert_allclose(score, np.log(np.maximum(logits, epsilon)), rtol=1e-14)
   expected = np.where(logits > epsilon, 1 / np.where(logits > epsilon, logits, 1), 0)
   np.testing.assert_allclose(slope, expected, rtol=1e-14)
@@ -239,7 +243,7 @@ def test_positive_logits_are_divided_by_their_sum(row):
 
 def test_gradient_of_a_label_that_has_died_comes_from_the_others():
   logits = jnp.array([-1.0, 2.0, 3.0])
-  gradient = jax.grad(lambda z: cross_entropy(relu_score(z, epsilon=1e-3), 0))(logits)
+  gradient = jax.jit(jax.grad(lambda z: cross_entropy(relu_score(z, epsilon=1e-3), 0)))(logits)
   np.testing.assert_allclose(gradient, [0, 1 / 5.001, 1 / 5.001], rtol=1e-5)
 
 
