@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from experiments import assembly
 from softmax_research import study, training
 from softmax_research.study import record, workdir
-from softmax_research.training import processes
+from softmax_research.training import environment
 
 # An epoch that ends sooner after a checkpoint is not saved.
 _SECONDS_BETWEEN_SAVES = 10.0
@@ -261,7 +261,7 @@ def keep_models(
 ) -> None:
   """Keep the models of seeds that did not diverge, for `training.load`."""
   finished = [of for of in trained if of.predictions is not None]
-  if not finished or not processes.is_first():
+  if not finished or not environment.is_first():
     return
   cell = context.cell
   programs = assembly.make_programs(config, splits, cell["head"])
@@ -304,7 +304,7 @@ class _Saver:
   def save(self, states, curves) -> int:
     """Save, and return the step."""
     gathered = _gather(self._context, self._programs, states)
-    if processes.is_first():
+    if environment.is_first():
       with _storage_errors():
         self._checkpoints.save(gathered, curves)
     self._last = time.monotonic()
@@ -312,21 +312,21 @@ class _Saver:
 
   def save_if_due(self, states, curves) -> None:
     passed = time.monotonic() - self._last
-    if processes.from_first(lambda: passed >= self._between):
+    if environment.from_first(lambda: passed >= self._between):
       self.save(states, curves)
 
   def restore(self):
     """Return the states and curves of the newest checkpoint, or None where there is none."""
-    if not processes.from_first(self._context.directory.is_dir):
+    if not environment.from_first(self._context.directory.is_dir):
       return None
     # Of these processes but the first know the shapes alone.
     self._states = _gather(
       self._context, self._programs, self._programs.init(list(self._context.seeds))
     )
-    curves = processes.from_first(self._read)
+    curves = environment.from_first(self._read)
     if curves is None:
       return None
-    states = processes.share(self._states)
+    states = environment.share(self._states)
     epochs = max(len(of["epoch"]) for of in curves)
     name = record.describe(self._context.cell)
     print(f"{name}: resuming at step {states.step.max()}, after {epochs} epochs.")

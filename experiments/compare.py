@@ -25,7 +25,7 @@ from configs import default
 from experiments import assembly, classifiers
 from softmax_research import data, heads, study
 from softmax_research.study import classifier_report, record
-from softmax_research.training import processes
+from softmax_research.training import environment
 
 _NUM_WORST = 16
 #: What is compared, and how messages call it.
@@ -82,7 +82,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   """Train the seeds of a cell, keep their predictions, and yield their records."""
   config = _config_for(context.settings, cell)
   trained = classifiers.train(context, config, context.prepared, cell["head"])
-  processes.from_first(lambda: _keep(context, trained))
+  environment.from_first(lambda: _keep(context, trained))
   if context.settings.get("keep_models"):
     classifiers.keep_models(context, config, context.prepared, trained)
   yield [of.record for of in trained]

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from experiments import assembly, classifiers, compare
 from softmax_research import study, training
-from softmax_research.training import processes
+from softmax_research.training import environment
 
 
 class More(NamedTuple):
@@ -56,7 +56,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   """Train with a checkpoint after every epoch, and yield the record."""
   config, splits = context.settings, context.prepared
   events = None
-  if config.tensorboard and processes.is_first():
+  if config.tensorboard and environment.is_first():
     events = Events(context.workdir / "events", len(splits.train.labels) // config.batch_size)
   (trained,) = classifiers.train(
     context,

@@ -18,7 +18,7 @@ import rich.console
 import rich.progress
 from jax.experimental import multihost_utils
 
-from softmax_research.training import processes
+from softmax_research.training import environment
 from softmax_research.training.loop import Progress
 
 # A log should say that a run is alive without burying what matters.
@@ -164,7 +164,7 @@ def connect(details: Mapping[str, str | int | None]) -> None:
       f"Got --distributed, but the processes cannot be connected: {error} Pass --coordinator="
       "HOST:PORT --num_processes=N --process_id=I, the last one different in each process."
     ) from None
-  if not processes.is_first():
+  if not environment.is_first():
     sys.stdout = open(os.devnull, "w")
 
 

@@ -20,7 +20,7 @@ from softmax_research.study import (
   workdir,
 )
 from softmax_research.study.record import duration
-from softmax_research.training import environment, processes
+from softmax_research.training import environment
 
 _LONGEST_MESSAGE = 500
 
@@ -105,11 +105,11 @@ def run(of: study.Study, settings: Any, options: Options) -> list[str]:
     return []
   with contextlib.ExitStack() as stack:
     lock = workdir.locked(options.workdir, options.shard)
-    processes.from_first(lambda: stack.enter_context(lock))
+    environment.from_first(lambda: stack.enter_context(lock))
     work = _find_work(of, settings, options)
-    processes.from_first(lambda: workdir.write_config(options.workdir, study.name_of(of), plain))
+    environment.from_first(lambda: workdir.write_config(options.workdir, study.name_of(of), plain))
     failed = run_tasks(work)
-    if processes.is_first():
+    if environment.is_first():
       finish(of, settings, options)
   return failed
 
@@ -132,7 +132,7 @@ def run_tasks(work: Work) -> list[str]:
       show.start(name, done, total)
       try:
         for some in study.iterate(of.run(task.cell, context)):
-          processes.from_first(functools.partial(workdir.append, path, some))
+          environment.from_first(functools.partial(workdir.append, path, some))
           records += some
           done += len(some)
           for made in some:
@@ -148,7 +148,7 @@ def run_tasks(work: Work) -> list[str]:
         failed.append(_fail(path, context, error, name, show))
         continue
       # Not before the records are there, and of this cell alone: others may be under way.
-      if processes.is_first() and not of.keep_checkpoints:
+      if environment.is_first() and not of.keep_checkpoints:
         workdir.remove(context.directory)
       if left := time_left(work.left[number + 1 :], records):
         print(left, flush=True)
@@ -307,7 +307,7 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
   if options.shard is not None:
     number, count = options.shard
     wanted = wanted[number - 1 :: count]
-  records = processes.from_first(lambda: workdir.read(options.workdir))
+  records = environment.from_first(lambda: workdir.read(options.workdir))
   study.check_configs(of, settings, study.tasks(of, settings), records)
   left = study.missing(of, wanted, records)
   if options.devices is not None and options.devices.get("seeds_by") == "apart":
@@ -323,6 +323,6 @@ def _fail(path, context, error: Exception, name: str, show) -> str:
   made = context.record(
     None, seconds=0.0, status="failed", measured={"error": message, "seeds": list(context.seeds)}
   )
-  processes.from_first(lambda: workdir.append(path, [made]))
+  environment.from_first(lambda: workdir.append(path, [made]))
   show.finish(name, f"failed: {message}")
   return name

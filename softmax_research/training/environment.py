@@ -1,15 +1,23 @@
-"""The environment of a run: versions, device and revision, and where compiled programs are kept."""
+"""The environment of a run: versions, device, revision, processes, and kept compiled programs.
+
+Where there are several processes, they decide alike, and process 0 reads and writes for all.
+"""
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from softmax_research import data
 
@@ -55,6 +63,77 @@ def git_revision() -> str | None:
     return revision + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
   except (OSError, subprocess.CalledProcessError):
     return None
+
+
+def is_first() -> bool:
+  """Say whether this process is the one that reads and writes results.
+
+  Example:
+    >>> is_first()
+    True
+  """
+  return jax.process_index() == 0
+
+
+def from_first(function: Callable[[], Any]) -> Any:
+  """Call a function in process 0 alone, and return in every process what it returned there.
+
+  Args:
+    function: takes nothing; what it returns must be what JSON can hold.
+
+  Returns:
+    What the function returned; tuples come back as lists where there are several processes.
+
+  Raises:
+    ValueError, OSError: the function raised it in process 0; every process raises, so that none
+      waits for one that stopped.
+
+  Example:
+    >>> from_first(lambda: {"status": "finished"})
+    {'status': 'finished'}
+  """
+  if jax.process_count() == 1:
+    return function()
+  answer = {}
+  if is_first():
+    try:
+      answer = {"value": function()}
+    except (ValueError, OSError) as error:
+      answer = {"error": str(error), "of_storage": isinstance(error, OSError)}
+  answer = json.loads(_broadcast(json.dumps(answer).encode()))
+  if "error" in answer:
+    raise (OSError if answer["of_storage"] else ValueError)(answer["error"])
+  return answer["value"]
+
+
+def share(tree: Any) -> Any:
+  """Return process 0's arrays in every process, bit by bit.
+
+  Args:
+    tree: NumPy arrays, of the same shapes and types in every process.
+  """
+  if jax.process_count() == 1:
+    return tree
+
+  def share_one(array):
+    return np.frombuffer(_broadcast(array.tobytes()), array.dtype).reshape(array.shape)
+
+  return jax.tree.map(share_one, tree)
+
+
+def agree(steps: int, stop: bool) -> tuple[int, bool]:
+  """Return the number of steps that process 0 wants, and whether any process wants to stop.
+
+  Clocks and signals differ from process to process, but all have to run the same programs.
+
+  Example:
+    >>> agree(10, False)
+    (10, False)
+  """
+  if jax.process_count() == 1:
+    return steps, stop
+  wishes = multihost_utils.process_allgather(np.array([steps, stop], np.int32))
+  return int(wishes[0, 0]), bool(wishes[:, 1].any())
 
 
 def keep_programs() -> pathlib.Path | None:
@@ -128,3 +207,9 @@ def _is_partial(content: bytes) -> bool:
   except zlib.error:
     return True
   return not stream.eof
+
+
+def _broadcast(data: bytes) -> bytes:
+  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
+  padded = np.frombuffer(data, np.uint8) if is_first() else np.zeros(size, np.uint8)
+  return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softmax_research.training import metrics, processes
+from softmax_research.training import environment, metrics
 from softmax_research.training.parallel import ParallelPrograms
 from softmax_research.training.step import Divergence, Report, TrainState
 
@@ -157,7 +157,7 @@ def fit(
   lost = np.zeros(len(seeds), bool)
   began = time.perf_counter()
   while goes_on := report.goes_on(num_steps):
-    steps, asked_to_stop = processes.agree(clock.steps_per_call(), asked_to_stop)
+    steps, asked_to_stop = environment.agree(clock.steps_per_call(), asked_to_stop)
     if asked_to_stop:
       break
     epoch, start = divmod(report.position(), num_batches)
