@@ -17,7 +17,7 @@ alternative beats softmax, some by little.
 
 from ml_collections import ConfigDict
 
-from configs import default, tables
+from configs import tables
 
 _RELEASED = "experiments.released.heads"
 _AS_RELEASED = (
@@ -87,35 +87,24 @@ def _grid() -> list[tuple[str, str]]:
 
 
 def _mnist(stages, dense: int, num_epochs: int) -> ConfigDict:
-  return default.get_config(
-    dataset="mnist",
-    backbone={"name": "cnn", "stages": stages, "dense": (dense,), "kernel_init": "glorot_uniform"},
-    num_epochs=num_epochs,
-    batch_size=100,
-    optimizer={"name": "adam", "learning_rate": 1e-3, "eps": 1e-7},
-  )
+  adam = {"name": "adam", "learning_rate": 1e-3, "eps": 1e-7}
+  net = {"kernel_init": "glorot_uniform"}
+  return tables.cnn("mnist", stages, dense, num_epochs, 100, optimizer=adam, net=net)
 
 
 def _cifar10(stages, dense: int, num_epochs: int) -> ConfigDict:
-  return default.get_config(
-    dataset="cifar10",
-    backbone={
-      "name": "cnn",
-      "stages": stages,
-      "dense": (dense,),
-      "batch_norm": "after",
-      "dropout": (0.2, 0.3, 0.4),
-      "dense_dropout": 0.5,
-      "kernel_init": "he_uniform",
-    },
-    num_epochs=num_epochs,
-    batch_size=100,
-    optimizer={
-      "name": "sgd",
-      "learning_rate": 0.01,
-      "momentum": 0.9,
-      "nesterov": True,
-      "schedule": "inverse_time",
-      "schedule_options": {"decay": 1e-6},
-    },
-  )
+  net = {
+    "batch_norm": "after",
+    "dropout": (0.2, 0.3, 0.4),
+    "dense_dropout": 0.5,
+    "kernel_init": "he_uniform",
+  }
+  sgd = {
+    "name": "sgd",
+    "learning_rate": 0.01,
+    "momentum": 0.9,
+    "nesterov": True,
+    "schedule": "inverse_time",
+    "schedule_options": {"decay": 1e-6},
+  }
+  return tables.cnn("cifar10", stages, dense, num_epochs, 100, optimizer=sgd, net=net)

@@ -16,7 +16,7 @@ order of the losses can be compared, and the numbers cannot.
 
 from ml_collections import ConfigDict
 
-from configs import default, tables
+from configs import tables
 
 _METHODS = (
   ("log-softmax", "softmax"),
@@ -62,19 +62,9 @@ def get_config() -> ConfigDict:
 
 
 def _setting(dataset, stages, dense, *, num_epochs, num_train=0, seeds=0) -> ConfigDict:
-  train = default.get_config(
-    dataset=dataset,
-    augment="none" if dataset == "mnist" else "flip",
-    backbone={
-      "name": "cnn",
-      "stages": stages,
-      "dense": (dense,),
-      "batch_norm": "after",
-      "dense_dropout": 0.3,
-    },
-    num_epochs=num_epochs,
-    batch_size=128,
-  )
+  augment = "none" if dataset == "mnist" else "flip"
+  net = {"batch_norm": "after", "dense_dropout": 0.3}
+  train = tables.cnn(dataset, stages, dense, num_epochs, 128, augment=augment, net=net)
   return tables.setting(
     train,
     _METHODS,

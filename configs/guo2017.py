@@ -13,7 +13,7 @@ before and 0.93 % after temperature scaling. The paper has softmax alone.
 
 from ml_collections import ConfigDict
 
-from configs import default, tables
+from configs import tables
 
 _METHODS = (
   ("softmax", "softmax"),
@@ -62,13 +62,9 @@ def get_config() -> ConfigDict:
 
 
 def _setting(dataset, stages, *, num_epochs, num_train=0, seeds=0) -> ConfigDict:
-  train = default.get_config(
-    dataset=dataset,
-    augment="flip" if dataset == "cifar10" else "none",
-    backbone={"name": "cnn", "stages": stages, "dense": (128,), "batch_norm": "after"},
-    num_epochs=num_epochs,
-    batch_size=128,
-  )
+  augment = "flip" if dataset == "cifar10" else "none"
+  net = {"batch_norm": "after"}
+  train = tables.cnn(dataset, stages, 128, num_epochs, 128, augment=augment, net=net)
   # A short run anneals the margin sooner.
   short = [(name, head.replace("3e-4", "3e-3")) for name, head in _METHODS]
   return tables.setting(

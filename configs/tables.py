@@ -11,6 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs import default
+
 _SETTING = {
   # What is compared: a name, as the paper's data have it, and a head.
   "methods": (),
@@ -39,6 +41,26 @@ _SETTING = {
   # Whether its cells are skipped, not failed, where its data are not there.
   "optional": False,
 }
+
+
+def cnn(
+  dataset: str,
+  stages: Sequence[Sequence[int]],
+  dense: int,
+  num_epochs: int,
+  batch_size: int,
+  *,
+  net: Mapping[str, Any],
+  **changes: Any,
+) -> ConfigDict:
+  """Return the training of a convolutional net with a dense layer and other options of its own."""
+  return default.get_config(
+    dataset=dataset,
+    backbone={"name": "cnn", "stages": stages, "dense": (dense,), **net},
+    num_epochs=num_epochs,
+    batch_size=batch_size,
+    **changes,
+  )
 
 
 def setting(train: ConfigDict, methods: Sequence[tuple[str, str]], **options: Any) -> ConfigDict:

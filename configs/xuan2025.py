@@ -18,7 +18,7 @@ that a higher one makes nets more robust to corruptions and to untargeted PGD.
 
 from ml_collections import ConfigDict
 
-from configs import default, tables
+from configs import tables
 
 _OBJECTIVES = ("temperature_1", "as_trained", "margin", "worst")
 
@@ -97,13 +97,9 @@ def _methods(*temperatures: float) -> list[tuple[str, str]]:
 def _setting(
   dataset, stages, methods, *, attacks, num_noisy, num_epochs, num_train=0
 ) -> ConfigDict:
-  train = default.get_config(
-    dataset=dataset,
-    augment="flip_crop" if dataset == "cifar10" and not num_train else "none",
-    backbone={"name": "cnn", "stages": stages, "dense": (128,), "batch_norm": "after"},
-    num_epochs=num_epochs,
-    batch_size=100,
-  )
+  augment = "flip_crop" if dataset == "cifar10" and not num_train else "none"
+  net = {"batch_norm": "after"}
+  train = tables.cnn(dataset, stages, 128, num_epochs, 100, augment=augment, net=net)
   strength = 3 if dataset == "mnist" else 1
   measures = [f"noise:strength={strength}:num_images={num_noisy}"]
   measures += [
