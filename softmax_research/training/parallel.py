@@ -18,14 +18,9 @@ _WHOLE = P()
 
 
 class Layout(NamedTuple):
-  """Say how seeds and batches lie on devices; made by `make_layout`.
+  """Say how seeds and batches lie on devices; see `make_layout`, which makes it.
 
-  Attributes:
-    mesh: devices in two axes: independent seeds along `"seed"`, shares of a batch along `"data"`.
-    strategy: `"jit"`, where the compiler divides the work, or `"pmap"`.
-    seeds_by: how a device trains its seeds: all in each operation (`"vmap"`) or one after another
-      (`"map"`), in one program either way.
-    shard_classes: a dense head's kernel lies in parts of its classes along `"data"`.
+  The mesh has two axes: independent seeds along `"seed"`, shares of a batch along `"data"`.
 
   Example:
     >>> make_layout().describe()["seed_devices"]
@@ -85,8 +80,10 @@ def make_layout(
   Args:
     seed: devices along the seed axis.
     data: devices along the data axis.
-    strategy: `"jit"` or `"pmap"`; `pmap` has one axis, so either number must be 1.
-    seeds_by: `"vmap"` or `"map"`.
+    strategy: `"jit"`, where the compiler divides the work, or `"pmap"`, which has one axis, so that
+      either number must be 1.
+    seeds_by: how a device trains its seeds: all in each operation (`"vmap"`) or one after another
+      (`"map"`), in one program either way.
     shard_classes: keep a dense head's kernel in parts along the data axis; with `jit` only.
 
   Raises:
