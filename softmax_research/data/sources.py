@@ -120,7 +120,11 @@ def _fingerprint(path: pathlib.Path, changed: int) -> str:
   if path.is_file():
     with path.open("rb") as file:
       return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-  inner = sorted((str(f.relative_to(path)), f.stat().st_size) for f in path.rglob("*"))
+  inner = sorted(
+    (str(file.relative_to(path)), file.stat().st_size)
+    for file in path.rglob("[!.]*")
+    if file.is_file()
+  )
   return hashlib.sha256(repr(inner).encode()).hexdigest()[:12]
 
 

@@ -31,6 +31,19 @@ def test_options_are_those_of_what_is_named():
     data.check_name("spiral:arms=4")
 
 
+def test_a_fingerprint_is_of_what_is_in_a_file_or_folder(tmp_path):
+  for name in ("one", "two"):
+    (tmp_path / name).mkdir()
+    for i in range(2):
+      (tmp_path / name / f"{i}.png").write_text("image")
+  one, two = f"{tmp_path}/one", f"{tmp_path}/two:size=8"
+  assert data.fingerprint(one) == data.fingerprint(two)
+  (tmp_path / "two" / "2.png").touch()
+  assert data.fingerprint(one) != data.fingerprint(two)
+  assert data.fingerprint(f"{one}/0.png") == data.fingerprint(f"{one}/1.png")
+  assert data.fingerprint("tfds:mnist") is data.fingerprint("my.own") is None
+
+
 _MNIST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
