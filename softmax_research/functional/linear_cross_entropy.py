@@ -261,6 +261,7 @@ def member_label_log_prob(
   Returns:
     Log-probabilities in nats, `[N]`, in float32 or wider; 0 for the other examples.
   """
+  kernel = jnp.asarray(kernel)
   dtype = jnp.promote_types(features.dtype, kernel.dtype)
   order = jnp.argsort(~member, stable=True)
   values = losses(
