@@ -25,14 +25,11 @@ from softmax_research.data.sources import (
   check_name,
   digits,
   fingerprint,
-  iris,
   load,
   spiral,
   wdbc,
-  wine,
 )
 from softmax_research.data.text import BUILT_IN_TEXTS, Text, encode_text, read_text
-from softmax_research.data.tfds_images import load_tfds_images
 
 __all__ = [
   "BUILT_IN_TEXTS",
@@ -51,10 +48,8 @@ __all__ = [
   "encode_text",
   "fingerprint",
   "from_arrays",
-  "iris",
   "keep_first",
   "load",
-  "load_tfds_images",
   "long_tailed_counts",
   "random_crop",
   "random_flip",
@@ -66,5 +61,4 @@ __all__ = [
   "step_counts",
   "stratified_sample",
   "wdbc",
-  "wine",
 ]

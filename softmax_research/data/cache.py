@@ -51,19 +51,8 @@ def load_or_build(
 ) -> Dataset:
   """Return the cached dataset, building it first where there is none or it is damaged.
 
-  Args:
-    name: the name of the dataset, and of its directory in the cache.
-    build: makes the dataset; called only when it is needed.
-    cache_dir: see ``cache_directory``.
-
-  Returns:
-    The dataset, its arrays memory-mapped and read-only.
-
-  Raises:
-    DataUnavailableError: if the cache cannot be written, and what ``build`` raises.
-
-  Warns:
-    UserWarning: if the cache was damaged; gives the reason.
+  It lies in the directory of that name, and its arrays are memory-mapped and read-only. Damage is
+  a warning that gives the reason; a cache that cannot be written is a DataUnavailableError.
   """
   directory = cache_directory(cache_dir) / name
   if directory.exists():

@@ -184,38 +184,6 @@ def wdbc() -> Dataset:
   return _measurements("wdbc", "load_breast_cancer", 171)
 
 
-def iris() -> Dataset:
-  """Return Fisher's irises, 150 flowers of 4 measurements; see `wdbc` for the test split.
-
-  Returns:
-    105 training and 45 test flowers, ``float32 [N, 4]``, in 3 classes.
-
-  Example:
-    >>> from softmax_research import data
-    >>> data.iris().class_names
-    ('setosa', 'versicolor', 'virginica')
-
-  Reference: Fisher (1936), The use of multiple measurements in taxonomic problems.
-  """
-  return _measurements("iris", "load_iris", 45)
-
-
-def wine() -> Dataset:
-  """Return 178 wines of 13 measurements, by their grower; see `wdbc` for the test split.
-
-  Returns:
-    125 training and 53 test wines, ``float32 [N, 13]``, in 3 classes.
-
-  Example:
-    >>> from softmax_research import data
-    >>> data.wine().train.images.shape
-    (125, 13)
-
-  Reference: Aeberhard and Forina (1991), Wine, UCI.
-  """
-  return _measurements("wine", "load_wine", 53)
-
-
 def spiral(
   num_arms: int = 3,
   *,
@@ -281,6 +249,7 @@ def spiral(
 
 
 def _measurements(name: str, loader: str, num_test: int) -> Dataset:
+  """Return vectors that come with scikit-learn, a fixed sample of which is the test split."""
   # scikit-learn takes seconds to import; who trains on another dataset does not wait for it.
   from sklearn import datasets  # noqa: PLC0415
 
@@ -326,9 +295,9 @@ _SOURCES = registry.Registry(
   {
     "digits": digits,
     "spiral": spiral,
-    "iris": iris,
+    "iris": functools.partial(_measurements, "iris", "load_iris", 45),
     "wdbc": wdbc,
-    "wine": wine,
+    "wine": functools.partial(_measurements, "wine", "load_wine", 53),
     **{
       name: functools.partial(_load_named, name)
       for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")

@@ -32,21 +32,10 @@ def load_tfds_images(
 ) -> Dataset:
   """Load an image classification dataset of TFDS: from the cache, or preparing and decoding it.
 
-  Args:
-    name: the TFDS name; its images are of one shape, and its splits are ``train``, and ``test``
-      or else ``validation``.
-    data_dir: directory of prepared datasets, where a missing one is prepared; by default
-      ``$TFDS_DATA_DIR``, else TFDS's own default, ``~/tensorflow_datasets``. Not looked at when
-      the cache holds the dataset.
-    cache_dir: directory of decoded arrays; see ``cache_directory``.
-    class_names: names by label; by default those of TFDS.
-
-  Returns:
-    The dataset, memory-mapped: images ``uint8 [N, H, W, C]``.
-
-  Raises:
-    DataUnavailableError: if TFDS is missing, or the dataset is not prepared and cannot be, for
-      want of TensorFlow or of a network; or if the cache cannot be written.
+  Its images are of one shape, and its splits are ``train``, and ``test`` or else ``validation``. A
+  missing one is prepared in ``data_dir``, by default ``$TFDS_DATA_DIR``, else TFDS's own default;
+  that is not looked at where the cache holds the dataset. TFDS's names of the classes may be
+  replaced.
   """
   decode = functools.partial(_decode, name, data_dir, cache_dir, class_names)
   return load_or_build(_folder(name), decode, cache_dir=cache_dir)

@@ -78,15 +78,8 @@ def is_first() -> bool:
 def from_first(function: Callable[[], Any]) -> Any:
   """Call a function in process 0 alone, and return in every process what it returned there.
 
-  Args:
-    function: takes nothing; what it returns must be what JSON can hold.
-
-  Returns:
-    What the function returned; tuples come back as lists where there are several processes.
-
-  Raises:
-    ValueError, OSError: the function raised it in process 0; every process raises, so that none
-      waits for one that stopped.
+  That must be what JSON can hold; tuples come back as lists where there are several processes. A
+  ValueError or OSError is raised in all of them, so that none waits for one that stopped.
 
   Example:
     >>> from_first(lambda: {"status": "finished"})
@@ -107,11 +100,7 @@ def from_first(function: Callable[[], Any]) -> Any:
 
 
 def share(tree: Any) -> Any:
-  """Return process 0's arrays in every process, bit by bit.
-
-  Args:
-    tree: NumPy arrays, of the same shapes and types in every process.
-  """
+  """Return process 0's NumPy arrays in every process, where they have the same shapes and types."""
   if jax.process_count() == 1:
     return tree
 
@@ -143,9 +132,7 @@ def keep_programs() -> pathlib.Path | None:
   processor's features: a program compiled for one with more of them would crash another that
   shares the home directory. Who sets `JAX_COMPILATION_CACHE_DIR` has chosen another directory, and
   JAX's own settings hold. A directory that cannot be written is a warning on the standard error.
-
-  Returns:
-    The directory, or None where this function chose none.
+  Returned is the directory, or None where this function chose none.
   """
   if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     return None

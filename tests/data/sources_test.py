@@ -20,6 +20,13 @@ def test_embedded_datasets_touch_no_files(name, tmp_path):
   assert dataset.num_classes == data.NUM_CLASSES[name]
 
 
+def test_measurements_are_scikit_learns_in_two_parts():
+  for name, shapes in (("iris", [(105, 4), (45, 4)]), ("wine", [(125, 13), (53, 13)])):
+    found = data.load(name)
+    assert [split.images.shape for split in (found.train, found.test)] == shapes
+  assert data.load("iris").class_names == ("setosa", "versicolor", "virginica")
+
+
 def test_an_unknown_name_is_an_error_that_lists_the_names():
   with pytest.raises(ValueError, match=r"dataset 'minst'; the datasets are cifar10, .*wine"):
     data.load("minst")
