@@ -1,7 +1,7 @@
 """Estimators by the names that reports give them, and the objectives that train their networks."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
@@ -46,11 +46,26 @@ CLASSIFIERS = (
   ),
 )
 
-#: The losses by the names of objectives, of critics and of classifiers.
-OBJECTIVES = {critic.objective: critic.loss for critic in CRITICS}
-CLASS_OBJECTIVES = {classifier.objective: classifier.loss for classifier in CLASSIFIERS}
+#: The names of objectives, of critics and of classifiers.
+OBJECTIVES = tuple(dict.fromkeys(critic.objective for critic in CRITICS))
+CLASS_OBJECTIVES = tuple(dict.fromkeys(classifier.objective for classifier in CLASSIFIERS))
 
 
-def of_objective(objective: str) -> list[Named]:
-  """Return the estimators whose critic is trained by an objective."""
-  return [critic for critic in CRITICS if critic.objective == objective]
+def of_objective(objective: str, among: Sequence[Named] = CRITICS) -> list[Named]:
+  """Return the estimators whose network is trained by an objective; their losses are one."""
+  return [estimator for estimator in among if estimator.objective == objective]
+
+
+def task(init: Callable[..., Any], outputs: Callable[..., tuple], own: Sequence[Named]):
+  """Return the first arguments of `fitting.fit` for estimators that share a network.
+
+  The outputs are a function `(params, batch) -> arguments` of the estimators' terms.
+  """
+
+  def loss(params, batch, average):
+    return own[0].loss(*outputs(params, batch), average)
+
+  def terms(params, batch):
+    return {estimator.name: estimator.terms(*outputs(params, batch)) for estimator in own}
+
+  return init, loss, terms

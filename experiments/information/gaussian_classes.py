@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.information import estimates, programs
-from experiments.information.estimators import CLASS_OBJECTIVES, CLASSIFIERS
+from experiments.information import estimates, estimators, programs
 from softmax_research import information, study
 from softmax_research.information import fitting
 
@@ -99,27 +98,27 @@ def records(
 
 
 def _make_task(objective: str, dimension: int, log_prior: np.ndarray):
-  """Return the first arguments of `fitting.fit`."""
+  """Return the first arguments of `fitting.fit`, whose terms also say which examples are right."""
   # Logits start at zero: from large exponentials at the start MINE and NWJ do not recover.
   init, apply = programs.make_network(
     programs.ClassScores, dimension, len(log_prior), widths=_HIDDEN, from_zero=True
   )
   log_prior = jnp.asarray(log_prior, jnp.float32)
-  own = [estimator for estimator in CLASSIFIERS if estimator.objective == objective]
 
-  def loss(params, batch, average):
+  def outputs(params, batch):
     inputs, labels = batch
-    return CLASS_OBJECTIVES[objective](apply(params, inputs), labels, log_prior, average)
+    return apply(params, inputs), labels, log_prior
 
-  def terms(params, batch):
-    inputs, labels = batch
-    logits = apply(params, inputs)
+  own = estimators.of_objective(objective, estimators.CLASSIFIERS)
+  init, loss, terms = estimators.task(init, outputs, own)
+
+  def with_right(params, batch):
+    logits, labels, _ = outputs(params, batch)
     # A plain classifier's logits are of the posterior; all others are free of the prior.
     scores = logits if objective == "softmax" else logits + log_prior
-    found = {estimator.name: estimator.terms(logits, labels, log_prior) for estimator in own}
-    return found | {"right": jnp.argmax(scores, axis=-1) == labels}
+    return terms(params, batch) | {"right": jnp.argmax(scores, axis=-1) == labels}
 
-  return init, loss, terms
+  return init, loss, with_right
 
 
 def _accuracies(right: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:

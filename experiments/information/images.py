@@ -20,7 +20,6 @@ from experiments.information import estimates, estimators, programs
 from softmax_research import data, information, nn, study
 from softmax_research.information import fitting
 
-CLASSIFIER = "classifier, plug-in"
 _WIDTHS = (256, 256)
 _RATE = 1e-3
 _LOOK_EVERY = 50
@@ -152,31 +151,18 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 
 
 def _make_task(objective: str, pixels: int, classes: int):
-  """Return the first arguments of `fitting.fit`, of the classifier or of a critic."""
   if objective == "classifier":
-    init, apply = programs.make_network(programs.ClassScores, pixels, classes, widths=_WIDTHS)
     # The noisy class is uniform, so its entropy is log K.
-    softmax, log_prior = information.ESTIMATORS.make("softmax"), np.full(classes, -np.log(classes))
-
-    def loss(params, batch, average):
-      first, _, labels = batch
-      return softmax.loss(apply(params, first), labels, log_prior, average)
-
-    def terms(params, batch):
-      first, _, labels = batch
-      return {CLASSIFIER: softmax.terms(apply(params, first), labels, log_prior)}
-
-    return init, loss, terms
-  init, score = programs.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
-
-  def loss(params, batch, average):
-    return estimators.OBJECTIVES[objective](score(params, *batch[:2]), average)
-
-  def terms(params, batch):
-    scores = score(params, *batch[:2])
-    return {of.name: of.terms(scores) for of in estimators.of_objective(objective)}
-
-  return init, loss, terms
+    log_prior = np.full(classes, -np.log(classes), np.float32)
+    softmax = information.ESTIMATORS.make("softmax")
+    own = [estimators.Named("classifier, plug-in", objective, softmax.loss, softmax.terms)]
+    init, logits = programs.make_network(programs.ClassScores, pixels, classes, widths=_WIDTHS)
+    return estimators.task(
+      init, lambda params, batch: (logits(params, batch[0]), batch[2], log_prior), own
+    )
+  init, scores = programs.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
+  own = estimators.of_objective(objective)
+  return estimators.task(init, lambda params, batch: (scores(params, *batch[:2]),), own)
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:

@@ -125,7 +125,8 @@ def _climb(cell, settings, key, correlations) -> jax.Array:
   """Train a critic of one seed up the stairs; return the estimates of each batch."""
   shape = (2, settings.batch_size, settings.dimension)
   init, score = programs.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
-  (_, steps, rate), objective = of_critic(settings, cell["critic"]), cell["objective"]
+  _, steps, rate = of_critic(settings, cell["critic"])
+  own = estimators.of_objective(cell["objective"])
   optimizer = optax.adam(rate)
 
   def step(correlation, state, key):
@@ -135,12 +136,11 @@ def _climb(cell, settings, key, correlations) -> jax.Array:
 
     def loss(params, average):
       scores = score(params, x, y)
-      loss, average = estimators.OBJECTIVES[objective](scores, average)
+      loss, average = own[0].loss(scores, average)
       return loss, (average, scores)
 
     state, scores = fitting.step(optimizer, state, loss)
-    found = [critic.terms(scores) for critic in estimators.of_objective(objective)]
-    return state, jnp.concatenate(found)
+    return state, jnp.concatenate([critic.terms(scores) for critic in own])
 
   def climb_one(state, stair):
     number, correlation = stair

@@ -96,18 +96,18 @@ def estimate(
   if estimator.classifies:
     y = _categories("y", y[order])
     log_prior = np.log(np.bincount(y) / len(y)).astype(np.float32)
-    init, loss, terms = _classifier(estimator, x.shape[1], log_prior, widths)
+    init, outputs = _classifier(x.shape[1], log_prior, widths)
   else:
     y = _as_inputs("y", y[order], sizes["train"])
-    init, loss, terms = _critic(estimator, x.shape[1], y.shape[1], widths)
+    init, outputs = _critic(x.shape[1], y.shape[1], widths)
   rows = fitting.batches(seed, sizes, steps, batch_size)
 
   @jax.jit
   def run(key, rows, x, y):
     return fitting.fit(
       init,
-      loss,
-      terms,
+      lambda params, batch, average: estimator.loss(*outputs(params, *batch), average),
+      lambda params, batch: estimator.terms(*outputs(params, *batch)),
       key=key,
       places=rows,
       take=lambda rows: (x[rows], y[rows]),
@@ -177,25 +177,19 @@ def _as_inputs(name: str, values: np.ndarray, num_train: int) -> np.ndarray:
     return np.eye(labels.max() + 1, dtype=np.float32)[labels]
   values = values.reshape(len(values), -1).astype(np.float32)
   train = values[:num_train]
-  return (values - train.mean(0)) / np.maximum(train.std(0), 1e-6)
+  std = train.std(0)
+  return (values - train.mean(0)) / np.where(std > 0, std, 1)
 
 
-def _classifier(estimator: Estimator, size: int, log_prior: np.ndarray, widths: Sequence[int]):
+def _classifier(size: int, log_prior: np.ndarray, widths: Sequence[int]):
+  """Return `key -> params` and `(params, x, labels) -> (logits, labels, log_prior)`."""
   # Logits start at zero: from large exponentials at the start some bounds do not recover.
-  init, apply = _mlp((size, *widths, len(log_prior)), last_scale=0.0)
-
-  def loss(params, batch, average):
-    x, labels = batch
-    return estimator.loss(apply(params, x), labels, log_prior, average)
-
-  def terms(params, batch):
-    x, labels = batch
-    return estimator.terms(apply(params, x), labels, log_prior)
-
-  return init, loss, terms
+  init, logits = _mlp((size, *widths, len(log_prior)), last_scale=0.0)
+  return init, lambda params, x, labels: (logits(params, x), labels, log_prior)
 
 
-def _critic(estimator: Estimator, x_size: int, y_size: int, widths: Sequence[int]):
+def _critic(x_size: int, y_size: int, widths: Sequence[int]):
+  """Return `key -> params` and `(params, x, y) -> (scores,)`."""
   # Scores start near zero, for the same reason.
   scale = 1 / (10 * _EMBEDDING**0.5)
   init_x, of_x = _mlp((x_size, *widths, _EMBEDDING), last_scale=scale)
@@ -205,17 +199,7 @@ def _critic(estimator: Estimator, x_size: int, y_size: int, widths: Sequence[int
     x_key, y_key = jax.random.split(key)
     return init_x(x_key), init_y(y_key)
 
-  def scores(params, batch):
-    (x_params, y_params), (x, y) = params, batch
-    return of_x(x_params, x) @ of_y(y_params, y).T
-
-  def loss(params, batch, average):
-    return estimator.loss(scores(params, batch), average)
-
-  def terms(params, batch):
-    return estimator.terms(scores(params, batch))
-
-  return init, loss, terms
+  return init, lambda params, x, y: (of_x(params[0], x) @ of_y(params[1], y).T,)
 
 
 def _mlp(
