@@ -1,23 +1,9 @@
 """Convolution: the library's, or products of matrices with the batch last, where these are faster.
 
-On an H200 (JAX 0.11.2), ms for a step of one seed, float32 with its products rounded to TF32::
-
-  net, batch                                  seeds       form              float32  bfloat16
-  two convolutions of 32 and 64 filters, 128  1           library           0.336    0.224
-                                              1           products          0.240    0.208
-                                              16, `map`   library           0.277
-                                              16, `vmap`  library, grouped  0.207
-                                              16, `vmap`  products          0.092    0.060
-  six of 32 to 128 with batch norm, 100       1           library           0.893    0.690
-                                              1           products          0.881    0.690
-                                              8, `vmap`   library, grouped  1.13
-                                              16, `vmap`  products          0.504    0.297
-  thirteen of 64 to 128 with PReLU, 256       1           library           4.83     2.78
-                                              1           plain Flax        5.43     5.35
-
 On CPU the library's form trains a small net at 0.35 times PyTorch's speed, and in a loop ten times
 slower still, products at 1.0 to 2.1 times. The maps of all seeds at once leave the caches, so `map`
-is faster than `vmap` there; small products of matrices, as an MLP's, gain from being many.
+is faster than `vmap` there; small products of matrices, as an MLP's, gain from being many. For what
+was measured on a GPU see docs/devices.rst.
 """
 
 import contextvars
