@@ -13,7 +13,6 @@ from softmax_research.nn.adapters import (
 )
 from softmax_research.nn.backbone import Backbone, in_bfloat16
 from softmax_research.nn.cnn import CNN
-from softmax_research.nn.convolution import conv
 from softmax_research.nn.cpu import max_pool
 from softmax_research.nn.critics import JointCritic, SeparableCritic
 from softmax_research.nn.layer import ACTIVATIONS, KERNEL_INITIALISERS
@@ -30,7 +29,6 @@ __all__ = [
   "JointCritic",
   "ResNet",
   "SeparableCritic",
-  "conv",
   "filters",
   "from_linen",
   "from_nnx",

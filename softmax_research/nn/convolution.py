@@ -48,26 +48,6 @@ def conv(
   products of matrices, with a gradient of its own and none in forward mode; on CPU a 3 by 3 kernel
   of many channels in float32 or float64 becomes a quarter of them (`conv_3x3`). Everything else
   takes the library's form.
-
-  Args:
-    lhs: images `[B, H, W, C]`.
-    rhs: kernel `[U, V, C, F]`.
-    window_strides: strides of the two spatial axes.
-    padding: `"SAME"`, `"VALID"` or a pair (low, high) for each spatial axis.
-    lhs_dilation: dilation of the images.
-    rhs_dilation: dilation of the kernel.
-    dimension_numbers: the layout; see above.
-    feature_group_count: number of groups of channels.
-    **options: further options of `jax.lax.conv_general_dilated`.
-
-  Returns:
-    Images `[B, H', W', F]`.
-
-  Example:
-    >>> images, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
-    >>> y = conv(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    >>> y[0, 0, 0].tolist(), y[0, 1, 1].tolist()
-    ([4.0, 4.0], [9.0, 9.0])
   """
   plain = (
     lhs.ndim == 4

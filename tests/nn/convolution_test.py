@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from softmax_research.nn import conv, cpu
+from softmax_research.nn import cpu
+from softmax_research.nn.convolution import conv
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
 # Few channels and many, since the form depends on them; odd sizes; images below the kernel's size.

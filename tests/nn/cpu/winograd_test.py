@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from softmax_research.nn import conv
+from softmax_research.nn.convolution import conv
 from softmax_research.nn.cpu.winograd import conv_3x3, saves_products
 
 SAME = ((1, 1), (1, 1))
