@@ -17,13 +17,13 @@ def _settings(tmp_path):
   return samples.Settings(**paths, seeds=2, steps=60, batch_size=50, rate=0.01, widths=(16,))
 
 
-def _run(settings, directory):
+def _run(settings, directory, only="plug_in"):
   samples.check(settings)
-  assert runner.run(samples.STUDY, settings, runner.Options(directory, only="plug_in")) == []
+  assert runner.run(samples.STUDY, settings, runner.Options(directory, only=only)) == []
   return workdir.read(directory)
 
 
-def test_labels_are_estimated_by_classifiers(settings, tmp_path):
+def test_labels_are_estimated_by_classifiers(settings, tmp_path, capsys):
   assert samples.cells(settings) == [{"estimator": "plug_in"}, {"estimator": "pc_softmax"}]
   records = _run(settings, tmp_path / "run")
   assert [record["seed"] for record in records] == [0, 1]
@@ -38,6 +38,9 @@ def test_labels_are_estimated_by_classifiers(settings, tmp_path):
   samples.digest.cache_clear()
   with pytest.raises(ValueError, match="y"):
     _run(settings._replace(seeds=3), tmp_path / "run")
+  with pytest.raises(SystemExit):
+    _run(settings._replace(estimators=("pc_softmax",)), tmp_path / "run", "")
+  assert "of another y; give another --workdir" in capsys.readouterr().err
 
 
 def test_vectors_are_estimated_by_critics(settings):
