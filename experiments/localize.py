@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from configs import localize_digits
 from experiments import assembly, classifiers
 from experiments.localization import map_claims, maps, material, report
-from softmax_research import data, heads, study
+from softmax_research import data, heads, registry, study
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> tuple[assembl
     state = jax.eval_shape(assembly.make_programs(config, splits, cell["head"]).init, 0)
     maps.check_head(cell["head"], state.params["head"], splits.num_classes)
   preprocess = functools.partial(data.standardise, mean=splits.mean, std=splits.std)
-  return splits, maps.make_mapper(config.backbone.to_dict(), preprocess)
+  return splits, maps.make_mapper(registry.parse(config.backbone)[1], preprocess)
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:

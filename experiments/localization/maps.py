@@ -45,7 +45,6 @@ def make_mapper(options: dict[str, Any], preprocess: Callable) -> Callable[..., 
     whose output is `[B, kinds, smoothings, S, S]`: maps of the labels' classes, smoothed where
     they are small, as in the paper, and then enlarged bilinearly.
   """
-  options = {key: value for key, value in options.items() if key != "name"}
   backbone = nn.from_nnx(lambda input_shape, *, rngs: _LastMaps(input_shape, **options, rngs=rngs))
 
   @jax.jit

@@ -10,7 +10,7 @@ from configs import default, localize_digits, localize_objects
 from experiments import assembly
 from experiments.localization import box_folder, scenes
 from experiments.localization.scenes import Scenes
-from softmax_research import data
+from softmax_research import data, registry
 
 # What makes scenes, and the configuration whose keys they have.
 _KINDS = {
@@ -54,8 +54,9 @@ def check_config(config: ConfigDict) -> None:
       f"Got scenes.classes={classes}; give two or more different labels from 0 to {most - 1}, or "
       "() for all."
     )
-  backbone = config.backbone
-  if backbone.name != "cnn" or not backbone.get("global_average_pool") or len(backbone.dense):
+  name, options = registry.parse(config.backbone)
+  averages = options.get("global_average_pool") and options.get("dense") in ((), [])
+  if name != "cnn" or not averages:
     raise ValueError(
       "Got a backbone without class activation maps; they need name='cnn', "
       "global_average_pool=True and dense=()."
