@@ -92,13 +92,8 @@ class Registry(dict[str, Callable[..., Any]]):
   def make(self, text: str | Mapping[str, Any], *arguments: Any, **options: Any) -> Any:
     """Call the function that a text names with the arguments and its options.
 
-    Args:
-      text: see the module; or a dictionary of a `name`, which may be such a text, and options.
-      *arguments: the function's own positional arguments.
-      **options: beside those of the text, before which they go.
-
-    Returns:
-      What the function returns.
+    A dictionary of a `name`, which may be such a text, and options serves as well. Further options
+    go before those of the text.
 
     Raises:
       ValueError: the text has another form, there is no such name or option, an option is missing
@@ -198,13 +193,7 @@ def parse(
 ) -> tuple[str, dict[str, Any]]:
   """Read a name and its options from a text, or from a dictionary of a `name` and options.
 
-  Args:
-    text: see `make`, or a dictionary whose name may be such a text.
-    kind: what is named, for messages.
-    example: of one, for messages.
-
-  Returns:
-    The name and the options.
+  `kind` and `example`, of what is named, are for messages.
 
   Raises:
     ValueError: the text has another form, or an option stands twice.
@@ -235,14 +224,6 @@ def parse(
 
 def split(text: str, *, kind: str = "head", example: str = "taylor:order=4") -> tuple[str, ...]:
   """Split a list of texts at its commas, but not inside brackets.
-
-  Args:
-    text: texts separated by commas.
-    kind: see `parse`.
-    example: see `parse`.
-
-  Returns:
-    The texts, without surrounding white space.
 
   Raises:
     ValueError: there is none, or one stands twice.

@@ -78,8 +78,6 @@ def _two_level_tree(num_classes: int, *, num_groups: int | None = None) -> funct
   check_tree_classes(num_classes)
   if num_groups is None:
     num_groups = math.isqrt(num_classes)
-  if isinstance(num_groups, bool) or not isinstance(num_groups, int):
-    raise ValueError(f"Got num_groups={num_groups!r}; it must be an integer, or None for sqrt(K).")
   if not 1 <= num_groups <= num_classes:
     raise ValueError(
       f"Got num_groups={num_groups} for {num_classes} classes; it must be between 1 and "

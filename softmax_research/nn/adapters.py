@@ -301,15 +301,12 @@ def network_options(name: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seeds_by(backend: str, num_seeds: int, filters: Sequence[int]) -> str:
-  """Choose how the seeds of one device train: all in each operation, or one after another.
+  """Choose how the seeds of one device train: `"vmap"`, all in each operation, or `"map"`.
 
   Args:
     backend: `jax.default_backend()`.
     num_seeds: the seeds of one device.
     filters: of the network's convolutions; empty for a network without any.
-
-  Returns:
-    `"vmap"` or `"map"`.
 
   Example:
     >>> seeds_by("cpu", 5, (32, 64)), seeds_by("gpu", 5, (32, 64)), seeds_by("gpu", 5, (384,))
@@ -335,12 +332,8 @@ def filters(backbone: Backbone, input_shape: Sequence[int]) -> tuple[int, ...]:
 def in_form(backbone: Backbone, seeds_by: str) -> Backbone:
   """Compute a backbone's convolutions in the form that is fastest where its seeds train so.
 
-  Args:
-    backbone: any; of one without convolutions nothing changes.
-    seeds_by: `"vmap"`, where several seeds train in each operation, or `"map"`.
-
-  Returns:
-    A backbone of the same parameters and the same numbers, but for the order of sums.
+  Parameters and numbers stay the same, but for the order of sums. `seeds_by` is `"vmap"`, where
+  several seeds train in each operation, or `"map"`.
 
   Example:
     >>> backbone = in_form(make("cnn:stages=4"), "vmap")

@@ -26,7 +26,8 @@ class CNN(nnx.Module):
 
   Args:
     input_shape: `(H, W, C)` of one image.
-    stages: for each stage, the filters of its convolutions; `((32, 32), (64, 64))`, say.
+    stages: for each stage, the filters of its convolutions; `((32, 32), (64, 64))`, say. A number
+      is a stage of one.
     dense: sizes of the dense layers after the stages; may be empty.
     kernel: the kernels' size.
     pool: window of the max pooling at a stage's end, rows and columns left over are dropped; 1
@@ -58,7 +59,7 @@ class CNN(nnx.Module):
     self,
     input_shape: Sequence[int],
     *,
-    stages: Sequence[int | Sequence[int]] = ((32,), (64,)),
+    stages: int | Sequence[int | Sequence[int]] = ((32,), (64,)),
     dense: int | Sequence[int] = (256,),
     kernel: int | Sequence[int] = 3,
     pool: int | Sequence[int] = 2,
@@ -80,6 +81,7 @@ class CNN(nnx.Module):
       )
     if padding not in ("same", "valid"):
       raise ValueError(f"Got padding={padding!r}; pass 'same' or 'valid'.")
+    stages = (stages,) if isinstance(stages, int) else stages
     if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages:
       raise ValueError(f"Got stages={stages!r}; pass at least one stage, as ((32, 32), (64, 64)).")
     initialiser = KERNEL_INITIALISERS.find(kernel_init)
