@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 
 from configs import imbalance_mnist
 from experiments import assembly, classifiers
-from experiments.imbalanced import judging, prior_claims, report, settings
+from experiments.imbalanced import judging, report, settings
+from experiments.ledger import prior_claims
 from softmax_research import study, training
 
 

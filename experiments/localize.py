@@ -20,7 +20,8 @@ from ml_collections import ConfigDict
 
 from configs import localize_digits
 from experiments import assembly, classifiers
-from experiments.localization import map_claims, maps, material, report
+from experiments.ledger import map_claims
+from experiments.localization import maps, material, report
 from softmax_research import data, heads, registry, study
 
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.information import estimates, gaussian_classes, information_claims
+from experiments.information import estimates, gaussian_classes
 from experiments.information.estimators import CLASS_OBJECTIVES
+from experiments.ledger import information_claims
 from softmax_research import study
 
 #: Training examples of each class.

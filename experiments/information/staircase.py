@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.information import estimates, estimators, information_claims, programs
+from experiments.information import estimates, estimators, programs
+from experiments.ledger import information_claims
 from softmax_research import information, nn, study
 from softmax_research.information import fitting
 from softmax_research.study import ledger

@@ -2,9 +2,7 @@
 
 import itertools
 
-from experiments.imbalanced import prior_claims
-from experiments.information import information_claims
-from experiments.localization import map_claims
+from experiments.ledger import information_claims, map_claims, prior_claims
 from softmax_research.study import claims
 from softmax_research.study.claims import Claim, Comparison, Test
 

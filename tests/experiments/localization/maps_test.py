@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.localization import map_claims, maps
+from experiments.ledger import map_claims
+from experiments.localization import maps
 from softmax_research import heads, nn
 from softmax_research.study import claims
 from tests.study.record_test import WHOLE
