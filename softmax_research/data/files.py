@@ -23,6 +23,8 @@ from softmax_research.data.dataset import Dataset, Split, check_dataset, split_t
 _TEST_FRACTION = 0.2
 # More test examples than this part of them, found in the training split too, are worth a warning.
 _SHARED_FRACTION = 0.01
+# More pixels a side than these are a slip of the hand, and would fill the memory.
+_LARGEST_SIZE = 4096
 _SPLITS = ("train_images", "train_labels", "test_images", "test_labels")
 # Keras saves its datasets under these names.
 _SPELLINGS = dict(zip(("x_train", "y_train", "x_test", "y_test"), _SPLITS, strict=True))
@@ -90,7 +92,10 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
   made = Dataset(name, train, *(test or [train]), len(class_names), class_names)
   check_dataset(made)
   if not test:
-    splits = split_train_validation(train, fraction=_TEST_FRACTION, seed=0)
+    try:
+      splits = split_train_validation(train, fraction=_TEST_FRACTION, seed=0)
+    except ValueError as error:
+      raise ValueError(f"{name}: {error}, or give the test split apart") from None
     made = Dataset(name, *splits, made.num_classes, made.class_names)
   _warn_of_shared(made)
   return made
@@ -123,12 +128,13 @@ def read(
   path = pathlib.Path(path).expanduser()
   check_path(path)
   form, name = _form(path), path.resolve().name
-  if size is not None and (form is not _read_images or size < 1):
-    raise ValueError(f"{path}: got size={size}; a folder of images takes one, of at least 1")
+  if size is not None and form is not _read_images:
+    raise ValueError(f"{path}: got size={size}; a folder of images alone takes one")
+  _check_size(path, size)
   if form is not _read_images:
     return from_arrays(name, form(path))
   files = [file for part in _image_files(path).values() for file, _ in part]
-  facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+  facts = [(str(file), *_size_and_time(file)) for file in files]
   digest = hashlib.sha256(repr((str(path.resolve()), size, facts)).encode()).hexdigest()
 
   def build():
@@ -153,11 +159,13 @@ def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[st
   """
   path = pathlib.Path(path).expanduser()
   if path.suffix in (".npy", ".npz"):
-    arrays = _read_npz(path) if path.suffix == ".npz" else {"images": np.load(path)}
+    arrays = _read_numpy(path)
     keys = [key for key in ("images", "test_images", "x_test") if key in arrays]
     if not keys:
       raise ValueError(f"{path} has the arrays {', '.join(arrays)}; images must be among them")
-    return [str(i) for i in range(len(arrays[keys[0]]))], arrays[keys[0]]
+    (images,) = as_images(str(path), [arrays[keys[0]]])
+    return [str(i) for i in range(len(images))], images
+  _check_size(path, size)
   files = [path] if path.is_file() else sorted(path.rglob("[!.]*"))
   files = [file for file in files if file.suffix.lower() in _SUFFIXES]
   if not files:
@@ -180,7 +188,7 @@ def find(name: str, directory: str | os.PathLike | None) -> pathlib.Path | None:
 def _form(path: pathlib.Path) -> Callable[..., dict[str, Any]] | None:
   """Return what reads the arrays of a file or a folder; None where nothing does."""
   if not path.is_dir():
-    return _read_npz if path.suffix == ".npz" and path.is_file() else None
+    return _read_numpy if path.suffix == ".npz" and path.is_file() else None
   if any(path.glob(_AT_TOP["mnist"])):
     return _read_idx
   if _cifar_files(path):
@@ -223,11 +231,11 @@ def _as_labels(
         f"{name}: labels have the shape {labels.shape}; they must be [N], with N of at least 1:"
         " of one-hot rows give labels.argmax(axis=1)"
       )
-  names = None if class_names is None else tuple(class_names.astype(str).ravel().tolist())
+  names = None if class_names is None else tuple(_as_text(class_names).ravel().tolist())
   if names and len(set(names)) < len(names):
     raise ValueError(f"{name}: class_names are {', '.join(names)}; each must be there once")
   if all(labels.dtype.kind in "US" for labels in parts):
-    parts = [labels.astype(str) for labels in parts]
+    parts = [_as_text(labels) for labels in parts]
     names = names or tuple(np.unique(np.concatenate(parts)).tolist())
     index = {text: k for k, text in enumerate(names)}
     parts = [np.array([index.get(text, -1) for text in labels.tolist()]) for labels in parts]
@@ -238,8 +246,8 @@ def _as_labels(
     )
   present = np.unique(parts[0][parts[0] >= 0])
   gap = next((k for k, label in enumerate(present) if k != label), len(present))
-  if gap < (len(names) if names else int(present.max(initial=1)) + 1):
-    called = f" ({names[gap]})" if names else ""
+  if gap < max(2, len(names) if names else int(present.max(initial=0)) + 1):
+    called = f" ({names[gap]})" if names and gap < len(names) else ""
     raise ValueError(
       f"{name}: no training example has the label {gap}{called}; there must be two classes or more,"
       " numbered from 0 without a gap, each with examples: np.unique(labels, return_inverse=True)"
@@ -248,6 +256,25 @@ def _as_labels(
   limits = np.iinfo(np.int32)
   parts = [labels.astype(np.int64).clip(limits.min, limits.max) for labels in parts]
   return [labels.astype(np.int32) for labels in parts], names or tuple(map(str, range(gap)))
+
+
+def _as_text(names: np.ndarray) -> np.ndarray:
+  """Return names as text; bytes are UTF-8, and what is none is shown as such."""
+  is_bytes = names.dtype.kind == "S"
+  return np.char.decode(names, "utf-8", "backslashreplace") if is_bytes else names.astype(str)
+
+
+def _check_size(path: pathlib.Path, size: int | None) -> None:
+  if size is not None and not 1 <= size <= _LARGEST_SIZE:
+    raise ValueError(f"{path}: got size={size}; it must be from 1 to {_LARGEST_SIZE} pixels")
+
+
+def _size_and_time(file: pathlib.Path) -> tuple[int, int]:
+  try:
+    facts = file.stat()
+  except OSError as error:  # A link may lead nowhere.
+    raise _damaged(file, error) from error
+  return facts.st_size, facts.st_mtime_ns
 
 
 def _warn_of_shared(made: Dataset) -> None:
@@ -261,10 +288,14 @@ def _warn_of_shared(made: Dataset) -> None:
     )
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_numpy(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Read the arrays of an npz file; the one of an npy file is of images."""
   try:
-    with np.load(path, allow_pickle=False) as arrays:
-      return dict(arrays)
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+      return {"images": loaded}
+    with loaded:
+      return dict(loaded)
   except Exception as error:  # NumPy and zip files have many errors for damage.
     raise ValueError(
       f"{path} cannot be read ({type(error).__name__}: {error}); save arrays of numbers and texts"
@@ -310,10 +341,15 @@ def _read_cifar(path: pathlib.Path) -> dict[str, Any]:
     pixels, arrays[f"{part}_labels"] = (np.concatenate(of) for of in zip(*batches, strict=True))
     arrays[f"{part}_images"] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
   if (path / names).is_file():
-    if isinstance(labels, int):
-      arrays["class_names"] = (path / names).read_text("utf-8").split()
-    else:
-      arrays["class_names"] = _unpickle(path / names)[labels.replace("labels", "label_names")]
+    try:
+      if isinstance(labels, int):
+        arrays["class_names"] = (path / names).read_text("utf-8").split()
+      else:
+        arrays["class_names"] = list(
+          _unpickle(path / names)[labels.replace("labels", "label_names")]
+        )
+    except (KeyError, TypeError, UnicodeDecodeError) as error:
+      raise _damaged(path / names, error) from error
   return arrays
 
 
@@ -328,7 +364,12 @@ def _parse_binary(file: pathlib.Path, num_labels: int) -> tuple[np.ndarray, np.n
 def _parse_pickle(file: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
   found = _unpickle(file)
   try:
-    return np.asarray(found["data"], np.uint8).reshape(-1, 3072), np.asarray(found[key], np.int64)
+    # What would lose something is refused, as pixels that were divided by 255 are.
+    pixels = np.asarray(found["data"]).astype(np.uint8, casting="safe").reshape(-1, 3072)
+    labels = np.asarray(found[key]).astype(np.int64, casting="safe")
+    if labels.shape != pixels.shape[:1]:
+      raise ValueError(f"it has {len(pixels)} images and labels of shape {labels.shape}")
+    return pixels, labels
   except (KeyError, TypeError, ValueError) as error:
     raise _damaged(file, error) from error
 

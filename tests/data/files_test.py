@@ -145,8 +145,8 @@ def test_images_of_several_sizes_and_modes(tmp_path):
   found = data.load(f"{tmp_path}/own:size=6", cache_dir=tmp_path / "cache")
   assert found.train.images.shape[1:] == (6, 6, 3)
   np.savez(tmp_path / "data.npz", **POOL)
-  for text in ("data.npz:size=6", "own:size=0"):
-    with pytest.raises(ValueError, match=r"size=\d; a folder of images takes one, of at least 1"):
+  for text in ("data.npz:size=6", "own:size=0", "own:size=1000000"):
+    with pytest.raises(ValueError, match=r"size=\d+; (a folder of images alone|it must be from 1)"):
       data.load(f"{tmp_path}/{text}", cache_dir=tmp_path / "cache")
 
 
@@ -191,7 +191,9 @@ def _with_nan():
     ({"labels": TRAIN.labels * 2}, r"no training example has the label 1;"),
     ({"labels": TRAIN.labels.astype(np.int64) * 10**10}, r"no training example has the label 1;"),
     ({"labels": TRAIN.labels * 0}, r"no training example has the label 1; there must be two"),
+    ({"labels": np.array(["a"] * 60)}, r"no training example has the label 1; there must be two"),
     ({"labels": TRAIN.labels - 1}, r"labels lie outside \[0, 9\), the first is -1"),
+    ({"images": np.eye(2), "labels": [0, 1]}, r"cannot set aside 0 of 2 .*test split apart"),
     ({"class_names": ["a", "b"]}, r"labels lie outside \[0, 2\), the first is"),
     ({"class_names": [*NAMES, "k"]}, r"the label 10 \(k\)"),
     ({"class_names": ["a", "b", "a"]}, r"class_names are a, b, a; each must be there once"),
@@ -227,6 +229,19 @@ def _cut(path):
   path.write_bytes(path.read_bytes()[:-7])
 
 
+def _repickle(path, change):
+  content = pickle.loads(path.read_bytes(), encoding="bytes")
+  path.write_bytes(pickle.dumps(content | change(content), protocol=2))
+
+
+def _divided(path):
+  _repickle(path, lambda content: {b"data": content[b"data"] / 255})
+
+
+def _one_label(path):
+  _repickle(path, lambda content: {b"labels": content[b"labels"][:1]})
+
+
 @pytest.mark.parametrize(
   ("form", "name", "damage", "message"),
   [
@@ -244,6 +259,16 @@ def _cut(path):
     ("cifar10", "data_batch_3", lambda p: p.unlink(), r"holds no data_batch_3"),
     ("cifar10", "data_batch_3", _cut, r"data_batch_3 cannot be read"),
     ("cifar10", "test_batch", lambda p: p.write_bytes(pickle.dumps({})), r"test_batch .*KeyError"),
+    ("cifar10", "data_batch_3", _divided, r"data_batch_3 cannot be read \(TypeError: Cannot cast"),
+    ("cifar10", "data_batch_3", _one_label, r"it has 12 images and labels of shape \(1,\)"),
+    (
+      "cifar10",
+      "batches.meta",
+      lambda p: p.write_bytes(pickle.dumps({})),
+      r"batches.meta .*KeyErr",
+    ),
+    ("cifar10.bin", "batches.meta.txt", lambda p: p.write_bytes(b"\xff"), r"meta.txt cannot be"),
+    ("images", "train/a/z.png", lambda p: p.symlink_to("nowhere"), r"z.png cannot be read \(File"),
     ("cifar10.bin", "test_batch.bin", _cut, r"test_batch.bin cannot be read \(ValueError"),
     ("images", "test/a/000.png", None, r"a/\d+.png cannot be read"),
     ("images", "val/a", lambda p: p.mkdir(parents=True), r"holds the folders test, train, val;"),
@@ -275,6 +300,25 @@ def test_a_pickle_runs_nothing(tmp_path):
   (tmp_path / "data_batch_2").write_bytes(pickle.dumps({"data": Evil(), "labels": []}))
   with pytest.raises(ValueError, match=r"data_batch_2 .*builtins.print; arrays and bytes alone"):
     data.read(tmp_path)
+
+
+def test_images_without_labels(tmp_path):
+  np.save(tmp_path / "a.npy", TEST.images)
+  names, images = files.read_images(tmp_path / "a.npy")
+  assert names[-1] == "19" and images.shape == (20, 8, 8, 1)
+  np.save(tmp_path / "number.npy", 3.0)
+  (tmp_path / "empty.npy").touch()
+  for name, message in (("number", r"number.npy: images are float64 \(\)"), ("empty", "EOFError")):
+    with pytest.raises(ValueError, match=message):
+      files.read_images(tmp_path / f"{name}.npy")
+  with pytest.raises(ValueError, match="size=100000; it must be from 1 to 4096"):
+    files.read_images(tmp_path, size=100000)
+
+
+def test_names_of_bytes_are_decoded():
+  labels = np.array(["caf\u00e9".encode(), b"\xff"] * 30)
+  found = data.from_arrays("own", {"images": TRAIN.images, "labels": labels})
+  assert found.class_names == ("\\xff", "caf\u00e9")
 
 
 @pytest.mark.parametrize("path", ["nowhere/data.npz", "own", "own/text.txt"])
