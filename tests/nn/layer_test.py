@@ -37,43 +37,51 @@ def _peer(torch, activation, batch_norm):
   return torch.nn.Sequential(*parts, torch.nn.MaxPool2d(2))
 
 
-@pytest.mark.parametrize("batch_norm", [False, "before", "after"])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "prelu", "gelu", None])
-def test_outputs_and_gradients_are_pytorchs(activation, batch_norm):
+def test_outputs_and_gradients_are_pytorchs(activation):
   torch = pytest.importorskip("torch")
-  peer = _peer(torch, activation, batch_norm)
-  layer = Layer(Scale(), 3, activation=activation, batch_norm=batch_norm, pool=2)
-  if batch_norm:  # A negative scale: pooling and norm must not change places.
-    scale = np.array([1.5, -1.0, 0.5], np.float32)
-    layer.norm.scale[...] = jnp.asarray(scale)
-    peer[0 if batch_norm == "before" else 1].weight.data = torch.tensor(scale)
-  graph, params, rest = nnx.split(layer, nnx.Param, ...)
+  scale = np.array(
+    [1.5, -1.0, 0.5], np.float32
+  )  # Negative: pooling and norm must not change places.
+  layers = {}
+  for order in ("", "before", "after"):
+    layers[order] = Layer(Scale(), 3, activation=activation, batch_norm=order or False, pool=2)
+    if order:
+      layers[order].norm.scale[...] = jnp.asarray(scale)
+  parts = {order: nnx.split(layer, nnx.Param, ...) for order, layer in layers.items()}
 
-  def run(params, inputs):
-    layer = nnx.merge(graph, params, rest, copy=True)
-    outputs = layer(inputs, train=True)
-    return (outputs**2).sum(), (outputs, nnx.state(layer, nnx.BatchStat))
+  @jax.jit
+  def run(inputs):
+    def loss(params, inputs, order):
+      graph, _, rest = parts[order]
+      layer = nnx.merge(graph, params, rest, copy=True)
+      outputs = layer(inputs, train=True)
+      return (outputs**2).sum(), (outputs, nnx.state(layer, nnx.BatchStat))
 
-  (_, (outputs, stats)), grads = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))(
-    params, INPUTS
-  )
-  inputs = torch.tensor(INPUTS, requires_grad=True)
-  scaled = inputs * torch.tensor([1.0, -2.0, 0.5])
-  expected = peer(scaled.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-  (expected**2).sum().backward()
-  np.testing.assert_allclose(outputs, expected.detach(), rtol=1e-4, atol=1e-5)
-  np.testing.assert_allclose(grads[1], inputs.grad, rtol=1e-3, atol=1e-4)
-  if batch_norm:
-    norm = peer[0 if batch_norm == "before" else 1]
-    np.testing.assert_allclose(
-      grads[0]["norm"]["scale"][...], norm.weight.grad, rtol=1e-3, atol=1e-3
-    )
-    np.testing.assert_allclose(grads[0]["norm"]["bias"][...], norm.bias.grad, rtol=1e-3, atol=1e-3)
-    # PyTorch's running variance takes the unbiased one, ours (as Flax's) the biased.
-    count = INPUTS[..., 0].size
-    variance = 0.9 + (norm.running_var - 0.9) * (count - 1) / count
-    np.testing.assert_allclose(stats["norm"]["mean"][...], norm.running_mean, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(stats["norm"]["var"][...], variance, rtol=1e-4)
+    gradient = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+    return {order: gradient(parts[order][1], inputs, order) for order in parts}
+
+  for order, ((_, (outputs, stats)), grads) in run(INPUTS).items():
+    peer = _peer(torch, activation, order)
+    position = 0 if order == "before" else 1
+    if order:
+      peer[position].weight.data = torch.tensor(scale)
+    inputs = torch.tensor(INPUTS, requires_grad=True)
+    scaled = inputs * torch.tensor([1.0, -2.0, 0.5])
+    expected = peer(scaled.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    (expected**2).sum().backward()
+    np.testing.assert_allclose(outputs, expected.detach(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(grads[1], inputs.grad, rtol=1e-3, atol=1e-4)
+    if order:
+      norm = peer[position]
+      for ours, theirs in (("scale", norm.weight), ("bias", norm.bias)):
+        np.testing.assert_allclose(grads[0]["norm"][ours][...], theirs.grad, rtol=1e-3, atol=1e-3)
+      # PyTorch's running variance takes the unbiased one, ours (as Flax's) the biased.
+      count = INPUTS[..., 0].size
+      variance = 0.9 + (norm.running_var - 0.9) * (count - 1) / count
+      running = stats["norm"]
+      np.testing.assert_allclose(running["mean"][...], norm.running_mean, rtol=1e-4, atol=1e-5)
+      np.testing.assert_allclose(running["var"][...], variance, rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_norm", ["before", "after"])
