@@ -204,6 +204,8 @@ def parse(
   """
   if not isinstance(text, str):
     beside = dict(text)
+    if "name" not in beside:
+      raise ValueError(f"Got the {kind} {beside!r} without a name; give it one, as {example}.")
     name, options = parse(beside.pop("name"), kind=kind, example=example)
     return name, options | beside
   name, *parts = _split_outside_brackets(text.strip(), ":")

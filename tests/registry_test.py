@@ -34,6 +34,11 @@ def test_texts_of_another_form(text):
     parse(text)
 
 
+def test_a_dictionary_without_a_name():
+  with pytest.raises(ValueError, match=r"'widths': 5} without a name; give it one, as taylor"):
+    parse({"widths": 5})
+
+
 def test_brackets_that_do_not_match_swallow_no_other_head():
   for text in ("a:b=(1,c", "a:b=1),c", "a:b=$\\frac{1}{0$,c"):
     with pytest.raises(ValueError, match="brackets do not match"):
