@@ -5,10 +5,14 @@
     python -m experiments.benchmark classes --case=linear
     python -m experiments.benchmark training --case=mlp --repeats=9 --json
     python -m experiments.benchmark seeds --case=bfloat16
+    python -m experiments.benchmark --device_report
 
 Prints a table, or with --json one JSON object a row. Every side runs in a process of its own on
 --threads cores, and the sides take turns; times are medians of the repeats, `speedup` is the peer's
 time divided by ours. PyTorch comes with `pip install -e ".[peers]"`.
+
+--device_report takes the figures that are aimed at on a GPU, made for nine minutes of an H100 or
+H200, and prints each when it is taken. On CPU, and with --tiny, it only shows that it can.
 """
 
 import importlib
@@ -16,12 +20,14 @@ import importlib.util
 import json
 from typing import Any
 
+import jax
 import rich.console
 import rich.table
 from absl import app, flags
 
 from experiments.benchmarks.timing import Options
 from softmax_research.study import command
+from softmax_research.training import environment
 
 #: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
 BENCHMARKS = ("classes", "losses", "seeds", "training")
@@ -33,11 +39,16 @@ _PEER = flags.DEFINE_string("peer", "", "Only peers whose name contains this.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "How often each side is timed.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("seconds", 0.5, "The least time of a repeat.", lower_bound=0)
 _THREADS = flags.DEFINE_integer("threads", 2, "Cores of each side.", lower_bound=1)
+_DEVICE_REPORT = flags.DEFINE_bool("device_report", False, "Take all figures aimed at on a GPU.")
+_TINY = flags.DEFINE_bool("tiny", False, "Take the device report's figures at tiny sizes.")
 
 
 def main(argv: list[str]) -> None:
   """Run a benchmark and print its rows."""
   with command.errors_explained():
+    if _DEVICE_REPORT.value:
+      report_device()
+      return
     if len(argv) != 2:
       given = " ".join(argv[1:]) or "no name"
       raise ValueError(f"Got {given}; name one benchmark of {', '.join(BENCHMARKS)}.")
@@ -49,6 +60,17 @@ def main(argv: list[str]) -> None:
       print(json.dumps(row), flush=True)
     return
   show(list(rows))
+
+
+def report_device() -> None:
+  """Print the rows of the device report as they come, so that one that is killed loses none."""
+  from experiments.benchmarks import device_report  # noqa: PLC0415  # It is the only one to run here.
+
+  tiny = _TINY.value or jax.default_backend() == "cpu"
+  if not _JSON.value:
+    print(environment.device(), environment.versions(), "", device_report.HEADING, sep="\n")
+  for row in device_report.rows(device_report.TINY if tiny else device_report.Sizes()):
+    print(json.dumps(row) if _JSON.value else device_report.show(row), flush=True)
 
 
 def load(name: str):

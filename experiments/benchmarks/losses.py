@@ -94,10 +94,10 @@ def _sparse() -> list[Case]:
   ]
 
 
-def _variants() -> list[Case]:
+def variants(num_classes: int) -> dict[str, Loss]:
   """Return the losses that are a margin, a score or a prior away from the cross-entropy."""
   cross_entropy, soft_margin = functional.cross_entropy, functional.soft_margin
-  log_prior = functional.log_prior_from_counts(1 / np.arange(1, DENSE[1] + 1))
+  log_prior = functional.log_prior_from_counts(1 / np.arange(1, num_classes + 1))
 
   def taylor(order, margin):
     def loss(logits, labels):
@@ -114,7 +114,7 @@ def _variants() -> list[Case]:
   def cosine(change, margin):
     return lambda z, y: cross_entropy(30 * change(z / 16, y, margin=margin), y)
 
-  losses = {f"Taylor softmax, order {order}": taylor(order, 0) for order in (2, 4, 6, 8)} | {
+  return {f"Taylor softmax, order {order}": taylor(order, 0) for order in (2, 4, 6, 8)} | {
     "SM-Taylor softmax, order 2": taylor(2, 0.6),
     "spherical softmax": lambda z, y: cross_entropy(functional.spherical_score(z), y),
     "ReLU classifier": lambda z, y: cross_entropy(functional.relu_score(z), y),
@@ -125,8 +125,11 @@ def _variants() -> list[Case]:
     "PC-softmax": lambda z, y: functional.pc_cross_entropy(z, y, log_prior),
     "logit adjustment": lambda z, y: cross_entropy(z + log_prior, y),
   }
-  plain = {"our cross-entropy": cross_entropy}
-  return [_case(name, DENSE, loss, plain) for name, loss in losses.items()]
+
+
+def _variants() -> list[Case]:
+  plain = {"our cross-entropy": functional.cross_entropy}
+  return [_case(name, DENSE, loss, plain) for name, loss in variants(DENSE[1]).items()]
 
 
 def adaptive_case() -> Case:

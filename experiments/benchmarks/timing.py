@@ -176,11 +176,12 @@ def _serve(benchmark: str, case: str, side: str, threads: str) -> None:
     for line in sys.stdin:
       if not line.strip():
         break
-      print(_milliseconds(run, json.loads(line)), file=answers, flush=True)
+      print(milliseconds(run, json.loads(line)), file=answers, flush=True)
     print(peak_mb(resource.getrusage(resource.RUSAGE_SELF)), file=answers, flush=True)
 
 
-def _milliseconds(run: Run, seconds: float) -> float:
+def milliseconds(run: Run, seconds: float) -> float:
+  """Return the time of a unit of work, of so many seconds of it."""
   began, units = time.perf_counter(), 0.0
   while True:
     units += run()

@@ -160,6 +160,11 @@ def together(shape, count, backbone, batch, num_seeds: int, seeds_by="auto") -> 
   options = assembly.device_options()
   options.seeds_by = seeds_by
   assembly.prepare_devices(options, num_seeds)
+  return train_seeds(shape, count, backbone, batch, num_seeds, options)
+
+
+def train_seeds(shape, count, backbone, batch, num_seeds: int, options: ConfigDict) -> Run:
+  """Train seeds in one program on the devices that there are."""
   config, splits = make_experiment(shape, count, backbone, batch)
   layout = assembly.lay_out(config, splits, options, num_seeds)
   programs = assembly.make_parallel_programs(config, splits, "softmax", layout)

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from experiments.benchmarks import classes, losses, seeds, timing, training
+from experiments.benchmarks import classes, device_report, losses, seeds, timing, training
 from experiments.benchmarks.timing import OURS, Options
 from tests.experiments.scripts import expect_error
 
@@ -132,3 +132,32 @@ def test_a_row_compares_the_medians_of_sides_that_took_turns(monkeypatch):
 def test_an_unknown_benchmark_is_refused_with_those_that_exist():
   message = expect_error("benchmark", "lossess")
   assert "'lossess'; the benchmarks are classes, losses, seeds, training." in message
+
+
+def test_the_device_report_takes_every_figure(monkeypatch):
+  def fails(*inputs):
+    raise MemoryError("too large\nby far")
+
+  monkeypatch.setattr(losses, "variants", lambda num_classes: {"one that fails": fails})
+  made = {row["figure"]: row for row in device_report.rows(device_report.TINY)}
+  failed = [row for row in made.values() if row["reached"] is None]
+  assert [row["figure"] for row in failed] == [
+    f"one that fails [8, 16] {dtype}" for dtype in ("float32", "bfloat16")
+  ]
+  assert failed[0]["failed"] == "MemoryError: too large"
+  lean = made["linear cross-entropy [8, 4, 16] bfloat16, lean"]
+  assert (lean["aim"], lean["temporaries_aim_gb"]) == (1.6, 0.7)
+  assert 0 < lean["temporaries_gb"] < 1e-4 and lean["reached"] > 0
+  nets = [figure for figure in made if figure.startswith("mlp")]
+  assert nets == [
+    f"mlp, 4, {form}, {dtype}"
+    for form in ("1 by map, library", "2 by vmap, products")
+    for dtype in ("float32", "bfloat16")
+  ]
+  for row in made.values():
+    assert len(device_report.show(row)) >= len(device_report.HEADING)
+  # Whoever kills it has what was printed, and it ends by itself before it is killed.
+  monkeypatch.setattr(device_report.time, "monotonic", iter(range(0, 10**6, 10**4)).__next__)
+  left = list(device_report.rows(device_report.TINY))
+  assert len(left) == len(made)
+  assert {row["failed"] for row in left} == {"TimeoutError: no time was left"}
