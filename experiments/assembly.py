@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from softmax_research import data, heads, nn, training
+from softmax_research import data, heads, nn, registry, training
 
 _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
 
@@ -62,14 +62,21 @@ def check_config(config: ConfigDict) -> None:
       "and 1, as 0.1."
     )
   data.augment.make(config.augment)
-  for text in heads.split(config.heads):
+  for text in texts_of(config, "heads"):
     heads.HEADS.parse(text)
     if config.dataset in data.NUM_CLASSES:  # Of other data sets the classes are not known yet.
       make_head(text, np.ones(data.NUM_CLASSES[config.dataset], int))
   for key in ("backbone", "optimizer"):
-    texts = heads.split(config[key], kind=key) if isinstance(config[key], str) else [config[key]]
-    for one in (ConfigDict({key: text}) for text in texts):
+    for one in (ConfigDict({key: text}) for text in texts_of(config, key) or [config[key]]):
       make_backbone(one) if key == "backbone" else make_optimizer(one, num_steps=1)
+
+
+def texts_of(config: ConfigDict, key: str) -> tuple[str, ...] | None:
+  """Return the heads, backbones or optimisers that a text names; None where one is spelt out."""
+  table = {"heads": heads.HEADS, "backbone": nn.NETWORKS, "optimizer": training.OPTIMIZERS}[key]
+  if not isinstance(config[key], str):
+    return None
+  return registry.split(config[key], kind=table.kind, example=table.example)
 
 
 def num_classes(config: ConfigDict) -> int:
@@ -175,8 +182,16 @@ def make_programs(
     mesh=mesh,
   )
   # Networks and augmentations check their options against the shape of the inputs.
-  jax.eval_shape(programs.init, 0)
-  jax.eval_shape(augment, jax.random.key(0), splits.train.images[:1])
+  try:
+    jax.eval_shape(programs.init, 0)
+    jax.eval_shape(augment, jax.random.key(0), splits.train.images[:1])
+  except Exception as error:  # What a user's own raises may be anything.
+    if registry.place_of_ones_own(error) is None:
+      raise
+    raise ValueError(
+      f"Code of your own fails on inputs of shape {splits.train.images.shape[1:]}: "
+      f"{registry.describe(error)}"
+    ) from error
   return programs
 
 

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from experiments import assembly, classifiers
-from softmax_research import data, heads, study
+from softmax_research import data, study
 from softmax_research.study import classifier_report, record
 from softmax_research.training import environment
 
@@ -47,11 +47,8 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
 
   Networks and optimisers that the configuration spells out, rather than names, are one for all.
   """
-  named = {
-    name: heads.split(config[key], kind=name)
-    for key, name in _COMPARED.items()
-    if isinstance(config[key], str)
-  }
+  texts = {name: assembly.texts_of(config, key) for key, name in _COMPARED.items()}
+  named = {name: of for name, of in texts.items() if of is not None}
   # The head is what turns fastest, so that rows of one network stand together.
   order = [*(name for name in named if name != "head"), "head"]
   found = [

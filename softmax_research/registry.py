@@ -33,11 +33,14 @@ import os
 import pathlib
 import re
 import sys
+import sysconfig
+import traceback
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+_ROOT = pathlib.Path(__file__).parents[1]
 _EMPTY, _BY_KEYWORD = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
 # The types of options that are checked: whose instances they take, and how a message calls them.
 _TYPES = {
@@ -115,7 +118,7 @@ class Registry(dict[str, Callable[..., Any]]):
     except ValueError:
       raise
     except Exception as error:
-      raise ValueError(f"{not_made} it raised {type(error).__name__}: {error}.") from error
+      raise ValueError(f"{not_made} it raised {describe(error)}.") from error
     if not self.accepts(made):
       raise ValueError(f"{not_made} it returned {type(made).__name__}.")
     return made
@@ -188,6 +191,24 @@ class Registry(dict[str, Callable[..., Any]]):
     return [p for p in _signature(self.build) if p.kind is _BY_KEYWORD] if self.build else []
 
 
+def describe(error: Exception) -> str:
+  """Return the type and the words of an error, and where in code of the user's own it arose."""
+  where = place_of_ones_own(error)
+  return f"{type(error).__name__}{f' at {where}' if where else ''}: {error}"
+
+
+def place_of_ones_own(error: BaseException) -> str | None:
+  """Return the last file and line that an error passed and that no package nor we wrote."""
+  paths = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+  paths += [str(_ROOT / name) for name in ("softmax_research", "experiments", "configs")]
+  frames = [
+    frame
+    for frame in traceback.extract_tb(error.__traceback__)
+    if os.path.isfile(frame.filename) and not frame.filename.startswith(tuple(paths))
+  ]
+  return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
+
+
 def parse(
   text: str | Mapping[str, Any], *, kind: str = "head", example: str = "taylor:order=4"
 ) -> tuple[str, dict[str, Any]]:
@@ -204,9 +225,9 @@ def parse(
   """
   if not isinstance(text, str):
     beside = dict(text)
-    if "name" not in beside:
-      raise ValueError(f"Got the {kind} {beside!r} without a name; give it one, as {example}.")
-    name, options = parse(beside.pop("name"), kind=kind, example=example)
+    if not isinstance(name := beside.pop("name", None), str):
+      raise ValueError(f"Got the {kind} {dict(text)!r} without a name; give it one, as {example}.")
+    name, options = parse(name, kind=kind, example=example)
     return name, options | beside
   name, *parts = _split_outside_brackets(text.strip(), ":")
   malformed = f"Got the {kind} {text!r}; write name or name:option=value, as {example}."

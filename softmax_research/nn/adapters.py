@@ -202,10 +202,12 @@ def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 
 
 def _check_features(features: jax.Array, images: jax.Array) -> None:
-  if features.ndim != 2 or features.shape[0] != images.shape[0]:
+  shape = getattr(features, "shape", None)
+  if shape is None or len(shape) != 2 or shape[0] != images.shape[0]:
+    got = type(features).__name__ if shape is None else f"shape {shape}"
     raise ValueError(
-      f"Got features of shape {features.shape} for {images.shape[0]} images; a backbone returns "
-      "[B, D]. Flatten or average the network's last output."
+      f"Got features of {got} for {images.shape[0]} images; a backbone returns an array [B, D]. "
+      "Flatten or average the network's last output, and return it alone."
     )
 
 

@@ -372,7 +372,8 @@ def _define_config(
       key, text = match.groups()
       _check_key(config, key, name)
       # The flag replaces a dictionary by a dictionary alone, but what is named is text.
-      if text and "." not in key and isinstance(config[key], ConfigDict) and text[0] != "{":
+      is_text = text is not None and text[:1] != "{"
+      if is_text and "." not in key and isinstance(config[key], ConfigDict):
         with config.ignore_type():
           config[key] = text
   try:

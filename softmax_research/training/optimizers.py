@@ -57,14 +57,32 @@ def _make_schedule(
   filled |= {name: num_steps for name in _LENGTHS if name in parameters}
   try:
     return schedule(**(filled | options))
-  except TypeError as error:
+  except Exception as error:  # What they do with a value that is none of theirs may be anything.
     raise ValueError(f"Got the schedule {schedule.__name__!r}, but {error}.") from None
+
+
+def _check_rate(schedule: str, rate: optax.Schedule) -> None:
+  """Raise a ValueError unless a schedule returns a number: a wrong option shows only there."""
+  try:
+    shape = jax.eval_shape(rate, jax.ShapeDtypeStruct((), "int32")).shape
+  except Exception as error:
+    raise ValueError(f"Got the schedule {schedule!r}, whose rate cannot be had: {error}") from None
+  if shape:
+    raise ValueError(f"Got the schedule {schedule!r}, whose rate has the shape {shape}, not ().")
 
 
 def _steps(
   learning_rate: float, num_steps: int, *, boundaries: Any = (0.5, 0.75), factor: float = 0.1
 ) -> optax.Schedule:
   """Multiply the rate by a factor at fractions of the run, or at steps if they exceed 1."""
+  numbers = isinstance(boundaries, list | tuple) and [
+    b for b in boundaries if isinstance(b, int | float) and b > 0
+  ]
+  if not numbers or len(numbers) < len(boundaries):
+    raise ValueError(
+      f"Got boundaries={boundaries!r} for the schedule 'steps'; they must be fractions of the run "
+      "or steps, all above 0, as boundaries=(0.5,0.75)."
+    )
   steps = [round(b * num_steps) if b < 1 else int(b) for b in boundaries]
   return optax.piecewise_constant_schedule(learning_rate, {step: factor for step in steps})
 
@@ -107,13 +125,17 @@ def _make_optimizer(
 ) -> optax.GradientTransformation:
   check_at_least("learning_rate", learning_rate, 0, "Try 1e-3 for adam.", strict=True)
   check_fraction("warmup", warmup)
-  for option in {"weight_decay", "momentum", "eps"} & set(options):
+  for option in {"weight_decay", "eps"} & set(options):
     if options[option] is not None:
       check_at_least(option, options[option], 0, "Pass 0 to switch it off.")
+  for option in {"momentum", "b1", "b2", "b3"} & set(options):
+    if options[option] is not None:
+      check_fraction(option, options[option])
   warmup_steps = round(warmup * num_steps)
   rate = SCHEDULES.make(
     schedule, learning_rate, num_steps - warmup_steps, **dict(schedule_options or {})
   )
+  _check_rate(schedule, rate)
   if warmup_steps:
     rise = optax.linear_schedule(0.0, learning_rate, warmup_steps)
     rate = optax.join_schedules([rise, rate], [warmup_steps])

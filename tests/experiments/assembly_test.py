@@ -50,6 +50,23 @@ def test_a_bad_value_is_refused_with_what_exists(key, value, expected):
     assert part in str(error.value)
 
 
+def test_what_fails_in_code_of_ones_own_is_told_with_its_place(tmp_path, monkeypatch):
+  (tmp_path / "own_nets.py").write_text(
+    "from flax import nnx\n"
+    "class Broken(nnx.Module):\n"
+    "  def __init__(self, input_shape, *, rngs):\n    pass\n"
+    "  def __call__(self, images):\n    raise KeyError('boom')\n"
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  config = default.get_config()
+  with config.ignore_type():
+    config.backbone = "own_nets.Broken"
+  with pytest.raises(
+    ValueError, match=r"inputs of shape \(8, 8, 1\): KeyError at .*line 6: 'boom'"
+  ):
+    _make_all(config)
+
+
 def test_keys_too_many_or_too_few_are_refused():
   config = default.get_config()
   config.sedes = 3

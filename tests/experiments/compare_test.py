@@ -190,6 +190,7 @@ def test_records_hold_which_data_lay_under_a_path(tmp_path):
     ({"backbone": "mpl"}, ["mpl", "mlp"]),
     ({"optimizer": "adm:learning_rate=0.1"}, ["adm", "adam"]),
     ({"heads": "softmax,softmax"}, ["softmax", "twice"]),
+    ({"backbone": ""}, ["no networks", "as mlp:widths"]),
   ],
 )
 def test_bad_input_is_refused_with_what_exists(tmp_path, changes, expected):
@@ -215,6 +216,7 @@ def test_the_script_runs_as_users_run_it(tmp_path):
   for argument, expected in (
     ("--config.sedes=3", ["sedes", "seeds"]),
     ("--config=configs/nowhere.py", ["nowhere.py"]),
+    ("--config.optimizer=", ["no optimizers", "as adam:learning_rate"]),
   ):
     message = expect_error("compare", f"--workdir={tmp_path / 'bad'}", argument)
     assert all(part in message for part in expected)

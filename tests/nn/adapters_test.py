@@ -55,6 +55,13 @@ class LinenNet(nn.Module):
     return nn.Dropout(self.rate, deterministic=not train)(nn.Dense(8)(hidden))
 
 
+class Pair(nn.Module):
+  """Two things where an array is wanted."""
+
+  def __call__(self, inputs):
+    return inputs, 3
+
+
 def _bare():
   def init(key, input_shape):
     return {"kernel": jax.random.normal(key, (*input_shape, 8))}, {}
@@ -217,6 +224,8 @@ def test_bad_calls_say_what_to_do(data):
     backbone.apply(other, state, data[0], train=False)
   images = from_linen(nn.Conv(2, (3, 3)))
   params, state = images.init(jax.random.key(0), (4, 4, 1))
+  with pytest.raises(ValueError, match=r"features of tuple for 48 images; .*return it alone"):
+    from_linen(Pair()).apply({}, {}, data[0], train=False)
   with pytest.raises(ValueError, match=r"\[B, D\]"):
     images.apply(params, state, jnp.ones((2, 4, 4, 1)), train=False)
 

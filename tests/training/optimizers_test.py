@@ -125,6 +125,10 @@ def _own_rate(learning_rate, num_steps, *, divisor=2):
   return lambda step: learning_rate / divisor
 
 
+def _two_rates(learning_rate, num_steps):
+  return lambda step: jnp.full(2, learning_rate)
+
+
 def test_optimizers_and_schedules_of_ones_own():
   text = f"{__name__}._own:learning_rate=0.1:scale=3:schedule={__name__}._own_rate"
   (after,) = _steps(optimizers.make(text, num_steps=9), [jnp.ones(())], jnp.zeros(()))
@@ -150,6 +154,16 @@ def test_only_matrices_decay_whatever_the_optimizer():
     ({"name": "adam", "learning_rate": 0.0}, "learning_rate=0.0"),
     ({"name": "adam", "warmup": 1.5}, "warmup=1.5"),
     ({"name": "sgd", "weight_decay": -1.0}, "weight_decay=-1.0"),
+    ({"name": "sgd", "momentum": 1.5}, r"momentum=1.5; it must lie in \[0, 1\)"),
+    ({"name": "adam", "b1": 1.0}, r"b1=1.0; it must lie in \[0, 1\)"),
+    ({"name": "adam", "schedule": "steps:boundaries=0.5-2"}, r"boundaries='0.5-2' .*0.75"),
+    ({"name": "adam", "schedule": "steps:boundaries=(0.5,-2)"}, r"boundaries=\(0.5, -2\)"),
+    ({"name": "adam", "schedule": "cosine:alpha=x"}, "'cosine:alpha=x', whose rate cannot be had"),
+    ({"name": "adam", "schedule": f"{__name__}._two_rates"}, r"rate has the shape \(2,\)"),
+    (
+      {"name": "adam", "schedule": "piecewise_constant_schedule:boundaries_and_scales=3"},
+      "the schedule 'piecewise_constant_schedule', but",
+    ),
     ({"name": "sgd", "clip_norm": 0.0}, "clip_norm=0.0"),
   ],
 )
