@@ -18,6 +18,7 @@ H200, and prints each when it is taken. On CPU, and with --tiny, it only shows t
 import importlib
 import importlib.util
 import json
+import os
 from typing import Any
 
 import jax
@@ -52,6 +53,8 @@ def main(argv: list[str]) -> None:
     if len(argv) != 2:
       given = " ".join(argv[1:]) or "no name"
       raise ValueError(f"Got {given}; name one benchmark of {', '.join(BENCHMARKS)}.")
+    # The processes of all sides share a GPU; by default the first would take its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     rows = load(argv[1]).rows(
       Options(_CASE.value, _PEER.value, _REPEATS.value, _SECONDS.value, _THREADS.value)
     )

@@ -10,6 +10,7 @@ which so has the frequent ones side by side, one at random.
 
 import functools
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import jax
@@ -36,7 +37,14 @@ DENSE = "dense layer"
 
 def cases() -> list[Case]:
   """Return the cases."""
-  return [_linear(), _memory(), *map(_tree, TREE_CLASSES), _huffman(), losses.adaptive_case()]
+  return [
+    _linear("float32"),
+    _linear("bfloat16"),
+    _memory(),
+    *map(_tree, TREE_CLASSES),
+    _huffman(),
+    losses.adaptive_case(),
+  ]
 
 
 def rows(options: Options) -> Iterator[dict[str, Any]]:
@@ -54,15 +62,17 @@ def tree_name(num_classes: int) -> str:
   return "tree of {} classes, {} x {}".format(num_classes, *TREE)
 
 
-def _linear() -> Case:
-  return Case(
-    f"linear {list(LINEAR)}",
-    {
-      OURS: functools.partial(_dense_loss, LINEAR, functional.linear_cross_entropy),
-      "our plain form": functools.partial(_dense_loss, LINEAR, _plain),
-      "PyTorch": functools.partial(torch_losses.linear_side, LINEAR),
-    },
-  )
+def _linear(dtype: str) -> Case:
+  side = functools.partial(torch_losses.linear_side, LINEAR, dtype)
+  sides = {
+    OURS: functools.partial(_dense_loss, LINEAR, functional.linear_cross_entropy, dtype),
+    "our plain form": functools.partial(_dense_loss, LINEAR, _plain, dtype),
+    "PyTorch": side,
+  }
+  if dtype == "bfloat16" and torch_losses.device() == "cuda":
+    fused = [peer for peer, module in torch_losses.FUSED.items() if find_spec(module)]
+    sides |= {peer: functools.partial(side, peer) for peer in fused}
+  return Case(f"linear {list(LINEAR)}" + (f" {dtype}" if dtype != "float32" else ""), sides)
 
 
 def _memory() -> Case:
@@ -115,20 +125,24 @@ def _plain(features: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Arr
   return functional.cross_entropy(features @ kernel, labels)
 
 
-def _dense_inputs(sizes: tuple[int, int, int]) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _dense_inputs(
+  sizes: tuple[int, int, int], dtype: str = "float32"
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Make features, kernel and labels on the device, and wait until that is their only place."""
   examples, classes, size = sizes
   inputs = (
-    batches.features(examples, size),
-    batches.kernel(size, classes),
+    batches.features(examples, size).astype(dtype),
+    batches.kernel(size, classes).astype(dtype),
     batches.labels((examples, classes), "index"),
   )
   return jax.block_until_ready(jax.device_put(inputs))
 
 
-def _dense_loss(sizes: tuple[int, int, int], loss: Callable[..., jax.Array]) -> Run:
+def _dense_loss(
+  sizes: tuple[int, int, int], loss: Callable[..., jax.Array], dtype: str = "float32"
+) -> Run:
   derivatives = jax.value_and_grad(lambda *inputs: jnp.mean(loss(*inputs)), argnums=(0, 1))
-  return losses.repeat(derivatives, *_dense_inputs(sizes))
+  return losses.repeat(derivatives, *_dense_inputs(sizes, dtype))
 
 
 def _inputs_and_gradients(sizes: tuple[int, int, int]) -> Run:

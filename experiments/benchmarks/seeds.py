@@ -1,7 +1,6 @@
 """Seeds: many in one program against one at a time, in each precision, as operations a second."""
 
 import functools
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,8 +32,6 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
   Raises:
     ValueError: only TF32 is asked for, and this machine's devices do not have it.
   """
-  # The processes of all sides share a GPU; by default the first would take its memory.
-  os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
   chosen = [case for case in cases() if options.case in case.name]
   backend = jax.default_backend()
   if backend != "gpu":

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
+
 from softmax_research.training import environment
 
 OURS = "ours"
@@ -52,7 +54,7 @@ class Case(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """Hold a side's times of a unit of work, in ms, and its peak memory in MB."""
+  """Hold a side's times of a unit of work, in ms, and its peak memory in MB: a GPU's, if there."""
 
   times: Sequence[float]
   peak_mb: float
@@ -177,7 +179,16 @@ def _serve(benchmark: str, case: str, side: str, threads: str) -> None:
       if not line.strip():
         break
       print(milliseconds(run, json.loads(line)), file=answers, flush=True)
-    print(peak_mb(resource.getrusage(resource.RUSAGE_SELF)), file=answers, flush=True)
+    of_process = peak_mb(resource.getrusage(resource.RUSAGE_SELF))
+    print(device_peak_mb() or of_process, file=answers, flush=True)
+
+
+def device_peak_mb() -> float:
+  """Return the most of a GPU's memory that this process has held, by PyTorch or JAX; 0 on CPU."""
+  torch = sys.modules.get("torch")
+  if torch and torch.cuda.is_available() and (peak := torch.cuda.max_memory_allocated()):
+    return peak / 1e6
+  return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0) / 1e6
 
 
 def milliseconds(run: Run, seconds: float) -> float:

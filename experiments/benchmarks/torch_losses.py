@@ -8,17 +8,32 @@ try:
 except ImportError:
   entmax = torch = None
 
+#: Peers of a linear layer's loss that run on a GPU alone, by the module that has them.
+FUSED = {"cut-cross-entropy": "cut_cross_entropy", "Liger": "liger_kernel"}
+
+
+def device() -> str:
+  """Return where PyTorch's sides run: on the GPU, if it sees one."""
+  return "cuda" if torch and torch.cuda.is_available() else "cpu"
+
+
+def finished() -> int:
+  """Wait for what was started, and return one unit of work."""
+  if torch.cuda.is_available():
+    torch.cuda.synchronize()
+  return 1
+
 
 def side(sizes: tuple[int, int], kind: str, name: str):
   """Return a function that takes the value and gradient of the mean of a loss."""
-  logits = torch.from_numpy(batches.logits(sizes)).requires_grad_()
-  labels = torch.from_numpy(batches.labels(sizes, kind))
+  logits = torch.from_numpy(batches.logits(sizes)).to(device()).requires_grad_()
+  labels = torch.from_numpy(batches.labels(sizes, kind)).to(device())
   loss, labels = _losses()[name], labels.long() if kind == "index" else labels
 
   def run():
     logits.grad = None
     loss(logits, labels).backward()
-    return 1
+    return finished()
 
   return run
 
@@ -41,33 +56,52 @@ def _losses():
   }
 
 
-def linear_side(sizes: tuple[int, int, int]):
+def linear_side(sizes: tuple[int, int, int], dtype: str = "float32", peer: str = "PyTorch"):
   """Return a function that takes the cross-entropy of a linear layer and its gradients."""
   examples, classes, size = sizes
-  features = torch.from_numpy(batches.features(examples, size)).requires_grad_()
+
+  def put(array):
+    return torch.from_numpy(array).to(device(), getattr(torch, dtype)).requires_grad_()
+
+  features = put(batches.features(examples, size))
   # PyTorch's layers hold the kernel transposed.
-  kernel = torch.from_numpy(batches.kernel(size, classes).T.copy()).requires_grad_()
-  labels = torch.from_numpy(batches.labels((examples, classes), "index")).long()
+  kernel = put(batches.kernel(size, classes).T.copy())
+  labels = torch.from_numpy(batches.labels((examples, classes), "index")).long().to(device())
+  loss = _linear_loss(peer)
 
   def run():
     features.grad = kernel.grad = None
-    torch.nn.functional.cross_entropy(features @ kernel.T, labels).backward()
-    return 1
+    loss(features, kernel, labels).backward()
+    return finished()
 
   return run
+
+
+def _linear_loss(peer):
+  if peer == "cut-cross-entropy":
+    from cut_cross_entropy import linear_cross_entropy  # noqa: PLC0415
+
+    return linear_cross_entropy
+  if peer == "Liger":
+    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss  # noqa: PLC0415
+
+    loss = LigerFusedLinearCrossEntropyLoss()
+    return lambda features, kernel, labels: loss(kernel, features, labels)
+  plain = torch.nn.functional.cross_entropy
+  return lambda features, kernel, labels: plain(features @ kernel.T, labels)
 
 
 def adaptive_side(count: int, size: int, num_classes: int, cutoffs: tuple[int, ...]):
   """Return a function that takes the value and gradients of an adaptive softmax layer."""
   torch.manual_seed(0)
-  layer = torch.nn.AdaptiveLogSoftmaxWithLoss(size, num_classes, list(cutoffs))
-  features = torch.from_numpy(batches.features(count, size)).requires_grad_()
-  labels = torch.from_numpy(batches.zipf_labels(count, num_classes)).long()
+  layer = torch.nn.AdaptiveLogSoftmaxWithLoss(size, num_classes, list(cutoffs)).to(device())
+  features = torch.from_numpy(batches.features(count, size)).to(device()).requires_grad_()
+  labels = torch.from_numpy(batches.zipf_labels(count, num_classes)).long().to(device())
 
   def run():
     features.grad = None
     layer.zero_grad()
     layer(features, labels).loss.backward()
-    return 1
+    return finished()
 
   return run

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from experiments.benchmarks.torch_losses import device, finished
+
 try:
   import torch
 except ImportError:
@@ -17,10 +19,10 @@ def side(shape, count, backbone, batch, *, tuned):
   form also updates in one kernel a parameter, and has the channels last in memory.
   """
   rng = np.random.default_rng(0)
-  images = torch.from_numpy(rng.normal(size=(count, *shape)).astype(np.float32))
+  images = torch.from_numpy(rng.normal(size=(count, *shape)).astype(np.float32)).to(device())
   images = images.permute(0, 3, 1, 2).contiguous()
-  labels = torch.from_numpy(rng.integers(0, 10, count))
-  network = make_network(shape, backbone)
+  labels = torch.from_numpy(rng.integers(0, 10, count)).to(device())
+  network = make_network(shape, backbone).to(device())
   if tuned and backbone["name"] == "cnn":
     network = network.to(memory_format=torch.channels_last)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -28,13 +30,13 @@ def side(shape, count, backbone, batch, *, tuned):
   loss = torch.nn.CrossEntropyLoss()
 
   def run():
-    order = torch.randperm(count)
+    order = torch.randperm(count, device=device())
     for start in range(0, count - batch + 1, batch):
       index = order[start : start + batch]
       optimizer.zero_grad()
       loss(network(images[index]), labels[index]).backward()
       optimizer.step()
-    return count // batch
+    return finished() * (count // batch)
 
   return run
 

@@ -1,9 +1,20 @@
 """The benchmarks: their sides run, their rows compare medians, and bad names are explained."""
 
+import sys
+import types
+
 import jax
 import pytest
 
-from experiments.benchmarks import classes, device_report, losses, seeds, timing, training
+from experiments.benchmarks import (
+  classes,
+  device_report,
+  losses,
+  seeds,
+  timing,
+  torch_losses,
+  training,
+)
 from experiments.benchmarks.timing import OURS, Options
 from tests.experiments.scripts import expect_error
 
@@ -132,6 +143,27 @@ def test_a_row_compares_the_medians_of_sides_that_took_turns(monkeypatch):
 def test_an_unknown_benchmark_is_refused_with_those_that_exist():
   message = expect_error("benchmark", "lossess")
   assert "'lossess'; the benchmarks are classes, losses, seeds, training." in message
+
+
+def test_libraries_whose_kernels_need_a_gpu_are_peers_there(monkeypatch):
+  pytest.importorskip("torch")
+  monkeypatch.setattr(torch_losses, "device", lambda: "cuda")
+  monkeypatch.setattr(classes, "find_spec", lambda module: module == "liger_kernel")
+  peers = {case.name: case.peers() for case in classes.cases()}
+  assert peers["linear [2048, 32000, 512] bfloat16"] == ["our plain form", "PyTorch", "Liger"]
+  assert peers["linear [2048, 32000, 512]"] == ["our plain form", "PyTorch"]
+
+
+def test_the_peak_is_that_of_a_gpus_memory_where_there_is_one(monkeypatch):
+  no_torch = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: False))
+  monkeypatch.setitem(sys.modules, "torch", no_torch)
+  assert timing.device_peak_mb() == 0
+  gpu = types.SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 3_000_000})
+  monkeypatch.setattr(timing.jax, "local_devices", lambda: [gpu])
+  assert timing.device_peak_mb() == 3
+  held = {"is_available": lambda: True, "max_memory_allocated": lambda: 2_000_000}
+  monkeypatch.setattr(no_torch, "cuda", types.SimpleNamespace(**held))
+  assert timing.device_peak_mb() == 2
 
 
 def test_the_device_report_takes_every_figure(monkeypatch):
