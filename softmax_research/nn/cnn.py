@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from softmax_research.nn.convolution import Convolution, in_fastest_layout
+from softmax_research.nn.convolution import in_fastest_layout
 from softmax_research.nn.layer import (
   KERNEL_INITIALISERS,
   Layer,
@@ -98,11 +98,13 @@ class CNN(nnx.Module):
       check_sizes("kernel", (size,))
       check_sizes("pool", (window,))
       for index, features in enumerate(filters):
-        convolution = Convolution(
+        convolution = nnx.Conv(
           channels,
           features,
-          kernel=size,
+          (size, size),
+          strides=(1, 1),
           padding=padding.upper(),
+          use_bias=False,
           kernel_init=initialiser,
           rngs=rngs,
         )

@@ -76,33 +76,12 @@ def conv(
   )
 
 
-class Convolution(nnx.Module):
-  """Convolve maps of so many channels, without a bias; the padding is as of `conv`."""
-
-  def __init__(
-    self,
-    channels: int,
-    filters: int,
-    *,
-    kernel: int,
-    padding: str | cpu.Padding,
-    stride: int = 1,
-    kernel_init: Callable[..., jax.Array],
-    rngs: nnx.Rngs,
-  ):
-    shape = (kernel, kernel, channels, filters)
-    self.kernel = nnx.Param(kernel_init(rngs.params(), shape, jnp.float32))
-    self.padding, self.strides = padding, (stride, stride)
-
-  def __call__(self, maps: jax.Array, *, batch_last: bool = False) -> jax.Array:
-    """Return the maps `[B, H', W', F]` of `[B, H, W, C]`, or `[F, H', W', B]` of `[C, H, W, B]`."""
-    kernel = self.kernel[...].astype(maps.dtype)
-    if not batch_last:
-      return conv(maps, kernel, self.strides, self.padding, dimension_numbers=_NHWC)
-    pads = self.padding
-    if isinstance(pads, str):
-      pads = lax.padtype_to_pads(maps.shape[1:3], kernel.shape[:2], self.strides, pads)
-    return _products(maps, kernel, tuple(pads), self.strides)
+def convolve_batch_last(layer: nnx.Conv, maps: jax.Array) -> jax.Array:
+  """Return the maps `[F, H', W', B]` that a convolution without bias makes of `[C, H, W, B]`."""
+  kernel, pads = layer.kernel[...].astype(maps.dtype), layer.padding
+  if isinstance(pads, str):
+    pads = lax.padtype_to_pads(maps.shape[1:3], kernel.shape[:2], layer.strides, pads)
+  return _products(maps, kernel, tuple(pads), layer.strides)
 
 
 def in_fastest_layout(

@@ -12,6 +12,7 @@ from jax import lax
 from softmax_research.functional.arrays import check_fraction
 from softmax_research.nn import cpu
 from softmax_research.nn.batch_norm import BatchNorm, along
+from softmax_research.nn.convolution import convolve_batch_last
 from softmax_research.registry import Registry
 
 #: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`; one of
@@ -152,8 +153,8 @@ class Layer(nnx.Module):
     rngs: nnx.Rngs | None = None,
     batch_last: bool = False,
   ) -> jax.Array:
-    """Return the outputs; `batch_last` says that maps are `[C, H, W, B]`."""
-    outputs = self.linear(inputs, batch_last=True) if batch_last else self.linear(inputs)
+    """Return the outputs; `batch_last` says that maps, of a convolution, are `[C, H, W, B]`."""
+    outputs = convolve_batch_last(self.linear, inputs) if batch_last else self.linear(inputs)
     axis = 0 if batch_last else -1
     if self.norm_order == "before":
       outputs = self.norm(outputs, train=train, axis=axis)

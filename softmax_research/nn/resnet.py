@@ -1,13 +1,12 @@
 """ResNet: stages of residual blocks for small images."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from softmax_research.nn.convolution import Convolution, in_fastest_layout
+from softmax_research.nn.convolution import in_fastest_layout
 from softmax_research.nn.layer import (
   ACTIVATIONS,
   KERNEL_INITIALISERS,
@@ -16,8 +15,6 @@ from softmax_research.nn.layer import (
   check_floating,
   check_sizes,
 )
-
-_SAME = ((1, 1), (1, 1))  # Also with strides, as in the paper and in PyTorch.
 
 
 class ResNet(nnx.Module):
@@ -91,19 +88,20 @@ class ResNet(nnx.Module):
       )
     channels = input_shape[-1]
 
-    def layer(filters: int, **options: Any) -> Callable[..., Layer]:
+    def layer(filters: int, *, kernel: int = 3, stride: int = 1, activation: str | None) -> Layer:
       """Return a layer on the maps so far."""
-      size = options.pop("kernel", 3)
-      convolution = Convolution(
+      convolution = nnx.Conv(
         channels,
         filters,
-        kernel=size,
-        padding=_SAME if size == 3 else ((0, 0), (0, 0)),
-        stride=options.pop("stride", 1),
+        (kernel, kernel),
+        strides=(stride, stride),
+        padding=((kernel // 2, kernel // 2),) * 2,  # Also with strides, as in the paper.
+        use_bias=False,
         kernel_init=KERNEL_INITIALISERS.find(kernel_init),
         rngs=rngs,
       )
-      return Layer(convolution, filters, batch_norm=norm == "batch", axis_name=axis_name, **options)
+      common = {"batch_norm": norm == "batch", "axis_name": axis_name}
+      return Layer(convolution, filters, activation=activation, **common)
 
     self.first = layer(widths[0], activation=activation)
     self.blocks = nnx.List([])
