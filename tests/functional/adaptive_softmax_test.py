@@ -298,7 +298,7 @@ def test_bad_factor():
 
 @pytest.mark.parametrize("tile", [(0, 4), (4,), 256, (2.0, 4), [4, 5]])
 def test_bad_tile(tile):
-  with pytest.raises(ValueError, match=r"Got tile=.*\(128, 8192\), or None"):
+  with pytest.raises(ValueError, match=r"Got tile=.*\(256, 8192\), or None"):
     adaptive_softmax_label_log_prob(FEATURES, PARAMS, LABELS, tile=tile)
 
 
