@@ -50,6 +50,29 @@ def test_a_bad_value_is_refused_with_what_exists(key, value, expected):
     assert part in str(error.value)
 
 
+def test_methods_that_differ_in_numbers_differ_in_the_step_alone():
+  # The others are found among the programs that are kept.
+  config, texts = default.get_config(), []
+  splits = assembly.load_splits(config)
+  images, labels = splits.train.images[:20], splits.train.labels[:20]
+  for head, rate in (("sm:margin=0.3", 0.1), ("sm:margin=0.6", 0.1), ("sm:margin=0.3", 0.2)):
+    config.optimizer.learning_rate = rate
+    programs = assembly.make_programs(config, splits, head)
+    state = jax.eval_shape(programs.init, 0)
+    order = programs.shuffle.lower(state, 0, 2, 10, 20)
+    texts.append(
+      [
+        programs.run_steps.lower(state, np.zeros((2, 10), int), images, labels, 0, 2).as_text(),
+        programs.init.lower(0).as_text(),
+        programs.predict.lower(state, images).as_text(),
+        order.as_text(),
+      ]
+    )
+  steps, *others = zip(*texts, strict=True)
+  assert len(set(steps)) == 3
+  assert all(len(set(program)) == 1 for program in others)
+
+
 def test_what_fails_in_code_of_ones_own_is_told_with_its_place(tmp_path, monkeypatch):
   (tmp_path / "own_nets.py").write_text(
     "from flax import nnx\n"

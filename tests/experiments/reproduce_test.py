@@ -201,6 +201,18 @@ def test_the_report_has_ours_beside_the_papers(made):
   assert not (made[0] / "checkpoints" / "mnist").exists()
 
 
+def test_the_report_is_made_of_joined_records_without_the_data(made, tmp_path, monkeypatch):
+  def refuse(*arguments, **options):
+    raise data.DataUnavailableError("there are none")
+
+  monkeypatch.setattr(data, "load", refuse)
+  lines = (made[0] / "results.jsonl").read_bytes().splitlines(keepends=True)
+  (tmp_path / "results.jsonl").write_bytes(b"".join(lines[1::2] + lines[::2]))
+  (tmp_path / "config.json").write_bytes((made[0] / "config.json").read_bytes())
+  study.remake(reproduce.STUDY, tmp_path, formats=("md",))
+  assert (tmp_path / "report.md").read_bytes() == (made[0] / "report.md").read_bytes()
+
+
 def test_what_is_left_is_listed_and_what_is_finished_compared(made, capsys):
   directory, _ = made
   runner.run(reproduce.STUDY, tiny.variant(), _options(directory, dry_run=True, only="folds"))

@@ -20,8 +20,11 @@ def test_a_run_that_sigterm_stopped_goes_on_and_leaves_results_events_and_its_su
   deadline = time.monotonic() + 120
   while not list(tmp_path.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
     time.sleep(0.02)
+  asked = time.monotonic()
   process.terminate()
   done = finish(process)
+  # A machine that is taken back gives so long.
+  assert time.monotonic() - asked < 5
   assert done.returncode == 143 and "saved; the same command goes on" in done.stdout
   step = done.stdout.partition("Interrupted at step ")[2].split()[0]
   done = run_script(*arguments)

@@ -173,6 +173,36 @@ def test_a_signal_stops_between_cells_and_the_same_run_goes_on(tmp_path):
   assert len(_names(tmp_path)) == 4
 
 
+def test_minutes_stop_it_with_all_saved_and_the_same_run_goes_on(tmp_path):
+  with pytest.raises(SystemExit) as left:
+    _run(tmp_path, options={"minutes": 1e-9})
+  assert left.value.code == 143
+  assert _names(tmp_path) == [(10, 0, "finished"), (10, 1, "finished")]
+  assert not (tmp_path / "report.md").exists()
+  _run(tmp_path, options={"minutes": 60})
+  assert len(_names(tmp_path)) == 4 and (tmp_path / "report.md").exists()
+
+
+def test_slices_of_several_machines_are_a_table_once_one_file_has_their_records(tmp_path):
+  _run(tmp_path / "whole")
+  merged = tmp_path / "merged" / "results.jsonl"
+  merged.parent.mkdir()
+  for number in (2, 1):
+    _run(tmp_path / str(number), options={"shard": (number, 2)})
+    (part,) = (tmp_path / str(number)).glob("results*.jsonl")
+    with merged.open("ab") as file:
+      file.write(part.read_bytes())
+
+  def refuse(*arguments):
+    raise FileNotFoundError("no data here")
+
+  before = merged.read_bytes()
+  assert _run(merged.parent, toy.STUDY._replace(run=refuse)) == []
+  assert merged.read_bytes() == before
+  reports = [(tmp_path / name / "report.md").read_text() for name in ("whole", "merged")]
+  assert reports[0] == reports[1]
+
+
 def test_only_the_finished_cells_checkpoints_are_removed(tmp_path):
   kept, seen = tmp_path / "checkpoints" / "another", []
 
