@@ -21,7 +21,8 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
     if labels.shape != batch_shape:
       raise ValueError(
         f"Got integer labels of shape {labels.shape} for values of shape {values.shape}; "
-        f"they must have shape {batch_shape}, one class index for each example."
+        f"they must have shape {batch_shape}, one class index for each example. Cast rows that "
+        "weight every class, as one-hot ones, to a floating-point type."
       )
   elif jnp.issubdtype(labels.dtype, jnp.floating):
     if labels.shape != values.shape:

@@ -100,7 +100,7 @@ def mine(
   Reference:
     Belghazi et al. 2018 (arXiv 1801.04062), eq. 12.
   """
-  if not 0 < rate <= 1:
+  if not isinstance(rate, jax.core.Tracer) and not 0 < rate <= 1:
     raise ValueError(f"Got rate={rate}; it is a weight in (0, 1]. Pass 0.01 or so.")
   scores = _check_scores(scores)
   log_mean = _log_mean_exp(scores, _apart(scores))
@@ -200,7 +200,7 @@ def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Arra
     Song & Ermon 2020, "Understanding the Limitations of Variational Mutual Information
     Estimators" (arXiv 1910.06222), eq. 17.
   """
-  if clip is not None and not clip > 0:
+  if not (clip is None or isinstance(clip, jax.core.Tracer) or clip > 0):
     raise ValueError(f"Got clip={clip}; it must be positive. Pass None for no clipping.")
   scores = _check_scores(scores)
   clipped = scores if clip is None else jnp.clip(scores, -clip, clip)

@@ -216,6 +216,11 @@ def _fit_classes(log_probs, labels, fit_one: Callable[..., Callable]) -> Calibra
 def _checked(log_probs, labels) -> tuple[np.ndarray, np.ndarray]:
   logits, labels = np.asarray(log_probs, np.float64), np.asarray(labels)
   check_labels(logits, labels)
+  if np.any(missing := np.isnan(logits).any(1)):
+    raise ValueError(
+      f"Got NaN among the log-probabilities of {missing.sum()} examples, the first of them "
+      f"{int(np.argmax(missing))}; leave them out, or train the model anew."
+    )
   return _bounded(logits), labels
 
 

@@ -28,6 +28,7 @@ def test_checked_labels_come_back_as_arrays():
   [
     (np.zeros((2, 1), int), ValueError, r"shape \(2, 1\).*must have shape \(2,\)"),
     (np.zeros(3, int), ValueError, "one class index for each example"),
+    (np.zeros((2, 4), int), ValueError, "Cast rows .* to a floating-point type"),
     (np.zeros(2), ValueError, "Cast class indices to an integer type"),
     (np.zeros((2, 4)), ValueError, "distributions over classes"),
     (np.zeros(2, bool), TypeError, "type bool"),

@@ -66,6 +66,15 @@ def test_scalings_have_the_least_loss_that_a_search_without_slopes_finds():
     assert found == pytest.approx(least, abs=1e-4)
 
 
+def test_predictions_that_are_nan_are_refused():
+  log_probs = np.array([[0.0, -1.0], [np.nan, 0.0]])
+  for fit in (calibration.fit_temperature, calibration.fit_histogram_binning):
+    with pytest.raises(
+      ValueError, match="NaN among the log-probabilities of 1 examples, the first"
+    ):
+      fit(log_probs, np.array([0, 1]))
+
+
 @pytest.mark.parametrize("labels", [np.array([0, 4]), np.array([-1, 0]), np.array([0])])
 def test_labels_that_are_none_are_refused(labels):
   with pytest.raises(ValueError, match=r"numbered from 0 to 3|must be \[N, K\]"):
