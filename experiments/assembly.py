@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from softmax_research import data, heads, nn, registry, training
+from softmax_research.training.parallel import check_shares
 
 _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
 
@@ -55,6 +56,8 @@ def check_config(config: ConfigDict) -> None:
     value = config[key]
     if not isinstance(value, int) or value < 1:
       raise ValueError(f"Got {key}={value!r}; it must be an integer of at least 1.")
+  if config.split_seed < 0:
+    raise ValueError(f"Got split_seed={config.split_seed}; it must be an integer of at least 0.")
   data.check_name(config.dataset)
   if not 0 < config.validation_fraction < 1:
     raise ValueError(
@@ -110,9 +113,14 @@ def make_splits(
 def load_splits(config: ConfigDict) -> Splits:
   """Load the data set and split its training part into training and validation."""
   dataset = load_dataset(config)
-  train, validation = data.split_train_validation(
-    dataset.train, fraction=config.validation_fraction, seed=config.split_seed
-  )
+  try:
+    train, validation = data.split_train_validation(
+      dataset.train, fraction=config.validation_fraction, seed=config.split_seed
+    )
+  except ValueError as error:
+    raise ValueError(
+      f"Got validation_fraction={config.validation_fraction} for {dataset.name}: {error}"
+    ) from None
   training.check_batch_size(config.batch_size, len(train.labels))
   return make_splits(dataset, train, validation, dataset.test)
 
@@ -220,13 +228,21 @@ def device_options() -> ConfigDict:
   return options
 
 
-def prepare_devices(options: ConfigDict, num_seeds: int) -> None:
+def prepare_devices(options: ConfigDict, num_seeds: int, batch_size: int | None = None) -> None:
   """Make as many CPU devices as will be used; call it before JAX touches a device."""
   for name, known in _DEVICE_OPTIONS.items():
     if options[name] not in known:
       raise ValueError(
         f"Got --devices.{name}={options[name]}; it must be one of {', '.join(known)}."
       )
+  for name in ("seed", "data"):
+    if options[name] < 0:
+      raise ValueError(
+        f"Got --devices.{name}={options[name]}; it must be a number of devices, or 0 to have it "
+        "chosen."
+      )
+  if options.data and batch_size:
+    check_shares(batch_size, options.data)
   seed = options.seed or (1 if options.seeds_by == "apart" else min(_num_cores(), num_seeds))
   jax.config.update("jax_num_cpu_devices", max(1, seed * max(1, options.data)))
 

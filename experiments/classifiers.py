@@ -51,7 +51,7 @@ def main(
     of,
     devices=assembly.device_options,
     prepare_devices=lambda devices, settings: assembly.prepare_devices(
-      devices, num_seeds(settings)
+      devices, num_seeds(settings), settings.get("batch_size")
     ),
     **options,
   )

@@ -306,7 +306,11 @@ def _wanted(parameter: inspect.Parameter) -> list[Any]:
   members = typing.get_args(annotation) if union else (annotation,)
   found = [typing.get_origin(member) or member for member in members]
   found = [tuple if member in (list, collections.abc.Sequence) else member for member in found]
-  return found if all(member in _TYPES for member in found) else []
+  if all(member in _TYPES for member in found):
+    return found
+  # Of types that are not known here, as JAX's arrays, the default tells a number.
+  is_number = isinstance(parameter.default, int | float) and parameter.default is not True
+  return [float] if is_number and str not in found else []
 
 
 def _fits(value: Any, wanted: Sequence[Any]) -> bool:

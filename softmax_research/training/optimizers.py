@@ -58,7 +58,8 @@ def _make_schedule(
   try:
     return schedule(**(filled | options))
   except Exception as error:  # What they do with a value that is none of theirs may be anything.
-    raise ValueError(f"Got the schedule {schedule.__name__!r}, but {error}.") from None
+    what = str(error).rstrip(".")
+    raise ValueError(f"Got the schedule {schedule.__name__!r}, but {what}.") from None
 
 
 def _check_rate(schedule: str, rate: optax.Schedule) -> None:

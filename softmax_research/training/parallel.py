@@ -55,14 +55,18 @@ class Layout(NamedTuple):
 
   def check_batch_size(self, batch_size: int) -> None:
     """Raise a ValueError unless every device gets an equal share of a batch."""
-    devices = self.mesh.shape[DATA]
-    if batch_size % devices:
-      fits = max(n for n in range(1, devices) if batch_size % n == 0)
-      raise ValueError(
-        f"Got batch_size={batch_size} for {devices} devices along the data axis; each takes an "
-        f"equal share of a batch. Pass a multiple of {devices}, as "
-        f"{batch_size + -batch_size % devices}, or {fits} devices."
-      )
+    check_shares(batch_size, self.mesh.shape[DATA])
+
+
+def check_shares(batch_size: int, devices: int) -> None:
+  """Raise a ValueError unless so many devices get equal shares of a batch."""
+  if batch_size % devices:
+    fits = max(n for n in range(1, devices) if batch_size % n == 0)
+    raise ValueError(
+      f"Got batch_size={batch_size} for {devices} devices along the data axis; each takes an "
+      f"equal share of a batch. Pass a multiple of {devices}, as "
+      f"{batch_size + -batch_size % devices}, or {fits} devices."
+    )
 
 
 def make_layout(

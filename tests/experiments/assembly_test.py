@@ -39,6 +39,8 @@ def _make_all(config):
     ("seeds", 0, ["seeds=0", "at least 1"]),
     ("batch_size", 100_000, ["batch_size=100000", "1293"]),
     ("validation_fraction", 1.5, ["validation_fraction=1.5"]),
+    ("validation_fraction", 1e-5, ["validation_fraction=1e-05 for digits", "cannot set aside 0"]),
+    ("split_seed", -1, ["split_seed=-1", "at least 0"]),
   ],
 )
 def test_a_bad_value_is_refused_with_what_exists(key, value, expected):
@@ -272,10 +274,18 @@ def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
   assert made == [3, 4, 1, 6]
 
 
-@pytest.mark.parametrize("name", ["strategy", "seeds_by"])
-def test_an_option_that_is_none_is_refused_before_any_work(monkeypatch, name):
+@pytest.mark.parametrize(
+  ("name", "value", "message"),
+  [
+    ("strategy", "foo", "--devices.strategy=foo; it must be one of"),
+    ("seeds_by", "foo", "--devices.seeds_by=foo; it must be one of"),
+    ("seed", -1, "--devices.seed=-1; it must be a number of devices"),
+    ("data", 3, "batch_size=64 for 3 devices along the data axis; .* as 66, or 2"),
+  ],
+)
+def test_an_option_that_is_none_is_refused_before_any_work(monkeypatch, name, value, message):
   monkeypatch.setattr(jax.config, "update", lambda *changes: pytest.fail(f"changed {changes}"))
   options = assembly.device_options()
-  options[name] = "foo"
-  with pytest.raises(ValueError, match=f"--devices.{name}=foo; it must be one of"):
-    assembly.prepare_devices(options, 2)
+  options[name] = value
+  with pytest.raises(ValueError, match=message):
+    assembly.prepare_devices(options, 2, 64)

@@ -125,6 +125,13 @@ def _own_rate(learning_rate, num_steps, *, divisor=2):
   return lambda step: learning_rate / divisor
 
 
+def _no_rate(learning_rate, num_steps):
+  def rate(step):
+    raise RuntimeError("boom")
+
+  return rate
+
+
 def _two_rates(learning_rate, num_steps):
   return lambda step: jnp.full(2, learning_rate)
 
@@ -155,10 +162,18 @@ def test_only_matrices_decay_whatever_the_optimizer():
     ({"name": "adam", "warmup": 1.5}, "warmup=1.5"),
     ({"name": "sgd", "weight_decay": -1.0}, "weight_decay=-1.0"),
     ({"name": "sgd", "momentum": 1.5}, r"momentum=1.5; it must lie in \[0, 1\)"),
+    (
+      {"name": "adam", "eps_root": "abc"},
+      "eps_root='abc' for the optimizer 'adam'; it must be a n",
+    ),
     ({"name": "adam", "b1": 1.0}, r"b1=1.0; it must lie in \[0, 1\)"),
     ({"name": "adam", "schedule": "steps:boundaries=0.5-2"}, r"boundaries='0.5-2' .*0.75"),
     ({"name": "adam", "schedule": "steps:boundaries=(0.5,-2)"}, r"boundaries=\(0.5, -2\)"),
-    ({"name": "adam", "schedule": "cosine:alpha=x"}, "'cosine:alpha=x', whose rate cannot be had"),
+    (
+      {"name": "adam", "schedule": "cosine:alpha=x"},
+      "alpha='x' for the schedule 'cosine'; it must be a number",
+    ),
+    ({"name": "adam", "schedule": f"{__name__}._no_rate"}, "whose rate cannot be had: boom"),
     ({"name": "adam", "schedule": f"{__name__}._two_rates"}, r"rate has the shape \(2,\)"),
     (
       {"name": "adam", "schedule": "piecewise_constant_schedule:boundaries_and_scales=3"},
