@@ -67,7 +67,10 @@ def _load(name: str, path: str) -> np.ndarray:
   try:
     return np.load(path, mmap_mode="r")
   except (OSError, ValueError, EOFError) as error:
-    raise ValueError(f"Got --{name}={path}, which cannot be read as an array: {error}") from None
+    raise ValueError(
+      f"Got --{name}={path}, which cannot be read as an array ({error}); give one of numbers, as "
+      "numpy.save writes it."
+    ) from None
 
 
 @functools.lru_cache

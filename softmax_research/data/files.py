@@ -158,6 +158,8 @@ def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[st
     Their names, which are numbers where they have none, and the images ``[N, ...]``.
   """
   path = pathlib.Path(path).expanduser()
+  if not path.exists():
+    raise ValueError(f"{path} is no file and no folder")
   if path.suffix in (".npy", ".npz"):
     arrays = _read_numpy(path)
     keys = [key for key in ("images", "test_images", "x_test") if key in arrays]
@@ -265,7 +267,7 @@ def _as_text(names: np.ndarray) -> np.ndarray:
 
 
 def _check_size(path: pathlib.Path, size: int | None) -> None:
-  if size is not None and not 1 <= size <= _LARGEST_SIZE:
+  if size is not None and not (isinstance(size, int) and 1 <= size <= _LARGEST_SIZE):
     raise ValueError(f"{path}: got size={size}; it must be from 1 to {_LARGEST_SIZE} pixels")
 
 

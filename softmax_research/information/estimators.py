@@ -40,9 +40,15 @@ class Estimator(NamedTuple):
 def of_bound(bound: Callable[[jax.Array], jax.Array], train_by: Any = None) -> Estimator:
   """Return the estimator of a bound on scores, whose critic is trained by it or by another one."""
   objective = train_by or bound
+  _check_options(bound)
   return Estimator(
     lambda scores, average: (-objective(scores), average), lambda scores: bound(scores)[None]
   )
+
+
+def _check_options(of_scores: Callable[[jax.Array], Any]) -> None:
+  """Raise the ValueError of options that are out of range, which a bound finds where it is used."""
+  jax.eval_shape(of_scores, jax.ShapeDtypeStruct((3, 3), jnp.float32))
 
 
 def of_classes(critic: Estimator) -> Estimator:
@@ -99,6 +105,7 @@ def mine(*, rate: float = 0.01) -> Estimator:
     value, average = critics.mine(scores, average, rate=rate)
     return -value, average
 
+  _check_options(lambda scores: loss(scores, 0.0))
   return of_bound(critics.donsker_varadhan)._replace(loss=loss)
 
 

@@ -100,7 +100,7 @@ def run_script(work: Callable[[], None]) -> None:
         raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
       work()
 
-  app.run(run)
+  app.run(run, flags_parser=_parse_script)
 
 
 def remake(
@@ -398,6 +398,14 @@ def _check_key(config: ConfigDict, key: str, flag: str) -> None:
 
 def _ask_for_help(argv: Sequence[str]) -> bool:
   return any(re.fullmatch(r"--?(help|helpshort|helpfull|h)", argument) for argument in argv[1:])
+
+
+def _parse_script(argv: list[str]) -> list[str]:
+  """Parse the flags of a script that is no study."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    fail(f"{error}\nRun with --help for the flags of this script.")
 
 
 def _parse(argv: list[str], *, defined: _Holders) -> list[str]:

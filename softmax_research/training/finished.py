@@ -38,7 +38,7 @@ class FinishedModel:
           for i, aval in enumerate(avals)
         ]
     except Exception as error:  # NumPy, zip files and JAX have many errors for damage.
-      raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+      raise _damaged(path, error) from error
     self._leaves, self._program = jax.device_put(leaves), jax.jit(exported.call)
     self._num_classes = exported.out_avals[0].shape[-1]
     self.image_shape, self._dtype = images.shape[1:], images.dtype
@@ -54,12 +54,21 @@ class FinishedModel:
         f"Got images of type {images.dtype}; the model takes whole numbers from 0 to 255. Give "
         "uint8."
       )
+    if images.dtype != np.uint8 and not np.isfinite(images).all():
+      raise ValueError("Got images with values that are not finite; leave them out.")
     outputs = [np.zeros((0, self._num_classes), np.float32)]
     for start in range(0, len(images), _BATCH):
       batch = images[start : start + _BATCH].astype(self._dtype)
       padded = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - len(batch), axis=0)])
       outputs.append(np.asarray(self._program(self._leaves, padded), np.float32)[: len(batch)])
     return np.concatenate(outputs)
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> ValueError:
+  return ValueError(
+    f"{path} cannot be read ({type(error).__name__}: {error}); remove it, and train it again if it "
+    "is wanted."
+  )
 
 
 def export_prediction(programs: Programs, state: TrainState, images: np.ndarray) -> bytes:
@@ -124,7 +133,7 @@ def load(workdir: str | pathlib.Path, head: str, seed: int = 0, **cell: str) -> 
         about = json.loads(str(file["about"]))
       found[path] = about["cell"] | {"seed": about["seed"]}
     except Exception as error:
-      raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+      raise _damaged(path, error) from error
   if not found:
     raise ValueError(
       f"There are no models in {workdir}; experiments.train keeps them, and experiments.compare "

@@ -311,8 +311,11 @@ def test_images_without_labels(tmp_path):
   for name, message in (("number", r"number.npy: images are float64 \(\)"), ("empty", "EOFError")):
     with pytest.raises(ValueError, match=message):
       files.read_images(tmp_path / f"{name}.npy")
-  with pytest.raises(ValueError, match="size=100000; it must be from 1 to 4096"):
-    files.read_images(tmp_path, size=100000)
+  for size in (100000, "a"):
+    with pytest.raises(ValueError, match=f"size={size}; it must be from 1 to 4096"):
+      files.read_images(tmp_path, size=size)
+  with pytest.raises(ValueError, match="nowhere is no file and no folder"):
+    files.read_images(tmp_path / "nowhere")
 
 
 def test_names_of_bytes_are_decoded():

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from softmax_research.functional import cross_entropy, pc_cross_entropy
 from softmax_research.information import ESTIMATORS, estimators, info_nce, jensen_shannon, nwj
@@ -26,6 +27,12 @@ def test_the_terms_of_estimators_are_their_formulas():
   scores = logits[:, labels]
   of_classes = estimators.of_classes(ESTIMATORS.make("nwj"))
   np.testing.assert_allclose(of_classes.terms(logits, labels, log_prior), [nwj(scores)], atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["smile:clip=-1", "mine:rate=2", "interpolated:alpha=-1"])
+def test_options_out_of_range_are_refused_where_an_estimator_is_named(text):
+  with pytest.raises(ValueError, match=f"Got .*{text.partition(':')[2]}; "):
+    ESTIMATORS.make(text)
 
 
 def test_losses_train_by_what_the_papers_train_by():

@@ -43,11 +43,25 @@ def test_a_model_predicts_as_its_program_did_in_any_number(saved, images):
     (lambda images: images[:, 1:], r"shape \(300, 3, 4, 1\); the model takes \('N', 4, 4, 1\)"),
     (lambda images: images / 255, r"float32; the model takes whole numbers from 0 to 255"),
     (lambda images: images[0, 0, 0], r"must be numbers"),
+    (lambda images: images * np.nan, r"float32; the model takes whole numbers"),
   ],
 )
 def test_images_that_do_not_fit_are_refused(saved, images, change, message):
   with pytest.raises(ValueError, match=message):
     training.load(saved[0], "sm", backbone="cnn")(change(images))
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path, images):
+  programs, floats = tiny_programs(), images.astype(np.float32) / 7
+  state = programs.init(0)
+  program = training.export_prediction(programs, state, floats)
+  training.save_model(
+    tmp_path / "models/m.npz", program, state, {"cell": {"head": "sm"}, "seed": 0}
+  )
+  model = training.load(tmp_path, "sm")
+  assert np.isfinite(model(floats)).all()
+  with pytest.raises(ValueError, match="values that are not finite; leave them out"):
+    model(floats * np.nan)
 
 
 def test_a_model_that_is_not_there_or_not_the_only_one_is_an_error(saved, tmp_path):
