@@ -125,9 +125,7 @@ def _plain(features: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Arr
   return functional.cross_entropy(features @ kernel, labels)
 
 
-def _dense_inputs(
-  sizes: tuple[int, int, int], dtype: str = "float32"
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _dense_inputs(sizes: tuple[int, int, int], dtype: str = "float32") -> tuple[jax.Array, ...]:
   """Make features, kernel and labels on the device, and wait until that is their only place."""
   examples, classes, size = sizes
   inputs = (
@@ -138,9 +136,7 @@ def _dense_inputs(
   return jax.block_until_ready(jax.device_put(inputs))
 
 
-def _dense_loss(
-  sizes: tuple[int, int, int], loss: Callable[..., jax.Array], dtype: str = "float32"
-) -> Run:
+def _dense_loss(sizes: tuple[int, int, int], loss: losses.Loss, dtype: str = "float32") -> Run:
   derivatives = jax.value_and_grad(lambda *inputs: jnp.mean(loss(*inputs)), argnums=(0, 1))
   return losses.repeat(derivatives, *_dense_inputs(sizes, dtype))
 

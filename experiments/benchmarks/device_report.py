@@ -1,7 +1,4 @@
-"""Device report: every figure that is aimed at on an accelerator, beside the one reached.
-
-The sizes are a GPU's. Tiny ones, a CPU's, say no more than that each figure can be taken.
-"""
+"""Device report: every figure that is aimed at on an accelerator, beside the one reached."""
 
 import functools
 import statistics
@@ -14,7 +11,7 @@ import jax.numpy as jnp
 
 from experiments import assembly
 from experiments.benchmarks import losses, training
-from experiments.benchmarks.timing import Run, milliseconds
+from experiments.benchmarks.timing import Run, device_peak_mb, milliseconds
 from softmax_research import functional
 from softmax_research.training import environment
 
@@ -30,7 +27,7 @@ _NETS = {
 
 
 class Sizes(NamedTuple):
-  """Hold what is timed, by default on a GPU, and how long."""
+  """Hold what is timed, by default on a GPU, and how long; tiny, it shows that it can be."""
 
   nets: dict[str, tuple[Any, ...]] = _NETS
   #: How many seeds, and how they train.
@@ -65,14 +62,14 @@ def rows(sizes: Sizes) -> Iterator[dict[str, Any]]:
     for figure, unit, aim, temporaries_aim, measure in take(sizes):
       row = {"figure": figure, "unit": unit, "aim": aim, "temporaries_aim_gb": temporaries_aim}
       row |= {"reached": None, "temporaries_gb": None}
-      before = _peak_gb()
+      before = device_peak_mb()
       try:
         if time.monotonic() - began > 60 * minutes:
           raise TimeoutError("no time was left")
         row["reached"], row["temporaries_gb"] = measure()
       except Exception as error:  # One figure's end is not that of the others.
         row["failed"] = f"{type(error).__name__}: {error}".splitlines()[0]
-      row["peak_gb"] = _peak_gb() if _peak_gb() != before else None
+      row["peak_gb"] = peak / 1e3 if (peak := device_peak_mb()) > before else None
       yield row | {"device": environment.device(), "versions": environment.versions()}
 
 
@@ -83,13 +80,8 @@ def show(row: dict[str, Any]) -> str:
     return "-" if value is None else f"{value:.3g}"
 
   reached = row.get("failed") or f"{number(row['reached'])} {row['unit']}"
-  memory = (row[name] for name in ("temporaries_aim_gb", "temporaries_gb", "peak_gb"))
-  return _LINE.format(row["figure"], number(row["aim"]), reached, *map(number, memory))
-
-
-def _peak_gb() -> float | None:
-  stats = jax.local_devices()[0].memory_stats()
-  return stats["peak_bytes_in_use"] / 1e9 if stats else None
+  memory = [number(row[name]) for name in ("temporaries_aim_gb", "temporaries_gb", "peak_gb")]
+  return _LINE.format(row["figure"], number(row["aim"]), reached, *memory)
 
 
 def _nets(sizes):
@@ -115,11 +107,10 @@ def _step(network, num_seeds, options, sizes):
 def _linear(sizes):
   """Yield the times of the loss of a layer of very many classes, by that of the plain form."""
   examples, size, classes = sizes.linear
-  features, kernel, labels = jax.random.split(jax.random.key(0), 3)
   inputs = (
-    jax.random.normal(features, (examples, size), jnp.bfloat16),
-    jax.random.normal(kernel, (size, classes), jnp.bfloat16) / size**0.5,
-    jax.random.randint(labels, (examples,), 0, classes),
+    jax.random.normal(jax.random.key(0), (examples, size), jnp.bfloat16),
+    jax.random.normal(jax.random.key(1), (size, classes), jnp.bfloat16) / size**0.5,
+    jax.random.randint(jax.random.key(2), (examples,), 0, classes),
   )
   linear, known = functional.linear_cross_entropy, {}
   for form, loss, unit, *aims in (
@@ -127,8 +118,8 @@ def _linear(sizes):
     ("default", linear, "x plain", 1.15, 2.6),
     ("lean", functools.partial(linear, block_size="lean"), "x plain", 1.6, 0.7),
   ):
-    program = functools.partial(_gradients, loss, (0, 1)), inputs
-    measure = functools.partial(_ratio, sizes, known, "plain", form, *program)
+    gradients = functools.partial(_gradients, loss, (0, 1))
+    measure = functools.partial(_ratio, sizes, known, "plain", form, gradients, inputs)
     yield f"linear cross-entropy {list(sizes.linear)} bfloat16, {form}", unit, *aims, measure
 
 
@@ -142,8 +133,8 @@ def _dense(sizes):
     measure = functools.partial(ratio, "copy", jnp.copy, (logits,))
     yield f"copy of the logits {name}", "ms", None, None, measure
     for variant, loss in variants.items():
-      program = functools.partial(_gradients, loss, 0), (logits, labels)
-      measure = functools.partial(ratio, variant, *program)
+      gradients = functools.partial(_gradients, loss, 0)
+      measure = functools.partial(ratio, variant, gradients, (logits, labels))
       yield f"{variant} {name}", "x copy", aim, None, measure
 
 
@@ -168,6 +159,5 @@ def _ratio(sizes, known, unit, name, function, inputs):
 
 
 def _time(run: Run, sizes: Sizes) -> float:
-  """Return the median time of a unit of work, in ms."""
   run()
   return statistics.median(milliseconds(run, sizes.seconds) for _ in range(sizes.repeats))

@@ -1,5 +1,7 @@
 """Sides of the losses benchmark that run in PyTorch: its own losses and the entmax package's."""
 
+from importlib import import_module
+
 from experiments.benchmarks import batches
 
 try:
@@ -79,13 +81,9 @@ def linear_side(sizes: tuple[int, int, int], dtype: str = "float32", peer: str =
 
 def _linear_loss(peer):
   if peer == "cut-cross-entropy":
-    from cut_cross_entropy import linear_cross_entropy  # noqa: PLC0415
-
-    return linear_cross_entropy
+    return import_module("cut_cross_entropy").linear_cross_entropy
   if peer == "Liger":
-    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss  # noqa: PLC0415
-
-    loss = LigerFusedLinearCrossEntropyLoss()
+    loss = import_module("liger_kernel.transformers").LigerFusedLinearCrossEntropyLoss()
     return lambda features, kernel, labels: loss(kernel, features, labels)
   plain = torch.nn.functional.cross_entropy
   return lambda features, kernel, labels: plain(features @ kernel.T, labels)

@@ -213,7 +213,11 @@ def _backward(loss, residuals, cotangent):
     # No turn of a loop rather than a branch not taken: under vmap both branches are computed. And
     # loops alone change a large array in place: anything between two of them would be a copy.
     num_blocks = jnp.where(is_uniform, 0, num_blocks)
-    sums = jax.lax.fori_loop(0, jnp.minimum(num_blocks, 1), lambda _, sums: _cleared(sums), sums)
+
+    def clear(_, sums):
+      return _typed_as(jax.tree.map(jnp.zeros_like, sums), sums)
+
+    sums = jax.lax.fori_loop(0, jnp.minimum(num_blocks, 1), clear, sums)
   else:
     sums = _zero_sums(layer, constants, examples, loss)
   cotangent = jnp.where(examples.known, cotangent, 0)
@@ -432,10 +436,6 @@ def _zero_sums(layer, constants, examples, loss) -> tuple[Layer, Constants]:
   if len(examples.labels) <= loss.blocks.examples:
     of_layer = of_layer._replace(kernel=of_layer.kernel.astype(layer.kernel.dtype))
   return of_layer, jax.tree.map(zeros, constants)
-
-
-def _cleared(sums):
-  return jax.tree.map(lambda leaf: vary(jnp.zeros_like(leaf), varying_axes(leaf)), sums)
 
 
 def _plus(sums, gradients):
