@@ -337,9 +337,10 @@ def _load(named: str) -> ConfigDict:
   """Return the configuration of a file; behind a colon stands what its `get_config` is given."""
   path, colon, argument = named.partition(":")
   if re.fullmatch(r"configs/\w+\.py", path) and not os.path.exists(path):
-    # Outside of a clone it is the file installed with us.
-    installed = [os.path.join(folder, path) for folder in sys.path]
-    path = next(filter(os.path.exists, installed), path)
+    # Outside of a clone it is the file installed with us, wherever Python finds it.
+    with contextlib.suppress(ImportError):
+      found = importlib.util.find_spec(path.removesuffix(".py").replace("/", "."))
+      path = found.origin if found else path
   if not os.path.isfile(path):
     fail(f"Got --config={named}, which is no file. Give it a Python file, as configs/digits.py.")
   try:
