@@ -142,6 +142,14 @@ def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
   return jnp.expand_dims(values, tuple(range(logits.ndim - values.ndim)))
 
 
+def as_labels(labels: jax.typing.ArrayLike) -> jax.Array:
+  """Return labels as an array; those that JAX would wrap from 64 bits to 32 stay out of range."""
+  if isinstance(labels, np.ndarray | np.integer) and labels.dtype.name in ("int64", "uint64"):
+    least = -(2**31) if labels.dtype.kind == "i" else 0
+    labels = np.clip(labels, least, 2**31 - 1)
+  return jnp.asarray(labels)
+
+
 def as_index(labels: jax.Array) -> jax.Array:
   """Widen small integers: numbers of 1000 classes wrap in the uint8 that image labels have."""
   return labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels

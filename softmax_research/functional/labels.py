@@ -6,7 +6,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import as_index, check_class_axis, has_explicit_mesh
+from softmax_research.functional.arrays import (
+  as_index,
+  as_labels,
+  check_class_axis,
+  has_explicit_mesh,
+)
 
 
 def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int = -1) -> jax.Array:
@@ -14,7 +19,7 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
 
   Integers have the values' shape without the class axis, distributions have theirs.
   """
-  labels = jnp.asarray(labels)
+  labels = as_labels(labels)
   check_class_axis(values, axis)
   batch_shape = values.shape[: axis % values.ndim] + values.shape[axis % values.ndim + 1 :]
   if jnp.issubdtype(labels.dtype, jnp.integer):
@@ -47,7 +52,7 @@ def check_class_labels(
   Their type holds every class; labels out of range are left to the caller. The remedy says what
   to use for distributions over classes.
   """
-  labels = jnp.asarray(labels)
+  labels = as_labels(labels)
   if not jnp.issubdtype(labels.dtype, jnp.integer):
     raise TypeError(
       f"Got labels of type {labels.dtype}; this loss takes integers (class indices). {remedy}"

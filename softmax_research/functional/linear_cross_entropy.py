@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from softmax_research.functional.arrays import (
+  as_labels,
   broadcasts_to,
   check_at_least,
   check_features,
@@ -220,7 +221,7 @@ def reference(
   It has derivatives of every kind and takes labels that are distributions `[..., K]`. The margin is
   shown all logits.
   """
-  features, kernel, labels = jnp.asarray(features), jnp.asarray(kernel), jnp.asarray(labels)
+  features, kernel, labels = jnp.asarray(features), jnp.asarray(kernel), as_labels(labels)
   scores = product(features, kernel)
   if bias is not None:
     scores += bias

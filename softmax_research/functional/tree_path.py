@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import look_up, match_gradient, vary, varying_axes
+from softmax_research.functional.arrays import (
+  as_labels,
+  look_up,
+  match_gradient,
+  vary,
+  varying_axes,
+)
 from softmax_research.functional.labels import check_class_labels
 from softmax_research.functional.tree import Tree
 
@@ -39,7 +45,7 @@ def tree_label_rows(tree: Tree, labels: jax.typing.ArrayLike) -> jax.Array:
     >>> tree_label_rows(balanced_tree(8), jnp.array([0, 1, 7]))
     Array([0, 1, 2, 3, 6, 7], dtype=int32)
   """
-  labels = jnp.asarray(labels)
+  labels = as_labels(labels)
   labels = check_class_labels(labels, labels[..., None], tree.num_classes, LABELS_REMEDY)
   path = walk(tree, jnp.clip(labels, 0, tree.num_classes - 1))
   if tree.is_binary:

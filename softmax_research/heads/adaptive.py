@@ -9,6 +9,7 @@ import numpy as np
 from softmax_research import functional
 from softmax_research.functional.adaptive_softmax import check_cutoffs, check_tile
 from softmax_research.functional.arrays import (
+  as_labels,
   check_at_least,
   check_num_classes,
   look_up,
@@ -93,7 +94,7 @@ def adaptive(
 
   def loss(params, features, labels, *, step=0, key=None):
     del step, key
-    labels = jnp.asarray(labels)
+    labels = as_labels(labels)
     if not in_order and jnp.issubdtype(labels.dtype, jnp.integer):
       ranks = look_up(rank, labels)
       labels = jnp.where(is_known(labels, num_classes), ranks, -1)

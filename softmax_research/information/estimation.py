@@ -125,7 +125,7 @@ def check(
   if not isinstance(estimator, Estimator):
     estimator = ESTIMATORS.make(estimator)
   for name, values in (("x", x), ("y", y)):
-    if not values.ndim or values.dtype.kind not in "iubf" or not np.isfinite(values).all():
+    if not values.ndim or values.dtype.kind not in "iubf" or not _is_finite(values):
       raise ValueError(
         f"Got {name} of shape {values.shape} and type {values.dtype}; it must be an array of N "
         "rows of finite numbers, or N categories as whole numbers."
@@ -152,6 +152,12 @@ def check(
         "categories, whole numbers [N]. Pass a critic's estimator, as info_nce."
       )
   return estimator, {"train": len(x) - 2 * fifth, "validation": fifth, "test": fifth}
+
+
+def _is_finite(values: np.ndarray) -> bool:
+  """Say whether all values are finite in float32, which networks compute in."""
+  with np.errstate(over="ignore"):
+    return bool(np.isfinite(values.astype(np.float32)).all())
 
 
 def kind_of(values: np.ndarray) -> str:

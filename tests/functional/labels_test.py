@@ -131,3 +131,13 @@ def test_a_function_at_a_label_out_of_range_changes_nothing_and_has_finite_gradi
   gradients = jax.jit(jax.grad(lambda v, w: mapped(v, w).sum(), argnums=(0, 1)))(values, weights)
   np.testing.assert_array_equal(gradients[0], np.ones((1, 2)))
   np.testing.assert_array_equal(gradients[1], np.zeros(2))
+
+
+def test_labels_of_64_bits_do_not_wrap_into_range():
+  far = np.array([2**32, 1, -(2**32)])
+  for labels in (far, far[:2].astype(np.uint64)):
+    checked = check_labels(labels, jnp.zeros((len(labels), 4)))
+    assert (
+      checked[1] == 1
+      and ((checked < 0) | (checked > 3)).tolist() == [True, False, True][: len(labels)]
+    )

@@ -102,3 +102,5 @@ def test_bad_arguments():
   params = head.init(jax.random.key(0), 8)
   with pytest.raises(TypeError, match=r"labels of type float32.*integers"):
     head.loss(params, FEATURES, np.ones((6, 7), np.float32) / 7)
+  far = np.array([2**32] * 6)  # It would wrap to class 0.
+  assert np.isnan(head.loss(params, FEATURES, far)).all()

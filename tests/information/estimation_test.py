@@ -81,6 +81,7 @@ def test_switches_of_jax_forbid_nothing(estimator):
     (X, Y, {"estimator": "smile:clip=text"}, "clip='text'"),
     (X[:99], Y[:99], {}, "99 pairs with batch_size=128; .* 1280 pairs, or batches of 9 at most"),
     (np.where(X > 3, np.nan, X), Y, {}, "Got x of shape .* finite numbers"),
+    (1e300 * X, Y, {}, "Got x of shape .* finite numbers"),
     (X, np.arange(8000), {}, "y with 8000 categories among 8000; .* floating-point"),
     (X, np.zeros(8000, int), {}, "y with 1 categories"),
     (X, Y, {"steps": 0}, "steps=0 and batch_size=128"),
