@@ -130,7 +130,29 @@ def make_head(specification: str, class_counts: np.ndarray) -> heads.Head:
   name, options = heads.parse(specification)
   if "class_counts" in heads.head_options(name):
     options = {"class_counts": class_counts} | options
-  return heads.make(name, len(class_counts), **options)
+  head = heads.make(name, len(class_counts), **options)
+  if name not in heads.HEADS:
+    _check_own_head(name, head, len(class_counts))
+  return head
+
+
+def _check_own_head(name: str, head: heads.Head, num_classes: int) -> None:
+  """Raise a ValueError unless a user's head returns what it must, of features of any number."""
+  features, labels = jax.ShapeDtypeStruct((2, 4), "float32"), jax.ShapeDtypeStruct((2,), "int32")
+
+  def outputs(key, features, labels):
+    params = head.init(key, 4)
+    return head.loss(params, features, labels, step=0, key=key), head.log_prob(params, features)
+
+  try:
+    found = [of.shape for of in jax.eval_shape(outputs, jax.random.key(0), features, labels)]
+  except Exception as error:
+    raise ValueError(f"Got the head {name!r}, which fails: {registry.describe(error)}") from error
+  if found != [(2,), (2, num_classes)]:
+    raise ValueError(
+      f"Got the head {name!r}, whose loss and log_prob have the shapes {found[0]} and {found[1]} "
+      f"for 2 examples in {num_classes} classes; they must be (2,) and (2, {num_classes})."
+    )
 
 
 def make_head_for(splits: Splits, specification: str) -> heads.Head:

@@ -286,8 +286,15 @@ def _spelt(name: str) -> str:
 
 def _call(source, options, directories):
   """Call a source with those of the directories that it takes."""
-  takes = inspect.signature(source).parameters
-  return source(**{n: at for n, at in directories.items() if n in takes}, **options)
+  signature = inspect.signature(source)
+  options = {n: at for n, at in directories.items() if n in signature.parameters} | options
+  try:
+    signature.bind(**options)
+  except TypeError as error:
+    raise ValueError(
+      f"Got a dataset {error}; write it as tfds:cifar10, or as my_data.mine:option=value."
+    ) from None
+  return source(**options)
 
 
 _SOURCES = registry.Registry(

@@ -36,6 +36,10 @@ def test_options_are_those_of_what_is_named():
   assert data.load("spiral:num_arms=4").num_classes == 4
   with pytest.raises(ValueError, match=r"option 'arms' .* its options are noise=0.04, num_arms=3"):
     data.check_name("spiral:arms=4")
+  with pytest.raises(
+    ValueError, match=r"missing a required argument: 'name'; write .*tfds:cifar10"
+  ):
+    data.load("tfds")
 
 
 def test_a_fingerprint_is_of_what_is_in_a_file_or_folder(tmp_path):

@@ -92,6 +92,29 @@ def test_what_fails_in_code_of_ones_own_is_told_with_its_place(tmp_path, monkeyp
     _make_all(config)
 
 
+def test_a_head_of_ones_own_must_return_a_loss_and_all_classes(tmp_path, monkeypatch):
+  (tmp_path / "own_heads.py").write_text(
+    "from softmax_research import heads\n"
+    "def many(num_classes):\n  return heads.make('softmax', num_classes + 1)\n"
+    "def mean(num_classes):\n"
+    "  head = heads.make('softmax', num_classes)\n"
+    "  return head._replace(loss=lambda *given, **more: head.loss(*given, **more).mean())\n"
+    "def broken(num_classes):\n"
+    "  def loss(params, features, labels, *, step=0, key=None):\n    raise KeyError('boom')\n"
+    "  return heads.make('softmax', num_classes)._replace(loss=loss)\n"
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  for name, message in (
+    ("many", r"shapes \(2,\) and \(2, 11\) for 2 examples in 10 classes"),
+    ("mean", r"shapes \(\) and \(2, 10\)"),
+    ("broken", "which fails: KeyError at .*own_heads.py, line 9: 'boom'"),
+  ):
+    config = default.get_config()
+    config.heads = f"own_heads.{name}"
+    with pytest.raises(ValueError, match=f"Got the head 'own_heads.{name}', .*{message}"):
+      assembly.check_config(config)
+
+
 def test_keys_too_many_or_too_few_are_refused():
   config = default.get_config()
   config.sedes = 3
