@@ -16,6 +16,10 @@ from softmax_research.training.parallel import check_shares
 _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
 
 
+# More along an axis are a slip of the hand, and a CPU would be hours in making them.
+_MOST_DEVICES = 1024
+
+
 class Splits(NamedTuple):
   """Hold a data set cut into the three splits, and what a step needs to know of it."""
 
@@ -258,10 +262,10 @@ def prepare_devices(options: ConfigDict, num_seeds: int, batch_size: int | None 
         f"Got --devices.{name}={options[name]}; it must be one of {', '.join(known)}."
       )
   for name in ("seed", "data"):
-    if options[name] < 0:
+    if not 0 <= options[name] <= _MOST_DEVICES:
       raise ValueError(
-        f"Got --devices.{name}={options[name]}; it must be a number of devices, or 0 to have it "
-        "chosen."
+        f"Got --devices.{name}={options[name]}; it must be a number of devices up to "
+        f"{_MOST_DEVICES}, or 0 to have it chosen."
       )
   if options.data and batch_size:
     check_shares(batch_size, options.data)
