@@ -45,7 +45,7 @@ class ResNet(nnx.Module):
 
   Example:
     >>> net = ResNet((32, 32, 3), depth=8, widths=(4, 8, 16), rngs=nnx.Rngs(0))
-    >>> net(jnp.ones((2, 32, 32, 3)), train=False).shape
+    >>> jax.eval_shape(lambda images: net(images, train=False), jnp.ones((2, 32, 32, 3))).shape
     (2, 16)
 
   Reference:
