@@ -43,6 +43,15 @@ def check_epsilon(epsilon: Any, *, typical: float):
   check_at_least("epsilon", epsilon, smallest, f"Pass {typical:g} or so.")
 
 
+def check_option_shape(name: str, value: Any, shape: tuple[int, ...]):
+  """Raise a ValueError if an option would enlarge the values of this shape that it applies to."""
+  if not broadcasts_to(jnp.shape(value), shape):
+    raise ValueError(
+      f"Got {name} of shape {jnp.shape(value)} for values of shape {shape}; it must be a number, "
+      "or broadcast to them. For several values of it at once use jax.vmap."
+    )
+
+
 def is_integer(value: Any) -> bool:
   """Tell integers, NumPy's among them, from booleans and from all else."""
   return isinstance(value, int | np.integer) and not isinstance(value, bool)

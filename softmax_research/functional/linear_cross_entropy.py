@@ -14,6 +14,7 @@ from softmax_research.functional.arrays import (
   check_at_least,
   check_features,
   check_fraction,
+  check_option_shape,
   has_explicit_mesh,
   is_integer,
   is_plain_zero,
@@ -147,6 +148,8 @@ def linear_cross_entropy(
   )
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
+  check_option_shape("label_smoothing", label_smoothing, labels.shape)
+  check_option_shape("z_loss", z_loss, labels.shape)
   if block_size is not None and block_size != "lean":
     remedy = "'lean', or None for a choice by the number of classes, the type and the backend"
     check_sizes("block_size", block_size, remedy)

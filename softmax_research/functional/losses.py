@@ -3,7 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_at_least, check_fraction, is_plain_zero, widen
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_fraction,
+  check_option_shape,
+  is_plain_zero,
+  widen,
+)
 from softmax_research.functional.labels import (
   check_labels,
   compute_now,
@@ -66,6 +72,7 @@ def cross_entropy(
   top, total = sum_exponentials(scores, axis=axis)
   log_total = log_or_zero(total)
   loss = label_loss(scores, top, log_total, labels, axis)
+  check_option_shape("z_loss", z_loss, loss.shape)
   loss = _smooth(loss, scores - top - log_total, label_smoothing, axis)
   if not is_plain_zero(z_loss):
     log_sum = jnp.squeeze(jnp.where(total == 0, 0, top + log_total), axis)
@@ -149,6 +156,7 @@ def _smooth(
   """Mix a loss with that of a label spread evenly over the possible classes."""
   if is_plain_zero(label_smoothing):
     return loss
+  check_option_shape("label_smoothing", label_smoothing, loss.shape)
   possible = log_probs != -jnp.inf
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
   num_possible = jnp.maximum(jnp.sum(possible, axis=axis, dtype=log_probs.dtype), 1)
@@ -264,6 +272,7 @@ def multiclass_hinge(
   labels = check_labels(labels, logits, axis=axis)
   logits = exclude(logits, where)
   logits = jnp.moveaxis(logits, axis, -1)
+  check_option_shape("margin", margin, logits.shape)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     return _hinge(logits, labels, margin, sum_rivals).astype(result_type)
   weights = jnp.moveaxis(labels, axis, -1)

@@ -9,6 +9,7 @@ import numpy as np
 from softmax_research.functional.arrays import (
   broadcasts_to,
   check_at_least,
+  check_option_shape,
   is_integer,
   per_class,
   widen,
@@ -50,6 +51,7 @@ def soft_margin(
   """
   check_at_least("margin", margin, 0, "Pass 0 for no margin.")
   logits, result_type = widen(logits)
+  check_option_shape("margin", margin, logits.shape)
   labels = check_labels(labels, logits)
   return replace_label(logits, logits - margin, labels).astype(result_type)
 
@@ -145,6 +147,7 @@ def additive_angular_margin(
   """
   check_angle(margin)
   cosines, result_type = widen(cosines)
+  check_option_shape("margin", margin, cosines.shape)
   labels = check_labels(labels, cosines)
   return map_label(_widen_angle, labels, cosines, jnp.asarray(margin, cosines.dtype)).astype(
     result_type
@@ -225,6 +228,7 @@ def large_margin(
   check_multiplier(margin)
   check_at_least("annealing", annealing, 0, "Pass 0 for the margin in full.")
   logits, result_type = widen(logits)
+  check_option_shape("annealing", annealing, logits.shape)
   labels = check_labels(labels, logits)
   sizes = _sizes(logits, widen(feature_norms)[0], widen(kernel_norms)[0])
 

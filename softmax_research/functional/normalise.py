@@ -7,6 +7,7 @@ from softmax_research.functional.arrays import (
   broadcasts_to,
   check_at_least,
   check_class_axis,
+  check_option_shape,
   widen,
 )
 
@@ -159,6 +160,7 @@ def log_softmax(
   """
   check_at_least("temperature", temperature, 0, "Pass 1.0 for plain softmax.", strict=True)
   logits, result_type = widen(logits)
+  check_option_shape("temperature", temperature, logits.shape)
   # -inf / T has no gradient in T: divide what is finite.
   possible = logits != -jnp.inf
   scores = jnp.where(possible, jnp.where(possible, logits, 0) / temperature, -jnp.inf)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import check_epsilon, is_integer, widen
+from softmax_research.functional.arrays import check_epsilon, check_option_shape, is_integer, widen
 from softmax_research.functional.normalise import log_normalise
 
 # The powers from which the roots are found overflow from an order of 144 on.
@@ -261,6 +261,7 @@ def spherical_score(
   """
   check_epsilon(epsilon, typical=1e-2)
   logits, result_type = widen(logits)
+  check_option_shape("epsilon", epsilon, logits.shape)
   possible = logits != -jnp.inf
   score = jnp.log(jnp.where(possible, logits, 0) ** 2 + epsilon)
   return jnp.where(possible, score, -jnp.inf).astype(result_type)
@@ -373,6 +374,7 @@ def relu_score(logits: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 
   """
   check_epsilon(epsilon, typical=1e-2)
   logits, result_type = widen(logits)
+  check_option_shape("epsilon", epsilon, logits.shape)
   floor = jnp.maximum(epsilon, jnp.finfo(result_type).tiny).astype(logits.dtype)
   return _log_floored(logits, floor).astype(result_type)
 

@@ -203,6 +203,19 @@ def test_traces_under_every_flag_without_changing_types(name):
   with jax.enable_x64(True):
     trace()
     trace(dtype=jnp.float64)
+  # The checks of what varies between devices are made when a program is traced.
+  mesh = jax.make_mesh((2,), ("batch",), (AxisType.Auto,), devices=jax.devices()[:2])
+  shards, whole = PartitionSpec("batch"), PartitionSpec()
+  run = jax.shard_map(
+    functools.partial(_losses_and_gradients, head),
+    mesh=mesh,
+    in_specs=(whole, shards, shards),
+    out_specs=(shards, whole, shards),
+  )
+  params = jax.eval_shape(lambda: head.init(jax.random.key(0), _NUM_FEATURES))
+  features = jax.ShapeDtypeStruct((4, _NUM_FEATURES), jnp.float32)
+  losses, _, _ = jax.eval_shape(run, params, features, jax.ShapeDtypeStruct((4,), jnp.int32))
+  assert losses.shape == (4,)
 
 
 @pytest.mark.parametrize("num_classes", [0, -1, 2.0, "10"])

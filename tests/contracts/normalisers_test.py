@@ -191,6 +191,13 @@ def test_traces_under_every_flag_without_changing_types(name):
   with jax.enable_x64(True):
     for dtype in (jnp.float32, jnp.float64):
       trace(dtype)
+  # The checks of what varies between devices are made when a program is traced.
+  mesh = jax.make_mesh((2,), ("batch",), (AxisType.Auto,), devices=jax.devices()[:2])
+  run = functools.partial(_values_and_gradients, NORMALISERS[name].probs)
+  shards = PartitionSpec("batch")
+  run = jax.shard_map(run, mesh=mesh, in_specs=shards, out_specs=shards)
+  logits = jax.ShapeDtypeStruct((4, 5), jnp.float32)
+  assert jax.eval_shape(run, logits, logits)[0].shape == (4, 5)
 
 
 @_ALL

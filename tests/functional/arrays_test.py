@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from softmax_research import functional
 from softmax_research.functional.arrays import (
   check_at_least,
   check_epsilon,
@@ -50,6 +51,35 @@ def test_one_is_a_fraction_where_it_is_allowed():
   check_fraction("label_smoothing", 1.0, or_one=True)
   with pytest.raises(ValueError, match=r"\[0, 1\]"):
     check_fraction("label_smoothing", 1.1, or_one=True)
+
+
+_LOGITS, _LABELS = np.array([[0.1, -0.2, 0.3], [0.4, 0.5, -0.6]]), np.array([0, 2])
+_NORMS = {"feature_norms": np.ones(2), "kernel_norms": np.ones(3), "margin": 2}
+
+
+@pytest.mark.parametrize(
+  ("name", "call"),
+  [
+    ("temperature", lambda t: functional.softmax(_LOGITS, temperature=t)),
+    ("epsilon", lambda e: functional.spherical_score(_LOGITS, epsilon=e)),
+    ("epsilon", lambda e: functional.relu_score(_LOGITS, epsilon=e)),
+    ("margin", lambda m: functional.soft_margin(_LOGITS, _LABELS, margin=m)),
+    ("margin", lambda m: functional.additive_cosine_margin(_LOGITS, _LABELS, margin=m)),
+    ("margin", lambda m: functional.additive_angular_margin(_LOGITS, _LABELS, margin=m)),
+    ("margin", lambda m: functional.multiclass_hinge(_LOGITS, _LABELS, margin=m)),
+    ("annealing", lambda a: functional.large_margin(_LOGITS, _LABELS, annealing=a, **_NORMS)),
+    ("z_loss", lambda z: functional.cross_entropy(_LOGITS, _LABELS, z_loss=z)),
+    ("label_smoothing", lambda s: functional.cross_entropy(_LOGITS, _LABELS, label_smoothing=s)),
+    (
+      "label_smoothing",
+      lambda s: functional.linear_cross_entropy(_LOGITS, np.eye(3), _LABELS, label_smoothing=s),
+    ),
+    ("alpha", lambda a: functional.entmax(_LOGITS, alpha=1 + a)),
+  ],
+)
+def test_an_option_that_would_enlarge_the_result_is_refused(name, call):
+  with pytest.raises(ValueError, match=rf"Got {name} of shape \(4, 1, 1\)"):
+    call(np.full((4, 1, 1), 0.5))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e-60, np.inf])
