@@ -214,17 +214,18 @@ def _define_options() -> _Holders:
   """Define the flags that all studies have; return their holders by name."""
   known = ", ".join(report.FORMATS)
   required = functools.partial(flags.DEFINE_string, required=True)
-  positive = functools.partial(flags.DEFINE_float, lower_bound=0)
   defined = _define(
     (required, "workdir", None, "Directory for all results."),
     (flags.DEFINE_string, "only", "", "Regular expression; run the cells whose name it fits."),
     (flags.DEFINE_string, "shard", "", "I/N, as 3/16: every N-th cell from the I-th on."),
     (flags.DEFINE_bool, "dry_run", False, "List what is left with its time; run nothing."),
     (flags.DEFINE_bool, "estimate_all", False, "List estimates beside what finished cells took."),
-    (positive, "minutes", 0, "Stop after so many minutes, with all saved; 0 for never."),
+    (flags.DEFINE_float, "minutes", 0, "Stop after so many minutes, with all saved; 0 for never."),
     (flags.DEFINE_list, "formats", ["md", "html"], f"Of the report: {known}."),
     (flags.DEFINE_bool, "keep_compiled", True, "Keep compiled programs on disk."),
   )
+  # NaN is no bound that absl checks, and would never be over.
+  flags.register_validator("minutes", lambda minutes: minutes >= 0, "it must be 0 or more")
   flags.register_validator("formats", set(report.FORMATS).issuperset, f"the formats are {known}")
   return defined
 

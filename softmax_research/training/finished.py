@@ -126,20 +126,22 @@ def load(workdir: str | pathlib.Path, head: str, seed: int = 0, **cell: str) -> 
     ...
     ValueError: There are no models in runs/nowhere; experiments.train keeps them, and ...
   """
-  wanted, found = {"head": head} | cell, {}
+  wanted, found, damaged = {"head": head} | cell, {}, None
   for path in sorted(pathlib.Path(workdir, "models").glob("*.npz")):
     try:
       with np.load(path) as file:
         about = json.loads(str(file["about"]))
       found[path] = about["cell"] | {"seed": about["seed"]}
     except Exception as error:
-      raise _damaged(path, error) from error
-  if not found:
+      damaged = _damaged(path, error)
+  if not found and damaged is None:
     raise ValueError(
       f"There are no models in {workdir}; experiments.train keeps them, and experiments.compare "
       "with --keep_models."
     )
   fitting = [path for path, of in found.items() if (wanted | {"seed": seed}).items() <= of.items()]
+  if not fitting and damaged is not None:  # It may be the one that is wanted.
+    raise damaged
   if len(fitting) != 1:
     listed = "; ".join(", ".join(f"{k}={v}" for k, v in of.items()) for of in found.values())
     raise ValueError(

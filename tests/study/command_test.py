@@ -55,6 +55,8 @@ _BAD_INPUT = [
   ("--nothing=3", "nothing"),
   ("stray", "'stray', which is not a flag"),
   ("--formats=word", "md, html, csv"),
+  ("--minutes=nan", "--minutes=nan: it must be 0 or more"),
+  ("--minutes=-1", "it must be 0 or more"),
   ("--workdir=", "--workdir= without a directory"),
 ]
 

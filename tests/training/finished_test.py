@@ -81,3 +81,15 @@ def test_a_damaged_model_is_an_error_that_names_it(saved, tmp_path):
   (tmp_path / "models" / "a.npz").write_bytes(content)
   with pytest.raises(ValueError, match=r"a.npz cannot be read \("):
     training.load(tmp_path, "sm")(bright_rows().images)
+
+
+def test_a_damaged_model_keeps_no_other_from_being_loaded(saved, tmp_path):
+  (tmp_path / "models").mkdir()
+  content = (saved[0] / "models" / "mlp-0.npz").read_bytes()
+  (tmp_path / "models" / "a.npz").write_bytes(content[: len(content) // 2])
+  with pytest.raises(ValueError, match=r"a.npz cannot be read \("):
+    training.load(tmp_path, "sm")
+  (tmp_path / "models" / "b.npz").write_bytes(content)
+  training.load(tmp_path, "sm")
+  with pytest.raises(ValueError, match=r"a.npz cannot be read \("):
+    training.load(tmp_path, "sm", seed=9)
