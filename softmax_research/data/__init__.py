@@ -20,11 +20,13 @@ from softmax_research.data.imbalance import (
   long_tailed_counts,
   step_counts,
 )
+from softmax_research.data.label_flips import flip_labels, pair_flips, symmetric_flips
 from softmax_research.data.sources import (
   NUM_CLASSES,
   check_name,
   digits,
   fingerprint,
+  label_noise,
   load,
   spiral,
   wdbc,
@@ -47,10 +49,13 @@ __all__ = [
   "digits",
   "encode_text",
   "fingerprint",
+  "flip_labels",
   "from_arrays",
   "keep_first",
+  "label_noise",
   "load",
   "long_tailed_counts",
+  "pair_flips",
   "random_crop",
   "random_flip",
   "read",
@@ -60,5 +65,6 @@ __all__ = [
   "standardise",
   "step_counts",
   "stratified_sample",
+  "symmetric_flips",
   "wdbc",
 ]

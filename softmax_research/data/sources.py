@@ -15,6 +15,7 @@ import numpy as np
 from softmax_research import registry
 from softmax_research.data import files
 from softmax_research.data.dataset import Dataset, Split, check_dataset, split_train_validation
+from softmax_research.data.label_flips import flip_labels, pair_flips, symmetric_flips
 from softmax_research.data.tfds_images import load_tfds_images
 
 #: The datasets that have a name of ours, with their numbers of classes.
@@ -58,6 +59,7 @@ def load(
         takes under ``data_dir``, as ``data_dir/mnist``; else through TensorFlow Datasets;
       - the path of a file or a folder; see `read`;
       - ``tfds:NAME``, an image classification dataset of TensorFlow Datasets;
+      - ``label_noise:of=NAME:rate=0.2``, any of these with wrong labels; see `label_noise`;
       - ``package.module.name``, a function of your own that returns a `Dataset`, or a dictionary
         with the arrays of `from_arrays`. It may take ``data_dir`` and ``cache_dir``.
 
@@ -91,8 +93,10 @@ def check_name(name: str) -> None:
   Example:
     >>> check_name("spiral:num_arms=5")
   """
-  _SOURCES.parse(_spelt(name))
-  if path := _path_of(name):
+  source, options = _SOURCES.parse(_spelt(name))
+  if source == "label_noise":
+    check_name(options["of"])
+  elif path := _path_of(name):
     files.check_path(path)
 
 
@@ -130,7 +134,9 @@ def _fingerprint(path: pathlib.Path, changed: int) -> str:
 
 def _path_of(name: str) -> pathlib.Path | None:
   """Return the path that a text names, if it is one."""
-  text = registry.parse(_spelt(name))[0]
+  text, options = registry.parse(_spelt(name))
+  if text == "label_noise":
+    return _path_of(options["of"])
   is_path = text not in _SOURCES and (os.sep in text or os.path.exists(text))
   return pathlib.Path(text).expanduser() if is_path else None
 
@@ -248,6 +254,41 @@ def spiral(
   )
 
 
+def label_noise(
+  *, of: str, rate: float, flips: str = "symmetric", seed: int = 0, data_dir=None, cache_dir=None
+) -> Dataset:
+  """Load a dataset and make some labels of its training pool wrong.
+
+  The validation split, which is taken out of the pool, has wrong labels too, as in practice, where
+  nobody knows which are right. The test split keeps its own.
+
+  Args:
+    of: the dataset, as `load` takes it; in brackets where it has options.
+    rate: the share of labels that are wrong, in [0, 1).
+    flips: ``symmetric``, to any other class, or ``pair``, to the next one.
+    seed: chooses the labels; not negative.
+    data_dir: as in `load`.
+    cache_dir: as in `load`.
+
+  Raises:
+    ValueError: if an option is out of range, or as `load` does.
+
+  Example:
+    >>> noisy, clean = label_noise(of="digits", rate=0.4), digits()
+    >>> round(float(np.mean(noisy.train.labels != clean.train.labels)), 1)
+    0.4
+    >>> bool(np.all(noisy.test.labels == clean.test.labels))
+    True
+  """
+  if flips not in (known := {"symmetric": symmetric_flips, "pair": pair_flips}):
+    raise ValueError(f"Got flips={flips!r}; the flips are {' and '.join(known)}.")
+  clean = load(of, data_dir=data_dir, cache_dir=cache_dir)
+  transition = known[flips](clean.num_classes, rate=rate)
+  labels = flip_labels(clean.train.labels, transition, seed=seed)
+  name = f"{clean.name} with {100 * rate:g} % {flips} label noise"
+  return dataclasses.replace(clean, name=name, train=Split(clean.train.images, labels))
+
+
 def _measurements(name: str, loader: str, num_test: int) -> Dataset:
   """Return vectors that come with scikit-learn, a fixed sample of which is the test split."""
   # scikit-learn takes seconds to import; who trains on another dataset does not wait for it.
@@ -310,6 +351,7 @@ _SOURCES = registry.Registry(
       for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")
     },
     "tfds": load_tfds_images,
+    "label_noise": label_noise,
   },
   example="digits, spiral:num_arms=5, or the path of an npz file",
   given=("data_dir", "cache_dir", "class_names"),

@@ -175,3 +175,33 @@ def test_spiral_classes_are_of_equal_size():
 def test_spiral_rejects_bad_options(options, message):
   with pytest.raises(ValueError, match=message):
     spiral(**options)
+
+
+def test_label_noise_is_of_the_training_pool_of_any_dataset(tmp_path):
+  noisy, clean = data.load("label_noise:of=(spiral:num_arms=5):rate=0.4:flips=pair"), spiral(5)
+  wrong = noisy.train.labels != clean.train.labels
+  np.testing.assert_allclose(wrong.mean(), 0.4, atol=0.03)
+  np.testing.assert_array_equal(noisy.train.labels, (clean.train.labels + wrong) % 5)
+  np.testing.assert_array_equal(noisy.train.images, clean.train.images)
+  np.testing.assert_array_equal(noisy.test.labels, clean.test.labels)
+  assert noisy.name == "spiral with 40 % pair label noise"
+  np.savez(tmp_path / "own.npz", images=np.zeros((6, 2)), labels=[0, 1] * 3)
+  own = str(tmp_path / "own.npz")
+  assert data.fingerprint(f"label_noise:of={own}:rate=0.1") == data.fingerprint(own)
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("label_noise:of=minst:rate=0.2", "dataset 'minst'"),
+    ("label_noise:of=digits", "without rate"),
+    ("label_noise:of=digits:rate=2", "rate=2"),
+    ("label_noise:of=digits:rate=0.2:flips=uniform", "flips are symmetric and pair"),
+  ],
+)
+def test_bad_label_noise(text, message):
+  with pytest.raises(ValueError, match=message):
+    data.load(text)
+  if "=minst" in text:  # Known before anything is loaded.
+    with pytest.raises(ValueError, match=message):
+      data.check_name(text)
