@@ -94,8 +94,9 @@ def flip_labels(labels: np.ndarray, transition: np.ndarray, *, seed: int) -> np.
       f"Got labels from {labels.min()} to {labels.max()} for {len(transition)} classes; each label "
       "needs a row of the transition."
     )
-  # The raw stream is what NumPy promises not to change; see `stratified_sample`.
-  draws = np.random.PCG64(seed).random_raw(len(labels)) / 2.0**64
+  # The raw stream is what NumPy promises not to change; see `stratified_sample`, whose own stream
+  # must be another, or a split would choose examples by whether their labels are right.
+  draws = np.random.PCG64((seed, 1)).random_raw(len(labels)) / 2.0**64
   ends = np.cumsum(transition, axis=1)[:, :-1]
   return np.sum(draws[:, None] >= ends[labels], axis=1, dtype=np.int32)
 

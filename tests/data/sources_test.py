@@ -190,6 +190,16 @@ def test_label_noise_is_of_the_training_pool_of_any_dataset(tmp_path):
   assert data.fingerprint(f"label_noise:of={own}:rate=0.1") == data.fingerprint(own)
 
 
+@pytest.mark.parametrize("flips", ["symmetric", "pair"])
+def test_a_validation_split_has_as_many_wrong_labels_as_training_has(flips):
+  pool = data.load(f"label_noise:of=(spiral:num_train=20000):rate=0.4:flips={flips}").train
+  truth = spiral(num_train=20_000).train.labels
+  marked = pool._replace(images=truth[:, None].astype(np.float32))
+  for split in data.split_train_validation(marked, fraction=0.1, seed=0):
+    wrong = np.mean(split.images[:, 0] != split.labels)
+    np.testing.assert_allclose(wrong, 0.4, atol=0.04)
+
+
 @pytest.mark.parametrize(
   ("text", "message"),
   [
