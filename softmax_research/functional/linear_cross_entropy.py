@@ -26,7 +26,7 @@ from softmax_research.functional.arrays import (
   wide_type,
 )
 from softmax_research.functional.labels import check_class_labels, is_known
-from softmax_research.functional.losses import cross_entropy
+from softmax_research.functional.losses import Link, check_link, cross_entropy
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.streaming import (
   Blocks,
@@ -59,6 +59,7 @@ def linear_cross_entropy(
   bias: jax.typing.ArrayLike | None = None,
   score: Score | None = None,
   margin: Margin | None = None,
+  link: Link | None = None,
   log_prior: jax.typing.ArrayLike | None = None,
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
@@ -69,7 +70,7 @@ def linear_cross_entropy(
   r"""Compute the cross-entropy of a dense output layer, a block of examples at a time.
 
   .. math::
-    \ell = -\log \frac{e^{s_y}}{\sum_k e^{s_k}}, \qquad
+    \ell = \mathrm{link}\left(-\log \frac{e^{s_y}}{\sum_k e^{s_k}}\right), \qquad
     s_k = \mathrm{score}(z'_k) + \log \pi_k, \qquad
     z' = \mathrm{margin}(z, y), \qquad z = x W + b
 
@@ -100,6 +101,8 @@ def linear_cross_entropy(
     margin: `(logits [..., K], labels [...], norms) -> logits`, where `norms` holds the keyword
       arguments `feature_norms` and `kernel_norms` of `large_margin`. It must change the label's
       logit alone, and is shown that alone, as the only class, one example at a time.
+    link: losses to losses, elementwise, applied to -log p of the label, as a focal loss, before the
+      squared log-normaliser is added; the identity by default. Needs `label_smoothing=0`.
     log_prior: logarithms of class frequencies, `[K]`, added to the scores; -inf excludes a class.
     label_smoothing: in [0, 1], spread over the possible classes; see `cross_entropy`.
     z_loss: at least 0; see `cross_entropy`.
@@ -161,6 +164,8 @@ def linear_cross_entropy(
   class_mask = _check_where(where, (*batch, num_columns))
   axes = varying_axes(features, kernel, labels)
   others_score, label_score = _hoist_scores(score, margin, wide, axes, axis_name)
+  check_link(link, label_smoothing)
+  linked = Hoisted(None, (), []) if link is None else hoist(link, wide, axes=axes - {axis_name})
   if labels.size == 0:
     return jnp.zeros(batch, wide)
   if has_explicit_mesh(features) or has_explicit_mesh(kernel):
@@ -172,6 +177,7 @@ def linear_cross_entropy(
       bias=bias,
       score=score,
       margin=margin,
+      link=link,
       log_prior=log_prior,
       label_smoothing=label_smoothing,
       z_loss=z_loss,
@@ -195,13 +201,13 @@ def linear_cross_entropy(
     examples = examples._replace(label_smoothing=smoothing)
   if not is_plain_zero(z_loss):
     examples = examples._replace(z_loss=jnp.broadcast_to(jnp.asarray(z_loss, wide), labels.size))
-  constants = Constants(others_score.constants, label_score.constants)
+  constants = Constants(others_score.constants, label_score.constants, linked.constants)
   blocks = _blocks(block_size, labels.size, num_columns, dtype)
   if axes and any(constants):
     # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
     # known when the gradients are formed.
     blocks = blocks._replace(logits_type=None)
-  loss = Loss(blocks, others_score.call, label_score.call, axis_name)
+  loss = Loss(blocks, others_score.call, label_score.call, linked.call, axis_name)
   values = losses(loss, Layer(kernel, bias, log_prior), constants, examples)
   return jnp.where(examples.known, values, jnp.nan).reshape(batch)
 
@@ -214,6 +220,7 @@ def reference(
   bias: jax.typing.ArrayLike | None = None,
   score: Score | None = None,
   margin: Margin | None = None,
+  link: Link | None = None,
   log_prior: jax.typing.ArrayLike | None = None,
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
@@ -237,7 +244,7 @@ def reference(
   # An impossible class is one thing however it is spelt: no smoothing falls on it.
   possible = scores != -jnp.inf
   options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "where": possible}
-  return cross_entropy(scores, labels, **options)
+  return cross_entropy(scores, labels, link=link, **options)
 
 
 def member_label_log_prob(

@@ -1,5 +1,7 @@
 """Losses: cross-entropy, negative log-likelihood, one against all, and the multiclass hinge."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -20,11 +22,14 @@ from softmax_research.functional.labels import (
 )
 from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
 
+Link = Callable[[jax.Array], jax.Array]
+
 
 def cross_entropy(
   logits: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
   *,
+  link: Link | None = None,
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
   axis: int = -1,
@@ -37,11 +42,15 @@ def cross_entropy(
     \qquad Z = \sum_j e^{z_j}, \quad \tilde q_k = (1 - \varepsilon) q_k + \frac{\varepsilon}{K}
 
   The smoothing is spread over the K possible classes. Any score of the family may stand for the
-  logits, and a margin may have been applied to them.
+  logits, and a margin may have been applied to them. With a link the loss is
+
+  .. math:: \ell = \sum_k q_k \, \mathrm{link}(-\log p_k) + \lambda (\log Z)^2
 
   Args:
     logits: the classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or distributions q of the shape of the logits.
+    link: losses to losses, elementwise, as a focal loss; the identity by default. It acts on the
+      loss of one label, which a smoothed label has not: it needs `label_smoothing=0`.
     label_smoothing: eps in [0, 1].
     z_loss: lambda >= 0, the weight of the squared log-normaliser, which keeps the logits from
       drifting; 1e-4 is a common choice.
@@ -53,7 +62,8 @@ def cross_entropy(
     label whose class is impossible.
 
   Raises:
-    ValueError: an option is out of range or the labels' shape does not fit.
+    ValueError: an option is out of range, two exclude each other, or the labels' shape does not
+      fit.
     TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
@@ -67,17 +77,31 @@ def cross_entropy(
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   logits, result_type = widen(logits)
   check_fraction("label_smoothing", label_smoothing, or_one=True)
+  check_link(link, label_smoothing)
   labels = check_labels(labels, logits, axis=axis)
   scores = exclude(logits, where)
   top, total = sum_exponentials(scores, axis=axis)
   log_total = log_or_zero(total)
-  loss = label_loss(scores, top, log_total, labels, axis)
+  if link is None or jnp.issubdtype(labels.dtype, jnp.integer):
+    loss = label_loss(scores, top, log_total, labels, axis)
+    loss = loss if link is None else link(loss)
+  else:
+    loss = -expectation(labels.astype(scores.dtype), -link(log_total - (scores - top)), axis)
   check_option_shape("z_loss", z_loss, loss.shape)
   loss = _smooth(loss, scores - top - log_total, label_smoothing, axis)
   if not is_plain_zero(z_loss):
     log_sum = jnp.squeeze(jnp.where(total == 0, 0, top + log_total), axis)
     loss += z_loss * log_sum**2
   return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+
+
+def check_link(link: Link | None, label_smoothing: jax.typing.ArrayLike) -> None:
+  """Raise a ValueError if a link meets a smoothed label."""
+  if link is not None and not is_plain_zero(label_smoothing):
+    raise ValueError(
+      f"Got label_smoothing={label_smoothing} and a link, which acts on -log p of one label; a "
+      "smoothed label is none. Pass label_smoothing=0."
+    )
 
 
 def label_loss(

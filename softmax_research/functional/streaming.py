@@ -94,6 +94,7 @@ class Loss(NamedTuple):
   blocks: Blocks
   score: Callable[..., jax.Array] | None = None
   label_score: Callable[..., jax.Array] | None = None
+  link: Callable[..., jax.Array] | None = None  # (constants, -log p of the label) -> losses
   axis_name: str | None = None  # the mesh axis over which the classes are sharded
   known_first: bool = False  # the blocks without a known label are last, and skipped
 
@@ -111,6 +112,7 @@ class Constants(NamedTuple):
 
   score: tuple[jax.Array, ...] = ()
   label_score: tuple[jax.Array, ...] = ()
+  link: tuple[jax.Array, ...] = ()
 
 
 class Examples(NamedTuple):
@@ -320,6 +322,8 @@ def _example_losses(loss, statistics, constants, examples) -> jax.Array:
     label_scores = label_scores + examples.label_log_prior
   scores = jnp.stack([statistics.log_others, label_scores], axis=-1)
   values = -log_normalise(scores)[..., 1]
+  if loss.link is not None:
+    values = loss.link(constants.link, values)
   log_total = _finite(log_normaliser(scores))
   if examples.label_smoothing is not None:
     possible = label_scores != -jnp.inf

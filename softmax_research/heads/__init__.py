@@ -1,7 +1,7 @@
 """Output layers as pure functions: init, loss, log_prob."""
 
 from softmax_research.heads.adaptive import adaptive
-from softmax_research.heads.dense import Geometry, dense, linear
+from softmax_research.heads.dense import Geometry, LearntScore, dense, linear
 from softmax_research.heads.head import Head
 from softmax_research.heads.hierarchical import TREES, hierarchical
 from softmax_research.heads.sampled import sampled
@@ -13,6 +13,7 @@ __all__ = [
   "TREES",
   "Geometry",
   "Head",
+  "LearntScore",
   "adaptive",
   "dense",
   "head_options",

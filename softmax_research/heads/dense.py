@@ -17,6 +17,7 @@ from softmax_research.functional.arrays import (
   product,
   widen,
 )
+from softmax_research.functional.losses import check_link
 from softmax_research.heads.head import Head
 
 IMPLEMENTATIONS = ("auto", "plain", "streaming")
@@ -36,6 +37,25 @@ class Geometry(NamedTuple):
   feature_norms: jax.Array
   kernel_norms: jax.Array
   step: jax.typing.ArrayLike
+
+
+class LearntScore(NamedTuple):
+  """Hold a score that has parameters, which a head learns beside its kernel.
+
+  Attributes:
+    init: `key -> params`.
+    apply: `(params, logits) -> scores`, elementwise in the logits.
+  """
+
+  init: Callable[[jax.Array], Any]
+  apply: Callable[[Any, jax.Array], jax.Array]
+
+
+class _Affine(NamedTuple):
+  """Hold the layer beneath a head: `init`, and `(params, features, step) -> logits, geometry`."""
+
+  init: Callable[..., dict[str, jax.Array]]
+  apply: Callable[..., tuple[jax.Array, Geometry]]
 
 
 def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
@@ -95,6 +115,20 @@ def linear(
     >>> sorted(head.init(jax.random.key(0), 5))
     ['bias', 'kernel']
   """
+  layer = _affine(num_classes, bias, normalise, kernel_init)
+
+  def head_loss(params, features, labels, *, step=0, key=None):
+    del key
+    logits, geometry = layer.apply(params, features, step)
+    return loss(logits, labels, geometry)
+
+  def head_log_prob(params, features):
+    return log_prob(layer.apply(params, features, 0)[0])
+
+  return Head(layer.init, head_loss, head_log_prob)
+
+
+def _affine(num_classes: int, bias: bool, normalise: bool, kernel_init) -> _Affine:
   check_num_classes(num_classes)
   if normalise and bias:
     raise ValueError("Got normalise=True and bias=True; cosines have no bias. Pass bias=False.")
@@ -104,7 +138,7 @@ def linear(
     params = {"kernel": kernel_init(key, (num_features, num_classes), jnp.float32)}
     return params | {"bias": jnp.zeros(num_classes, jnp.float32)} if bias else params
 
-  def logits_and_geometry(params, features, step):
+  def apply(params, features, step):
     features, kernel = _operands(params, features, normalise)
     feature_norms, kernel_norms = norms(features, axis=-1), norms(kernel, axis=0)
     if normalise:
@@ -114,16 +148,7 @@ def linear(
       logits = logits + per_class(params["bias"], logits)
     return logits, Geometry(feature_norms, kernel_norms, step)
 
-  def head_loss(params, features, labels, *, step=0, key=None):
-    del key
-    logits, geometry = logits_and_geometry(params, features, step)
-    return loss(logits, labels, geometry)
-
-  def head_log_prob(params, features):
-    logits, _ = logits_and_geometry(params, features, 0)
-    return log_prob(logits)
-
-  return Head(init, head_loss, head_log_prob)
+  return _Affine(init, apply)
 
 
 def taylor_score(order: int | None) -> Callable[[jax.Array], jax.Array] | None:
@@ -137,8 +162,10 @@ def taylor_score(order: int | None) -> Callable[[jax.Array], jax.Array] | None:
 def dense(
   num_classes: int,
   *,
-  score: Callable[[jax.Array], jax.Array] | None = None,
+  score: Callable[[jax.Array], jax.Array] | LearntScore | None = None,
   margin: Callable[[jax.Array, jax.Array, Geometry], jax.Array] | None = None,
+  row_map: Callable[[jax.Array], jax.Array] | None = None,
+  link: Callable[[jax.Array], jax.Array] | None = None,
   log_prior: jax.typing.ArrayLike | None = None,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
@@ -150,35 +177,43 @@ def dense(
   r"""Build the head of a margin, a score and normalisation on one logit a class.
 
   .. math::
-    \ell = -\log \frac{e^{s(z'_y) + \log \pi_y}}{\sum_k e^{s(z'_k) + \log \pi_k}},
-    \qquad \log p_k = s(z_k) - \log \sum_j e^{s(z_j)},
-    \qquad z' = \mathrm{margin}(z, y)
+    \ell = \mathrm{link}\left(
+      -\log \frac{e^{s(z'_y) + \log \pi_y}}{\sum_k e^{s(z'_k) + \log \pi_k}} \right),
+    \qquad z' = \mathrm{margin}(z, y), \qquad z = \mathrm{map}(x W + b),
+    \qquad \log p_k = s(z_k) - \log \sum_j e^{s(z_j)}
 
-  The margin and the prior act in the loss only. With a prior the loss is that of PC-softmax up
-  to the constant log pi_y, and `log_prob` gives the probabilities under a uniform prior.
+  The margin, the prior and the link act in the loss only. With a prior the loss is that of
+  PC-softmax up to the constant log pi_y, and `log_prob` gives the probabilities under a uniform
+  prior.
 
   Args:
     num_classes: K.
-    score: logits to scores, elementwise, as `functional.taylor_score`; the identity by default.
+    score: logits to scores, elementwise, as `functional.taylor_score`; the identity by default. Of
+      a `LearntScore` the head holds and learns the parameters, as `"score"`.
     margin: `(logits, labels, geometry) -> logits`; none by default. It must change the label's
-      logit alone: what changes all logits is a score.
+      logit alone: what changes all logits is a score or a row map.
+    row_map: `logits [..., K] -> logits [..., K]`, before margin and score, for what looks at all
+      logits of an example; none by default. It needs all of them at once, so it cannot stream.
+    link: losses to losses, elementwise, applied to -log p of the label, as a focal loss; none by
+      default. With labels that are distributions the loss is the expectation over labels.
     log_prior: logarithms of the class frequencies of the training set, `[K]`.
-    label_smoothing: in [0, 1]; see `functional.cross_entropy`.
+    label_smoothing: in [0, 1]; see `functional.cross_entropy`. It leaves a link nothing to act on.
     z_loss: at least 0; see `functional.cross_entropy`.
     bias: add a bias to the logits.
     normalise: make the logits cosines between features and kernel columns (needs `bias=False`).
     kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
     implementation: how the loss is computed. `"plain"` makes all logits. `"streaming"` is
       `functional.linear_cross_entropy`, whose memory does not grow with the number of examples;
-      it takes integer labels and has first derivatives in reverse mode alone. `"auto"` streams
-      integer labels where there are more than 2^26 logits. Under `jax.jit` with a kernel sharded
-      over classes choose plain.
+      it takes integer labels and no row map, and has first derivatives in reverse mode alone.
+      `"auto"` streams integer labels where there are more than 2^26 logits and no row map. Under
+      `jax.jit` with a kernel sharded over classes choose plain.
 
   Returns:
     A head with parameters `{"kernel": [D, K], "bias": [K]}`.
 
   Raises:
-    ValueError: an option is unknown or out of range, or the prior's shape is not `[K]`.
+    ValueError: an option is unknown or out of range, two of them exclude each other, or the
+      prior's shape is not `[K]`.
 
   Example:
     >>> import jax
@@ -205,25 +240,43 @@ def dense(
       f"{', '.join(IMPLEMENTATIONS)}."
     )
 
-  def loss(logits, labels, geometry):
+  if implementation == "streaming" and row_map is not None:
+    raise ValueError(
+      "Got implementation='streaming' and a row_map, which needs all logits of an example at once. "
+      "Pass implementation='plain' or 'auto'."
+    )
+  check_link(link, label_smoothing)
+  layer = _affine(num_classes, bias, normalise, kernel_init)
+
+  def init(key, num_features):
+    params = layer.init(key, num_features)
+    if isinstance(score, LearntScore):
+      params["score"] = score.init(jax.random.fold_in(key, 1))
+    return params
+
+  def score_of(params):
+    if isinstance(score, LearntScore):
+      return functools.partial(score.apply, params["score"])
+    return score
+
+  def map_logits(params, features, step):
+    logits, geometry = layer.apply(params, features, step)
+    return logits if row_map is None else row_map(logits), geometry
+
+  def plain_loss(params, features, labels, *, step=0, key=None):
+    del key
+    logits, geometry = map_logits(params, features, step)
     if margin is not None:
       logits = margin(logits, labels, geometry)
-    scores = logits if score is None else score(logits)
+    scores = logits if score is None else score_of(params)(logits)
     if log_prior is not None:
       scores = scores + per_class(log_prior, scores)
-    return cross_entropy(scores, labels, label_smoothing=label_smoothing, z_loss=z_loss)
+    options = {"label_smoothing": label_smoothing, "z_loss": z_loss}
+    return cross_entropy(scores, labels, link=link, **options)
 
-  def log_prob(logits: jax.Array) -> Any:
-    return log_normalise(logits if score is None else score(logits))
-
-  head = linear(
-    num_classes,
-    loss=loss,
-    log_prob=log_prob,
-    bias=bias,
-    normalise=normalise,
-    kernel_init=kernel_init,
-  )
+  def log_prob(params, features):
+    logits, _ = map_logits(params, features, 0)
+    return log_normalise(logits if score is None else score_of(params)(logits))
 
   def streaming_loss(params, features, labels, *, step=0, key=None):
     del key
@@ -237,8 +290,9 @@ def dense(
       kernel,
       labels,
       bias=params.get("bias"),
-      score=score,
+      score=score_of(params),
       margin=None if margin is None else at_label,
+      link=link,
       log_prior=log_prior,
       label_smoothing=label_smoothing,
       z_loss=z_loss,
@@ -246,8 +300,8 @@ def dense(
 
   def auto_loss(params, features, labels, **options):
     hard = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
-    streams = hard and jnp.size(labels) * num_classes > _PLAIN_LOGITS
-    return (streaming_loss if streams else head.loss)(params, features, labels, **options)
+    streams = hard and row_map is None and jnp.size(labels) * num_classes > _PLAIN_LOGITS
+    return (streaming_loss if streams else plain_loss)(params, features, labels, **options)
 
-  losses = {"auto": auto_loss, "plain": head.loss, "streaming": streaming_loss}
-  return head._replace(loss=losses[implementation])
+  losses = {"auto": auto_loss, "plain": plain_loss, "streaming": streaming_loss}
+  return Head(init, losses[implementation], log_prob)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softmax_research import functional
-from softmax_research.heads import Geometry, dense, linear
+from softmax_research.heads import Geometry, LearntScore, dense, linear
 
 RNG = np.random.default_rng(0)
 PARAMS = {"kernel": RNG.normal(size=(4, 3)), "bias": RNG.normal(size=3)}
@@ -191,3 +191,96 @@ def test_bad_numbers_of_classes(num_classes):
 def test_bad_options_fail_at_construction(options, message):
   with pytest.raises(ValueError, match=message):
     dense(3, **options)
+
+
+def _focal(losses):
+  return -jnp.expm1(-losses) * losses
+
+
+def _row_map(logits):
+  return logits / jnp.linalg.norm(logits, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("implementation", ["plain", "streaming"])
+def test_a_link_acts_on_the_labels_log_probability(implementation):
+  strength = jnp.asarray(2.0)
+
+  def losses(params, features, strength):
+    # What a link closes over has a gradient too.
+    head = dense(
+      3,
+      score=functional.taylor_score,
+      margin=lambda z, y, geometry: functional.soft_margin(z, y, margin=0.6),
+      link=lambda losses: -jnp.expm1(-strength * losses) * losses,
+      log_prior=LOG_PRIOR,
+      z_loss=0.01,
+      implementation=implementation,
+    )
+    return head.loss(params, features, LABELS)
+
+  def oracle(params, features, strength):
+    logits = features @ params["kernel"] + params["bias"]
+    scores = jnp.log(1 + (z := logits - 0.6 * np.eye(3)[LABELS]) + z**2 / 2) + LOG_PRIOR
+    log_total = jnp.log(jnp.exp(scores).sum(-1))
+    own = log_total - scores[np.arange(5), LABELS]
+    return (1 - jnp.exp(-strength * own)) * own + 0.01 * log_total**2
+
+  weights = np.arange(1.0, 6)
+  with jax.enable_x64(True):
+    ours, theirs = (
+      jax.value_and_grad(lambda *a, f=f: jnp.sum(weights * f(*a)), argnums=(0, 1, 2))(
+        PARAMS, FEATURES, strength
+      )
+      for f in (losses, oracle)
+    )
+  for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-6 if one.ndim == 0 else 1e-10)
+
+
+def test_a_link_of_a_distribution_is_expected_and_of_a_smoothed_label_refused():
+  head, labels = dense(3, link=_focal), np.random.default_rng(2).dirichlet(np.ones(3), 5)
+  with jax.enable_x64(True):
+    losses = -np.asarray(head.log_prob(PARAMS, FEATURES))
+    expected = (labels * (1 - np.exp(-losses)) * losses).sum(-1)
+    np.testing.assert_allclose(head.loss(PARAMS, FEATURES, labels), expected, rtol=1e-10)
+  with pytest.raises(ValueError, match=r"label_smoothing=0.1 and a link, .* label_smoothing=0\."):
+    dense(3, link=_focal, label_smoothing=0.1)
+
+
+def test_a_row_map_acts_in_training_and_prediction_and_forbids_streaming():
+  margin = lambda z, y, geometry: functional.soft_margin(z, y, margin=0.6)  # noqa: E731
+  head = dense(3, row_map=_row_map, margin=margin, score=functional.taylor_score)
+  logits = FEATURES @ PARAMS["kernel"] + PARAMS["bias"]
+  mapped = logits / np.linalg.norm(logits, axis=-1, keepdims=True)
+  log_probs = _log_softmax(_quadratic(mapped - 0.6 * np.eye(3)[LABELS]))
+  with jax.enable_x64(True):
+    loss, prediction = head.loss(PARAMS, FEATURES, LABELS), head.log_prob(PARAMS, FEATURES)
+  np.testing.assert_allclose(loss, -log_probs[np.arange(5), LABELS], rtol=1e-12)
+  np.testing.assert_allclose(prediction, _log_softmax(_quadratic(mapped)), rtol=1e-12)
+  with pytest.raises(ValueError, match=r"'streaming' and a row_map.*Pass implementation='plain'"):
+    dense(3, row_map=_row_map, implementation="streaming")
+
+
+def test_a_score_may_be_learnt():
+  score = LearntScore(
+    init=lambda key: {"slope": jnp.full((), 0.5, jnp.float32)},
+    apply=lambda params, logits: params["slope"] * logits,
+  )
+  heads = [dense(3, score=score, implementation=name) for name in ("plain", "streaming")]
+  params = heads[0].init(jax.random.key(0), 4)
+  assert sorted(params) == ["bias", "kernel", "score"]
+  np.testing.assert_array_equal(params["kernel"], dense(3).init(jax.random.key(0), 4)["kernel"])
+  features = jnp.asarray(FEATURES, jnp.float32)
+  plain, streaming = (
+    jax.value_and_grad(lambda p, head=head: head.loss(p, features, LABELS).sum())(params)
+    for head in heads
+  )
+  halved = params | {name: params[name] / 2 for name in ("kernel", "bias")}
+  np.testing.assert_allclose(plain[0], dense(3).loss(halved, features, LABELS).sum(), rtol=1e-6)
+  np.testing.assert_allclose(
+    heads[0].log_prob(params, features), dense(3).log_prob(halved, features), rtol=1e-6
+  )
+  assert abs(plain[1]["score"]["slope"]) > 0.1
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), plain, streaming
+  )
