@@ -8,6 +8,11 @@ from softmax_research.functional.adaptive_softmax import (
 )
 from softmax_research.functional.entmax import entmax, entmax_loss, sparsemax, sparsemax_loss
 from softmax_research.functional.linear_cross_entropy import linear_cross_entropy
+from softmax_research.functional.linear_top_k import (
+  TopClasses,
+  linear_log_normaliser,
+  linear_top_k,
+)
 from softmax_research.functional.losses import (
   cross_entropy,
   multiclass_hinge,
@@ -62,6 +67,7 @@ from softmax_research.functional.tree_softmax import tree_init, tree_label_log_p
 
 __all__ = [
   "Sampler",
+  "TopClasses",
   "Tree",
   "TreeSearch",
   "adaptive_cutoffs",
@@ -78,6 +84,8 @@ __all__ = [
   "large_margin",
   "large_margin_annealing",
   "linear_cross_entropy",
+  "linear_log_normaliser",
+  "linear_top_k",
   "log_normalise",
   "log_normaliser",
   "log_pc_softmax",

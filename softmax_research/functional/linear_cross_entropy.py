@@ -159,11 +159,11 @@ def linear_cross_entropy(
   dtype, wide = jnp.promote_types(features.dtype, kernel.dtype), wide_type(features, kernel)
   dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
   features, kernel = features.astype(dtype), kernel.astype(dtype)
-  bias = _check_vector("bias", bias, num_columns, wide)
-  log_prior = _check_vector("log_prior", log_prior, num_columns, wide)
-  class_mask = _check_where(where, (*batch, num_columns))
+  bias = check_vector("bias", bias, num_columns, wide)
+  log_prior = check_vector("log_prior", log_prior, num_columns, wide)
+  class_mask = check_class_mask(where, (*batch, num_columns))
   axes = varying_axes(features, kernel, labels)
-  others_score, label_score = _hoist_scores(score, margin, wide, axes, axis_name)
+  others_score, label_score = hoist_scores(score, margin, wide, axes, axis_name)
   check_link(link, label_smoothing)
   linked = Hoisted(None, (), []) if link is None else hoist(link, wide, axes=axes - {axis_name})
   if labels.size == 0:
@@ -202,7 +202,7 @@ def linear_cross_entropy(
   if not is_plain_zero(z_loss):
     examples = examples._replace(z_loss=jnp.broadcast_to(jnp.asarray(z_loss, wide), labels.size))
   constants = Constants(others_score.constants, label_score.constants, linked.constants)
-  blocks = _blocks(block_size, labels.size, num_columns, dtype)
+  blocks = blocks_for(block_size, labels.size, num_columns, dtype)
   if axes and any(constants):
     # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
     # known when the gradients are formed.
@@ -276,7 +276,7 @@ def member_label_log_prob(
   dtype = jnp.promote_types(features.dtype, kernel.dtype)
   order = jnp.argsort(~member, stable=True)
   values = losses(
-    Loss(_blocks(tile, len(labels), kernel.shape[1], dtype), known_first=True),
+    Loss(blocks_for(tile, len(labels), kernel.shape[1], dtype), known_first=True),
     Layer(kernel.astype(dtype)),
     Constants(),
     Examples(features[order].astype(dtype), labels[order], member[order]),
@@ -284,7 +284,8 @@ def member_label_log_prob(
   return -values[jnp.argsort(order)]
 
 
-def _blocks(block_size, num_examples: int, num_classes: int, dtype) -> Blocks:
+def blocks_for(block_size, num_examples: int, num_classes: int, dtype) -> Blocks:
+  """Return blocks of the sizes that are asked for, or chosen ones."""
   if block_size is None or block_size == "lean":
     backend, lean = jax.default_backend(), block_size == "lean"
     return choose_blocks(num_examples, num_classes, dtype, backend=backend, lean=lean)
@@ -344,7 +345,8 @@ def check_sizes(name: str, sizes, otherwise: str) -> None:
     )
 
 
-def _check_vector(name: str, values, num_columns: int, dtype) -> jax.Array | None:
+def check_vector(name: str, values, num_columns: int, dtype) -> jax.Array | None:
+  """Return one number a class, `[K]`, in a type; raise a ValueError for another shape."""
   if values is None:
     return None
   values = jnp.asarray(values)
@@ -356,7 +358,7 @@ def _check_vector(name: str, values, num_columns: int, dtype) -> jax.Array | Non
   return values.astype(dtype)
 
 
-def _check_where(where, shape: tuple[int, ...]) -> jax.Array | None:
+def check_class_mask(where, shape: tuple[int, ...]) -> jax.Array | None:
   """Return a mask of classes as `[1, K]`, or as `[N, K]` if it differs between the N examples."""
   if where is None:
     return None
@@ -368,7 +370,7 @@ def _check_where(where, shape: tuple[int, ...]) -> jax.Array | None:
   return where.reshape(math.prod(where.shape[:-1]), shape[-1])
 
 
-def _hoist_scores(
+def hoist_scores(
   score: Score | None, margin: Margin | None, dtype: jnp.dtype, axes: frozenset[str], axis_name
 ) -> tuple[Hoisted, Hoisted]:
   """Return the scores of other classes and of labels as functions of constants and arguments.

@@ -97,6 +97,7 @@ class Loss(NamedTuple):
   link: Callable[..., jax.Array] | None = None  # (constants, -log p of the label) -> losses
   axis_name: str | None = None  # the mesh axis over which the classes are sharded
   known_first: bool = False  # the blocks without a known label are last, and skipped
+  normaliser_alone: bool = False  # put out log Z over all classes; the labels are out of range
 
 
 class Layer(NamedTuple):
@@ -313,6 +314,8 @@ def _over_devices(loss, found: Statistics) -> Statistics:
 
 def _example_losses(loss, statistics, constants, examples) -> jax.Array:
   """Return losses by their statistics, `[N]`; cheap, so that JAX may differentiate it."""
+  if loss.normaliser_alone:
+    return statistics.log_others
   label_scores = statistics.label_logits
   if loss.label_score is not None:
     lengths = examples.feature_norms, examples.label_kernel_norms

@@ -1,0 +1,223 @@
+"""What a dense output layer says of all its classes, without its logits in memory."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional.arrays import (
+  check_features,
+  has_explicit_mesh,
+  is_integer,
+  per_class,
+  product,
+  vary,
+  varying_axes,
+  wide_type,
+)
+from softmax_research.functional.linear_cross_entropy import (
+  Hoisted,
+  Score,
+  blocks_for,
+  check_class_mask,
+  check_sizes,
+  check_vector,
+  hoist_scores,
+)
+from softmax_research.functional.normalise import exclude, log_normaliser
+from softmax_research.functional.streaming import (
+  Constants,
+  Examples,
+  Layer,
+  Loss,
+  even_size,
+  losses,
+)
+
+
+class TopClasses(NamedTuple):
+  """Hold the most probable classes.
+
+  Attributes:
+    log_probs: of the classes, in nats, the most probable first.
+    classes: int32.
+  """
+
+  log_probs: jax.Array
+  classes: jax.Array
+
+
+def linear_log_normaliser(
+  features: jax.typing.ArrayLike,
+  kernel: jax.typing.ArrayLike,
+  *,
+  bias: jax.typing.ArrayLike | None = None,
+  score: Score | None = None,
+  log_prior: jax.typing.ArrayLike | None = None,
+  where: jax.typing.ArrayLike | None = None,
+  block_size: tuple[int, int] | str | None = None,
+) -> jax.Array:
+  r"""Compute the log-normaliser of a dense output layer, a block of examples at a time.
+
+  .. math:: \log Z = \log \sum_k e^{\mathrm{score}(x w_k + b_k) + \log \pi_k}
+
+  A class's log-probability is its own score less this. Blocks, types, gradients and what is
+  refused are those of `linear_cross_entropy`, of which this is a part.
+
+  Args:
+    features: x, `[..., D]`.
+    kernel: W, `[D, K]`.
+    bias: b, `[K]`.
+    score: logits to scores, elementwise, as `taylor_score`; the identity by default.
+    log_prior: numbers added to the scores, `[K]`; -inf excludes a class.
+    where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
+    block_size: see `linear_cross_entropy`.
+
+  Returns:
+    log Z in nats, `[...]`, in float32 or the wider type of features and kernel; -inf where no
+    class is possible.
+
+  Raises:
+    ValueError: a shape does not fit, or the score is not elementwise.
+    NotImplementedError: it is differentiated twice.
+
+  Example:
+    >>> linear_log_normaliser(jax.numpy.ones((2, 3)), jax.numpy.zeros((3, 4))).round(4)
+    Array([1.3863, 1.3863], dtype=float32)
+  """
+  if block_size is not None and block_size != "lean":
+    check_sizes("block_size", block_size, "'lean', or None for a choice")
+  layer, features, score, class_mask = _check(features, kernel, bias, score, log_prior, where)
+  if has_explicit_mesh(features) or has_explicit_mesh(layer.kernel):
+    # No blocks can be cut out of axes whose sharding is part of the type.
+    return log_normaliser(_scores(layer, features, score), where=where)
+  batch = features.shape[:-1]
+  num_examples = math.prod(batch)
+  if num_examples == 0:
+    return jnp.zeros(batch, wide_type(features))
+  blocks = blocks_for(block_size, num_examples, layer.kernel.shape[1], features.dtype)
+  if score.constants and varying_axes(features, layer):
+    # As in `linear_cross_entropy`: the cotangents of all devices have to be known.
+    blocks = blocks._replace(logits_type=None)
+  examples = Examples(
+    features.reshape(num_examples, features.shape[-1]),
+    jnp.full(num_examples, -1),
+    jnp.ones(num_examples, bool),
+    class_mask,
+  )
+  loss = Loss(blocks, score.call, normaliser_alone=True)
+  return losses(loss, layer, Constants(score.constants), examples).reshape(batch)
+
+
+def linear_top_k(
+  features: jax.typing.ArrayLike,
+  kernel: jax.typing.ArrayLike,
+  k: int,
+  *,
+  bias: jax.typing.ArrayLike | None = None,
+  score: Score | None = None,
+  log_prior: jax.typing.ArrayLike | None = None,
+  where: jax.typing.ArrayLike | None = None,
+  block_size: int = 8192,
+) -> TopClasses:
+  r"""Find the k most probable classes of a dense output layer, a block of classes at a time.
+
+  .. math:: \log p_k = s_k - \log \sum_j e^{s_j}, \qquad
+    s_k = \mathrm{score}(x w_k + b_k) + \log \pi_k
+
+  One sweep over the classes keeps the best so far and the sum of exponentials.
+
+  Args:
+    features: x, `[..., D]`.
+    kernel: W, `[D, K]`.
+    k: how many classes, between 1 and K.
+    bias: b, `[K]`.
+    score: logits to scores, elementwise, as `taylor_score`; the identity by default.
+    log_prior: numbers added to the scores, `[K]`; -inf excludes a class.
+    where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
+    block_size: how many classes are computed together, for all examples.
+
+  Returns:
+    Log-probabilities and classes, `[..., k]` each, the most probable first and of equal ones the
+    lowest. Where fewer classes are possible, the rest has class -1 and log-probability -inf. Their
+    gradient is right, but keeps every block's scores: for training use `linear_cross_entropy`.
+
+  Raises:
+    ValueError: k is out of range, a shape does not fit, or the score is not elementwise.
+
+  Example:
+    >>> features, kernel = jax.numpy.ones((1, 1)), jax.numpy.log(jax.numpy.array([[1.0, 2, 1]]))
+    >>> found = linear_top_k(features, kernel, 2)
+    >>> found.classes, jax.numpy.exp(found.log_probs).round(2)
+    (Array([[1, 0]], dtype=int32), Array([[0.5 , 0.25]], dtype=float32))
+  """
+  layer, features, score, class_mask = _check(features, kernel, bias, score, log_prior, where)
+  num_classes, dtype = layer.kernel.shape[1], wide_type(features)
+  for name, value, most in (("k", k, num_classes), ("block_size", block_size, 2**31)):
+    if not is_integer(value) or not 1 <= value <= most:
+      raise ValueError(f"Got {name}={value!r}; it must be an integer between 1 and {most}.")
+  if has_explicit_mesh(features) or has_explicit_mesh(layer.kernel):
+    scores = exclude(_scores(layer, features, score), where)
+    best, classes = jax.lax.top_k(scores, k)
+    return _finish(best, classes, log_normaliser(scores))
+  batch = features.shape[:-1]
+  count = math.prod(batch)
+  rows = features.reshape(count, features.shape[-1])
+  size = even_size(num_classes, block_size)
+  axes = varying_axes(layer, features, score.constants, class_mask)
+
+  def visit(i, state):
+    best, classes, log_total = state
+    # The last block begins before the end of the one before it, whose classes count but once.
+    start = jnp.minimum(i * size, num_classes - size)
+    tile, mask = jax.tree.map(
+      lambda array: jax.lax.dynamic_slice_in_dim(array, start, size, axis=-1), (layer, class_mask)
+    )
+    columns = (start + jnp.arange(size, dtype=jnp.int32))[None]
+    fresh = columns >= i * size
+    scores = exclude(_scores(tile, rows, score), fresh if mask is None else fresh & mask)
+    best, places = jax.lax.top_k(jnp.concatenate([best, scores], axis=-1), k)
+    classes = jnp.concatenate([classes, jnp.broadcast_to(columns, scores.shape)], axis=-1)
+    classes = jnp.take_along_axis(classes, places, axis=-1)
+    return vary((best, classes, jnp.logaddexp(log_total, log_normaliser(scores))), axes)
+
+  state = jnp.full((count, k), -jnp.inf, dtype), jnp.full((count, k), -1, jnp.int32)
+  state = vary((*state, jnp.full(count, -jnp.inf, dtype)), axes)
+  found = _finish(*jax.lax.fori_loop(0, -(-num_classes // size), visit, state))
+  return jax.tree.map(lambda array: array.reshape(*batch, k), found)
+
+
+def _check(
+  features, kernel, bias, score, log_prior, where
+) -> tuple[Layer, jax.Array, Hoisted, jax.Array | None]:
+  """Return what a layer is computed from after checking it; a mask that all share is its prior."""
+  kernel = jnp.asarray(kernel)
+  features = check_features(features, kernel)
+  wide, num_classes = wide_type(features, kernel), kernel.shape[1]
+  dtype = jnp.promote_types(features.dtype, kernel.dtype)
+  dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
+  features, kernel = features.astype(dtype), kernel.astype(dtype)
+  bias = check_vector("bias", bias, num_classes, wide)
+  log_prior = check_vector("log_prior", log_prior, num_classes, wide)
+  class_mask = check_class_mask(where, (*features.shape[:-1], num_classes))
+  if class_mask is not None and len(class_mask) == 1:
+    log_prior = jnp.where(class_mask[0], 0 if log_prior is None else log_prior, -jnp.inf)
+    class_mask = None
+  axes = varying_axes(features, kernel)
+  score, _ = hoist_scores(score, None, wide, axes, None)
+  return Layer(kernel, bias, log_prior), features, score, class_mask
+
+
+def _scores(layer: Layer, features: jax.Array, score: Hoisted) -> jax.Array:
+  logits = product(features, layer.kernel)
+  if layer.bias is not None:
+    logits = logits + per_class(layer.bias, logits)
+  scores = logits if score.call is None else score.call(score.constants, logits)
+  return scores if layer.log_prior is None else scores + per_class(layer.log_prior, scores)
+
+
+def _finish(best: jax.Array, classes: jax.Array, log_total: jax.Array) -> TopClasses:
+  possible = best != -jnp.inf
+  log_probs = jnp.where(possible, best - jnp.where(possible, log_total[..., None], 0), -jnp.inf)
+  return TopClasses(log_probs, jnp.where(possible, classes, -1).astype(jnp.int32))
