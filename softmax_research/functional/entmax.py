@@ -141,6 +141,12 @@ def _probabilities_jvp(axis, form, primals, tangents):
   return probs, d_probs
 
 
+def log_or_impossible(probs: jax.Array) -> jax.Array:
+  """Return log-probabilities, -inf and without a gradient where a probability is exactly zero."""
+  inside = probs > 0
+  return jnp.where(inside, jnp.log(jnp.where(inside, probs, 1)), -jnp.inf)
+
+
 def _logit_weights(probs, beta, form):
   """Return g = p^(1-b) on the support, the slopes of p in the logits at a fixed threshold."""
   support = probs > 0

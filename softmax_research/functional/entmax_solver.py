@@ -7,9 +7,11 @@ cancellation, neither for b -> 0 (s = 1 and e = exp: softmax) nor for many class
 
 E^b is a norm of functions linear in s, so convex for alpha <= 2, and Newton's method climbs to
 the root without overshooting it, in 2 to 11 steps for up to 100 000 classes. For sparsemax it is
-Michelot's algorithm and ends with the exact support. Beyond alpha = 2 a bracket guards it. A step
-at [2048, 1000] float32 on two CPU cores takes 2 ms where a sort takes 140 to 350 ms; bisection
-takes a step for every bit; and the gradient of a sort fails on meshes with Explicit axes.
+Michelot's algorithm and ends with the exact support. Beyond alpha = 2 a bracket guards it. Below
+alpha = 1 the power has a heavy tail in place of zeros; then E^b is concave, s < 1, and Newton's
+method falls to the root. A step at [2048, 1000] float32 on two CPU cores takes 2 ms where a sort
+takes 140 to 350 ms; bisection takes a step for every bit; and the gradient of a sort fails on
+meshes with Explicit axes.
 """
 
 import functools
@@ -31,7 +33,7 @@ def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.A
 
   Args:
     shifted: logits of maximum 0 along `axis`, very low but finite for impossible classes.
-    beta: alpha - 1, of the logits' rank, with size 1 along `axis`.
+    beta: alpha - 1, of the logits' rank, with size 1 along `axis`; negative in the form "fixed".
     axis: the class axis.
     form: one of those above.
 
@@ -43,7 +45,7 @@ def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.A
 
   def evaluate(slope):
     """Return e, its derivative, and their sums E and M, of which -M is the derivative of E in s."""
-    power, derivative = _truncated_power(slope * shifted, beta, form)
+    power, derivative = _truncated_power(slope, shifted, beta, form)
     total = jnp.sum(power, axis=axis, keepdims=True)
     total = jnp.where(total == 0, 1, total)  # a row without any class
     return power, derivative, total, -jnp.sum(derivative * shifted, axis=axis, keepdims=True)
@@ -65,12 +67,16 @@ def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.A
     # A settled row stays: its last digits must not depend on the other rows of the batch.
     return count + 1, jnp.where(moving, target, slope), low, high, moving
 
-  # The largest probability is at least 1/K, so s is at most K^b; twice that is beyond rounding.
-  log_bound = beta * math.log(max(shifted.shape[axis], 1)) + math.log(2)
-  high = jnp.exp(jnp.minimum(log_bound, math.log(precision.max) - 1))
+  # The largest probability is at least 1/K, so s lies between 1 and K^b; twice that is beyond
+  # rounding.
+  log_bound = beta * math.log(max(shifted.shape[axis], 1))
+  log_bound += jnp.where(beta < 0, -math.log(2), math.log(2))
+  largest = math.log(precision.max) - 1
+  bound = jnp.exp(jnp.clip(log_bound, -largest, largest))
   _, _, total, moment = evaluate(jnp.ones_like(beta))
-  low, high = jnp.ones_like(total), high * jnp.ones_like(total)
-  slope = jnp.minimum(low + newton(low, total, moment), high)
+  ones = jnp.ones_like(total)
+  low, high = ones * jnp.minimum(bound, 1), ones * jnp.maximum(bound, 1)
+  slope = jnp.clip(1 + newton(ones, total, moment), low, high)
   state = (0, slope, low, high, low == low)
   state = jax.lax.while_loop(lambda s: (s[0] < _MAX_STEPS) & jnp.any(s[-1]), iterate, state)
   _, slope, low, high, _ = state
@@ -90,8 +96,9 @@ def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.A
   return jnp.where(beta >= 0, probs, jnp.nan) if form == "free" else probs
 
 
-def _truncated_power(scaled, beta, form):
-  """Return [1 + b x]_+^(1/b), exp(x) for b = 0, and its derivative."""
+def _truncated_power(slope, shifted, beta, form):
+  """Return [1 + b x]_+^(1/b), exp(x) for b = 0, and its derivative, at x = slope * shifted."""
+  scaled = slope * shifted
   if form == "linear":
     base = jnp.maximum(1 + scaled, 0)
     return base, (base > 0).astype(base.dtype)
@@ -99,7 +106,8 @@ def _truncated_power(scaled, beta, form):
     base = jnp.maximum(1 + 0.5 * scaled, 0)
     return base**2, base
   t = beta * scaled
-  inside = t > -1
+  # A heavy tail would reach the impossible classes too.
+  inside = (t > -1) & (shifted > jnp.finfo(shifted.dtype).min / 8)
   t = jnp.where(inside, t, 0)
   # XLA's float64 log1p loses two digits below -0.29.
   log_base = jnp.where(t < -0.25, jnp.log(1 + t), jnp.log1p(t))

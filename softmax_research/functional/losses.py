@@ -16,6 +16,7 @@ from softmax_research.functional.labels import (
   check_labels,
   compute_now,
   expectation,
+  is_known,
   is_label,
   select_label,
   spoil_unknown,
@@ -84,7 +85,8 @@ def cross_entropy(
   log_total = log_or_zero(total)
   if link is None or jnp.issubdtype(labels.dtype, jnp.integer):
     loss = label_loss(scores, top, log_total, labels, axis)
-    loss = loss if link is None else link(loss)
+    if link is not None:  # The loss of an unknown label is NaN, and so would be a link's slope.
+      loss = link(jnp.where(is_known(labels, logits.shape[axis]), loss, 0))
   else:
     loss = -expectation(labels.astype(scores.dtype), -link(log_total - (scores - top)), axis)
   check_option_shape("z_loss", z_loss, loss.shape)

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import check_epsilon, check_option_shape, is_integer, widen
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_epsilon,
+  check_option_shape,
+  is_integer,
+  widen,
+)
 from softmax_research.functional.normalise import log_normalise
 
 # The powers from which the roots are found overflow from an order of 144 on.
@@ -393,3 +399,185 @@ def _log_floored_jvp(primals, tangents):
   dead = logits <= floor
   change = jnp.where(dead, floor_dot / floor, logits_dot / jnp.where(dead, 1, logits))
   return _log_floored(logits, floor), jnp.where(logits == -jnp.inf, 0, change)
+
+
+def stablemax_score(logits: jax.typing.ArrayLike) -> jax.Array:
+  r"""Compute the logarithm of StableMax's positive function.
+
+  .. math::
+    s(z) = \log g(z), \qquad
+    g(z) = \begin{cases} z + 1 & z \ge 0 \\ 1 / (1 - z) & z < 0 \end{cases}
+
+  So :math:`s(z) = \mathrm{sign}(z) \log(1 + |z|)`: it rises with the logit, but so slowly that the
+  gradient of an example does not vanish when its logits grow. A logit of -inf marks an impossible
+  class and keeps the score -inf.
+
+  Args:
+    logits: real numbers of any shape.
+
+  Returns:
+    Scores of the shape and floating type of the logits.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> jnp.exp(stablemax_score(jnp.array([-3.0, 0.0, 2.0]))).round(2)
+    Array([0.25, 1.  , 3.  ], dtype=float32)
+
+  Reference:
+    Prieto et al. 2025, "Grokking at the Edge of Numerical Stability" (arXiv 2501.04697).
+  """
+  logits, result_type = widen(logits)
+  return _signed_log(logits).astype(result_type)
+
+
+@jax.custom_jvp
+def _signed_log(logits: jax.Array) -> jax.Array:
+  return jnp.copysign(jnp.log1p(jnp.abs(logits)), logits)
+
+
+@_signed_log.defjvp
+def _signed_log_jvp(primals, tangents):
+  # The derivative of the absolute value is 0 at a logit of 0, that of the score 1.
+  return _signed_log(*primals), tangents[0] / (1 + jnp.abs(primals[0]))
+
+
+def sigsoftmax_score(logits: jax.typing.ArrayLike) -> jax.Array:
+  r"""Compute the logarithm of sigsoftmax's positive function.
+
+  .. math::
+    s(z) = \log\big(e^z \sigma(z)\big) = z - \log(1 + e^{-z}),
+    \qquad \sigma(z) = \frac{1}{1 + e^{-z}}
+
+  The score is not linear in the logits, so that the log-probabilities of a dense layer may have a
+  larger rank than its features have numbers. Its slope falls from 2 for low logits to 1 for high
+  ones. A logit of -inf marks an impossible class and keeps the score -inf.
+
+  Args:
+    logits: real numbers of any shape.
+
+  Returns:
+    Scores of the shape and floating type of the logits.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> sigsoftmax_score(jnp.array([-20.0, 0.0, 20.0])).round(4)
+    Array([-40.    ,  -0.6931,  20.    ], dtype=float32)
+
+  Reference:
+    Kanai et al. 2018, "Sigsoftmax: Reanalysis of the Softmax Bottleneck" (arXiv 1805.10829).
+  """
+  logits, result_type = widen(logits)
+  return _log_exp_sigmoid(logits).astype(result_type)
+
+
+@jax.custom_jvp
+def _log_exp_sigmoid(logits: jax.Array) -> jax.Array:
+  # Of the two forms z - log(1 + e^-z) and 2 z - log(1 + e^z) the one whose exponential is below 1.
+  return logits + jnp.minimum(logits, 0) - jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+@_log_exp_sigmoid.defjvp
+def _log_exp_sigmoid_jvp(primals, tangents):
+  (logits,), (logits_dot,) = primals, tangents
+  slope = jnp.where(logits == -jnp.inf, 0, 2 - jax.nn.sigmoid(logits))
+  return _log_exp_sigmoid(logits), slope * logits_dot
+
+
+def soft_cap_score(logits: jax.typing.ArrayLike, *, cap: jax.typing.ArrayLike = 30.0) -> jax.Array:
+  r"""Keep logits within a cap on either side, smoothly.
+
+  .. math:: s(z) = c \tanh(z / c)
+
+  Small logits stay as they are. With K classes no probability exceeds
+  :math:`1 / (1 + (K - 1) e^{-2c})`. A logit of -inf marks an impossible class and keeps the score
+  -inf.
+
+  Args:
+    logits: real numbers of any shape.
+    cap: c > 0; 30 is Gemma 2's for its output layer, 50 for its attention.
+
+  Returns:
+    Scores of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the cap is not positive and finite.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> soft_cap_score(jnp.array([-100.0, 0.0, 5.0]), cap=5.0).round(2)
+    Array([-5.  ,  0.  ,  3.81], dtype=float32)
+
+  Reference:
+    Gemma Team 2024, "Gemma 2: Improving Open Language Models at a Practical Size"
+    (arXiv 2408.00118).
+  """
+  check_at_least("cap", cap, 0, "Pass 30.0 or so.", strict=True)
+  logits, result_type = widen(logits)
+  check_option_shape("cap", cap, logits.shape)
+  return _cap(logits, jnp.asarray(cap, logits.dtype)).astype(result_type)
+
+
+@jax.custom_jvp
+def _cap(logits: jax.Array, cap: jax.Array) -> jax.Array:
+  return jnp.where(logits == -jnp.inf, -jnp.inf, cap * jnp.tanh(logits / cap))
+
+
+@_cap.defjvp
+def _cap_jvp(primals, tangents):
+  # Computed anew from the logits: to keep the hyperbolic tangent would take an array more.
+  (logits, cap), (logits_dot, cap_dot) = primals, tangents
+  possible = logits != -jnp.inf
+  ratio = jnp.where(possible, logits, 0) / cap
+  share = jnp.tanh(ratio)
+  slope = jnp.where(possible, 1 - share**2, 0)
+  return _cap(logits, cap), slope * logits_dot + (share - ratio * slope) * cap_dot
+
+
+def multimax_score(
+  logits: jax.typing.ArrayLike, *, weights: jax.typing.ArrayLike, points: jax.typing.ArrayLike
+) -> jax.Array:
+  r"""Bend logits below and above points that are learnt.
+
+  .. math::
+    s(z) = z + w_1 [b_1 - z]_+ + w_2 [z - d_1]_+ + w_3 [b_2 - z]_+^2 + w_4 [z - d_2]_+^2
+
+  In the paper's terms the first two weights are 1 - t_b and t_d - 1 of a temperature below b_1 and
+  one above d_1. With all weights zero this is softmax. A logit of -inf marks an impossible class
+  and keeps the score -inf.
+
+  Args:
+    logits: real numbers of any shape.
+    weights: w, `[4]`, of either sign.
+    points: b_1, d_1, b_2, d_2, `[4]`.
+
+  Returns:
+    Scores of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the weights or the points are not four.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> options = {"weights": jnp.array([0.5, 1.0, 0.0, 0.0]), "points": jnp.zeros(4)}
+    >>> multimax_score(jnp.array([-2.0, 0.0, 3.0]), **options)
+    Array([-1.,  0.,  6.], dtype=float32)
+
+  Reference:
+    Zhou et al. 2024, "MultiMax: Sparse and Multi-Modal Attention Learning", eq. 6
+    (arXiv 2406.01189), of second order as in the authors' release.
+  """
+  logits, result_type = widen(logits)
+  for name, values in (("weights", weights), ("points", points)):
+    if jnp.shape(values) != (4,):
+      raise ValueError(f"Got {name} of shape {jnp.shape(values)}; they must have shape (4,).")
+  possible = logits != -jnp.inf
+  values = jnp.where(possible, logits, 0)
+  weights, points = jnp.asarray(weights, logits.dtype), jnp.asarray(points, logits.dtype)
+  below, above, far_below, far_above = (
+    jax.nn.relu(sign * (values - points[i])) for i, sign in enumerate((-1, 1, -1, 1))
+  )
+  bent = values + weights[0] * below + weights[1] * above
+  bent += weights[2] * far_below**2 + weights[3] * far_above**2
+  precision = jnp.finfo(result_type)  # Squares overflow float16, and two infinities are no numbers.
+  bent = jnp.clip(bent, precision.min.astype(bent.dtype), precision.max.astype(bent.dtype))
+  return jnp.where(possible, bent, -jnp.inf).astype(result_type)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import functional, registry
 from softmax_research.functional.arrays import check_at_least, check_epsilon
+from softmax_research.functional.entmax import log_or_impossible
 from softmax_research.functional.margins import check_angle, check_multiplier
+from softmax_research.functional.tempered import check_temperatures
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import Geometry, dense, linear, taylor_score
 from softmax_research.heads.head import Head, check_counts
@@ -54,6 +55,23 @@ def spherical(num_classes: int, *, epsilon: float = 1e-2, **layer: Any) -> Head:
   """Build spherical softmax's head."""
   check_epsilon(epsilon, typical=1e-2)
   score = functools.partial(functional.spherical_score, epsilon=epsilon)
+  return dense(num_classes, score=score, **layer)
+
+
+def stablemax(num_classes: int, **layer: Any) -> Head:
+  """Build StableMax's head."""
+  return dense(num_classes, score=functional.stablemax_score, **layer)
+
+
+def sigsoftmax(num_classes: int, **layer: Any) -> Head:
+  """Build sigsoftmax's head."""
+  return dense(num_classes, score=functional.sigsoftmax_score, **layer)
+
+
+def soft_cap(num_classes: int, *, cap: float = 30.0, **layer: Any) -> Head:
+  """Build the head of softmax on logits that are kept within a cap, smoothly."""
+  score = functools.partial(functional.soft_cap_score, cap=cap)
+  score(0.0)  # A bad cap fails here, not in a traced step.
   return dense(num_classes, score=score, **layer)
 
 
@@ -249,9 +267,21 @@ def entmax(num_classes: int, *, alpha: float = 1.5, bias: bool = True) -> Head:
   def log_prob(logits: jax.Array) -> jax.Array:
     if alpha == 1:
       return functional.log_softmax(logits)
-    probs = functional.entmax(logits, alpha=alpha)
-    support = probs > 0
-    return jnp.where(support, jnp.log(jnp.where(support, probs, 1)), -jnp.inf)
+    return log_or_impossible(functional.entmax(logits, alpha=alpha))
+
+  return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
+
+
+def bi_tempered(num_classes: int, *, t1: float = 0.8, t2: float = 1.2, bias: bool = True) -> Head:
+  """Build the head of the bi-tempered logistic loss; `log_prob` is its tempered softmax."""
+  check_temperatures(t1, t2)
+
+  def loss(logits, labels, geometry):
+    del geometry
+    return functional.bi_tempered_loss(logits, labels, t1=t1, t2=t2)
+
+  def log_prob(logits):
+    return log_or_impossible(functional.tempered_softmax(logits, t=t2))
 
   return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
 
@@ -299,6 +329,9 @@ HEADS = registry.Registry(
     "taylor": taylor,
     "relu": relu,
     "spherical": spherical,
+    "stablemax": stablemax,
+    "sigsoftmax": sigsoftmax,
+    "soft_cap": soft_cap,
     "sm": sm,
     "sm_taylor": sm_taylor,
     "l_softmax": l_softmax,
@@ -309,6 +342,7 @@ HEADS = registry.Registry(
     "prior_shift": prior_shift,
     "sparsemax": sparsemax,
     "entmax": entmax,
+    "bi_tempered": bi_tempered,
     "one_vs_all": one_vs_all,
     "hinge": hinge,
     **{name: of_tree(make_tree) for name, make_tree in TREES.items()},

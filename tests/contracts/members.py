@@ -40,6 +40,17 @@ def _entmax(logits, alpha):
   return _normalised(np.maximum(scaled - low, 0) ** (1 / (alpha - 1)))
 
 
+def _tempered(logits, t):
+  """Bisect for lambda, at most where each of K classes has the probability 1/K."""
+  top = logits.max(-1, keepdims=True)
+  low, high = top, top + (logits.shape[-1] ** (t - 1) - 1) / (t - 1)
+  for _ in range(200):
+    middle = (low + high) / 2
+    too_much = ((1 + (t - 1) * (middle - logits)) ** (1 / (1 - t))).sum(-1, keepdims=True) >= 1
+    low, high = np.where(too_much, middle, low), np.where(too_much, high, middle)
+  return _normalised((1 + (t - 1) * (low - logits)) ** (1 / (1 - t)))
+
+
 class Normaliser(NamedTuple):
   """A function from logits to probabilities, and what the mathematics says of it."""
 
@@ -78,6 +89,9 @@ NORMALISERS = {
   "relu": Normaliser(_relu, lambda z: _normalised(np.maximum(z, 1e-3)), False),
   "sparsemax": Normaliser(functional.sparsemax, lambda z: _entmax(z, 2.0), True),
   "entmax": Normaliser(functional.entmax, lambda z: _entmax(z, 1.5), True),
+  "tempered softmax": Normaliser(
+    _of(functional.tempered_softmax, t=1.7), lambda z: _tempered(z, 1.7), True
+  ),
   "entmax at 1.2": Normaliser(_of(functional.entmax, alpha=1.2), lambda z: _entmax(z, 1.2), True),
 }
 
@@ -103,6 +117,16 @@ def _fenchel_young(logits, labels, alpha):
   probs = _entmax(logits, alpha)
   entropy = (1 - (probs**alpha).sum(-1)) / (alpha * (alpha - 1))
   return ((probs - _one_hot(labels, logits.shape[-1])) * logits).sum(-1) + entropy
+
+
+def _bi_tempered(logits, labels, t1, t2):
+  probs, hot = _tempered(logits, t2), _one_hot(labels, logits.shape[-1])
+
+  def log(values):
+    return (values ** (1 - t1) - 1) / (1 - t1)
+
+  gaps = hot * (log(hot) - log(probs)) - (hot ** (2 - t1) - probs ** (2 - t1)) / (2 - t1)
+  return gaps.sum(-1)
 
 
 _NORMS = {"feature_norms": 3.0, "kernel_norms": np.array([1.0, 2.0, 1.5, 4.0, 2.5])}
@@ -170,11 +194,33 @@ MARGINS = {
   ),
 }
 
+_BENDS = {
+  "weights": np.array([0.4, -0.3, 0.2, 0.5]),
+  "points": np.array([0.05, 0.2, -0.1, 0.3]),
+}
+
+
+def _multimax(logits):
+  weights, points = _BENDS.values()
+  ramps = (np.maximum(s * (logits - p), 0) for s, p in zip((-1, 1, -1, 1), points, strict=True))
+  return logits + sum(w * r**n for w, r, n in zip(weights, ramps, (1, 1, 2, 2), strict=True))
+
+
 SCORES = {
   "softmax": (lambda z: z, lambda z: z),
   "taylor": (_of(functional.taylor_score, order=4), lambda z: np.log(_series(z, 4))),
   "spherical": (_of(functional.spherical_score, epsilon=0.1), lambda z: np.log(z**2 + 0.1)),
   "relu": (_of(functional.relu_score, epsilon=1e-2), lambda z: np.log(np.maximum(z, 1e-2))),
+  "stablemax": (
+    functional.stablemax_score,
+    lambda z: np.log(np.where(z >= 0, z + 1, 1 / (1 - np.minimum(z, 0)))),
+  ),
+  "sigsoftmax": (
+    functional.sigsoftmax_score,
+    lambda z: np.log(np.exp(z) / (1 + np.exp(-z))),
+  ),
+  "soft cap": (_of(functional.soft_cap_score, cap=1.5), lambda z: 1.5 * np.tanh(z / 1.5)),
+  "multimax": (_of(functional.multimax_score, **_BENDS), _multimax),
 }
 
 
@@ -246,8 +292,13 @@ LOSSES = {
   "hinge": Loss(functional.multiclass_hinge, _hinge),
   "sparsemax": Loss(functional.sparsemax_loss, lambda z, y: _fenchel_young(z, y, 2.0)),
   "entmax": Loss(functional.entmax_loss, lambda z, y: _fenchel_young(z, y, 1.5)),
+  "bi-tempered": Loss(
+    _of(functional.bi_tempered_loss, t1=0.7, t2=1.3), lambda z, y: _bi_tempered(z, y, 0.7, 1.3)
+  ),
 } | {
   f"{margin} margin, {score} score": _composed(MARGINS[margin], SCORES[score])
   for margin in MARGINS
   for score in SCORES
+  # They meet in nothing but a composition, of which two scores are enough.
+  if margin == "none" or score in ("softmax", "taylor")
 }

@@ -17,9 +17,13 @@ from softmax_research.functional import (
   log_softmax,
   log_spherical_softmax,
   log_taylor_softmax,
+  multimax_score,
   relu_score,
+  sigsoftmax_score,
+  soft_cap_score,
   spherical_score,
   spherical_softmax,
+  stablemax_score,
   taylor_score,
   taylor_softmax,
 )
@@ -278,3 +282,44 @@ def test_impossible_classes_and_nan():
 def test_bad_epsilons_of_relu(epsilon):
   with pytest.raises(ValueError, match=r"epsilon=.*Pass 0\.01 or so"):
     relu_score(0.0, epsilon=epsilon)
+
+
+@pytest.mark.parametrize(
+  "score, exact, slope",
+  [
+    (
+      stablemax_score,
+      lambda z: mpmath.sign(z) * mpmath.log1p(abs(z)),
+      lambda z: 1 / (1 + abs(z)),
+    ),
+    (
+      sigsoftmax_score,
+      lambda z: z - mpmath.log1p(mpmath.exp(-z)),
+      lambda z: 1 + 1 / (1 + mpmath.exp(z)),
+    ),
+    (soft_cap_score, lambda z: 30 * mpmath.tanh(z / 30), lambda z: mpmath.sech(z / 30) ** 2),
+  ],
+)
+def test_value_and_slope_anywhere(score, exact, slope):
+  logits = np.float32([-np.inf, -1e4, -90, -17, -1, -1e-3, -1e-20, 0, 1e-20, 1e-3, 1, 17, 90, 1e4])
+  values, slopes = jax.jit(jax.vmap(jax.value_and_grad(score)))(logits)
+  assert (values[0], slopes[0]) == (-np.inf, 0)
+  finite = [mpmath.mpf(float(z)) for z in logits[1:]]
+  np.testing.assert_allclose(values[1:], [float(exact(z)) for z in finite], rtol=3e-7)
+  np.testing.assert_allclose(slopes[1:], [float(slope(z)) for z in finite], rtol=1e-6, atol=2e-7)
+  check_derivatives(score, np.array([-2.0, -0.3, 0.7, 3.0]))
+
+
+def test_gradients_reach_the_cap_and_what_multimax_learns():
+  logits, fours = np.array([-2.0, -0.3, 0.7, 3.0]), np.random.default_rng(0).normal(size=(2, 4))
+  check_derivatives(lambda z, c: soft_cap_score(z, cap=c), logits, 1.5)
+  check_derivatives(lambda z, w, p: multimax_score(z, weights=w, points=p), logits, *fours)
+  slope = jax.grad(lambda z: multimax_score(z, weights=fours[0], points=fours[1]))(-jnp.inf)
+  assert slope == 0
+
+
+def test_bad_options_of_soft_cap_and_multimax():
+  with pytest.raises(ValueError, match=r"cap=0; .*Pass 30\.0 or so"):
+    soft_cap_score(1.0, cap=0)
+  with pytest.raises(ValueError, match=r"points of shape \(2,\)"):
+    multimax_score(1.0, weights=np.zeros(4), points=np.zeros(2))
