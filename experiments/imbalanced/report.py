@@ -125,19 +125,7 @@ def _settings_table(by_setting) -> study.Table:
 def _table(records, name: str, judgement: str) -> study.Table:
   # With equal weights micro and macro accuracy are one.
   shown = [m for m in _MEASURES if not (m is _MICRO and judgement == "balanced")]
-  groups = study.group(records, "head")
-  plain = study.table(groups, measure=shown, interval=False, name=name)
-  rows = {row.name: list(row.cells) for row in plain.rows}
-  for column, measure in enumerate(shown, 1):
-    for difference in study.compare(groups, measure):
-      mean = measure.format(difference.paired.mean, signed=True)
-      p_value = measures.format_p_value(difference.p_corrected)
-      equals = "" if p_value.startswith("<") else "= "
-      cells = rows[difference.name]
-      cells[column] = cells[column]._replace(
-        detail=f"({mean}, p {equals}{p_value})", strong=difference.significant
-      )
-  return plain._replace(rows=tuple(study.Row(*row) for row in rows.items()))
+  return study.compared(study.group(records, "head"), measure=shown, name=name)
 
 
 def _each_class(name: str, records) -> study.Table:

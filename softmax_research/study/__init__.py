@@ -25,7 +25,7 @@ from softmax_research.study.study import (
   check_numbers,
   make_record,
 )
-from softmax_research.study.tables import METHOD, cost, differences, table, unfinished
+from softmax_research.study.tables import METHOD, compared, cost, differences, table, unfinished
 
 __all__ = [
   "METHOD",
@@ -46,6 +46,7 @@ __all__ = [
   "arrange",
   "check_numbers",
   "compare",
+  "compared",
   "cost",
   "curves",
   "detectable_difference",

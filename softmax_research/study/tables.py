@@ -120,6 +120,37 @@ def differences(
   return table_of(found, title_of(records, rows), name or f"differences_{measure.key}")
 
 
+def compared(
+  records: Records,
+  *,
+  measure: str | Measure | Sequence[str | Measure],
+  rows: By = None,
+  name: str = "compared",
+) -> Table:
+  """Tabulate means with, in brackets, their paired differences from the first row's.
+
+  Args:
+    records: of a study; or groups, whose order is kept.
+    measure: what is shown, a column each; the p-values of a column are corrected by Holm's method.
+    rows: what makes a row; see `groups.By`.
+    name: of the table's files.
+  """
+  measures = as_measures(measure)
+  groups = as_groups(records, rows, sort_by=measures[0])
+  plain = table(groups, measure=measures, interval=False, name=name)
+  found = {row.name: list(row.cells) for row in plain.rows}
+  for column, of in enumerate(measures, 1):
+    for difference in compare(groups, of):
+      mean = of.format(difference.paired.mean, signed=True)
+      p_value = format_p_value(difference.p_corrected)
+      equals = "" if p_value.startswith("<") else "= "
+      cells = found[difference.name]
+      cells[column] = cells[column]._replace(
+        detail=f"({mean}, p {equals}{p_value})", strong=difference.significant
+      )
+  return plain._replace(rows=tuple(Row(*row) for row in found.items()))
+
+
 def cost(records: Records, *, rows: By = None) -> Table:
   """Tabulate size and speed: parameters, and medians over the finished seeds."""
 

@@ -1,0 +1,167 @@
+"""Compare methods on one or several data sets, each tuned on validation with as many trials.
+
+    python -m experiments.tune --config=configs/label_noise_mnist.py --workdir=runs/label_noise
+    python -m experiments.tune --config=configs/label_noise_mnist.py --workdir=runs/wine \\
+        --config.datasets=wine,label_noise:of=wine:rate=0.4 --config.num_train=0 \\
+        --config.batch_size=32
+
+A method is heads and learning rates. It is trained once for each combination, a trial that never
+sees the test split, and then, with those of its best trial, as often as there are seeds. The same
+command goes on after an interruption, and takes more data sets, methods or seeds.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import default, label_noise_mnist, tables
+from experiments import assembly, classifiers, reproduce
+from experiments.reproduction import protocols, search
+from softmax_research import heads, registry, study
+from softmax_research.study import classifier_report
+
+_ABOUT = (
+  "Each method has the head and the learning rate of its best trial: the highest validation "
+  "accuracy after the last epoch of {trials} trials, each of one seed, which no run here has. "
+  "Accuracies are those after the last epoch, *selected* that at the epoch of the best validation "
+  "accuracy. Each cell: mean ± standard deviation over n seeds and, in brackets, the mean "
+  "difference from {baseline} over the same seeds with the p-value of a paired t-test, corrected "
+  "by Holm's method for the rows of its column; bold where it is below 0.05."
+)
+_ACCURACY = study.measure_of("accuracy")
+_SELECTED = study.measure_of("selected/accuracy")._replace(label="selected")
+_VALIDATION = study.measure_of("metrics/validation/accuracy")._replace(label="validation")
+
+
+def cells(config: ConfigDict) -> list[dict[str, Any]]:
+  """List a method's trials before its own cell, a data set after the other."""
+  found = []
+  for dataset in registry.split(config.datasets, kind="dataset", example="mnist,cifar10"):
+    for method, *_ in config.methods:
+      cell = {"setting": dataset, "method": method}
+      found += [cell | {"trial": values} for values in search.trials(_setting(config, cell))]
+      found.append(cell)
+  return found
+
+
+def seeds(config: ConfigDict, cell: dict[str, Any]) -> Sequence[int]:
+  """Return the seeds of a cell; those of trials are none of a run's."""
+  return search.seeds(_setting(config, cell)) if "trial" in cell else range(config.seeds)
+
+
+def check(config: ConfigDict) -> None:
+  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
+  assembly.check_keys(config, label_noise_mnist.get_config(), "label_noise_mnist")
+  if not isinstance(config.num_train, int) or config.num_train < 0:
+    raise ValueError(f"Got num_train={config.num_train!r}; pass 0 for all that there are, or more.")
+  names = [name for name, *_ in config.methods]
+  if not names or len(set(names)) < len(names):
+    raise ValueError(f"Got the methods {names}; give at least one, and each name once.")
+  for cell in cells(config):
+    search.check(_setting(config, cell), config.seeds)
+    assembly.check_config(_train_config(config, cell, cell.get("trial", {})))
+  budgets = {name: _budget(config, name) for name in names}
+  if len(set(budgets.values())) > 1:
+    raise ValueError(f"Got so many trials by method: {budgets}; give each method equally many.")
+
+
+def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, assembly.Splits]:
+  """Load the data sets of the cells that are left, and see that the heads fit."""
+  splits = {}
+  for cell in left:
+    setting = _setting(config, cell)
+    splits[cell["setting"]] = splits.get(cell["setting"]) or protocols.load_splits(setting)
+    for head in dict(setting.search)["heads"]:
+      assembly.make_head_for(splits[cell["setting"]], head)
+  return splits
+
+
+def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
+  """Return what a cell's results depend on, of a method what is tried: its choice is a result."""
+  train, setting = _train_config(config, cell, cell.get("trial", {})), _setting(config, cell)
+  searched = {}
+  if "trial" not in cell:
+    search.leave_open(train, setting)
+    searched = {"search": setting.search}
+  return {"train": train.to_dict(), "num_train": config.num_train} | searched
+
+
+def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
+  """Train the seeds of a trial, or those of a method by its best trial."""
+  setting = _setting(context.settings, cell)
+  values = cell.get("trial") or search.choose(cell, setting, context.finished)
+  config = _train_config(context.settings, cell, values)
+  yield protocols.train(context, setting, config, context.prepared[cell["setting"]], values)
+
+
+def estimate(cell: dict[str, Any], context: study.Context) -> float:
+  """Estimate the seconds that the seeds of a cell take."""
+  setting = _setting(context.settings, cell)
+  values = cell.get("trial") or search.trials(setting)[0]
+  config = _train_config(context.settings, cell, values)
+  return protocols.estimate(context, setting, config, context.prepared[cell["setting"]])
+
+
+def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
+  """Yield the blocks of the report."""
+  own = [made for made in records if "trial" not in made["cell"] and made["status"] != "failed"]
+  first = config.methods[0][0]
+  yield f"# {len(config.methods)} methods, each tuned on validation"
+  yield _ABOUT.format(trials=_budget(config, first), baseline=study.escape(first))
+  if not own:
+    yield "No method was trained yet."
+    return
+  yield study.table(own, rows="method", columns="setting", measure=_ACCURACY, interval=False)
+  for dataset in dict.fromkeys(made["cell"]["setting"] for made in own):
+    found = study.group([made for made in own if made["cell"]["setting"] == dataset], "method")
+    groups = study.arrange(found, _ACCURACY)
+    yield f"## {study.escape(dataset)}"
+    yield from classifier_report.headline(groups, "method")
+    shown = (_ACCURACY, _SELECTED, _VALIDATION)
+    yield study.compared(groups, measure=shown, name=f"methods_{dataset}")
+    chosen = [
+      f"{of.name}: {search.describe(made['measured']['values'])}"
+      for of in groups
+      for made in list(of.finished.values())[:1]
+    ]
+    yield f"Chosen: {study.escape('; '.join(chosen))}."
+
+
+def _budget(config: ConfigDict, method: str) -> int:
+  return len(search.trials(_setting(config, {"setting": "", "method": method})))
+
+
+def _setting(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
+  """Return a method on a data set as a setting of `experiments.reproduce`, which searches alike."""
+  texts, rates = next(tried for name, *tried in config.methods if name == cell["method"])
+  tried = (("heads", heads.split(texts)), ("optimizer.learning_rate", tuple(rates)))
+  common = {key: value for key, value in config.to_dict().items() if key in default.get_config()}
+  train = ConfigDict(common | {"dataset": cell["setting"], "heads": tried[0][1][0]})
+  return tables.setting(train, (), num_train=config.num_train, search=tried)
+
+
+def _train_config(config: ConfigDict, cell: dict[str, Any], values: search.Values) -> ConfigDict:
+  """Return the configuration, as of `configs/default.py`, that trains a cell with these values."""
+  train = _setting(config, cell).train
+  search.change(train, values)
+  return train
+
+
+STUDY = study.Study(
+  label_noise_mnist.get_config,
+  cells,
+  run,
+  report,
+  name="tune",
+  check=check,
+  prepare=prepare,
+  config=config_of,
+  selects=("datasets", "methods", "seeds"),
+  seeds=seeds,
+  estimate=estimate,
+  summarise=reproduce.summarise_record,
+)
+
+if __name__ == "__main__":
+  classifiers.main(STUDY, default_config="configs/label_noise_mnist.py")

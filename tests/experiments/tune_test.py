@@ -1,0 +1,58 @@
+"""The study of tuned methods from end to end on noisy digits, and what it refuses."""
+
+import re
+
+import pytest
+
+from configs import label_noise_mnist
+from experiments import assembly, tune
+from softmax_research.study import runner, workdir
+
+
+def _config():
+  config = label_noise_mnist.get_config()
+  config.datasets = "label_noise:of=digits:rate=0.4"
+  config.methods = (("softmax", "softmax", (1e-6, 1e-2)), ("ova", "one_vs_all", (1e-2, 1e-6)))
+  config.num_train, config.num_epochs, config.seeds = 400, 2, 2
+  config.backbone.widths = (8,)
+  return config
+
+
+def test_methods_train_with_their_best_trials(tmp_path):
+  config = _config()
+  options = runner.Options(tmp_path, "command", devices=assembly.device_options())
+  assert runner.run(tune.STUDY, config, options) == []
+  records = workdir.read(tmp_path)
+  trials = [made for made in records if "trial" in made["cell"]]
+  assert [made["seed"] for made in trials] == [1000] * 4
+  assert all("test" not in made["metrics"] for made in trials)
+  for method, head in (("softmax", "softmax"), ("ova", "one_vs_all")):
+    cell = {"setting": config.datasets, "method": method}
+    own = [made for made in records if made["cell"] == cell]
+    assert [made["seed"] for made in own] == [0, 1]
+    for made in own:
+      assert made["measured"]["values"] == {"heads": head, "optimizer.learning_rate": 1e-2}
+      # A perfect classifier would be right for three labels in five.
+      assert made["metrics"]["test"]["accuracy"] > made["metrics"]["validation"]["accuracy"]
+  text = (tmp_path / "report.md").read_text()
+  assert "Chosen: softmax: heads=softmax, learning_rate=0.01; ova: heads=one_vs_all" in text
+  assert re.search(r"\| ova +\| +2 \| .*\(", text)
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "message"),
+  [
+    ("methods", (("a", "softmax", (0.1,)), ("b", "hinge", (0.1, 0.2))), "equally many"),
+    ("methods", (("a", "softmax", (0.1,)),) * 2, "each name once"),
+    ("methods", (), "at least one"),
+    ("methods", (("a", "softmacks", (0.1,)),), "head 'softmacks'"),
+    ("datasets", "label_noise:of=minst:rate=0.1", "dataset 'minst'"),
+    ("num_train", -1, "num_train=-1"),
+    ("heads", "softmax", "heads too many"),
+  ],
+)
+def test_bad_configurations(key, value, message):
+  config = _config()
+  config[key] = value
+  with pytest.raises(ValueError, match=message):
+    tune.check(config)
