@@ -10,9 +10,14 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-# Of losses with a number of their own, and of those without.
-_RATES = (1e-3, 3e-3)
-_MORE_RATES = (3e-4, 6e-4, 1e-3, 2e-3, 3e-3, 6e-3)
+# Of losses with a number of their own, whose values take the trials, and of those without.
+_RATE = (1e-3,)
+_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+
+
+def _each(head: str, *values: float) -> str:
+  """Return the heads of one name with each of some values of an option."""
+  return ",".join(f"{head}={value}" for value in values)
 
 
 def get_config() -> ConfigDict:
@@ -27,14 +32,10 @@ def get_config() -> ConfigDict:
     # Each method's name, heads and learning rates, whose combinations are its trials. The first
     # method is the one that the others are compared with.
     methods=(
-      ("softmax", "softmax", _MORE_RATES),
-      (
-        "label smoothing",
-        "softmax:label_smoothing=0.1,softmax:label_smoothing=0.3,softmax:label_smoothing=0.6",
-        _RATES,
-      ),
-      ("one against all", "one_vs_all", _MORE_RATES),
-      ("hinge", "hinge:margin=0.3,hinge,hinge:margin=3.0", _RATES),
+      ("softmax", "softmax", _RATES),
+      ("label smoothing", _each("softmax:label_smoothing", 0.1, 0.3, 0.5, 0.7), _RATE),
+      ("one against all", "one_vs_all", _RATES),
+      ("hinge", _each("hinge:margin", 0.3, 1.0, 3.0, 10.0), _RATE),
     ),
     num_epochs=15,
     batch_size=128,
