@@ -18,6 +18,8 @@ _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "ma
 
 # More along an axis are a slip of the hand, and a CPU would be hours in making them.
 _MOST_DEVICES = 1024
+# A network that starts from examples is given so many.
+_NUM_EXAMPLES = 1024
 
 
 class Splits(NamedTuple):
@@ -164,11 +166,21 @@ def make_head_for(splits: Splits, specification: str) -> heads.Head:
   return make_head(specification, np.bincount(splits.train.labels, minlength=splits.num_classes))
 
 
-def make_backbone(config: ConfigDict, *, axis_name: str | None = None) -> nn.Backbone:
-  """Build the backbone that the configuration names, averaging over the mapped axis if any."""
-  mapped = axis_name is not None and "axis_name" in nn.network_options(config.backbone)
+def make_backbone(
+  config: ConfigDict, *, axis_name: str | None = None, splits: Splits | None = None
+) -> nn.Backbone:
+  """Build the backbone that the configuration names, averaging over the mapped axis if any.
+
+  A network that starts from examples is given some of the training split, where there is one.
+  """
+  known, given = nn.network_options(config.backbone), {}
+  if axis_name is not None and "axis_name" in known:
+    given["axis_name"] = axis_name
+  if splits is not None and "examples" in known:
+    images = splits.train.images[:_NUM_EXAMPLES]
+    given["examples"] = np.asarray(data.standardise(images, splits.mean, splits.std))
   try:
-    return nn.make(config.backbone, **({"axis_name": axis_name} if mapped else {}))
+    return nn.make(config.backbone, **given)
   except ValueError as error:
     if isinstance(config.backbone, str):
       raise
@@ -206,7 +218,7 @@ def make_programs(
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
   augment = data.augment.make(config.augment)
   programs = training.make_programs(
-    nn.in_form(make_backbone(config, axis_name=axis_name), seeds_by),
+    nn.in_form(make_backbone(config, axis_name=axis_name, splits=splits), seeds_by),
     make_head_for(splits, head),
     make_optimizer(config, num_steps=num_batches * config.num_epochs),
     input_shape=splits.train.images.shape[1:],

@@ -278,6 +278,19 @@ def _split_outside_brackets(text: str, separator: str) -> list[str]:
   return parts
 
 
+def accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+  """Return those of the arguments that a function takes.
+
+  Example:
+    >>> accepted(lambda images, *, train: images, train=True, rngs=None)
+    {'train': True}
+  """
+  parameters = inspect.signature(function).parameters
+  if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    return arguments
+  return {name: value for name, value in arguments.items() if name in parameters}
+
+
 def _read(value: str) -> Any:
   if re.fullmatch(r"\d+(-\d+)+", value):
     return tuple(map(int, value.split("-")))

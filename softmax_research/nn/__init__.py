@@ -18,6 +18,7 @@ from softmax_research.nn.critics import JointCritic, SeparableCritic
 from softmax_research.nn.layer import ACTIVATIONS, KERNEL_INITIALISERS
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.resnet import ResNet
+from softmax_research.nn.whitening import Whitening, whitening_filters
 
 __all__ = [
   "ACTIVATIONS",
@@ -29,6 +30,7 @@ __all__ = [
   "JointCritic",
   "ResNet",
   "SeparableCritic",
+  "Whitening",
   "filters",
   "from_linen",
   "from_nnx",
@@ -39,4 +41,5 @@ __all__ = [
   "max_pool",
   "network_options",
   "seeds_by",
+  "whitening_filters",
 ]

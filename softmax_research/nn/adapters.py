@@ -18,7 +18,7 @@ from softmax_research.nn.convolution import conv
 from softmax_research.nn.layer import check_floating
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.resnet import ResNet
-from softmax_research.registry import Registry
+from softmax_research.registry import Registry, accepted
 
 # Wider layers fill a GPU with one seed, and the library's kernels are faster than products there.
 _WIDEST = 128
@@ -81,7 +81,7 @@ def from_nnx(factory: Callable[..., nnx.Module]) -> Backbone:
     )
     module.train() if train else module.eval()
     rngs = None if key is None else nnx.Rngs(key)
-    features = module(images, **_accepted(module.__call__, train=train, rngs=rngs))
+    features = module(images, **accepted(module.__call__, train=train, rngs=rngs))
     _check_features(features, images)
     return features, _to_dict(_split(module)[3])
 
@@ -118,7 +118,7 @@ def from_linen(module: flax.linen.Module) -> Backbone:
     variables = module.init(
       {"params": params_key, "dropout": dropout_key},
       jnp.zeros((1, *input_shape)),
-      **_accepted(module.__call__, train=False),
+      **accepted(module.__call__, train=False),
     )
     variables = flax.core.unfreeze(flax.core.meta.unbox(variables))
     params = variables.pop("params", {})
@@ -129,7 +129,7 @@ def from_linen(module: flax.linen.Module) -> Backbone:
       features, updated = module.apply(
         {"params": params, **state},
         images,
-        **_accepted(module.__call__, train=train),
+        **accepted(module.__call__, train=train),
         rngs=None if key is None else {"dropout": key},
         mutable=list(state) if train else [],
       )
@@ -191,14 +191,6 @@ def _restart(streams: nnx.State, key: jax.Array | None, train: bool) -> nnx.Stat
     value = jnp.zeros((), jnp.uint32) if counts else jax.random.fold_in(key, index)
     restarted.append((path, _replace(variable, value)))
   return nnx.from_flat_state(restarted)
-
-
-def _accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-  """Return those of the arguments that the function takes."""
-  parameters = inspect.signature(function).parameters
-  if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-    return arguments
-  return {name: value for name, value in arguments.items() if name in parameters}
 
 
 def _check_features(features: jax.Array, images: jax.Array) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from softmax_research.nn.convolution import in_fastest_layout
@@ -14,6 +15,7 @@ from softmax_research.nn.layer import (
   check_sizes,
   dense_layers,
 )
+from softmax_research.nn.whitening import Whitening
 
 
 class CNN(nnx.Module):
@@ -32,6 +34,11 @@ class CNN(nnx.Module):
     kernel: the kernels' size.
     pool: window of the max pooling at a stage's end, rows and columns left over are dropped; 1
       for none.
+    pool_first: pool right after a stage's first convolution, before norm and activation, in place
+      of at its end: whatever follows has less to do.
+    whitening: size of the patches of a first convolution that is not trained and makes them white,
+      with a bias and the activation after it; 0 for none. See `Whitening`.
+    examples: images as the network takes them, for `whitening`; without them it is random.
     padding: `"same"` or `"valid"`.
     activation: `relu`, `tanh`, `sigmoid`, `leaky_relu`, `elu`, `gelu` or `prelu`.
     batch_norm: False, `"before"` (or True) or `"after"` the activation; of every layer.
@@ -40,6 +47,8 @@ class CNN(nnx.Module):
     linear_features: leave the last dense layer linear, without norm or dropout, as in the papers
       that draw features in the plane.
     global_average_pool: average the last stage's maps over positions rather than flatten them.
+    global_max_pool: take their largest values likewise.
+    feature_scale: multiplies the features, and so the logits of any head without a bias.
     kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
     axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
@@ -63,6 +72,9 @@ class CNN(nnx.Module):
     dense: int | Sequence[int] = (256,),
     kernel: int | Sequence[int] = 3,
     pool: int | Sequence[int] = 2,
+    pool_first: bool = False,
+    whitening: int = 0,
+    examples: Any = None,
     padding: str = "same",
     activation: str = "relu",
     batch_norm: bool | str = False,
@@ -70,6 +82,8 @@ class CNN(nnx.Module):
     dense_dropout: float = 0.0,
     linear_features: bool = False,
     global_average_pool: bool = False,
+    global_max_pool: bool = False,
+    feature_scale: float = 1.0,
     kernel_init: str = "he_normal",
     axis_name: str | None = None,
     rngs: nnx.Rngs,
@@ -84,9 +98,24 @@ class CNN(nnx.Module):
     stages = (stages,) if isinstance(stages, int) else stages
     if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages:
       raise ValueError(f"Got stages={stages!r}; pass at least one stage, as ((32, 32), (64, 64)).")
+    if global_average_pool and global_max_pool:
+      raise ValueError(
+        "Got global_average_pool=True and global_max_pool=True; maps are pooled in one way."
+      )
+    if whitening < 0 or whitening > min(input_shape[:2]):
+      raise ValueError(
+        f"Got whitening={whitening} for images of {input_shape[0]} by {input_shape[1]}; it is the "
+        "size of patches, as 2, or 0 for none."
+      )
     initialiser = KERNEL_INITIALISERS.find(kernel_init)
     common = {"batch_norm": batch_norm, "axis_name": axis_name}
     height, width, channels = input_shape
+    self.whitening = nnx.List([])
+    if whitening:
+      filters = Whitening(whitening, channels, images=examples, rngs=rngs)
+      channels = filters.kernel[...].shape[-1]
+      height, width = height - whitening + 1, width - whitening + 1
+      self.whitening.append(Layer(filters, channels, activation=activation))
     self.convolutions = nnx.List([])
     for filters, size, window, rate in zip(
       [check_sizes("stages", stage) for stage in stages],
@@ -108,9 +137,11 @@ class CNN(nnx.Module):
           kernel_init=initialiser,
           rngs=rngs,
         )
-        end = {"pool": window, "dropout": rate} if index == len(filters) - 1 else {}
+        options = {"dropout": rate} if index == len(filters) - 1 else {}
+        if index == (0 if pool_first else len(filters) - 1):
+          options |= {"pool": window, "pool_first": pool_first}
         self.convolutions.append(
-          Layer(convolution, features, activation=activation, **end, **common)
+          Layer(convolution, features, activation=activation, **options, **common)
         )
         channels = features
       shrink = len(filters) * (size - 1) if padding == "valid" else 0
@@ -120,9 +151,11 @@ class CNN(nnx.Module):
           f"Got images of {input_shape[0]} by {input_shape[1]}, too small for stages={stages} with "
           f"kernel={kernel}, pool={pool} and padding={padding!r}; take away a stage or its pooling."
         )
-    self.global_average_pool = global_average_pool
+    pool_all = {(True, False): jnp.mean, (False, True): jnp.max}
+    self.pool_all = pool_all.get((global_average_pool, global_max_pool))
+    self.feature_scale = feature_scale
     self.dense = dense_layers(
-      channels if global_average_pool else height * width * channels,
+      channels if self.pool_all else height * width * channels,
       check_sizes("dense", dense) if dense else (),
       activation=activation,
       dropout=dense_dropout,
@@ -146,7 +179,7 @@ class CNN(nnx.Module):
     check_floating(images)
 
     def compute(maps, batch_last):
-      for layer in self.convolutions:
+      for layer in (*self.whitening, *self.convolutions):
         maps = layer(maps, train=train, rngs=rngs, batch_last=batch_last)
       return maps
 
@@ -154,13 +187,13 @@ class CNN(nnx.Module):
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     maps = self.maps(images, train=train, rngs=rngs)
-    if self.global_average_pool:
-      features = maps.mean(axis=(1, 2))
+    if self.pool_all:
+      features = self.pool_all(maps, axis=(1, 2))
     else:
       features = maps.transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
     for layer in self.dense:
       features = layer(features, train=train, rngs=rngs)
-    return features
+    return features if self.feature_scale == 1 else features * self.feature_scale
 
 
 def _per_stage(name: str, value: Any, num_stages: int) -> tuple[Any, ...]:

@@ -118,6 +118,7 @@ class Layer(nnx.Module):
     batch_norm: False, `"before"` (or True) or `"after"` the activation. Before it, the norm's own
       bias stands for the layer's.
     pool: window of the max pooling; 1 for none.
+    pool_first: pool what the linear map returns, before any norm, in place of at the end.
     dropout: the fraction of outputs set to zero in training.
     axis_name: the mapped axis of `jax.pmap` that divides the batch: statistics are averaged over
       it, and dropout draws for the whole batch.
@@ -131,6 +132,7 @@ class Layer(nnx.Module):
     activation: str | None = "relu",
     batch_norm: bool | str = False,
     pool: int = 1,
+    pool_first: bool = False,
     dropout: float = 0.0,
     axis_name: str | None = None,
   ):
@@ -143,7 +145,8 @@ class Layer(nnx.Module):
     self.norm = BatchNorm(features, axis_name=axis_name) if self.norm_order else None
     self.activation = None if activation is None else ACTIVATIONS.make(activation, features)
     self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
-    self.pools_first = self.norm_order != "after" and activation in {None, *MONOTONE}
+    early = self.norm_order != "after" and activation in {None, *MONOTONE}
+    self.pools_after = "linear" if pool_first else "norm" if early else "all"
 
   def __call__(
     self,
@@ -156,10 +159,10 @@ class Layer(nnx.Module):
     """Return the outputs; `batch_last` says that maps, of a convolution, are `[C, H, W, B]`."""
     outputs = convolve_batch_last(self.linear, inputs) if batch_last else self.linear(inputs)
     axis = 0 if batch_last else -1
+    outputs = self._pool(outputs, after="linear")
     if self.norm_order == "before":
       outputs = self.norm(outputs, train=train, axis=axis)
-    if self.pools_first and self.pool > 1:
-      outputs = cpu.max_pool(outputs, self.pool)
+    outputs = self._pool(outputs, after="norm")
     if self.bias is not None:
       shape = [1] * outputs.ndim
       shape[axis] = -1
@@ -167,12 +170,15 @@ class Layer(nnx.Module):
     outputs = activate(self.activation, outputs, batch_last=batch_last)
     if self.norm_order == "after":
       outputs = self.norm(outputs, train=train, axis=axis)
-    if not self.pools_first and self.pool > 1:
-      outputs = cpu.max_pool(outputs, self.pool)
+    outputs = self._pool(outputs, after="all")
     if self.dropout is not None:
       batch_axis = -1 if batch_last else 0
       outputs = self.dropout(outputs, deterministic=not train, rngs=rngs, batch_axis=batch_axis)
     return outputs
+
+  def _pool(self, outputs: jax.Array, *, after: str) -> jax.Array:
+    pools = self.pool > 1 and self.pools_after == after
+    return cpu.max_pool(outputs, self.pool) if pools else outputs
 
 
 def activate(activation: Any, inputs: jax.Array, *, batch_last: bool) -> jax.Array:

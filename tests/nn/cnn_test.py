@@ -131,6 +131,78 @@ def test_features_and_gradients_are_pytorchs():
     np.testing.assert_allclose(actual["bias"], peer[position].bias.grad, rtol=2e-3, atol=2e-3)
 
 
+def _torch_speed_net(torch, params, kernel):
+  """Return PyTorch's form of a net after the speed-run nets, two stages of two convolutions."""
+
+  class Net(torch.nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.bias = torch.nn.Parameter(torch.tensor(np.array(params["whitening"]["0"]["bias"])))
+      self.convolutions, self.norms = torch.nn.ModuleList(), torch.nn.ModuleList()
+      for index in range(4):
+        layer = params["convolutions"][str(index)]
+        weight = np.array(layer["linear"]["kernel"]).transpose(3, 2, 0, 1)
+        convolution = torch.nn.Conv2d(weight.shape[1], len(weight), 3, padding=1, bias=False)
+        convolution.weight.data = torch.tensor(weight)
+        norm = torch.nn.BatchNorm2d(len(weight))
+        norm.weight.data = torch.tensor(np.array(layer["norm"]["scale"]))
+        norm.bias.data = torch.tensor(np.array(layer["norm"]["bias"]))
+        self.convolutions.append(convolution)
+        self.norms.append(norm)
+
+    def forward(self, maps):
+      gelu = functools.partial(torch.nn.functional.gelu, approximate="tanh")
+      frozen = torch.tensor(np.array(kernel).transpose(3, 2, 0, 1))
+      maps = gelu(torch.nn.functional.conv2d(maps, frozen) + self.bias[:, None, None])
+      for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+        maps = convolution(maps)
+        maps = torch.nn.functional.max_pool2d(maps, 2) if index % 2 == 0 else maps
+        maps = gelu(norm(maps))
+      return maps.amax((2, 3)) / 9
+
+  return Net()
+
+
+def test_the_speed_run_nets_features_and_gradients_are_pytorchs():
+  torch = pytest.importorskip("torch")
+  rng = np.random.default_rng(0)
+  images = rng.normal(size=(5, 9, 9, 2)).astype(np.float32)
+  backbone = make(
+    "cnn",
+    stages=((3, 3), (4, 4)),
+    dense=(),
+    whitening=2,
+    examples=images,
+    pool_first=True,
+    batch_norm="before",
+    activation="gelu",
+    global_max_pool=True,
+    feature_scale=1 / 9,
+  )
+  params, state = backbone.init(jax.random.key(0), (9, 9, 2))
+  params = jax.tree.map(
+    lambda p: p + rng.normal(scale=0.3, size=p.shape).astype(np.float32), params
+  )
+
+  @functools.partial(jax.value_and_grad, has_aux=True)
+  def loss(params):
+    features, _ = backbone.apply(params, state, images, train=True)
+    return (features**3).sum(), features
+
+  (_, features), grads = jax.jit(loss)(params)
+  peer = _torch_speed_net(torch, params, state["whitening"]["0"]["linear"]["kernel"])
+  expected = peer(torch.tensor(images).permute(0, 3, 1, 2))
+  (expected**3).sum().backward()
+  np.testing.assert_allclose(features, expected.detach(), rtol=1e-4, atol=1e-5)
+  close = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-4)
+  close(grads["whitening"]["0"]["bias"], peer.bias.grad)
+  for index in range(4):
+    actual = grads["convolutions"][str(index)]
+    close(actual["linear"]["kernel"], peer.convolutions[index].weight.grad.permute(2, 3, 1, 0))
+    close(actual["norm"]["scale"], peer.norms[index].weight.grad)
+    close(actual["norm"]["bias"], peer.norms[index].bias.grad)
+
+
 def test_global_average_pool_is_the_mean_of_the_maps():
   @jax.jit
   def run(images):
@@ -181,6 +253,7 @@ def test_options_hold_for_all_stages_or_one_each():
     ({"dropout": (0.5, 1.0)}, r"\[0, 1\)"),
     ({"dense": (0,)}, "Got 0 in dense"),
     ({"dense_dropout": 1.0}, r"\[0, 1\)"),
+    ({"global_average_pool": True, "global_max_pool": True}, "pooled in one way"),
   ],
 )
 def test_bad_options_say_what_to_pass(options, message):
