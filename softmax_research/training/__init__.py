@@ -17,7 +17,12 @@ from softmax_research.training.finished import (
 )
 from softmax_research.training.loop import Curves, Fit, Progress, check_batch_size, fit, predict
 from softmax_research.training.metrics import evaluate
-from softmax_research.training.optimizers import OPTIMIZERS, SCHEDULES
+from softmax_research.training.optimizers import (
+  OPTIMIZERS,
+  SCHEDULES,
+  average_last,
+  scale_rates,
+)
 from softmax_research.training.optimizers import make as make_optimizer
 from softmax_research.training.parallel import (
   Layout,
@@ -42,6 +47,7 @@ __all__ = [
   "Programs",
   "Progress",
   "TrainState",
+  "average_last",
   "best_temperature",
   "check_batch_size",
   "evaluate",
@@ -59,5 +65,6 @@ __all__ = [
   "parallelise",
   "predict",
   "save_model",
+  "scale_rates",
   "update_rows",
 ]

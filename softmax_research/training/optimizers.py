@@ -1,10 +1,12 @@
 """Optimisers and learning-rate schedules by name: all of optax, and a user's own."""
 
+import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from softmax_research.functional.arrays import check_at_least, check_fraction
@@ -32,13 +34,20 @@ def _matrices(params: Any) -> Any:
 
 
 def _sgd(
-  rate: Any, *, momentum: float | None = 0.9, nesterov: bool = False, weight_decay: float = 0.0
+  rate: Any,
+  *,
+  momentum: float | None = 0.9,
+  nesterov: bool = False,
+  weight_decay: float = 0.0,
+  decoupled: bool = False,
 ) -> optax.GradientTransformation:
-  # Coupled decay, as in the papers: the penalty's gradient passes through the momentum.
-  return optax.chain(
-    optax.add_decayed_weights(weight_decay, mask=_matrices),
-    optax.sgd(rate, momentum=momentum or None, nesterov=nesterov),
-  )
+  # Coupled decay, as in the papers: the penalty's gradient passes through the momentum. Decoupled,
+  # weights shrink by the rate times the decay.
+  decay = optax.add_decayed_weights(weight_decay, mask=_matrices)
+  if not decoupled:
+    return optax.chain(decay, optax.sgd(rate, momentum=momentum or None, nesterov=nesterov))
+  moving = optax.trace(momentum, nesterov) if momentum else optax.identity()
+  return optax.chain(moving, decay, optax.scale_by_learning_rate(rate))
 
 
 def _make_schedule(
@@ -113,6 +122,107 @@ SCHEDULES = Registry(
 )
 
 
+def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
+  """Multiply the updates of groups of parameters by factors of their own.
+
+  As each optimiser's update is proportional to its rate, a group then has a rate of its own; with
+  the factor 0 it stays as it is.
+
+  Args:
+    factors: by pattern, as of file names, of a parameter's path, `*/norm/bias` for instance. The
+      first pattern that fits a path counts; what none fits keeps its rate.
+
+  Returns:
+    A transformation whose `init` raises a ValueError for a pattern that fits no parameter.
+
+  Example:
+    >>> frozen = scale_rates({"first/*": 0.0})
+    >>> params = {"first": {"kernel": jnp.ones(1)}, "last": {"kernel": jnp.ones(1)}}
+    >>> updates, _ = frozen.update(params, frozen.init(params))
+    >>> [float(updates[name]["kernel"][0]) for name in ("first", "last")]
+    [0.0, 1.0]
+  """
+
+  def init(params: Any) -> optax.EmptyState:
+    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    for pattern in factors:
+      if not any(fnmatch.fnmatchcase(path, pattern) for path in paths):
+        raise ValueError(
+          f"Got the rates {dict(factors)}, whose pattern {pattern!r} fits no parameter; there are "
+          f"{', '.join(paths)}."
+        )
+    return optax.EmptyState()
+
+  def factor(path: str) -> float:
+    fitting = (of for pattern, of in factors.items() if fnmatch.fnmatchcase(path, pattern))
+    return next(fitting, 1.0)
+
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    del params
+    scaled = jax.tree_util.tree_map_with_path(
+      lambda path, update: update * jnp.asarray(factor(_path(path)), update.dtype), updates
+    )
+    return scaled, state
+
+  return optax.GradientTransformation(init, update)
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+  return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+class AverageState(NamedTuple):
+  """Hold the number of updates made, and the sum of the parameters after those that count."""
+
+  step: jax.Array
+  total: Any
+
+
+def average_last(num_averaged: int, num_steps: int) -> optax.GradientTransformation:
+  r"""End a run at the average of its last parameters, in place of the last of them.
+
+  .. math:: \bar\theta = \frac1n \sum_{t=T-n+1}^{T} \theta_t
+
+  The last update leads from the parameters to that average, so whatever reads the parameters after
+  the run has it, and nothing else needs to know. Statistics of batch norm are the last ones.
+
+  Args:
+    num_averaged: n, at least 1.
+    num_steps: T, the updates of the whole run.
+
+  Example:
+    >>> optimizer = optax.chain(optax.sgd(1.0), average_last(2, 3))
+    >>> params, state = jnp.zeros(()), optimizer.init(jnp.zeros(()))
+    >>> for _ in range(3):
+    ...   updates, state = optimizer.update(jnp.ones(()), state, params)
+    ...   params = params + updates
+    >>> float(params)
+    -2.5
+
+  Reference:
+    Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging".
+  """
+
+  def init(params: Any) -> AverageState:
+    return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
+
+  def update(updates: Any, state: AverageState, params: Any = None) -> tuple[Any, AverageState]:
+    step = state.step + 1
+    counts, last = step > num_steps - num_averaged, step == num_steps
+    total = jax.tree.map(
+      lambda t, p, u: t + jnp.where(counts, p + u, 0).astype(t.dtype), state.total, params, updates
+    )
+    updates = jax.tree.map(
+      lambda t, p, u: jnp.where(last, t / num_averaged - p, u).astype(u.dtype),
+      total,
+      params,
+      updates,
+    )
+    return updates, AverageState(step, total)
+
+  return optax.GradientTransformation(init, update)
+
+
 def _make_optimizer(
   optimizer: Callable[..., optax.GradientTransformation],
   options: dict[str, Any],
@@ -123,9 +233,12 @@ def _make_optimizer(
   schedule_options: Mapping[str, Any] | None = None,
   warmup: float = 0.0,
   clip_norm: float | None = None,
+  rates: Mapping[str, float] | None = None,
+  average: float = 0.0,
 ) -> optax.GradientTransformation:
   check_at_least("learning_rate", learning_rate, 0, "Try 1e-3 for adam.", strict=True)
   check_fraction("warmup", warmup)
+  check_fraction("average", average)
   for option in {"weight_decay", "eps"} & set(options):
     if options[option] is not None:
       check_at_least(option, options[option], 0, "Pass 0 to switch it off.")
@@ -145,11 +258,17 @@ def _make_optimizer(
     options = options | dict.fromkeys(masks, _matrices)
     if optimizer.__name__ in _OF_CONSTANT_RATE:
       optimizer = optax.inject_hyperparams(optimizer)
-  made = optimizer(rate, **options)
-  if clip_norm is None:
-    return made
-  check_at_least("clip_norm", clip_norm, 0, "Pass None for no clipping.", strict=True)
-  return optax.chain(optax.clip_by_global_norm(clip_norm), made)
+  parts = [optimizer(rate, **options)]
+  if clip_norm is not None:
+    check_at_least("clip_norm", clip_norm, 0, "Pass None for no clipping.", strict=True)
+    parts = [optax.clip_by_global_norm(clip_norm), *parts]
+  if rates:
+    for pattern, factor in dict(rates).items():
+      check_at_least(f"rates[{pattern!r}]", factor, 0, "Pass 0 to keep parameters as they are.")
+    parts.append(scale_rates(dict(rates)))
+  if average:
+    parts.append(average_last(max(1, round(average * num_steps)), num_steps))
+  return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
 
 #: Optimisers by name: those of optax that need nothing but the gradient, of which `sgd` decays
@@ -186,7 +305,10 @@ def make(
     **options: the optimiser's own options, and those that all share: `learning_rate`, at the top of
       the schedule; `schedule="constant"`, a key of `SCHEDULES` or a function of your own, with
       `schedule_options`; `warmup=0.0`, the fraction of the run in [0, 1) during which the rate
-      rises linearly from 0; `clip_norm=None`, a bound on the global norm of the gradient.
+      rises linearly from 0; `clip_norm=None`, a bound on the global norm of the gradient;
+      `rates=None`, factors of the rate by patterns of parameters' paths, see `scale_rates`;
+      `average=0.0`, the fraction of the run at its end whose parameters are averaged, see
+      `average_last`.
 
   Returns:
     An optax gradient transformation.

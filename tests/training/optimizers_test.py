@@ -42,6 +42,66 @@ def test_biases_do_not_decay():
   np.testing.assert_allclose(after["bias"], 1.0)
 
 
+def test_decoupled_decay_shrinks_the_weights_beside_nesterovs_momentum():
+  rng = np.random.default_rng(0)
+  w, grads = rng.normal(size=(3, 2)), rng.normal(size=(4, 3, 2))
+  optimizer = optimizers.make(
+    "sgd:momentum=0.9:nesterov=True:weight_decay=0.2:decoupled=True", learning_rate=0.1, num_steps=4
+  )
+  ours = _steps(optimizer, [{"w": jnp.asarray(g)} for g in grads], {"w": jnp.asarray(w)})
+  velocity = np.zeros_like(w)
+  for grad, params in zip(grads, ours, strict=True):
+    velocity = 0.9 * velocity + grad
+    w = w - 0.1 * (grad + 0.9 * velocity) - 0.1 * 0.2 * w
+    np.testing.assert_allclose(params["w"], w, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_groups_of_parameters_have_rates_of_their_own(name):
+  rng = np.random.default_rng(0)
+  params = {
+    "first": {"kernel": rng.normal(size=(2, 2)), "norm": {"bias": rng.normal(size=2)}},
+    "last": {"kernel": rng.normal(size=(2, 2))},
+  }
+  grads = [
+    jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), params)
+    for _ in range(4)
+  ]
+  params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
+
+  def run(rate, **options):
+    made = optimizers.make(name, learning_rate=rate, weight_decay=0.1, num_steps=4, **options)
+    return _steps(made, grads, params)[-1]
+
+  # Patterns are read in their order, so the first of them takes the kernel from the second.
+  ours = run(0.01, rates={"first/kernel": 0.0, "first/*": 5.0})
+  np.testing.assert_array_equal(ours["first"]["kernel"], params["first"]["kernel"])
+  by_hand = run(0.05)["first"]["norm"]["bias"]  # As if it had been trained apart, at that rate.
+  np.testing.assert_allclose(ours["first"]["norm"]["bias"], by_hand, rtol=1e-5)
+  np.testing.assert_allclose(ours["last"]["kernel"], run(0.01)["last"]["kernel"], rtol=1e-6)
+
+
+def test_a_pattern_that_fits_nothing_and_factors_below_zero_are_refused():
+  made = optimizers.make("sgd", learning_rate=0.1, num_steps=4, rates={"*/nrom/bias": 2.0})
+  with pytest.raises(ValueError, match=r"/nrom/bias' fits no parameter; there are a/norm/bias"):
+    made.init({"a": {"norm": {"bias": jnp.zeros(2)}}})
+  with pytest.raises(ValueError, match=r"it must be finite and >= 0"):
+    optimizers.make("sgd", learning_rate=0.1, num_steps=4, rates={"*": -1.0})
+
+
+def test_a_run_ends_at_the_average_of_its_last_parameters():
+  rng = np.random.default_rng(0)
+  grads = [{"w": jnp.asarray(rng.normal(size=3), jnp.float32)} for _ in range(8)]
+  params = {"w": jnp.zeros(3, jnp.float32)}
+  plain = _steps(optimizers.make("sgd", learning_rate=0.1, num_steps=8), grads, params)
+  averaged = optimizers.make("sgd", learning_rate=0.1, num_steps=8, average=0.375)
+  ours = _steps(averaged, grads, params)
+  for mine, theirs in zip(ours[:-1], plain[:-1], strict=True):
+    np.testing.assert_allclose(mine["w"], theirs["w"], rtol=1e-5, atol=1e-6)
+  expected = np.mean([step["w"] for step in plain[-3:]], axis=0)
+  np.testing.assert_allclose(ours[-1]["w"], expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
   ("schedule", "options", "expected"),
   [
@@ -154,7 +214,7 @@ def test_only_matrices_decay_whatever_the_optimizer():
   ("arguments", "message"),
   [
     ({"name": "adm"}, "adagrad, adam, .*, yogi"),
-    ({"name": "adam", "momentum": 0.9}, r"its options are b1=0\.9, b2=0\.999"),
+    ({"name": "adam", "momentum": 0.9}, r"its options are average=0\.0, b1=0\.9, b2=0\.999"),
     ({"name": "adam", "schedule": "cosin"}, "constant, .* steps"),
     ({"name": "adam", "schedule_options": {"factor": 1}}, "'factor' for the schedule"),
     ({"name": "adam", "learning_rate": "fast"}, "'fast' .* it must be a number"),
