@@ -1,7 +1,7 @@
 """Datasets in memory: loading, splitting, standardising and augmenting them."""
 
 from softmax_research.data import augment
-from softmax_research.data.augment import random_crop, random_flip
+from softmax_research.data.augment import alternating_flip, random_crop, random_flip
 from softmax_research.data.cache import cache_directory
 from softmax_research.data.dataset import (
   Dataset,
@@ -41,6 +41,7 @@ __all__ = [
   "Split",
   "Text",
   "alternating_counts",
+  "alternating_flip",
   "augment",
   "cache_directory",
   "channel_statistics",

@@ -20,11 +20,14 @@ def make(text: str, **options: Any) -> Augmentation:
 
   Args:
     text: `none`, `flip`, `crop`, or `flip_crop` for both; `crop:padding=2` moves images by up to
-      two pixels. Or the path of a function of your own that returns an augmentation.
+      two pixels, `reflect=True` fills what comes in with the image's mirror in place of zeros, and
+      `alternating=True` flips each image in every second epoch. Or the path of a function of your
+      own that returns an augmentation.
     **options: further options.
 
   Returns:
-    A function ``(key, images [B, H, W, C]) -> images [B, H, W, C]``.
+    A function ``(key, images [B, H, W, C]) -> images [B, H, W, C]``. One that takes `epoch` and
+    `run_key` by keyword is given the number of the epoch and the key of the whole run.
 
   Raises:
     ValueError: if the name or an option is unknown or the padding negative.
@@ -39,15 +42,26 @@ def make(text: str, **options: Any) -> Augmentation:
   return AUGMENTATIONS.make(text, **options)
 
 
-def _moves(*, flip: bool = False, padding: int | None = None) -> Augmentation:
+def _moves(
+  *,
+  flip: bool = False,
+  alternating: bool = False,
+  padding: int | None = None,
+  reflect: bool = False,
+) -> Augmentation:
   if padding is not None:
     _check_padding(padding)
 
-  def apply(key, images):
+  def apply(key, images, *, epoch=0, run_key=None):
     flip_key, crop_key = jax.random.split(key)
     # This order: a flip after a crop makes XLA:CPU gather twice, at 2 to 6 times the cost.
-    images = random_flip(flip_key, images) if flip else images
-    return images if padding is None else random_crop(crop_key, images, padding=padding)
+    if alternating:
+      images = alternating_flip(flip_key if run_key is None else run_key, images, epoch=epoch)
+    elif flip:
+      images = random_flip(flip_key, images)
+    if padding is None:
+      return images
+    return random_crop(crop_key, images, padding=padding, reflect=reflect)
 
   return apply
 
@@ -57,9 +71,11 @@ AUGMENTATIONS = Registry(
   "augmentation",
   {
     "none": lambda: _moves(),
-    "flip": lambda: _moves(flip=True),
-    "crop": lambda *, padding=4: _moves(padding=padding),
-    "flip_crop": lambda *, padding=4: _moves(flip=True, padding=padding),
+    "flip": lambda *, alternating=False: _moves(flip=True, alternating=alternating),
+    "crop": lambda *, padding=4, reflect=False: _moves(padding=padding, reflect=reflect),
+    "flip_crop": lambda *, padding=4, reflect=False, alternating=False: _moves(
+      flip=True, alternating=alternating, padding=padding, reflect=reflect
+    ),
   },
   example="crop:padding=2",
   contract="takes its options by keyword and returns a function (key, images) -> images",
@@ -91,13 +107,52 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
   return jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
 
 
-def random_crop(key: jax.Array, images: jax.Array, *, padding: int) -> jax.Array:
+def alternating_flip(key: jax.Array, images: jax.Array, *, epoch: jax.Array | int) -> jax.Array:
+  """Mirror each image left to right in every second epoch, which of the two being random.
+
+  In two epochs a network sees both forms of every image, where `random_flip` shows one of them
+  twice to half of the images. An image is known by its pixels, by a random hash of them, so the
+  order of the examples and the devices that hold them do not matter; equal images flip together.
+
+  Args:
+    key: PRNG key, the same one in all epochs.
+    images: ``[B, H, W, C]``, always as they were before any augmentation.
+    epoch: the epoch's number.
+
+  Returns:
+    ``[B, H, W, C]``, of the same type.
+
+  Raises:
+    ValueError: if the images are not ``[B, H, W, C]``.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> images = jnp.tile(jnp.array([1, 2, 3])[:, None], (1, 1, 1, 1))
+    >>> [alternating_flip(jax.random.key(0), images, epoch=e)[0, 0, 0, 0].item() for e in range(4)]
+    [1, 3, 1, 3]
+
+  Reference:
+    Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", section 3.6 (arXiv 2404.00498).
+  """
+  _check_images(images)
+  bits = jnp.asarray(images).view(f"uint{8 * images.dtype.itemsize}")
+  factors = jax.random.bits(key, (1, *images.shape[1:]), jnp.uint32)
+  hashes = jnp.sum(bits.astype(jnp.uint32) * factors, axis=(1, 2, 3), dtype=jnp.uint32)
+  first = (hashes >> 31).astype(jnp.int32)
+  flipped = (first + jnp.asarray(epoch, jnp.int32)) % 2 == 1
+  return jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+
+
+def random_crop(
+  key: jax.Array, images: jax.Array, *, padding: int, reflect: bool = False
+) -> jax.Array:
   """Pad each image with zeros and cut a window of its own size at a random place.
 
   Args:
     key: PRNG key.
     images: ``[B, H, W, C]``.
     padding: zeros on each side; each image moves by up to so many pixels along each axis.
+    reflect: pad with the image's mirror at its border in place of zeros.
 
   Returns:
     ``[B, H, W, C]``, of the same type.
@@ -116,7 +171,8 @@ def random_crop(key: jax.Array, images: jax.Array, *, padding: int) -> jax.Array
   batch, *window = images.shape
   offsets = jax.random.randint(key, (batch, 2), 0, 2 * padding + 1)
   border = (padding, padding)
-  padded = jnp.pad(images, ((0, 0), border, border, (0, 0)))
+  pads = ((0, 0), border, border, (0, 0))
+  padded = jnp.pad(images, pads, mode="reflect") if reflect else jnp.pad(images, pads)
   # One gather of whole windows. Measured on two CPU cores inside lax.scan, uint8 [128, 32, 32, 3],
   # ms a batch on jax 0.10 and 0.12: this 0.2 and 0.3; take_along_axis of rows, then of columns,
   # 0.4 and 0.6; one-hot products 1.1 and 1.8.

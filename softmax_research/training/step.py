@@ -10,6 +10,8 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from softmax_research.registry import accepted
+
 _WHOLE = P()
 
 
@@ -115,7 +117,8 @@ def make_programs(
     optimizer: an optax gradient transformation.
     input_shape: the shape of one image.
     preprocess: raw images to floats, inside the step.
-    augment: `(key, raw images) -> raw images`, inside the step and in training alone.
+    augment: `(key, raw images) -> raw images`, inside the step and in training alone; one that
+      takes `epoch` and `run_key` is given the epoch's number and the run's key.
     axis_name: the axis whose devices each take their share of a batch; random numbers are those
       of the whole batch, and losses and gradients are averaged.
     mesh: holds the axis; without it, `jax.pmap` does.
@@ -142,11 +145,13 @@ def make_programs(
       bad_step=jnp.full((), -1, jnp.int32),
     )
 
-  def update(state: TrainState, images: jax.Array, labels: jax.Array) -> TrainState:
+  def update(
+    state: TrainState, images: jax.Array, labels: jax.Array, epoch: jax.Array
+  ) -> TrainState:
     augment_key, dropout_key, sample_key = jax.random.split(
       jax.random.fold_in(state.key, state.step), 3
     )
-    images = augment(augment_key, images)
+    images = augment(augment_key, images, **accepted(augment, epoch=epoch, run_key=state.key))
 
     def share_gradient(params, model_state, step, keys, images, labels):
       dropout_key, sample_key = keys
@@ -199,9 +204,11 @@ def make_programs(
     )
 
   def run_steps(state, order, images, labels, start, stop):
+    num_batches = len(labels if order is None else order)
+
     def body(i, state):
       rows = i if order is None else order[i]
-      return update(state, images[rows], labels[rows])
+      return update(state, images[rows], labels[rows], state.step // num_batches)
 
     state = state._replace(loss_sum=jnp.where(start == 0, 0, state.loss_sum))
     return jax.lax.fori_loop(start, stop, body, state)

@@ -88,6 +88,39 @@ def test_keys_decide_inside_a_scan():
   assert (scanned[0] != scanned[1]).any()
 
 
+def test_alternating_flips_show_both_forms_of_an_image_in_any_two_epochs():
+  images = np.random.default_rng(0).integers(0, 256, (64, 3, 4, 3), np.uint8)
+  flip = jax.jit(augment.make("flip:alternating=True"))
+  keys = jax.random.split(jax.random.key(1), 8)
+
+  def flipped(epoch, run=0, images=images):
+    out = flip(keys[epoch], images, epoch=epoch, run_key=jax.random.key(run))
+    is_mirror = (np.asarray(out) == images[:, :, ::-1]).all((1, 2, 3))
+    is_same = (np.asarray(out) == images).all((1, 2, 3))
+    assert (is_mirror ^ is_same).all()
+    return is_mirror
+
+  first, second, third = (flipped(epoch) for epoch in range(3))
+  assert 16 < first.sum() < 48
+  np.testing.assert_array_equal(second, ~first)
+  np.testing.assert_array_equal(third, first)
+  # Whatever batch an image is in, it is the same image; another run flips others first.
+  np.testing.assert_array_equal(flipped(0, images=images[::-1][:10]), first[::-1][:10])
+  assert (flipped(0, run=1) != first).any()
+  floats = (images / np.float32(255)).astype(np.float32)
+  np.testing.assert_array_equal(flipped(1, images=floats), ~flipped(0, images=floats))
+
+
+def test_crops_can_fill_the_border_with_the_images_mirror():
+  images = np.random.default_rng(0).integers(1, 256, (16, 6, 5, 1), np.uint8)
+  out = np.asarray(augment.make("crop:padding=2:reflect=True")(jax.random.key(0), images))
+  padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+  for image, whole in zip(out, padded, strict=True):
+    windows = [whole[i : i + 6, j : j + 5] for i in range(5) for j in range(5)]
+    assert any((image == window).all() for window in windows)
+  assert (out > 0).all()
+
+
 def test_bad_input_is_named():
   with pytest.raises(
     ValueError, match="augmentation 'mixup'; the augmentations are crop, flip, flip_crop, none"

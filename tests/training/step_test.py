@@ -52,6 +52,27 @@ def test_one_head_trains_on_any_framework(name, examples):
   assert np.mean(np.argmax(programs.predict(state, images), -1) == labels) > 0.95
 
 
+def test_an_augmentation_may_know_the_epoch_and_the_run(examples):
+  images, labels = examples
+  seen = []
+
+  def augment(key, images, *, epoch, run_key):
+    jax.debug.callback(lambda *told: seen.append(told), epoch, jax.random.key_data(run_key))
+    return images
+
+  programs = tiny_programs(augment=augment)
+  state = programs.init(0)
+  run_key = np.asarray(jax.random.key_data(state.key))
+  for epoch in range(2):
+    order = programs.shuffle(state, epoch, 3, 16, 96)
+    state = programs.run_steps(state, order, images, labels, 0, 3)
+  batches = images[np.asarray(order)], labels[np.asarray(order)]
+  state = programs.run_steps(state, None, *batches, 0, 3)  # Rows that were dealt.
+  jax.effects_barrier()
+  assert [int(epoch) for epoch, _ in seen] == [0] * 3 + [1] * 3 + [2] * 3
+  assert all((told == run_key).all() for _, told in seen)
+
+
 def test_steps_equal_plain_gradient_steps(examples):
   images, labels = examples
   backbone, head, optimizer = _BACKBONES["bare"](), heads.make("softmax", 3), optax.adam(1e-2)
