@@ -29,6 +29,9 @@ def get_config() -> ConfigDict:
       for rate in (0.2, 0.4)
     ),
     num_train=5000,
+    # Epochs of a trial, 0 for those of a run; and what is measured of runs beside their accuracy.
+    trial_epochs=0,
+    measures=(),
     # Each method's name, heads and learning rates, whose combinations are its trials. The first
     # method is the one that the others are compared with.
     methods=(

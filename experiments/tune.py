@@ -6,10 +6,12 @@
         --config.batch_size=32
 
 A method is heads and learning rates. It is trained once for each combination, a trial that never
-sees the test split, and then, with those of its best trial, as often as there are seeds. The same
-command goes on after an interruption, and takes more data sets, methods or seeds.
+sees the test split, and then, with those of its best trial, as often as there are seeds: the first
+seed of all methods before the second. The same command goes on after an interruption, and takes
+more data sets, methods or seeds.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from ml_collections import ConfigDict
 
 from configs import default, label_noise_mnist, tables
 from experiments import assembly, classifiers, reproduce
-from experiments.reproduction import protocols, search
+from experiments.reproduction import measures, protocols, search, together
 from softmax_research import heads, registry, study
 from softmax_research.study import classifier_report
 
@@ -31,6 +33,7 @@ _ABOUT = (
 )
 _ACCURACY = study.measure_of("accuracy")
 _SELECTED = study.measure_of("selected/accuracy")._replace(label="selected")
+_MEASURED = tuple(map(study.measure_of, ("class_separation", "mirrors/accuracy")))
 _VALIDATION = study.measure_of("metrics/validation/accuracy")._replace(label="validation")
 
 
@@ -53,13 +56,15 @@ def seeds(config: ConfigDict, cell: dict[str, Any]) -> Sequence[int]:
 def check(config: ConfigDict) -> None:
   """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   assembly.check_keys(config, label_noise_mnist.get_config(), "label_noise_mnist")
-  if not isinstance(config.num_train, int) or config.num_train < 0:
-    raise ValueError(f"Got num_train={config.num_train!r}; pass 0 for all that there are, or more.")
+  for key in ("num_train", "trial_epochs"):
+    if not isinstance(config[key], int) or config[key] < 0:
+      raise ValueError(f"Got {key}={config[key]!r}; pass 0 for all that there are, or more.")
   names = [name for name, *_ in config.methods]
   if not names or len(set(names)) < len(names):
     raise ValueError(f"Got the methods {names}; give at least one, and each name once.")
   for cell in cells(config):
     search.check(_setting(config, cell), config.seeds)
+    measures.check(config.measures)
     assembly.check_config(_train_config(config, cell, cell.get("trial", {})))
   budgets = {name: _budget(config, name) for name in names}
   if len(set(budgets.values())) > 1:
@@ -84,6 +89,7 @@ def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
   if "trial" not in cell:
     search.leave_open(train, setting)
     searched = {"search": setting.search}
+    searched |= {key: config[key] for key in ("trial_epochs", "measures") if config[key]}
   return {"train": train.to_dict(), "num_train": config.num_train} | searched
 
 
@@ -120,12 +126,20 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     yield from classifier_report.headline(groups, "method")
     shown = (_ACCURACY, _SELECTED, _VALIDATION)
     yield study.compared(groups, measure=shown, name=f"methods_{dataset}")
+    yield from classifier_report.metrics(groups, "method")
+    if more := [of for of in _MEASURED if any(_has(group, of) for group in groups)]:
+      yield study.compared(groups, measure=more, name=f"measured_{dataset}")
+    yield from together.report(groups, f"together_{dataset}")
     chosen = [
       f"{of.name}: {search.describe(made['measured']['values'])}"
       for of in groups
       for made in list(of.finished.values())[:1]
     ]
     yield f"Chosen: {study.escape('; '.join(chosen))}."
+
+
+def _has(group: study.Group, measure: study.Measure) -> bool:
+  return not all(map(math.isnan, group.values(measure).values()))
 
 
 def _budget(config: ConfigDict, method: str) -> int:
@@ -138,13 +152,17 @@ def _setting(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
   tried = (("heads", heads.split(texts)), ("optimizer.learning_rate", tuple(rates)))
   common = {key: value for key, value in config.to_dict().items() if key in default.get_config()}
   train = ConfigDict(common | {"dataset": cell["setting"], "heads": tried[0][1][0]})
-  return tables.setting(train, (), num_train=config.num_train, search=tried)
+  return tables.setting(
+    train, (), num_train=config.num_train, search=tried, measures=tuple(config.measures)
+  )
 
 
 def _train_config(config: ConfigDict, cell: dict[str, Any], values: search.Values) -> ConfigDict:
   """Return the configuration, as of `configs/default.py`, that trains a cell with these values."""
   train = _setting(config, cell).train
   search.change(train, values)
+  if "trial" in cell and config.trial_epochs:
+    train.num_epochs = config.trial_epochs
   return train
 
 
@@ -161,6 +179,7 @@ STUDY = study.Study(
   seeds=seeds,
   estimate=estimate,
   summarise=reproduce.summarise_record,
+  seed_by_seed=True,
 )
 
 if __name__ == "__main__":

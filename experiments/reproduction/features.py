@@ -1,6 +1,6 @@
 """Features: where a net puts the test images of each class, by angle and in the plane."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,9 +34,7 @@ def measure(model: Any, splits: Any) -> dict[str, Any]:
   kernel = np.asarray(model.variables[0]["head"].get("kernel", np.zeros((0, 0))))
   if kernel.shape[1] <= split.labels.max():
     raise ValueError("The measure 'features' needs a head with a vector of weights a class.")
-  apply = jax.jit(model.features)
-  parts = [split.images[at : at + _BLOCK] for at in range(0, len(split.labels), _BLOCK)]
-  found = np.concatenate([np.asarray(apply(model.variables, part)) for part in parts])
+  found = by_blocks(model.features, model, split.images)
   measured: dict[str, Any] = angles(found, kernel, split.labels)
   if model.seed == _SEED and found.shape[1] == 2:
     firsts = [found[split.labels == k][:_POINTS] for k in range(kernel.shape[1])]
@@ -45,6 +43,43 @@ def measure(model: Any, splits: Any) -> dict[str, Any]:
       "weights": [[_short(value) for value in column] for column in kernel.T],
     }
   return measured
+
+
+def class_separation(model: Any, splits: Any) -> dict[str, float]:
+  """Measure how far apart the classes' features of the test images are; see `separation`."""
+  found = by_blocks(model.features, model, splits.test.images)
+  return {"class_separation": separation(found, splits.test.labels)}
+
+
+def by_blocks(function: Callable[..., jax.Array], model: Any, images: np.ndarray) -> np.ndarray:
+  """Return what a function of a model makes of its variables and of images, block by block."""
+  apply = jax.jit(function)
+  parts = [images[at : at + _BLOCK] for at in range(0, len(images), _BLOCK)]
+  return np.concatenate([np.asarray(apply(model.variables, part)) for part in parts])
+
+
+def separation(features: np.ndarray, labels: np.ndarray) -> float:
+  r"""Return the share of the features' spread, in cosines, that lies between the classes.
+
+  .. math:: R^2 = 1 - \bar d_\mathrm{within} / \bar d_\mathrm{all}
+
+  with the mean cosine distance of two features of one class, the mean over the classes, and that of
+  any two, all classes counting alike. Features of length zero have the cosine 0 with everything.
+
+  Example:
+    >>> separation(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), np.array([0, 0, 1]))
+    1.0
+
+  Reference:
+    Kornblith et al. 2021, "Why Do Better Loss Functions Lead to Less Transferable Features?" (arXiv
+    2010.16402).
+  """
+  units = _units(np.asarray(features, float))
+  # The mean cosine of all pairs is the squared length of the mean.
+  centres = np.stack([units[labels == k].mean(0) for k in np.unique(labels)])
+  within = 1 - np.mean(np.sum(centres**2, axis=1))
+  overall = 1 - np.sum(centres.mean(0) ** 2)
+  return float(1 - within / overall)
 
 
 def angles(features: np.ndarray, kernel: np.ndarray, labels: np.ndarray) -> dict[str, float]:

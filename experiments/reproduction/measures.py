@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from experiments import assembly, classifiers
 from experiments.reproduction import features, robustness
 from softmax_research import data, heads, registry, training
+from softmax_research.study import ensembles
 from softmax_research.training import calibration
 
 #: Methods of calibration by the names of Guo et al.'s table.
@@ -60,14 +61,33 @@ def calibrations(model: Model, splits: assembly.Splits) -> dict[str, Any]:
   return found
 
 
+def mirrors(model: Model, splits: Any) -> dict[str, Any]:
+  """Judge the mean of the probabilities of each test image and of its mirror image, as `mirrors`.
+
+  It is no accuracy of the model alone: it looks twice.
+  """
+  images, labels = splits.test
+  both = [features.by_blocks(model.log_prob, model, of) for of in (images, images[:, :, ::-1])]
+  scores = training.evaluate(np.logaddexp(*both) - np.log(2), labels)
+  return {"mirrors": {key: scores[key] for key in ("accuracy", "error", "nll", "ece", "brier")}}
+
+
+def predictions(model: Model, splits: Any) -> dict[str, str]:
+  """Keep the predictions of the test split, for agreement and ensembles; see `ensembles.encode`."""
+  return {"predictions": ensembles.encode(model.predictions.test, splits.test.labels)}
+
+
 #: Functions of a model and the data, by name; their options are positive numbers.
 MEASURES = registry.Registry(
   "measure",
   {
     "calibration": calibrations,
+    "class_separation": features.class_separation,
     "features": features.measure,
+    "mirrors": mirrors,
     "noise": robustness.noise,
     "pgd": robustness.pgd,
+    "predictions": predictions,
   },
   example="pgd:epsilon=2",
   given=("model", "splits"),
@@ -85,7 +105,8 @@ def check(specifications: Sequence[str]) -> None:
 
 def ask_images(specifications: Sequence[str]) -> bool:
   """Say whether a measure asks the models of images, beyond their predictions."""
-  return any(MEASURES.parse(text)[0] != "calibration" for text in specifications)
+  of_predictions = ("calibration", "predictions")
+  return any(MEASURES.parse(text)[0] not in of_predictions for text in specifications)
 
 
 def measurer(

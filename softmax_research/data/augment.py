@@ -132,7 +132,7 @@ def alternating_flip(key: jax.Array, images: jax.Array, *, epoch: jax.Array | in
     [3, 1, 3, 1]
 
   Reference:
-    Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", section 3.6 (arXiv 2404.00498).
+    Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 2404.00498).
   """
   _check_images(images)
   bits = jnp.asarray(images).view(f"uint{8 * images.dtype.itemsize}")

@@ -69,7 +69,7 @@ def whitening_filters(images: np.ndarray, size: int, *, epsilon: float = 5e-4) -
 
   Reference:
     Page 2019, "How to Train Your ResNet"; Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single
-    GPU", section 3.2 (arXiv 2404.00498).
+    GPU" (arXiv 2404.00498).
   """
   shape = np.shape(images)
   if len(shape) != 4 or min(shape[1:3]) < size:

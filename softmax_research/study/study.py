@@ -122,8 +122,8 @@ class Study(NamedTuple):
     summarise: `record -> text`, how a seed ended, on one line.
     claims: of `claims.Claim`, judged in the report.
     keep_checkpoints: whether a cell's checkpoints stay once its records are written.
-    seed_by_seed: whether one seed of all cells comes before the next, so that whatever slows the
-      machine slows all cells; or `settings -> whether`.
+    seed_by_seed: whether the first seed of all cells comes before the second ones, so that whatever
+      slows the machine slows all cells; or `settings -> whether`.
   """
 
   settings: Callable[..., Any]
@@ -272,10 +272,10 @@ def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
   if not (by_seed(settings) if callable(by_seed) else by_seed):
     return [Task(cell, seeds) for cell, seeds in zip(chosen, all_seeds, strict=True)]
   return [
-    Task(cell, (seed,))
-    for seed in sorted({seed for seeds in all_seeds for seed in seeds})
+    Task(cell, (seeds[place],))
+    for place in range(max(map(len, all_seeds)))
     for cell, seeds in zip(chosen, all_seeds, strict=True)
-    if seed in seeds
+    if place < len(seeds)
   ]
 
 

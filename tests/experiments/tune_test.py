@@ -6,15 +6,16 @@ import pytest
 
 from configs import label_noise_mnist
 from experiments import assembly, tune
-from softmax_research.study import runner, workdir
+from softmax_research.study import ensembles, runner, workdir
 
 
 def _config():
   config = label_noise_mnist.get_config()
   config.datasets = "label_noise:of=digits:rate=0.4"
   config.methods = (("softmax", "softmax", (1e-6, 1e-2)), ("ova", "one_vs_all", (1e-2, 1e-6)))
-  config.num_train, config.num_epochs, config.seeds = 400, 2, 2
+  config.num_train, config.num_epochs, config.seeds = 400, 3, 2
   config.backbone.widths = (8,)
+  config.trial_epochs, config.measures = 2, ("predictions", "class_separation", "mirrors")
   return config
 
 
@@ -25,6 +26,9 @@ def test_methods_train_with_their_best_trials(tmp_path):
   records = workdir.read(tmp_path)
   trials = [made for made in records if "trial" in made["cell"]]
   assert [made["seed"] for made in trials] == [1000] * 4
+  assert all(made["curves"]["epoch"] == [1, 2] for made in trials)
+  # A seed of all methods comes before the next.
+  assert [made["seed"] for made in records if "trial" not in made["cell"]] == [0, 0, 1, 1]
   assert all("test" not in made["metrics"] for made in trials)
   for method, head in (("softmax", "softmax"), ("ova", "one_vs_all")):
     cell = {"setting": config.datasets, "method": method}
@@ -32,11 +36,17 @@ def test_methods_train_with_their_best_trials(tmp_path):
     assert [made["seed"] for made in own] == [0, 1]
     for made in own:
       assert made["measured"]["values"] == {"heads": head, "optimizer.learning_rate": 1e-2}
+      kept = ensembles.decode(made["measured"]["predictions"])
+      accuracy = made["metrics"]["test"]["accuracy"]
+      assert ensembles.is_right(kept).mean() == pytest.approx(accuracy)
+      assert 0 < made["measured"]["class_separation"] < 1
+      assert made["measured"]["mirrors"]["accuracy"] != accuracy
       # A perfect classifier would be right for three labels in five.
       assert made["metrics"]["test"]["accuracy"] > made["metrics"]["validation"]["accuracy"]
   text = (tmp_path / "report.md").read_text()
   assert "Chosen: softmax: heads=softmax, learning_rate=0.01; ova: heads=one_vs_all" in text
   assert re.search(r"\| ova +\| +2 \| .*\(", text)
+  assert "two of them agree on" in text and "| agreement " in text
 
 
 @pytest.mark.parametrize(
@@ -48,6 +58,8 @@ def test_methods_train_with_their_best_trials(tmp_path):
     ("methods", (("a", "softmacks", (0.1,)),), "head 'softmacks'"),
     ("datasets", "label_noise:of=minst:rate=0.1", "dataset 'minst'"),
     ("num_train", -1, "num_train=-1"),
+    ("trial_epochs", -1, "trial_epochs=-1"),
+    ("measures", ("class_separations",), "measure 'class_separations'"),
     ("heads", "softmax", "heads too many"),
   ],
 )

@@ -2,9 +2,10 @@
 
 import importlib
 
+import jax
 import pytest
 
-from experiments import reproduce
+from experiments import assembly, reproduce, tune
 from softmax_research.study import papers
 
 _PAPERS = (
@@ -35,6 +36,23 @@ def test_a_papers_configuration_is_valid(name, variant):
   paper = papers.load(settings.paper)
   assert paper.name == name
   assert f"--config=configs/{name}.py" in module.__doc__ and paper.arxiv in module.__doc__
+
+
+@pytest.mark.parametrize("name", ["cifar10_modern", "cifar10_modern:full", "mnist_modern"])
+def test_a_study_with_a_net_of_today_is_valid(name):
+  module, _, variant = name.partition(":")
+  module = importlib.import_module(f"configs.{module}")
+  config = module.get_config(*[variant] * bool(variant))
+  tune.check(config)
+  methods = [method for method, *_ in config.methods]
+  assert methods[0] == "softmax" and len(methods) >= 15
+  assert f"--config=configs/{name}.py".replace(":full.py", ".py:full") in module.__doc__
+  assert config.trial_epochs < config.num_epochs and config.seeds >= 5
+  # Averaged weights and groups of parameters: each pattern fits parameters of the net.
+  optimizer = assembly.make_optimizer(config, num_steps=10)
+  shape = (16, 16, 3)
+  params = jax.eval_shape(lambda: assembly.make_backbone(config).init(jax.random.key(0), shape)[0])
+  jax.eval_shape(optimizer.init, params)
 
 
 @pytest.mark.parametrize(("steps", "dataset"), [(18_060, "mnist"), (18_025, "cifar10")])

@@ -27,6 +27,21 @@ def test_angles_are_those_of_points_placed_by_hand():
   assert found["angle_margin"] == pytest.approx((50 + 80) / 2)
 
 
+def test_class_separation_is_that_of_all_pairs():
+  rng = np.random.default_rng(0)
+  labels = np.repeat([0, 1, 2], [4, 6, 5])
+  points = rng.normal(size=(15, 3)) + 2 * np.eye(3)[labels]
+  units = points / np.linalg.norm(points, axis=1, keepdims=True)
+  distances = 1 - units @ units.T
+  between = np.array(
+    [[distances[np.ix_(labels == j, labels == k)].mean() for k in range(3)] for j in range(3)]
+  )
+  expected = 1 - np.diag(between).mean() / between.mean()
+  assert features.separation(7 * points, labels) == pytest.approx(expected)
+  assert 0 < expected < 1
+  assert features.separation(_at(0, 0, 90, 90), np.array([0, 0, 1, 1])) == pytest.approx(1)
+
+
 def test_features_of_no_length_have_right_angles_with_everything():
   found = features.angles(np.zeros((2, 3)), np.eye(3), np.array([0, 1]))
   assert found["angle_to_weight"] == pytest.approx(90)

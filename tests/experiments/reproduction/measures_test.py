@@ -10,7 +10,7 @@ from experiments.reproduction import measures
 @pytest.mark.parametrize(
   ("specification", "message"),
   [
-    ("pdg", "'pdg'; the measures are calibration, features, noise"),
+    ("pdg", "'pdg'; the measures are calibration, class_separation, features"),
     ("pgd:eps=2", "'eps' for the measure 'pgd'; its options are epsilon=8.0"),
     ("pgd:epsilon=0", "epsilon=0 for the measure 'pgd'; it must be above 0"),
     ("calibration:bins=3", "'bins' for the measure 'calibration'; its options are none"),

@@ -1,0 +1,27 @@
+"""Heads on MNIST with a net and a training as they are today, each tuned on validation.
+
+python -m experiments.tune --config=configs/mnist_modern.py --workdir=runs/mnist_modern
+
+A small net of the kind of `configs/cifar10_modern.py`, without whitening, and shifts by two pixels.
+
+Run time and hardware: it has not been run whole.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import modern
+
+
+def get_config() -> ConfigDict:
+  """Return the configuration."""
+  return modern.study(
+    "mnist",
+    rate=0.2,
+    optimizer={"weight_decay": 0.005, "rates": {"*/norm/bias": 16.0}},
+    backbone=modern.net(16, 32, 64, whitening=0),
+    augment="crop:padding=2",
+    batch_size=125,
+    num_epochs=8,
+    trial_epochs=2,
+    seeds=10,
+  )
