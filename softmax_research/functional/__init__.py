@@ -6,7 +6,10 @@ from softmax_research.functional.adaptive_softmax import (
   adaptive_softmax_label_log_prob,
   adaptive_softmax_log_probs,
 )
+from softmax_research.functional.contrastive import info_nce_loss, nt_xent_loss
 from softmax_research.functional.entmax import entmax, entmax_loss, sparsemax, sparsemax_loss
+from softmax_research.functional.gates import load_balance_loss, top_k_gates
+from softmax_research.functional.gumbel import gumbel_max, gumbel_softmax
 from softmax_research.functional.linear_cross_entropy import linear_cross_entropy
 from softmax_research.functional.linear_top_k import (
   TopClasses,
@@ -68,6 +71,7 @@ from softmax_research.functional.tree import (
   two_level_tree,
 )
 from softmax_research.functional.tree_path import tree_label_rows
+from softmax_research.functional.tree_sample import tree_sample
 from softmax_research.functional.tree_search import TreeSearch, tree_top_k
 from softmax_research.functional.tree_softmax import tree_init, tree_label_log_prob, tree_log_probs
 
@@ -89,12 +93,16 @@ __all__ = [
   "entmax_loss",
   "focal_link",
   "generalised_link",
+  "gumbel_max",
+  "gumbel_softmax",
   "huffman_tree",
+  "info_nce_loss",
   "large_margin",
   "large_margin_annealing",
   "linear_cross_entropy",
   "linear_log_normaliser",
   "linear_top_k",
+  "load_balance_loss",
   "log_normalise",
   "log_normaliser",
   "log_pc_softmax",
@@ -106,6 +114,7 @@ __all__ = [
   "multiclass_hinge",
   "multimax_score",
   "negative_log_likelihood",
+  "nt_xent_loss",
   "one_vs_all_cross_entropy",
   "pc_cross_entropy",
   "poly_link",
@@ -125,10 +134,12 @@ __all__ = [
   "taylor_score",
   "taylor_softmax",
   "tempered_softmax",
+  "top_k_gates",
   "tree_init",
   "tree_label_log_prob",
   "tree_label_rows",
   "tree_log_probs",
+  "tree_sample",
   "tree_top_k",
   "two_level_tree",
   "uniform_sampler",

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import is_integer, look_up
+from softmax_research.functional.arrays import is_integer, look_up, vary, varying_axes
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_softmax import (
   check_tree_inputs,
@@ -122,6 +122,8 @@ def _best_first(tree: Tree, k: int, expand: Callable, dtype: jnp.dtype) -> TreeS
   )
   root, certain = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
   state = _absorb(state, expand(root, certain, tree.level_widths[0]))
+  axes = varying_axes(state)
+  state = vary(state, axes)
 
   def goes_on(state):
     return jnp.max(state.log_probs) > state.best_log_probs[-1]
@@ -137,7 +139,7 @@ def _best_first(tree: Tree, k: int, expand: Callable, dtype: jnp.dtype) -> TreeS
       log_probs=state.log_probs.at[slot].set(state.log_probs[last]).at[last].set(-jnp.inf),
       num_open=last,
     )
-    return _absorb(state, expand(node, log_prob, max(tree.level_widths[1:])))
+    return vary(_absorb(state, expand(node, log_prob, max(tree.level_widths[1:]))), axes)
 
   if tree.depth > 1:
     state = jax.lax.while_loop(goes_on, step, state)

@@ -1,9 +1,12 @@
-"""Output layers as pure functions: init, loss, log_prob."""
+"""Output layers as pure functions: init, loss, log_prob; and what they predict."""
 
 from softmax_research.heads.adaptive import adaptive
+from softmax_research.heads.contrastive import info_nce, nt_xent
 from softmax_research.heads.dense import Geometry, LearntScore, dense, linear
 from softmax_research.heads.head import Head
 from softmax_research.heads.hierarchical import TREES, hierarchical
+from softmax_research.heads.mixture import mixture
+from softmax_research.heads.prediction import sample, top_k
 from softmax_research.heads.sampled import sampled
 from softmax_research.heads.variants import HEADS, head_options, make
 from softmax_research.registry import parse, split
@@ -18,9 +21,14 @@ __all__ = [
   "dense",
   "head_options",
   "hierarchical",
+  "info_nce",
   "linear",
   "make",
+  "mixture",
+  "nt_xent",
   "parse",
+  "sample",
   "sampled",
   "split",
+  "top_k",
 ]

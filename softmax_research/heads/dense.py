@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional import cross_entropy, linear_cross_entropy, log_normalise, scores
+from softmax_research.functional import (
+  cross_entropy,
+  linear_cross_entropy,
+  linear_top_k,
+  log_normalise,
+  scores,
+)
 from softmax_research.functional.arrays import (
   check_at_least,
   check_fraction,
@@ -278,6 +284,10 @@ def dense(
     logits, _ = map_logits(params, features, 0)
     return log_normalise(logits if score is None else score_of(params)(logits))
 
+  def top_k(params, features, k):
+    features, kernel = _operands(params, features, normalise)
+    return linear_top_k(features, kernel, k, bias=params.get("bias"), score=score_of(params))
+
   def streaming_loss(params, features, labels, *, step=0, key=None):
     del key
     features, kernel = _operands(params, features, normalise)
@@ -304,4 +314,4 @@ def dense(
     return (streaming_loss if streams else plain_loss)(params, features, labels, **options)
 
   losses = {"auto": auto_loss, "plain": plain_loss, "streaming": streaming_loss}
-  return Head(init, losses[implementation], log_prob)
+  return Head(init, losses[implementation], log_prob, None if row_map else top_k)

@@ -1,4 +1,4 @@
-"""Head: an output layer as a triple of pure functions."""
+"""Head: an output layer as a few pure functions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +22,12 @@ class Head(NamedTuple):
       heads that sample.
     log_prob: `(params, features) -> [..., K]`, in nats. The prediction is its argmax, never the
       argmax of the logits: a score need not be monotone.
+    top_k: `(params, features, k) -> functional.TopClasses`, where the most probable classes can be
+      had without the log-probabilities of all. Call `heads.top_k`, which serves every head.
+    sample: `(params, features, key) -> [...]`, likewise for a random class; call `heads.sample`.
+
+  A head that is made of another by a new `log_prob` has neither: `head._replace(log_prob=...,
+  top_k=None, sample=None)`.
 
   Example:
     >>> import jax
@@ -35,6 +41,8 @@ class Head(NamedTuple):
   init: Callable[..., Any]
   loss: Callable[..., Any]
   log_prob: Callable[..., Any]
+  top_k: Callable[..., Any] | None = None
+  sample: Callable[..., Any] | None = None
 
 
 def check_counts(head: str, num_classes: int, class_counts: Sequence[int] | None) -> None:

@@ -18,8 +18,8 @@ def hierarchical(tree: functional.Tree) -> Head:
 
   .. math:: \ell = -\sum_{v \in \mathrm{path}(y)} \log p(v \mid \mathrm{parent}(v), x)
 
-  The loss costs one path; `log_prob` is exact over all classes and costs them all. For prediction
-  among very many classes search with `functional.tree_top_k` on the same parameters.
+  The loss costs one path, and so does `heads.sample`; `log_prob` is exact over all classes and
+  costs them all. For prediction among very many classes `heads.top_k` searches.
 
   Args:
     tree: any tree, as from `functional.huffman_tree` or `functional.taxonomy_tree`.
@@ -52,7 +52,15 @@ def hierarchical(tree: functional.Tree) -> Head:
     dtype = wide_type(features, params["kernel"])
     return functional.tree_log_probs(features, params, tree, dtype=dtype)
 
-  return Head(init, loss, log_prob)
+  def top_k(params, features, k):
+    found = functional.tree_top_k(features, params, tree, k)
+    log_probs = found.log_probs.astype(wide_type(features, params["kernel"]))
+    return functional.TopClasses(log_probs, found.classes)
+
+  def sample(params, features, key):
+    return functional.tree_sample(key, features, params, tree)
+
+  return Head(init, loss, log_prob, top_k, sample)
 
 
 def _balanced_tree(num_classes: int, *, branching: int = 2) -> functional.Tree:

@@ -20,6 +20,7 @@ from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import Geometry, dense, linear, taylor_score
 from softmax_research.heads.head import Head, check_counts
 from softmax_research.heads.hierarchical import TREES, of_tree
+from softmax_research.heads.mixture import mixture
 from softmax_research.heads.sampled import sampled
 
 
@@ -243,7 +244,7 @@ def prior_shift(
   def log_prob(params, features):
     return functional.shift_prior(plain.log_prob(params, features), log_prior, uniform)
 
-  return plain._replace(log_prob=log_prob)
+  return plain._replace(log_prob=log_prob, top_k=None)
 
 
 def sparsemax(num_classes: int, *, bias: bool = True) -> Head:
@@ -347,6 +348,7 @@ HEADS = registry.Registry(
     "hinge": hinge,
     **{name: of_tree(make_tree) for name, make_tree in TREES.items()},
     "adaptive": adaptive,
+    "mixture": mixture,
     "sampled": sampled,
   },
   example="taylor:order=4",
@@ -354,7 +356,7 @@ HEADS = registry.Registry(
   rest=dense,
   taken=("score", "margin"),
   contract="takes the number of classes, and options by keyword, and returns a heads.Head",
-  accepts=lambda head: all(callable(getattr(head, part, None)) for part in Head._fields),
+  accepts=lambda head: all(callable(getattr(head, part, None)) for part in Head._fields[:3]),
 )
 
 

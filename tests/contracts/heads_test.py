@@ -75,6 +75,8 @@ def _run(name):
       "log_probs": jax.vmap(head.log_prob, in_axes=(None, 0))(params, features),
       "bfloat16": head.loss(*half, _LABELS, key=_KEY),
       "large": head.log_prob(params, 100 * features.astype(jnp.float16)),
+      "top": heads.top_k(head, params, features, 4),
+      "sample": heads.sample(head, params, features, _KEY),
     }
     if single is not None:
       shapes = jax.eval_shape(lambda: single.init(jax.random.key(0), _NUM_FEATURES))
@@ -97,6 +99,18 @@ def test_probabilities_sum_to_one_and_losses_are_per_example(name):
   assert losses.shape == (8,)
   if name != "adaptive":  # A cluster needs a class of its own.
     np.testing.assert_allclose(found["single"], 0, atol=1e-6)
+
+
+@_ALL
+def test_the_most_probable_classes_are_those_of_the_log_probabilities(name):
+  found = _run(name)
+  log_probs, top = found["log_probs"], found["top"]
+  np.testing.assert_allclose(top.log_probs, np.sort(log_probs)[:, :-5:-1], rtol=1e-5, atol=1e-5)
+  own = np.take_along_axis(log_probs, top.classes, axis=-1)
+  np.testing.assert_allclose(own, top.log_probs, rtol=1e-5, atol=1e-5)
+  classes = found["sample"]
+  assert classes.shape == (8,) and classes.dtype == np.int32
+  assert np.all(np.take_along_axis(log_probs, classes[:, None], axis=-1) > -np.inf)
 
 
 @_ALL
@@ -216,6 +230,13 @@ def test_traces_under_every_flag_without_changing_types(name):
   features = jax.ShapeDtypeStruct((4, _NUM_FEATURES), jnp.float32)
   losses, _, _ = jax.eval_shape(run, params, features, jax.ShapeDtypeStruct((4,), jnp.int32))
   assert losses.shape == (4,)
+  predict = jax.shard_map(
+    lambda p, x: (heads.top_k(head, p, x, 4).classes, heads.sample(head, p, x, _KEY)),
+    mesh=mesh,
+    in_specs=(whole, shards),
+    out_specs=shards,
+  )
+  assert [found.shape for found in jax.eval_shape(predict, params, features)] == [(4, 4), (4,)]
 
 
 @pytest.mark.parametrize("num_classes", [0, -1, 2.0, "10"])

@@ -1,0 +1,102 @@
+"""Contrastive heads: output layers whose classes are the other examples of the batch."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional import info_nce_loss, log_softmax, nt_xent_loss
+from softmax_research.functional.arrays import as_labels, check_at_least, look_up, product, widen
+from softmax_research.functional.contrastive import unit_length
+from softmax_research.heads.head import Head
+
+
+def info_nce(*, temperature: float = 1.0) -> Head:
+  r"""Build the head that finds each x's own y among those of the batch, by a bilinear critic.
+
+  .. math:: f_{ij} = x_i^\top W y_j / T, \qquad \log p_{ij} = f_{ij} - \log \sum_k e^{f_{ik}}
+
+  Its features are a pair `(x [B, D], y [B, D])`, as two views of the same images, and its labels
+  say which y belongs to each x: `jnp.arange(B)`.
+
+  Args:
+    temperature: T > 0.
+
+  Returns:
+    A head with parameters `{"kernel": [D, D]}`; `log_prob` is `[B, B]`.
+
+  Raises:
+    ValueError: the temperature is not positive and finite.
+
+  Example:
+    >>> head = info_nce()
+    >>> params, x = head.init(jax.random.key(0), 5), jnp.ones((4, 5))
+    >>> head.loss(params, (x, x), jnp.arange(4)).shape
+    (4,)
+
+  Reference:
+    van den Oord, Li & Vinyals 2018, eqs. 3 and 4 (arXiv 1807.03748).
+  """
+  check_at_least("temperature", temperature, 0, "Pass 1.0.", strict=True)
+
+  def init(key, num_features):
+    shape = num_features, num_features
+    return {"kernel": jax.nn.initializers.lecun_normal()(key, shape, jnp.float32)}
+
+  def project(params, features):
+    x, y = features
+    return product(jnp.asarray(x), params["kernel"]), widen(y)[0]
+
+  def loss(params, features, labels, *, step=0, key=None):
+    del step, key
+    x, y = project(params, features)
+    return info_nce_loss(x, y, labels=labels, temperature=temperature)
+
+  def log_prob(params, features):
+    x, y = project(params, features)
+    return log_softmax(product(x, y.T), temperature=temperature)
+
+  return Head(init, loss, log_prob)
+
+
+def nt_xent(*, temperature: float = 0.5) -> Head:
+  r"""Build SimCLR's head: cosines among the views of a batch, without parameters.
+
+  See `functional.nt_xent_loss`. Features and labels are those of `info_nce`; the network that
+  projects the features before the cosines is the backbone's last part.
+
+  Args:
+    temperature: T > 0.
+
+  Returns:
+    A head with parameters `{}`; `log_prob`, of each y for each x, is `[B, B]`.
+
+  Raises:
+    ValueError: the temperature is not positive and finite.
+
+  Example:
+    >>> head = nt_xent()
+    >>> head.log_prob(head.init(jax.random.key(0), 2), (jnp.eye(2), jnp.eye(2))).argmax(1)
+    Array([0, 1], dtype=int32)
+
+  Reference:
+    Chen, Kornblith, Norouzi & Hinton 2020, eq. 1 (arXiv 2002.05709).
+  """
+  check_at_least("temperature", temperature, 0, "Pass 0.5 or so.", strict=True)
+
+  def init(key, num_features) -> dict[str, Any]:
+    del key, num_features
+    return {}
+
+  def loss(params, features, labels, *, step=0, key=None):
+    del params, step, key
+    x, y = features
+    own = look_up(jnp.asarray(y).T, as_labels(labels)).T
+    return nt_xent_loss(x, own, temperature=temperature)
+
+  def log_prob(params, features):
+    del params
+    x, y = map(unit_length, features)
+    return log_softmax(product(x, y.T), temperature=temperature)
+
+  return Head(init, loss, log_prob)

@@ -1,0 +1,116 @@
+"""Contrastive losses against float64 numpy, and the bound that they are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from softmax_research import heads, information
+from softmax_research.functional import info_nce_loss, nt_xent_loss
+from tests.derivatives import differences
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(2, 6, 3))
+
+
+def _info_nce(x, y, labels=None, temperature=0.7):
+  scores = x @ y.T / temperature
+  labels = np.arange(len(x)) if labels is None else labels
+  return np.log(np.exp(scores).sum(1)) - scores[np.arange(len(x)), labels]
+
+
+def _nt_xent(x, y, temperature=0.7):
+  views = np.concatenate([x, y])
+  views = views / np.linalg.norm(views, axis=1, keepdims=True)
+  scores = np.exp(views @ views.T / temperature)
+  n = len(x)
+  pairs = np.concatenate([np.arange(n, 2 * n), np.arange(n)])
+  losses = np.log(scores.sum(1) - np.diag(scores)) - np.log(scores[np.arange(2 * n), pairs])
+  return (losses[:n] + losses[n:]) / 2
+
+
+@pytest.mark.parametrize(("ours", "oracle"), [(info_nce_loss, _info_nce), (nt_xent_loss, _nt_xent)])
+def test_value_and_gradient(ours, oracle):
+  weights = RNG.normal(size=6)
+
+  def run(x, y):
+    losses, pull = jax.vjp(lambda x, y: ours(x, y, temperature=0.7), x, y)
+    return losses, *pull(jnp.asarray(weights))
+
+  with jax.enable_x64(True):
+    losses, by_x, by_y = jax.jit(run)(X, Y)
+  np.testing.assert_allclose(losses, oracle(X, Y), rtol=1e-12)
+  np.testing.assert_allclose(
+    by_x, differences(lambda x: weights @ oracle(x, Y), X), rtol=1e-6, atol=1e-9
+  )
+  np.testing.assert_allclose(
+    by_y, differences(lambda y: weights @ oracle(X, y), Y), rtol=1e-6, atol=1e-9
+  )
+
+
+def test_log_of_the_batch_less_the_loss_is_the_bound_of_mutual_information():
+  scores = np.float32(X @ Y.T)
+  bound = np.log(6) - info_nce_loss(np.float32(X), np.float32(Y)).mean()
+  np.testing.assert_allclose(bound, information.info_nce(scores), rtol=1e-5)
+
+
+def test_labels_say_which_y_is_whose_and_more_of_them_are_more_classes():
+  labels = np.array([5, 0, 1, 7, 7, 2])
+  more = RNG.normal(size=(8, 3))
+  losses = info_nce_loss(np.float32(X), np.float32(more), labels=labels, temperature=0.7)
+  np.testing.assert_allclose(losses, _info_nce(X, more, labels), rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [heads.info_nce, heads.nt_xent])
+def test_heads_whose_classes_are_the_batch(make):
+  head = make(temperature=0.7)
+  params = jax.tree.map(np.float64, head.init(jax.random.key(0), 3))
+  labels = np.array([3, 4, 5, 0, 1, 2])
+
+  with jax.enable_x64(True):
+    loss, log_prob = jax.jit(lambda p, f: (head.loss(p, f, labels), head.log_prob(p, f)))(
+      params, (X, Y)
+    )
+    kernel = params.get("kernel", np.eye(3))
+    oracle = _info_nce if make is heads.info_nce else _nt_xent
+    np.testing.assert_allclose(loss, oracle(X @ kernel, Y[labels]), rtol=1e-12)
+  x, y = X @ kernel, Y
+  if make is heads.nt_xent:
+    x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (X, Y))
+  expected = np.stack([-_info_nce(x, y, np.full(6, j)) for j in range(6)], axis=1)
+  np.testing.assert_allclose(log_prob, expected, rtol=1e-12)
+  with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    half = jax.tree.map(jnp.bfloat16, (params, (X, Y)))
+    assert head.loss(*half, labels).dtype == head.log_prob(*half).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("kind", ["explicit", "auto", "shard_map"])
+def test_on_a_mesh(kind):
+  axis_type = AxisType.Explicit if kind == "explicit" else AxisType.Auto
+  mesh = jax.make_mesh((2,), ("batch",), (axis_type,), devices=jax.devices("cpu")[:2])
+
+  def ours(x, y):
+    return jax.value_and_grad(lambda x: (info_nce_loss(x, y) + nt_xent_loss(x, y)).sum())(x)
+
+  x, y = np.float32(X), np.float32(Y)
+  run, expected = ours, ours(x, y)
+  if kind == "shard_map":  # Each device's own batch has classes of its own.
+    run = jax.shard_map(ours, mesh=mesh, in_specs=P(), out_specs=P())
+  with jax.set_mesh(mesh):
+    rows = NamedSharding(mesh, P() if kind == "shard_map" else P("batch"))
+    found = jax.jit(run)(*jax.device_put((x, y), rows))
+  for one, other in zip(found, expected, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_zero_vectors_and_bad_arguments():
+  with jax.debug_nans(True):
+    value, gradient = jax.value_and_grad(lambda x: nt_xent_loss(x, x).sum())(jnp.zeros((3, 2)))
+  np.testing.assert_allclose(value, 3 * np.log(5), rtol=1e-6)
+  assert np.all(np.isfinite(gradient))
+  with pytest.raises(ValueError, match=r"x of shape \(6, 3\) and y of shape \(5, 3\)"):
+    info_nce_loss(X, Y[:5])
+  with pytest.raises(ValueError, match="temperature=0"):
+    nt_xent_loss(X, Y, temperature=0)
