@@ -13,6 +13,7 @@ from softmax_research.data.dataset import (
   standardise,
   stratified_sample,
 )
+from softmax_research.data.documents import TOPICS, bags_of_words, read_texts, topics
 from softmax_research.data.files import from_arrays, read
 from softmax_research.data.imbalance import (
   alternating_counts,
@@ -36,6 +37,7 @@ from softmax_research.data.text import BUILT_IN_TEXTS, Text, encode_text, read_t
 __all__ = [
   "BUILT_IN_TEXTS",
   "NUM_CLASSES",
+  "TOPICS",
   "DataUnavailableError",
   "Dataset",
   "Split",
@@ -43,6 +45,7 @@ __all__ = [
   "alternating_counts",
   "alternating_flip",
   "augment",
+  "bags_of_words",
   "cache_directory",
   "channel_statistics",
   "check_dataset",
@@ -61,11 +64,13 @@ __all__ = [
   "random_flip",
   "read",
   "read_text",
+  "read_texts",
   "spiral",
   "split_train_validation",
   "standardise",
   "step_counts",
   "stratified_sample",
   "symmetric_flips",
+  "topics",
   "wdbc",
 ]

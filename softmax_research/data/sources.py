@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from softmax_research import registry
-from softmax_research.data import files
+from softmax_research.data import documents, files
 from softmax_research.data.dataset import Dataset, Split, check_dataset, split_train_validation
 from softmax_research.data.label_flips import flip_labels, pair_flips, symmetric_flips
 from softmax_research.data.tfds_images import load_tfds_images
@@ -29,6 +29,7 @@ NUM_CLASSES = {
   "fashion_mnist": 10,
   "cifar10": 10,
   "cifar100": 100,
+  "topics": 24,
 }
 # Files that were prepared elsewhere often name classes by number.
 _CLASS_NAMES = {
@@ -54,11 +55,13 @@ def load(
   Args:
     name: one of
 
-      - a key of ``NUM_CLASSES``. ``digits``, ``spiral``, ``iris``, ``wdbc`` and ``wine`` need no
-        files. The others are taken from files of their authors or of any other form that `read`
-        takes under ``data_dir``, as ``data_dir/mnist``; else through TensorFlow Datasets;
+      - a key of ``NUM_CLASSES``. ``digits``, ``spiral``, ``iris``, ``wdbc``, ``wine`` and
+        ``topics`` need no files. The others are taken from files of their authors or of any other
+        form that `read` takes under ``data_dir``, as ``data_dir/mnist``; else through TensorFlow
+        Datasets;
       - the path of a file or a folder; see `read`;
       - ``tfds:NAME``, an image classification dataset of TensorFlow Datasets;
+      - ``texts:PATH``, a folder of texts by class; see `read_texts`;
       - ``label_noise:of=NAME:rate=0.2``, any of these with wrong labels; see `label_noise`;
       - ``package.module.name``, a function of your own that returns a `Dataset`, or a dictionary
         with the arrays of `from_arrays`. It may take ``data_dir`` and ``cache_dir``.
@@ -96,7 +99,7 @@ def check_name(name: str) -> None:
   source, options = _SOURCES.parse(_spelt(name))
   if source == "label_noise":
     check_name(options["of"])
-  elif path := _path_of(name):
+  elif source != "texts" and (path := _path_of(name)):
     files.check_path(path)
 
 
@@ -137,6 +140,8 @@ def _path_of(name: str) -> pathlib.Path | None:
   text, options = registry.parse(_spelt(name))
   if text == "label_noise":
     return _path_of(options["of"])
+  if text == "texts" and "path" in options:
+    return pathlib.Path(options["path"]).expanduser()
   is_path = text not in _SOURCES and (os.sep in text or os.path.exists(text))
   return pathlib.Path(text).expanduser() if is_path else None
 
@@ -321,8 +326,10 @@ def _load_named(name: str, *, data_dir=None, cache_dir=None) -> Dataset:
 
 
 def _spelt(name: str) -> str:
-  """Return a text as all texts are spelt: of TFDS, `tfds:NAME` stands for `tfds:name=NAME`."""
-  return re.sub(r"^\s*tfds:(?=[^:=]*(:|$))", "tfds:name=", name)
+  """Return a text as all are spelt: `tfds:NAME` as `tfds:name=NAME`, `texts:` likewise."""
+  for source, option in (("tfds", "name"), ("texts", "path")):
+    name = re.sub(rf"^\s*{source}:(?=[^:=]*(:|$))", f"{source}:{option}=", name)
+  return name
 
 
 def _call(source, options, directories):
@@ -351,6 +358,8 @@ _SOURCES = registry.Registry(
       for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")
     },
     "tfds": load_tfds_images,
+    "topics": documents.topics,
+    "texts": documents.read_texts,
     "label_noise": label_noise,
   },
   example="digits, spiral:num_arms=5, or the path of an npz file",

@@ -77,13 +77,22 @@ def _huffman_tree(
   return functional.huffman_tree(class_counts, branching=branching)
 
 
-def _two_level_tree(num_classes: int, *, num_groups: int | None = None) -> functional.Tree:
-  """Return groups of neighbouring classes, as equal in size as can be.
+def _two_level_tree(
+  num_classes: int, *, num_groups: int | None = None, groups: Sequence[int] | None = None
+) -> functional.Tree:
+  """Return the groups given as each class's number, as of a taxonomy; or groups of neighbours.
 
-  There are about sqrt(K) by default, where the work is least.
+  These are as equal in size as can be, by default about sqrt(K), where the work is least.
   """
   check_num_classes(num_classes)
   check_tree_classes(num_classes)
+  if groups is not None:
+    if num_groups is not None or len(groups) != num_classes:
+      raise ValueError(
+        f"Got {len(groups)} groups and num_groups={num_groups} for {num_classes} classes; give "
+        "each class's group, or the number of groups alone."
+      )
+    return functional.two_level_tree(groups)
   if num_groups is None:
     num_groups = math.isqrt(num_classes)
   if not 1 <= num_groups <= num_classes:

@@ -93,3 +93,15 @@ def test_bad_options_fail_when_the_head_is_made(name, options, message):
 def test_bad_numbers_of_classes(name):
   with pytest.raises(ValueError, match="num_classes=0"):
     heads.make(name, 0, **HEADS[name])
+
+
+def test_groups_of_a_taxonomy_are_given_by_name():
+  head = heads.make("two_level:groups=(0,1,1,0,1)", 5)
+  features, params = jnp.ones((2, 3)), head.init(jax.random.key(0), 3)
+  params["kernel"] = jax.random.normal(jax.random.key(1), params["kernel"].shape)
+  wanted = functional.two_level_tree([[0, 3], [1, 2, 4]])
+  expected = functional.tree_log_probs(features, params, wanted)
+  np.testing.assert_array_equal(head.log_prob(params, features), expected)
+  for options in ({"groups": (0, 1)}, {"groups": (0, 1, 1, 0, 1), "num_groups": 2}):
+    with pytest.raises(ValueError, match=r"groups and num_groups=.* for 5 classes"):
+      heads.make("two_level", 5, **options)
