@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from softmax_research.study import claims, papers, record, verdicts
+from softmax_research.study import claims, papers, record, statistics, verdicts
 from softmax_research.study.blocks import Block, Cell, Table, table_of
 from softmax_research.study.claims import Claim, Finding, Ruling
 from softmax_research.study.measures import MISSING, format_p_value, measure_of
@@ -46,7 +46,9 @@ ORIGINS = (
 
 
 def counts(rulings: Sequence[Ruling]) -> Table:
-  """Count the verdicts on each paper's claims, and what short tests indicate of those untested."""
+  """Count the verdicts on each paper's claims, the decided ones by regime, and what short tests
+  indicate of those untested.
+  """
   chosen = claims.decisive(rulings)
   indicated = {}
   for ruling in rulings:
@@ -58,6 +60,8 @@ def counts(rulings: Sequence[Ruling]) -> Table:
     found = [ruling.verdict for ruling in own]
     hints = [indicated.get(id(ruling.claim)) for ruling in own if not ruling.findings]
     numbers = {"claims": len(own), **{of: found.count(of) for of in verdicts.VERDICTS}}
+    decided = [r.test.regime for r in own if r.findings and r.verdict != verdicts.UNDECIDED]
+    numbers |= {f"decided: {of}": decided.count(of) for of in ("paper", "modern")}
     numbers |= {f"short tests: {of}": hints.count(of) for of in ("for", "against")}
     rows.append((name, {title: str(number) for title, number in numbers.items()}))
   return table_of(rows, "paper", "counts")
@@ -222,7 +226,12 @@ def _summary(ruling: Ruling) -> str:
   difference = f"{_difference(finding)} {measure.difference_unit or measure.label}".strip()
   detectable = measure.format_detectable(finding.detectable)
   of_several = f" (1 of {count} comparisons)" * (count > 1)
-  return f"{difference}, n = {_n(finding)}, detectable {detectable}{of_several}"
+  needed = ""
+  if finding.verdict == verdicts.UNDECIDED:
+    level = 1 - finding.interval.confidence
+    pairs = statistics.pairs_needed(finding.paired.std, finding.smallest, level=level)
+    needed = f", {pairs:,} seeds would find the smallest of interest" if pairs else ""
+  return f"{difference}, n = {_n(finding)}, detectable {detectable}{needed}{of_several}"
 
 
 def _difference(finding: Finding) -> str:

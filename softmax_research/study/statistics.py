@@ -4,6 +4,7 @@ Undefined quantities (the spread of one seed, say) are NaN and never raise, sinc
 be made from whatever runs there are.
 """
 
+import bisect
 import functools
 import math
 from collections.abc import Sequence
@@ -224,3 +225,33 @@ def _detectable_effect(n: int, level: float, power: float) -> float:
 
   upper = 10 * (_t_quantile(level / 2, n - 1) + 1) / math.sqrt(n)
   return optimize.brentq(lambda d: paired_test_power(d, n, level=level) - power, 0, upper)
+
+
+def pairs_needed(std: float, difference: float, *, level: float = LEVEL) -> int | None:
+  """Return how many pairs a paired t-test needs to find a true difference with 80% power.
+
+  Args:
+    std: Standard deviation of the paired differences.
+    difference: The true difference, in the unit of `std`.
+    level: Significance level of the test.
+
+  Returns:
+    The least such number of pairs; None without spread, or where a million would not do.
+
+  Example:
+    >>> pairs_needed(0.1, 0.168), pairs_needed(0.1, 0.1)
+    (5, 10)
+  """
+  if not (std > 0 and difference > 0):
+    return None
+  most = 2
+  while detectable_difference(std, most, level=level) > difference:
+    most *= 2
+    if most > 2**20:
+      return None
+  enough = range(most // 2, most + 1)
+  return enough[
+    bisect.bisect_left(
+      enough, True, key=lambda n: n > 1 and detectable_difference(std, n, level=level) <= difference
+    )
+  ]

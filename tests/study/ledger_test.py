@@ -62,12 +62,12 @@ def test_counts_are_of_verdicts_and_of_what_short_tests_indicate(rulings):
   table = ledger.counts(rulings)
   assert table.columns == (
     *("claims", "supported", "contradicted", "negligible", "undecided", "not tested"),
-    *("short tests: for", "short tests: against"),
+    *("decided: paper", "decided: modern", "short tests: for", "short tests: against"),
   )
   assert _rows(table) == {
-    "liu2016": ["3", "1", "1", "0", "0", "1", "0", "1"],
-    "qin2019": ["2", "0", "0", "0", "0", "2", "0", "0"],
-    "all": ["5", "1", "1", "0", "0", "3", "0", "1"],
+    "liu2016": ["3", "1", "1", "0", "0", "1", "1", "1", "0", "1"],
+    "qin2019": ["2", "0", "0", "0", "0", "2", "0", "0", "0", "0"],
+    "all": ["5", "1", "1", "0", "0", "3", "1", "1", "0", "1"],
   }
 
 

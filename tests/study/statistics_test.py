@@ -132,3 +132,17 @@ def test_the_detectable_difference_at_another_power():
 @pytest.mark.parametrize(("std", "n"), [(0.0, 5), (math.nan, 5), (0.1, 1), (0.1, 0)])
 def test_without_spread_no_difference_is_detectable(std, n):
   assert math.isnan(study.detectable_difference(std, n))
+
+
+@pytest.mark.parametrize("difference", [2.0, 0.9, 0.2, 0.05])
+def test_pairs_needed_are_the_fewest_that_find_a_difference(difference):
+  needed = statistics.pairs_needed(0.7, difference, level=0.01)
+  assert study.detectable_difference(0.7, needed, level=0.01) <= difference
+  assert needed == 2 or study.detectable_difference(0.7, needed - 1, level=0.01) > difference
+
+
+def test_no_number_of_pairs_is_given_without_spread_or_beyond_a_million():
+  assert (
+    statistics.pairs_needed(0.0, 1.0) is None and statistics.pairs_needed(math.nan, 1.0) is None
+  )
+  assert statistics.pairs_needed(1.0, 0.0) is None and statistics.pairs_needed(1.0, 1e-6) is None
