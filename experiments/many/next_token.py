@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.many.equal_time import Task, in_batches, make_backbone
-from softmax_research import data, training
+from softmax_research import data, heads, training
 
 
 def make(config: ConfigDict) -> Task:
@@ -18,7 +19,8 @@ def make(config: ConfigDict) -> Task:
   The embeddings of the tokens before are joined and go through a network. A batch's embeddings
   alone are updated, so that the vocabulary costs nothing there. The task is judged by the
   perplexity of test tokens that training has seen; it and the NLL are None where they are infinite,
-  as a sparse head can make them by a probability of 0.
+  as a sparse head can make them by a probability of 0. Of the first `rank_of` of them the rank of
+  the matrix of log-probabilities is recorded.
 
   Raises:
     ValueError: an option is out of range, or the text cannot be had.
@@ -26,6 +28,8 @@ def make(config: ConfigDict) -> Task:
   for key in ("context", "embedding"):
     if not isinstance(config[key], int) or config[key] < 1:
       raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
+  if not isinstance(config.rank_of, int) or config.rank_of < 0:
+    raise ValueError(f"Got rank_of={config.rank_of!r}; it must be an integer, 0 for no rank.")
   text = data.encode_text(data.read_text(config.text, unit=config.unit))
   if config.context >= len(text.test):
     raise ValueError(
@@ -69,10 +73,11 @@ def make(config: ConfigDict) -> Task:
   def judge(params, log_prob, head_params, inputs, labels):
     log_probs = log_prob(head_params, features(params, None, inputs, None))
     of_label = jnp.take_along_axis(log_probs, labels[:, None], axis=1)[:, 0]
-    return of_label, jnp.argmax(log_probs, axis=1) == labels
+    best = jax.lax.top_k(log_probs, min(5, num_classes))[1] == labels[:, None]
+    return of_label, best[:, 0], jnp.any(best, axis=1)
 
   def evaluate(params, head, head_params) -> dict[str, float | None]:
-    of_label, right = in_batches(
+    of_label, right, in_five = in_batches(
       lambda *batch: judge(params, head.log_prob, head_params, *batch),
       test_inputs[chosen],
       test_labels[chosen],
@@ -82,7 +87,11 @@ def make(config: ConfigDict) -> Task:
       numbers = {"nll": nll, "perplexity": np.exp(nll)}
     # JSON has no infinity.
     finite = {name: float(n) if np.isfinite(n) else None for name, n in numbers.items()}
-    return finite | {"accuracy": float(np.mean(right))}
+    finite |= {"accuracy": float(np.mean(right)), "top_5_accuracy": float(np.mean(in_five))}
+    if not config.rank_of:
+      return finite
+    found = features(params, None, test_inputs[chosen[: config.rank_of]], None)
+    return finite | {"rank": rank(head, head_params, found)}
 
   unseen = 1 - float(np.mean(known))
   return Task(
@@ -100,6 +109,18 @@ def make(config: ConfigDict) -> Task:
     # Of the numbers alone: it is they that are learnt, whatever words they stand for.
     fingerprint=hashlib.sha256(text.train.tobytes() + text.test.tobytes()).hexdigest()[:12],
   )
+
+
+def rank(head: heads.Head, params: Any, features: jax.Array) -> int | None:
+  """Return the rank of the log-probabilities of all classes, in double precision.
+
+  One softmax on D features has D + 2 at most, which Yang et al. 2018 call its bottleneck (arXiv
+  1711.03953). None where a probability is 0.
+  """
+  with jax.enable_x64(True):
+    wide = jax.tree.map(lambda array: np.asarray(array, np.float64), (params, features))
+    log_probs = np.asarray(jax.jit(head.log_prob)(*wide))
+  return int(np.linalg.matrix_rank(log_probs)) if np.all(np.isfinite(log_probs)) else None
 
 
 def _windows(tokens: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:

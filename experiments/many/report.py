@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from softmax_research import study
 
-_SHOWN = ("accuracy", "nll", "perplexity")
+_SHOWN = ("accuracy", "top_5_accuracy", "nll", "perplexity", "rank")
 _INFINITE = (
   "Where a test label had probability 0, the NLL and the perplexity are infinite: their means show "
   "as ∞ or –, differences as –, and lines have gaps."
@@ -54,7 +54,7 @@ def blocks(records: Sequence[dict[str, Any]], config: ConfigDict) -> Iterator[st
   drawn = {
     f"{split.capitalize()} {of.title}": (of.key, lambda values, of=of: of.scale * values)
     for of in shown
-    if of.key != "nll"
+    if of.key not in ("nll", "rank")
   }
   yield study.curves(
     [_with_places(record, config) for record in records],

@@ -19,7 +19,7 @@ _LABELS = {
 }
 _NATS = ("nll", "information", "estimate", "truth", "bias")
 _SHARES = ("error", "ece", "mce", "cv_std", "known", "top_1")
-_DECIMALS = {"perplexity": 1, "minutes": 2, "step_ms": 2}
+_DECIMALS = {"perplexity": 1, "minutes": 2, "rank": 0, "step_ms": 2}
 _DECIMALS_OF_UNIT = {"%": 2, "degrees": 1}
 
 

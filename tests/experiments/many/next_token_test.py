@@ -48,7 +48,25 @@ def test_it_is_judged_by_the_test_part(config, tmp_path):
   )
   metrics = made.evaluate(made.init(jax.random.key(0)), head, None)
   nll = -np.dot([0.25, 0.75], log_probs)
-  assert metrics == pytest.approx({"nll": nll, "perplexity": np.exp(nll), "accuracy": 0.25})
+  expected = {"nll": nll, "perplexity": np.exp(nll), "accuracy": 0.25, "top_5_accuracy": 1.0}
+  assert metrics == pytest.approx(expected)
+
+
+def test_the_rank_of_log_probabilities_is_bounded_for_one_softmax_alone(config):
+  features = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+  for name, expected in (("softmax", 6), ("mixture:num_components=5", 12), ("sparsemax", None)):
+    head = heads.make(name, 12)
+    params = jax.tree.map(lambda leaf: 9 * leaf, head.init(jax.random.key(0), 4))
+    assert next_token.rank(head, params, features) in (expected, expected and expected - 1), name
+  config = config.copy_and_resolve_references()
+  config.rank_of = 10
+  made = next_token.make(config)
+  head = heads.make("softmax", len(made.class_counts))
+  params = head.init(jax.random.key(0), made.num_features)
+  assert 1 <= made.evaluate(made.init(jax.random.key(0)), head, params)["rank"] <= 6
+  config.rank_of = -1
+  with pytest.raises(ValueError, match="rank_of=-1; it must be an integer, 0 for no rank"):
+    next_token.make(config)
 
 
 def test_texts_that_cannot_be_judged_are_refused(config, tmp_path):
