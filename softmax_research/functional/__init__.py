@@ -26,6 +26,8 @@ from softmax_research.functional.losses import (
 from softmax_research.functional.margins import (
   additive_angular_margin,
   additive_cosine_margin,
+  combined_margin,
+  curricular_margin,
   large_margin,
   large_margin_annealing,
   soft_margin,
@@ -41,6 +43,13 @@ from softmax_research.functional.priors import (
   log_prior_from_counts,
   pc_cross_entropy,
   shift_prior,
+)
+from softmax_research.functional.row_maps import (
+  ev_softmax,
+  keep_above_mean,
+  keep_above_quantile,
+  logit_norm,
+  r_softmax,
 )
 from softmax_research.functional.sampled_softmax import (
   Sampler,
@@ -62,6 +71,7 @@ from softmax_research.functional.scores import (
   taylor_score,
   taylor_softmax,
 )
+from softmax_research.functional.squared_error import squared_error_loss
 from softmax_research.functional.tempered import bi_tempered_loss, tempered_softmax
 from softmax_research.functional.tree import (
   Tree,
@@ -88,15 +98,20 @@ __all__ = [
   "additive_cosine_margin",
   "balanced_tree",
   "bi_tempered_loss",
+  "combined_margin",
   "cross_entropy",
+  "curricular_margin",
   "entmax",
   "entmax_loss",
+  "ev_softmax",
   "focal_link",
   "generalised_link",
   "gumbel_max",
   "gumbel_softmax",
   "huffman_tree",
   "info_nce_loss",
+  "keep_above_mean",
+  "keep_above_quantile",
   "large_margin",
   "large_margin_annealing",
   "linear_cross_entropy",
@@ -111,6 +126,7 @@ __all__ = [
   "log_spherical_softmax",
   "log_taylor_softmax",
   "log_uniform_sampler",
+  "logit_norm",
   "multiclass_hinge",
   "multimax_score",
   "negative_log_likelihood",
@@ -118,6 +134,7 @@ __all__ = [
   "one_vs_all_cross_entropy",
   "pc_cross_entropy",
   "poly_link",
+  "r_softmax",
   "relu_score",
   "sampled_softmax_loss",
   "shift_prior",
@@ -129,6 +146,7 @@ __all__ = [
   "sparsemax_loss",
   "spherical_score",
   "spherical_softmax",
+  "squared_error_loss",
   "stablemax_score",
   "taxonomy_tree",
   "taylor_score",

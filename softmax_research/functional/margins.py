@@ -14,7 +14,13 @@ from softmax_research.functional.arrays import (
   per_class,
   widen,
 )
-from softmax_research.functional.labels import check_labels, map_label, replace_label
+from softmax_research.functional.labels import (
+  check_labels,
+  is_label,
+  map_label,
+  replace_label,
+  select_label,
+)
 
 
 def soft_margin(
@@ -31,7 +37,7 @@ def soft_margin(
     logits: `[..., K]`.
     labels: integers `[...]`, or distributions `[..., K]`, whose classes share the margin in
       proportion. A label out of range lowers nothing; the loss that follows gives NaN for it.
-    margin: m >= 0; 0 leaves the logits as they are.
+    margin: m >= 0, a number, or `[K]`, one for each class; 0 leaves the logits as they are.
 
   Returns:
     Logits `[..., K]`.
@@ -47,13 +53,14 @@ def soft_margin(
 
   Reference:
     Liang et al. 2017, "Soft-Margin Softmax for Deep Classification"
-    (doi 10.1007/978-3-319-70096-0_43).
+    (doi 10.1007/978-3-319-70096-0_43); Cao et al. 2019, "Learning Imbalanced Datasets with
+    Label-Distribution-Aware Margin Loss" (arXiv 1906.07413), for one a class.
   """
   check_at_least("margin", margin, 0, "Pass 0 for no margin.")
   logits, result_type = widen(logits)
   check_option_shape("margin", margin, logits.shape)
   labels = check_labels(labels, logits)
-  return replace_label(logits, logits - margin, labels).astype(result_type)
+  return replace_label(logits, logits - per_class(margin, logits), labels).astype(result_type)
 
 
 def additive_cosine_margin(
@@ -156,12 +163,148 @@ def additive_angular_margin(
 
 def _widen_angle(cosine: jax.Array, margin: jax.Array) -> jax.Array:
   cos_margin, sin_margin = jnp.cos(margin), jnp.sin(margin)
+  widened = cosine * cos_margin - _sine(cosine) * sin_margin
+  return jnp.where(cosine > -cos_margin, widened, cosine - margin * sin_margin)
+
+
+def check_combined(
+  multiplier: jax.typing.ArrayLike, angle: jax.typing.ArrayLike, cosine: jax.typing.ArrayLike
+) -> None:
+  """Raise a ValueError unless the three margins are in range (tracers pass)."""
+  check_at_least("multiplier", multiplier, 1, "Pass 1 for no multiplication of the angle.")
+  check_at_least("cosine", cosine, 0, "Pass 0 for no margin of the cosine.")
+  check_at_least("angle", angle, -math.pi / 2, "Pass 0 for no margin of the angle.")
+  if not isinstance(angle, jax.core.Tracer):
+    check_angle(np.abs(angle))
+
+
+def combined_margin(
+  cosines: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  multiplier: jax.typing.ArrayLike = 1.0,
+  angle: jax.typing.ArrayLike = 0.0,
+  cosine: jax.typing.ArrayLike = 0.0,
+) -> jax.Array:
+  r"""Multiply the label's angle, widen it and lower its cosine.
+
+  .. math::
+    c'_y = \psi(m_1 \theta_y + m_2) - m_3, \qquad
+    \psi(\varphi) = (-1)^k \cos \varphi - 2k
+    \quad \text{for} \quad \varphi \in [k\pi, (k+1)\pi]
+
+  psi is the cosine up to pi and falls on beyond, without a jump. With m_1 alone this is
+  SphereFace's margin, of any number, not only of whole ones; with m_2 alone ArcFace's, which
+  `additive_angular_margin` lets fall otherwise past pi; with m_3 alone CosFace's. Multiply the
+  result by the scale: `log_normalise(scale * cosines)`.
+
+  Args:
+    cosines: products of unit features and unit kernel columns, `[..., K]`.
+    labels: integers `[...]`, or distributions `[..., K]`, whose classes share the change in
+      proportion. A label out of range changes nothing; the loss that follows gives NaN for it.
+    multiplier: m_1 >= 1, a number, or `[..., 1]`, one for each example.
+    angle: m_2, in radians, from -pi / 2 to pi / 2, likewise; an angle below 0 counts as 0.
+    cosine: m_3 >= 0, likewise.
+
+  Returns:
+    Cosines `[..., K]`.
+
+  Raises:
+    ValueError: a margin is out of range, or a shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> cosines, labels = jnp.cos(jnp.array([[1.0, 0.0], [3.0, 0.0]])), jnp.array([0, 0])
+    >>> combined_margin(cosines, labels, multiplier=1.5, cosine=0.25)[:, 0].round(2)
+    Array([-0.18, -2.04], dtype=float32)
+
+  Reference:
+    Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", eq. 4
+    (arXiv 1801.07698); Liu et al. 2017, "SphereFace: Deep Hypersphere Embedding for Face
+    Recognition" (arXiv 1704.08063).
+  """
+  check_combined(multiplier, angle, cosine)
+  cosines, result_type = widen(cosines)
+  labels = check_labels(labels, cosines)
+  options = {"multiplier": multiplier, "angle": angle, "cosine": cosine}
+  for name, option in options.items():
+    check_option_shape(name, option, cosines.shape)
+  operands = (per_class(option, cosines) for option in options.values())
+  return map_label(_combine, labels, cosines, *operands).astype(result_type)
+
+
+def _sine(cosine: jax.Array) -> jax.Array:
+  """Return the sine of an angle in [0, pi]; where it is 0 its infinite slope counts as none."""
   # (1 - c)(1 + c) keeps digits that 1 - c^2 loses near 1.
   squared_sine = (1 - cosine) * (1 + cosine)
   inside = squared_sine > 0
-  sine = jnp.where(inside, jnp.sqrt(jnp.where(inside, squared_sine, 1)), 0)
-  widened = cosine * cos_margin - sine * sin_margin
-  return jnp.where(cosine > -cos_margin, widened, cosine - margin * sin_margin)
+  return jnp.where(inside, jnp.sqrt(jnp.where(inside, squared_sine, 1)), 0)
+
+
+def _combine(cosine, multiplier, angle, lowered):
+  turned = jax.nn.relu(multiplier * jnp.arctan2(_sine(cosine), cosine) + angle)
+  sector = jax.lax.stop_gradient(jnp.floor(turned / math.pi))
+  fallen = jnp.where(sector % 2 == 0, jnp.cos(turned), -jnp.cos(turned)) - 2 * sector
+  return fallen - lowered
+
+
+def curricular_margin(
+  cosines: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  margin: jax.typing.ArrayLike,
+  emphasis: jax.typing.ArrayLike,
+) -> jax.Array:
+  r"""Widen the label's angle and re-weight the classes that are hard to tell from it.
+
+  .. math::
+    c'_j = \begin{cases}
+      c_j & c_j \le \cos(\theta_y + m) \\
+      c_j (t + c_j) & \text{otherwise}
+    \end{cases}
+    \qquad (j \ne y)
+
+  and the label's cosine becomes that of `additive_angular_margin`. The emphasis t is the running
+  mean of the labels' cosines: hard classes are played down at first, and up when it exceeds
+  1 - c_j.
+
+  Args:
+    cosines: products of unit features and unit kernel columns, `[..., K]`.
+    labels: integers `[...]`, or distributions `[..., K]`, of which all classes that have weight
+      count as labels, and the limit is the expectation over them.
+    margin: m, in radians, from 0 to pi / 2; the paper uses 0.5.
+    emphasis: t, a number.
+
+  Returns:
+    Cosines `[..., K]`.
+
+  Raises:
+    ValueError: the margin is out of range, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> cosines, labels = jnp.array([[0.5, 0.25, -0.5]]), jnp.array([0])
+    >>> curricular_margin(cosines, labels, margin=0.5, emphasis=0.75)[:, 1:]
+    Array([[ 0.25, -0.5 ]], dtype=float32)
+
+  Reference:
+    Huang et al. 2020, "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face
+    Recognition" (arXiv 2004.00288).
+  """
+  widened = additive_angular_margin(cosines, labels, margin=margin)
+  cosines, result_type = widen(cosines)
+  labels = check_labels(labels, cosines)
+  check_option_shape("emphasis", emphasis, cosines.shape)
+  widened = widened.astype(cosines.dtype)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    own, limit = is_label(labels, cosines), select_label(widened, labels)[..., None]
+  else:
+    own, limit = labels > 0, jnp.sum(jnp.where(labels > 0, labels * widened, 0), -1, keepdims=True)
+  hard = ~own & (cosines > limit)
+  values = jnp.where(hard, cosines, 0)
+  return jnp.where(hard, values * (emphasis + values), widened).astype(result_type)
 
 
 def check_multiplier(margin: int) -> None:

@@ -3,7 +3,7 @@
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.contrastive import info_nce, nt_xent
 from softmax_research.heads.dense import Geometry, LearntScore, dense, linear
-from softmax_research.heads.head import Head
+from softmax_research.heads.head import Head, Tracker
 from softmax_research.heads.hierarchical import TREES, hierarchical
 from softmax_research.heads.mixture import mixture
 from softmax_research.heads.prediction import sample, top_k
@@ -17,6 +17,7 @@ __all__ = [
   "Geometry",
   "Head",
   "LearntScore",
+  "Tracker",
   "adaptive",
   "dense",
   "head_options",

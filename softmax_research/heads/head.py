@@ -8,6 +8,22 @@ import numpy as np
 from softmax_research.functional.arrays import check_num_classes
 
 
+class Tracker(NamedTuple):
+  """Hold how a head's running numbers, which no gradient moves, follow the batches.
+
+  They are among its parameters, and its loss reads them.
+
+  Attributes:
+    measure: `(params, features, labels) -> numbers`, a pytree of arrays `[...]`, one number for
+      each example. The training step takes their means over the batch, that of all devices.
+    update: `(params, means) -> entries`, those of the parameters, a dictionary, that are new after
+      the step.
+  """
+
+  measure: Callable[..., Any]
+  update: Callable[..., Any]
+
+
 class Head(NamedTuple):
   r"""Hold the pure functions of an output layer.
 
@@ -25,9 +41,10 @@ class Head(NamedTuple):
     top_k: `(params, features, k) -> functional.TopClasses`, where the most probable classes can be
       had without the log-probabilities of all. Call `heads.top_k`, which serves every head.
     sample: `(params, features, key) -> [...]`, likewise for a random class; call `heads.sample`.
+    tracker: for a head with running numbers, how they follow the batches; see `Tracker`.
 
-  A head that is made of another by a new `log_prob` has neither: `head._replace(log_prob=...,
-  top_k=None, sample=None)`.
+  A head that is made of another by a new `log_prob` has neither `top_k` nor `sample`:
+  `head._replace(log_prob=..., top_k=None, sample=None)`.
 
   Example:
     >>> import jax
@@ -43,6 +60,7 @@ class Head(NamedTuple):
   log_prob: Callable[..., Any]
   top_k: Callable[..., Any] | None = None
   sample: Callable[..., Any] | None = None
+  tracker: Tracker | None = None
 
 
 def check_counts(head: str, num_classes: int, class_counts: Sequence[int] | None) -> None:

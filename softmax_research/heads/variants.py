@@ -5,21 +5,43 @@ line here: its path is its name.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import functional, registry
-from softmax_research.functional.arrays import check_at_least, check_epsilon
+from softmax_research.functional.arrays import (
+  as_labels,
+  check_at_least,
+  check_epsilon,
+  check_fraction,
+)
 from softmax_research.functional.entmax import log_or_impossible
-from softmax_research.functional.margins import check_angle, check_multiplier
+from softmax_research.functional.labels import spoil_unknown
 from softmax_research.functional.tempered import check_temperatures
 from softmax_research.heads.adaptive import adaptive
-from softmax_research.heads.dense import Geometry, dense, linear, taylor_score
+from softmax_research.heads.dense import LearntScore, dense, linear, taylor_score
 from softmax_research.heads.head import Head, check_counts
 from softmax_research.heads.hierarchical import TREES, of_tree
+from softmax_research.heads.margins import (
+  adaface,
+  am_softmax,
+  arcface,
+  combined_margin,
+  cosine_softmax,
+  curricularface,
+  l_softmax,
+  ldam,
+  magface,
+  sm,
+  sm_taylor,
+  sphereface,
+  subcentre_arcface,
+)
 from softmax_research.heads.mixture import mixture
 from softmax_research.heads.sampled import sampled
 
@@ -43,7 +65,11 @@ def relu(num_classes: int, *, epsilon: float = 1e-2, bias_start: float = 1.0, **
   """
   check_epsilon(epsilon, typical=1e-2)
   score = functools.partial(functional.relu_score, epsilon=epsilon)
-  head = dense(num_classes, score=score, **layer)
+  return _with_bias(dense(num_classes, score=score, **layer), bias_start)
+
+
+def _with_bias(head: Head, bias_start: float) -> Head:
+  """Let the bias of a head, if it has one, start at a value."""
 
   def init(key: jax.Array, num_features: int) -> dict[str, jax.Array]:
     params = head.init(key, num_features)
@@ -76,105 +102,49 @@ def soft_cap(num_classes: int, *, cap: float = 30.0, **layer: Any) -> Head:
   return dense(num_classes, score=score, **layer)
 
 
-def sm(num_classes: int, *, margin: float = 0.6, **layer: Any) -> Head:
-  """Build soft-margin softmax's head."""
-  return sm_taylor(num_classes, order=None, margin=margin, **layer)
+def multimax(num_classes: int, **layer: Any) -> Head:
+  """Build the head of MultiMax, whose score is learnt; it begins close to softmax's."""
+
+  def init(key: jax.Array) -> dict[str, jax.Array]:
+    draws = 0.02 * jax.random.truncated_normal(key, -2, 2, (2, 4), jnp.float32)
+    return {"weights": draws[0], "points": draws[1]}
+
+  score = LearntScore(init, lambda params, logits: functional.multimax_score(logits, **params))
+  return dense(num_classes, score=score, **layer)
 
 
-def sm_taylor(
-  num_classes: int, *, order: int | None = 2, margin: float = 0.6, **layer: Any
-) -> Head:
-  """Build soft-margin Taylor softmax's head."""
-  check_at_least("margin", margin, 0, "Pass 0 for no margin.")
-
-  def lower(logits: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
-    del geometry
-    return functional.soft_margin(logits, labels, margin=margin)
-
-  return dense(num_classes, score=taylor_score(order), margin=lower, **layer)
+def logit_norm(num_classes: int, *, temperature: float = 0.04, **layer: Any) -> Head:
+  """Build the head of softmax on logits of one norm; see `functional.logit_norm`."""
+  check_at_least("temperature", temperature, 0, "Pass 0.04 or so.", strict=True)
+  row_map = functools.partial(functional.logit_norm, temperature=temperature)
+  return dense(num_classes, row_map=row_map, **layer)
 
 
-def l_softmax(
-  num_classes: int,
-  *,
-  margin: int = 2,
-  base: float = 1000.0,
-  gamma: float = 3e-4,
-  power: float = 35.0,
-  minimum: float = 0.0,
-  order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
-) -> Head:
-  """Build large-margin softmax's head, without bias.
+def ev_softmax(num_classes: int, *, epsilon: float = 1e-6, **layer: Any) -> Head:
+  """Build the head of evidential softmax.
 
-  `margin` multiplies the label's angle; see `functional.large_margin`, and for its annealing by
-  `base`, `gamma`, `power` and `minimum` `functional.large_margin_annealing`. It is in force after
-  some 1500 steps. Without annealing a network may shrink its features to nothing instead of turning
-  them, and stay at chance.
+  In training a class below the mean counts `epsilon` times; in prediction it is impossible.
   """
-  check_multiplier(margin)
-  schedule = {"base": base, "gamma": gamma, "power": power, "minimum": minimum}
-  functional.large_margin_annealing(0, **schedule)  # Bad options fail here, not in a traced step.
-
-  def widen(logits: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
-    return functional.large_margin(
-      logits,
-      labels,
-      feature_norms=geometry.feature_norms,
-      kernel_norms=geometry.kernel_norms,
-      margin=margin,
-      annealing=functional.large_margin_annealing(geometry.step, **schedule),
-    )
-
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss, "bias": False}
-  return dense(num_classes, score=taylor_score(order), margin=widen, **layer)
+  check_at_least("epsilon", epsilon, 0, "Pass 1e-6 or so.", strict=True)
+  return _sparse(num_classes, functional.keep_above_mean, epsilon, **layer)
 
 
-def am_softmax(
-  num_classes: int,
-  *,
-  margin: float = 0.35,
-  scale: float = 30.0,
-  order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
-) -> Head:
-  """Build the head of a margin that is taken from the label's cosine (AM-Softmax, CosFace)."""
-  check_at_least("margin", margin, 0, "Pass 0 for no margin.")
-  lower = functools.partial(functional.additive_cosine_margin, margin=margin)
-  return _cosines(num_classes, lower, scale, order, label_smoothing=label_smoothing, z_loss=z_loss)
+def r_softmax(num_classes: int, *, rate: float = 0.5, epsilon: float = 1e-6, **layer: Any) -> Head:
+  """Build the head of r-softmax; `rate` is the share of classes that have no probability.
+
+  `epsilon` is ours, and in training alone: without it the loss of a label that is left out would
+  be infinite.
+  """
+  check_fraction("rate", rate)
+  check_at_least("epsilon", epsilon, 0, "Pass 1e-6 or so.", strict=True)
+  keep = functools.partial(functional.keep_above_quantile, rate=rate)
+  return _sparse(num_classes, keep, epsilon, **layer)
 
 
-def arcface(
-  num_classes: int,
-  *,
-  margin: float = 0.5,
-  scale: float = 64.0,
-  order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
-) -> Head:
-  """Build the head of a margin, in radians, that is added to the label's angle (ArcFace)."""
-  check_angle(margin)
-  widen = functools.partial(functional.additive_angular_margin, margin=margin)
-  return _cosines(num_classes, widen, scale, order, label_smoothing=label_smoothing, z_loss=z_loss)
-
-
-def _cosines(
-  num_classes: int, margin: Callable[..., jax.Array], scale: float, order: int | None, **layer: Any
-) -> Head:
-  """Build a head whose logits are cosines, the score being of `scale` times them."""
-  check_at_least("scale", scale, 0, "Pass 30 or so.", strict=True)
-  score = taylor_score(order) or (lambda logits: logits)
-  return dense(
-    num_classes,
-    score=lambda cosines: score(scale * cosines),
-    margin=lambda cosines, labels, geometry: margin(cosines, labels),
-    bias=False,
-    normalise=True,
-    **layer,
-  )
+def _sparse(num_classes: int, keep: Callable[..., jax.Array], epsilon: float, **layer: Any) -> Head:
+  """Build a head whose row map leaves classes out in prediction, and nearly so in training."""
+  head = dense(num_classes, row_map=functools.partial(keep, epsilon=epsilon), **layer)
+  return head._replace(log_prob=dense(num_classes, row_map=keep, **layer).log_prob)
 
 
 def pc_softmax(
@@ -287,8 +257,50 @@ def bi_tempered(num_classes: int, *, t1: float = 0.8, t2: float = 1.2, bias: boo
   return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
 
 
-def one_vs_all(num_classes: int, *, bias: bool = True) -> Head:
+def logit_penalty(
+  num_classes: int, *, weight: float = 6e-4, label_smoothing: float = 0.0, bias: bool = True
+) -> Head:
+  r"""Build softmax's head with a penalty on the logits, :math:`\beta \|z\|^2` in the loss.
+
+  Kornblith et al. 2021, "Why Do Better Loss Functions Lead to Less Transferable Features?"
+  (arXiv 2010.16402).
+  """
+  check_at_least("weight", weight, 0, "Pass 0 for plain softmax.")
+  check_fraction("label_smoothing", label_smoothing, or_one=True)
+
+  def loss(logits, labels, geometry):
+    del geometry
+    plain = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    penalised = plain + weight * jnp.sum(logits**2, axis=-1)
+    return spoil_unknown(penalised, as_labels(labels), num_classes)
+
+  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+
+
+def squared_error(
+  num_classes: int, *, target: float = 1.0, label_weight: float = 1.0, bias: bool = True
+) -> Head:
+  """Build the head of the scaled squared error; see `functional.squared_error_loss`.
+
+  The loss knows no probabilities. `log_prob` is softmax of the logits, as that of `hinge`.
+  """
+  options = {"target": target, "label_weight": label_weight}
+  for name, value in options.items():
+    check_at_least(name, value, 0, "Pass 1.0 for few classes.", strict=True)
+
+  def loss(logits, labels, geometry):
+    del geometry
+    return functional.squared_error_loss(logits, labels, **options)
+
+  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+
+
+def one_vs_all(num_classes: int, *, bias: bool = True, bias_start: float | None = 0.0) -> Head:
   r"""Build the head of one logistic regression a class.
+
+  From a bias of -log K, for which `bias_start=None` stands, each class begins with a probability
+  of about 1 / K: with many classes training need not first learn that most are absent. Kornblith et
+  al. 2021 (arXiv 2010.16402) begin so.
 
   `log_prob` divides the classes' own probabilities by their sum,
   :math:`p_k = \sigma(z_k) / \sum_j \sigma(z_j)`: where each is right, the sum is one and nothing
@@ -302,7 +314,8 @@ def one_vs_all(num_classes: int, *, bias: bool = True) -> Head:
   def log_prob(logits):
     return functional.log_normalise(jax.nn.log_sigmoid(logits))
 
-  return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
+  head = linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
+  return _with_bias(head, -math.log(num_classes) if bias_start is None else bias_start)
 
 
 def hinge(
@@ -333,18 +346,32 @@ HEADS = registry.Registry(
     "stablemax": stablemax,
     "sigsoftmax": sigsoftmax,
     "soft_cap": soft_cap,
+    "multimax": multimax,
+    "logit_norm": logit_norm,
+    "logit_penalty": logit_penalty,
     "sm": sm,
     "sm_taylor": sm_taylor,
     "l_softmax": l_softmax,
     "am_softmax": am_softmax,
     "arcface": arcface,
+    "cosine_softmax": cosine_softmax,
+    "combined_margin": combined_margin,
+    "sphereface": sphereface,
+    "ldam": ldam,
+    "adaface": adaface,
+    "magface": magface,
+    "curricularface": curricularface,
+    "subcentre_arcface": subcentre_arcface,
     "pc_softmax": pc_softmax,
     "logit_adjusted": logit_adjusted,
     "prior_shift": prior_shift,
     "sparsemax": sparsemax,
     "entmax": entmax,
     "bi_tempered": bi_tempered,
+    "ev_softmax": ev_softmax,
+    "r_softmax": r_softmax,
     "one_vs_all": one_vs_all,
+    "squared_error": squared_error,
     "hinge": hinge,
     **{name: of_tree(make_tree) for name, make_tree in TREES.items()},
     "adaptive": adaptive,
@@ -354,7 +381,7 @@ HEADS = registry.Registry(
   example="taylor:order=4",
   given=("num_classes",),
   rest=dense,
-  taken=("score", "margin"),
+  taken=("score", "margin", "row_map"),
   contract="takes the number of classes, and options by keyword, and returns a heads.Head",
   accepts=lambda head: all(callable(getattr(head, part, None)) for part in Head._fields[:3]),
 )

@@ -124,6 +124,8 @@ def make_programs(
     mesh: holds the axis; without it, `jax.pmap` does.
   """
 
+  tracker = getattr(head, "tracker", None)
+
   def init(seed: jax.Array) -> TrainState:
     backbone_key, head_key, run_key = jax.random.split(jax.random.key(seed), 3)
     params, model_state = backbone.init(backbone_key, input_shape)
@@ -162,12 +164,14 @@ def make_programs(
           params["backbone"], model_state, images, train=True, key=dropout_key
         )
         losses = head.loss(params["head"], features, labels, step=step, key=sample_key)
-        return jnp.mean(losses, dtype=jnp.float32), new_state
+        measured = tracker.measure(params["head"], features, labels) if tracker else {}
+        means = jax.tree.map(lambda numbers: jnp.mean(numbers, dtype=jnp.float32), measured)
+        return jnp.mean(losses, dtype=jnp.float32), (new_state, means)
 
-      (loss, new_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+      (loss, (new_state, means)), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
       if axis_name is not None:
-        loss, grads = jax.lax.pmean((loss, grads), axis_name)
-      return loss, new_state, grads
+        loss, grads, means = jax.lax.pmean((loss, grads, means), axis_name)
+      return loss, new_state, grads, means
 
     if mesh is not None:
       specs = (_WHOLE,) * 4 + (P(axis_name),) * 2
@@ -176,7 +180,7 @@ def make_programs(
       gradient = share_gradient
       if axis_name is not None:
         images, labels = (_own_share(array, axis_name) for array in (images, labels))
-    loss, model_state, grads = gradient(
+    loss, model_state, grads, means = gradient(
       state.params,
       state.model_state,
       state.step,
@@ -191,9 +195,16 @@ def make_programs(
     def unless_diverged(new, old):
       return jax.tree.map(lambda n, o: jnp.where(well, n, o), new, old)
 
+    # A choice between the new and the old parameters and moments would take a tenth of the step.
+    params = jax.tree.map(
+      lambda p, u: p + jnp.where(well, u, 0).astype(p.dtype), state.params, updates
+    )
+    if tracker:  # Whatever the optimiser made of numbers without a gradient, as decayed weights.
+      old = state.params["head"]
+      new = tracker.update(old, means)
+      params["head"] |= unless_diverged(new, {name: old[name] for name in new})
     return TrainState(
-      # A choice between the new and the old parameters and moments would take a tenth of the step.
-      jax.tree.map(lambda p, u: p + jnp.where(well, u, 0).astype(p.dtype), state.params, updates),
+      params,
       unless_diverged(model_state, state.model_state),
       opt_state,
       step=state.step + well,

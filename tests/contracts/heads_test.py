@@ -171,7 +171,8 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
   by_number = ("adaptive", "hierarchical", "huffman", "sampled", "two_level")
 
   def place(leaf):
-    axes = () if name in by_number else (None,) * (leaf.ndim - 1) + ("classes",)
+    spread = name not in by_number and leaf.shape[-1:] >= (_NUM_CLASSES,)
+    axes = (None,) * (leaf.ndim - 1) + ("classes",) if spread else ()
     return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(*axes)))
 
   @jax.jit

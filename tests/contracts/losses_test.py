@@ -115,7 +115,11 @@ def test_an_impossible_class_is_absent_however_it_is_spelt(name):
 
 @_PAIRED
 def test_one_class_alone(name):
-  expected = {"cross-entropy with z-loss": 0.01 * 0.25, "one against all": np.log1p(np.exp(-0.5))}
+  expected = {
+    "cross-entropy with z-loss": 0.01 * 0.25,
+    "one against all": np.log1p(np.exp(-0.5)),
+    "squared error": 3 * 1.5**2,
+  }
   np.testing.assert_allclose(_run(name)["one class"], expected.get(name, 0), rtol=1e-5, atol=1e-6)
 
 
@@ -205,11 +209,13 @@ def test_bad_labels(name):
 _WITH_AXIS = {
   "cross_entropy": functional.cross_entropy,
   "entmax_loss": functional.entmax_loss,
+  "bi_tempered_loss": functional.bi_tempered_loss,
   "multiclass_hinge": functional.multiclass_hinge,
   "negative_log_likelihood": functional.negative_log_likelihood,
   "one_vs_all_cross_entropy": functional.one_vs_all_cross_entropy,
   "pc_cross_entropy": functools.partial(functional.pc_cross_entropy, log_prior=np.log(PRIOR)),
   "sparsemax_loss": functional.sparsemax_loss,
+  "squared_error_loss": functional.squared_error_loss,
 }
 
 

@@ -51,6 +51,20 @@ def _tempered(logits, t):
   return _normalised((1 + (t - 1) * (low - logits)) ** (1 / (1 - t)))
 
 
+def _weighted(logits, weights):
+  return _normalised(weights * np.exp(logits - logits.max(-1, keepdims=True)))
+
+
+def _mean(logits):
+  return logits.mean(-1, keepdims=True)
+
+
+def _r_softmax(logits, rate):
+  excess = np.maximum(logits - np.quantile(logits, rate, axis=-1, keepdims=True), 0)
+  nothing = (excess == 0).all(-1, keepdims=True)
+  return _weighted(logits, np.where(nothing, logits == logits.max(-1, keepdims=True), excess))
+
+
 class Normaliser(NamedTuple):
   """A function from logits to probabilities, and what the mathematics says of it."""
 
@@ -89,6 +103,8 @@ NORMALISERS = {
   "relu": Normaliser(_relu, lambda z: _normalised(np.maximum(z, 1e-3)), False),
   "sparsemax": Normaliser(functional.sparsemax, lambda z: _entmax(z, 2.0), True),
   "entmax": Normaliser(functional.entmax, lambda z: _entmax(z, 1.5), True),
+  "ev-softmax": Normaliser(functional.ev_softmax, lambda z: _weighted(z, z >= _mean(z)), True),
+  "r-softmax": Normaliser(_of(functional.r_softmax, rate=0.6), lambda z: _r_softmax(z, 0.6), True),
   "tempered softmax": Normaliser(
     _of(functional.tempered_softmax, t=1.7), lambda z: _tempered(z, 1.7), True
   ),
@@ -157,6 +173,15 @@ def _apply_large_margin(logits, labels, margin, annealing):
   )
 
 
+_MARGINS = np.array([0.1, 0.5, 0.3, 0.7, 0.2])
+
+
+def _fall(angle):
+  """The cosine, which falls on beyond pi."""
+  sector = np.floor(angle / np.pi)
+  return (-1) ** sector * np.cos(angle) - 2 * sector
+
+
 class Margin(NamedTuple):
   """A change of the label's logit."""
 
@@ -175,6 +200,14 @@ MARGINS = {
   ),
   "large, m=3, annealed": Margin(
     lambda z, y: _apply_large_margin(z, y, 3, 1.5), lambda z, y: _large_margin(z, y, 3, 1.5)
+  ),
+  "soft, one a class": Margin(
+    lambda z, y: functional.soft_margin(z, y, margin=_MARGINS[: z.shape[-1]]),
+    lambda z, y: z - _one_hot(y, z.shape[-1]) * _MARGINS[: z.shape[-1]],
+  ),
+  "combined": Margin(
+    lambda z, y: functional.combined_margin(z, y, multiplier=1.7, angle=0.3, cosine=0.1),
+    lambda z, y: _with_label(z, y, lambda v: _fall(1.7 * np.arccos(v) + 0.3) - 0.1),
   ),
   "cosine": Margin(
     lambda z, y: functional.additive_cosine_margin(z, y, margin=0.35),
@@ -248,6 +281,11 @@ def _one_vs_all(logits, labels):
   return np.log1p(np.exp(signs * logits)).sum(-1)
 
 
+def _squared_error(logits, labels):
+  hot = _one_hot(labels, logits.shape[-1])
+  return (hot * 3 * (logits - 2) ** 2 + (1 - hot) * logits**2).mean(-1)
+
+
 def _hinge(logits, labels):
   others = np.where(_one_hot(labels, logits.shape[-1]) > 0, -np.inf, logits)
   return np.maximum(0, 1 + others.max(-1) - _at(logits, labels))
@@ -292,6 +330,15 @@ LOSSES = {
   "hinge": Loss(functional.multiclass_hinge, _hinge),
   "sparsemax": Loss(functional.sparsemax_loss, lambda z, y: _fenchel_young(z, y, 2.0)),
   "entmax": Loss(functional.entmax_loss, lambda z, y: _fenchel_young(z, y, 1.5)),
+  "logit norm": Loss(
+    lambda z, y, where=None: functional.cross_entropy(
+      functional.logit_norm(z, temperature=0.3, where=where), y
+    ),
+    lambda z, y: _cross_entropy(z / (0.3 * np.linalg.norm(z, axis=-1, keepdims=True)), y),
+  ),
+  "squared error": Loss(
+    _of(functional.squared_error_loss, target=2.0, label_weight=3.0), _squared_error
+  ),
   "bi-tempered": Loss(
     _of(functional.bi_tempered_loss, t1=0.7, t2=1.3), lambda z, y: _bi_tempered(z, y, 0.7, 1.3)
   ),

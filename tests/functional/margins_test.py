@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from softmax_research.functional import (
   additive_angular_margin,
   additive_cosine_margin,
+  combined_margin,
   cross_entropy,
+  curricular_margin,
   large_margin,
   large_margin_annealing,
   soft_margin,
@@ -421,3 +423,73 @@ def test_bad_schedules(name):
   options = {"base": 1.0, "gamma": 1.0, "power": 1.0, "minimum": 0.0} | {name: -1.0}
   with pytest.raises(ValueError, match=f"{name}=-1.0"):
     large_margin_annealing(0, **options)
+
+
+def test_one_margin_a_class():
+  margins = np.array([0.25, 0.5, 1.0])
+  with jax.numpy_rank_promotion("raise"):
+    lowered = soft_margin(LOGITS, np.array([2, 0]), margin=margins)
+  np.testing.assert_array_equal(lowered, [[0.5, -1, 2], [0.75, 2, -np.inf]])
+  with pytest.raises(ValueError, match=r"margin of shape \(2,\)"):
+    soft_margin(LOGITS, np.array([2, 0]), margin=margins[:2])
+
+
+@pytest.mark.parametrize("multiplier", [1, 2, 4])
+def test_combined_margins_contain_the_others(multiplier):
+  cosines, labels = np.linspace(-1, 1, 41)[:, None], np.zeros(41, int)
+  with jax.enable_x64(True):
+    ones = {"feature_norms": np.ones(41), "kernel_norms": np.ones(1)}
+    large = large_margin(cosines, labels, **ones, margin=multiplier)
+    found = combined_margin(cosines, labels, multiplier=multiplier)
+    np.testing.assert_allclose(found, large, atol=1e-14)
+    near = np.arccos(cosines) < np.pi - 0.4
+    found = combined_margin(cosines, labels, angle=0.4)[near]
+    expected = additive_angular_margin(cosines, labels, margin=0.4)[near]
+    np.testing.assert_allclose(found, expected, atol=1e-14)
+    found = combined_margin(cosines, labels, cosine=0.4)
+    np.testing.assert_allclose(found, cosines - 0.4, atol=1e-14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, np.pi), st.floats(0, np.pi), st.floats(1, 5), st.floats(0, np.pi / 2))
+def test_combined_margins_fall_as_the_angle_grows(first, second, multiplier, angle):
+  cosines = np.float32(np.cos([[min(first, second)], [max(first, second)]]))
+  near, far = combined_margin(cosines, [0, 0], multiplier=multiplier, angle=angle)[:, 0]
+  assert near >= far - 1e-5
+  assert near <= cosines[0, 0] + 1e-6
+
+
+@pytest.mark.parametrize("cosine", [1.0, 1.0 + 1e-6, -1.0, -1.0 - 1e-6])
+def test_combined_margins_have_finite_slopes_at_the_ends(cosine):
+  slope = jax.jacfwd(lambda c: combined_margin(c, 0, multiplier=1.5, angle=0.5))(
+    jnp.array([cosine])
+  )
+  assert np.isfinite(slope).all()
+
+
+def test_a_margin_for_each_example_has_a_gradient():
+  def loss(cosines, angle):
+    changed = combined_margin(cosines, LABELS, angle=angle, cosine=0.1 * angle)
+    return cross_entropy(8 * changed, LABELS)
+
+  check_derivatives(loss, COSINES * 0.9, np.array([[0.2], [-0.3]]))
+  # An angle that is narrowed below 0 counts as 0.
+  np.testing.assert_allclose(combined_margin(np.ones((1, 1)), [0], angle=-0.5), 1)
+
+
+def test_curricular_margin_re_weights_what_exceeds_the_widened_label():
+  cosines = np.array([[0.8, 0.3, 0.6], [0.8, 0.3, 0.6]])
+  changed = curricular_margin(cosines, [0, 1], margin=0.5, emphasis=0.25)
+  own = np.cos(np.arccos(cosines[[0, 1], [0, 1]]) + 0.5)
+  hard = lambda c: c * (0.25 + c)  # noqa: E731
+  expected = [[own[0], 0.3, hard(0.6)], [hard(0.8), own[1], hard(0.6)]]
+  assert 0.3 < own[0] < 0.6
+  np.testing.assert_allclose(changed, expected, rtol=1e-6)
+  labels = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+  one_hot = curricular_margin(cosines, labels, margin=0.5, emphasis=0.25)
+  np.testing.assert_allclose(one_hot, changed, rtol=1e-6)
+  check_derivatives(
+    lambda c, t: cross_entropy(4 * curricular_margin(c, [0, 1], margin=0.5, emphasis=t), [0, 1]),
+    cosines,
+    0.25,
+  )

@@ -37,6 +37,10 @@ PRIOR = np.array(COUNTS) / 100
     ("relu:epsilon=0.5", lambda z: np.maximum(z, 0.5)),
     ("spherical", lambda z: z**2 + 1e-2),
     ("spherical:epsilon=0.5", lambda z: z**2 + 0.5),
+    ("stablemax", lambda z: np.where(z < 0, 1 / (1 - np.minimum(z, 0)), z + 1)),
+    ("sigsoftmax", lambda z: np.exp(z) / (1 + np.exp(-z))),
+    ("soft_cap:cap=2", lambda z: np.exp(2 * np.tanh(z / 2))),
+    ("logit_norm:temperature=0.5", lambda z: np.exp(2 * z / np.linalg.norm(z, axis=-1)[:, None])),
   ],
 )
 def test_scores(specification, positive):
@@ -270,6 +274,59 @@ def test_hinge(margin):
   np.testing.assert_allclose(probabilities, softmax, rtol=1e-12)
 
 
+def test_multimax_learns_its_score():
+  head = make("multimax", 3)
+  params = head.init(jax.random.key(0), 4)
+  assert {name: leaf.shape for name, leaf in params["score"].items()} == {
+    "weights": (4,),
+    "points": (4,),
+  }
+  gradient = jax.grad(lambda p: head.loss(p, FEATURES.astype(np.float32), LABELS).sum())(params)
+  assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient["score"]))
+  with jax.enable_x64(True):
+    params = PARAMS | {"score": {"weights": np.zeros(4), "points": np.ones(4)}}
+    np.testing.assert_allclose(np.exp(head.log_prob(params, FEATURES)), SOFTMAX, rtol=1e-12)
+
+
+def test_logit_penalty_and_squared_error():
+  penalised, probabilities = _evaluate("logit_penalty:weight=0.25")
+  expected = -np.log(SOFTMAX[OWN]) + 0.25 * (LOGITS**2).sum(-1)
+  np.testing.assert_allclose(penalised, expected, rtol=1e-12)
+  np.testing.assert_allclose(probabilities, SOFTMAX, rtol=1e-12)
+  squared, probabilities = _evaluate("squared_error:target=3:label_weight=5")
+  expected = np.where(OWN, 5 * (LOGITS - 3) ** 2, LOGITS**2).mean(-1)
+  np.testing.assert_allclose(squared, expected, rtol=1e-12)
+  np.testing.assert_allclose(probabilities, SOFTMAX, rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["ev_softmax:epsilon=0.01", "r_softmax:rate=0.5:epsilon=0.01"])
+def test_sparse_heads_predict_zeros_and_train_without(text):
+  losses, probabilities = _evaluate(text)
+  limit = LOGITS.mean(-1) if "ev" in text else np.median(LOGITS, axis=-1)
+  excess = LOGITS - limit[:, None]
+  weights = (excess >= 0) * 1.0 if "ev" in text else np.maximum(excess, 0)
+  in_training = (weights + 0.01) * np.exp(LOGITS)
+  expected = -np.log(in_training[OWN] / in_training.sum(-1))
+  np.testing.assert_allclose(losses, expected, rtol=1e-10)
+  expected = weights * np.exp(LOGITS)
+  np.testing.assert_allclose(probabilities, expected / expected.sum(-1, keepdims=True), rtol=1e-10)
+  assert np.any(probabilities == 0)
+
+
+def test_bi_tempered_predicts_with_its_heavy_tail():
+  losses, probabilities = _evaluate("bi_tempered:t1=0.5:t2=1.5")
+  with jax.enable_x64(True):
+    expected = functional.bi_tempered_loss(LOGITS, LABELS, t1=0.5, t2=1.5)
+    tempered = functional.tempered_softmax(LOGITS, t=1.5)
+  np.testing.assert_allclose(losses, expected, rtol=1e-12)
+  np.testing.assert_allclose(probabilities, tempered, rtol=1e-12)
+
+
+def test_one_against_all_may_begin_with_rare_classes():
+  params = make("one_vs_all:bias_start=None", 3).init(jax.random.key(0), 4)
+  np.testing.assert_allclose(params["bias"], np.full(3, -np.log(3)), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
   "text",
   ["l_softmax", "am_softmax", "arcface"]
@@ -302,6 +359,14 @@ def test_there_is_no_bias(text):
     ("entmax:alpha=0.5", r"alpha=.*>= 1\. Pass 1 for softmax, 2 for sparsemax"),
     ("entmax:alpha=1e999", "alpha=inf"),
     ("hinge:margin=-1", "margin=-1"),
+    ("soft_cap:cap=0", "cap=0"),
+    ("bi_tempered:t1=2", "t1=2"),
+    ("logit_norm:temperature=0", "temperature=0"),
+    ("logit_penalty:weight=-1", "weight=-1"),
+    ("ev_softmax:epsilon=0", "epsilon=0"),
+    ("r_softmax:rate=1", "rate=1"),
+    ("squared_error:target=0", "target=0"),
+    ("cosine_softmax:temperature=0", "temperature=0"),
   ],
 )
 def test_bad_options_fail_at_construction(specification, message):

@@ -106,6 +106,17 @@ def test_running_statistics_are_those_of_the_whole_batch(one_device):
   assert np.abs(mean).max() > 0.1 and np.abs(var - 1).max() > 0.1
 
 
+@pytest.mark.parametrize("strategy", ["jit", "pmap"])
+def test_running_numbers_of_a_head_are_those_of_the_whole_batch(strategy):
+  head = heads.make("adaface:momentum=0.5", 3)
+  one, four = (
+    run(make(layout, head=head))[0]
+    for layout in (training.make_layout(), training.make_layout(data=4, strategy=strategy))
+  )
+  expect_equal(four, one)
+  assert one.params["head"]["running"]["mean"][0] < 15  # It began at 20.
+
+
 @pytest.fixture(name="alone", scope="module")
 def _alone():
   """Seeds 3, 1 and 2, each trained by itself."""

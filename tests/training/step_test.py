@@ -102,6 +102,35 @@ def test_steps_equal_plain_gradient_steps(examples):
     np.testing.assert_allclose(ours, plain, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["adaface", "curricularface"])
+def test_running_numbers_of_a_head_follow_the_batches_alone(name, examples):
+  images, labels = examples
+  head = heads.make(f"{name}:momentum=0.25", 3)
+  # Decayed weights and a large rate, which would carry the numbers away if they were let.
+  programs = tiny_programs(head=head, optimizer=optax.adamw(0.1, weight_decay=0.5))
+  state = programs.init(0)
+  order = programs.shuffle(state, 0, 3, 16, 96)
+  for step, batch in enumerate(np.asarray(order)):
+    params = jax.device_get(state.params)
+    state = programs.run_steps(state, order, images, labels, step, step + 1)
+    hidden = images[batch].reshape(16, -1) / np.float32(255) @ params["backbone"]["w"]
+    features = np.maximum(hidden, 0)
+    sizes = np.linalg.norm(features, axis=-1)
+    if name == "adaface":
+      seen = {"mean": sizes.mean(), "deviation": sizes.std()}
+    else:
+      columns = params["head"]["kernel"][:, labels[batch]].T
+      products = (features * columns).sum(-1) / np.linalg.norm(columns, axis=-1)
+      seen = {"emphasis": (products / np.where(sizes > 0, sizes, 1)).mean()}
+    for key, old in params["head"]["running"].items():
+      expected = 0.75 * old + 0.25 * seen[key]
+      np.testing.assert_allclose(state.params["head"]["running"][key], expected, rtol=1e-5)
+  before = jax.device_get(state.params["head"]["running"])
+  bad = np.full_like(images, np.nan, np.float32)
+  state = programs.run_steps(state, order, bad, labels, 3, 4)
+  assert state.bad_step == 3 and state.params["head"]["running"] == before
+
+
 def test_cutting_an_epoch_in_pieces_changes_no_bit(examples):
   images, labels = examples
   programs = tiny_programs(

@@ -1,0 +1,262 @@
+"""Row maps: functions of all logits of an example, which stand before the score.
+
+They see every class at once, so a loss that has one cannot be computed over blocks of classes.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional.arrays import check_at_least, check_fraction, norms, widen
+from softmax_research.functional.normalise import exclude, softmax
+
+
+def logit_norm(
+  logits: jax.typing.ArrayLike,
+  *,
+  temperature: jax.typing.ArrayLike = 0.04,
+  axis: int = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Scale the logits of an example to a fixed norm.
+
+  .. math:: z' = \frac{z}{T \, \|z\|}
+
+  Training can no longer make a network more confident by larger logits. With K classes no
+  probability exceeds that of :math:`z' = (1/T, 0, \ldots)` by more than a little.
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class, which stays one.
+    temperature: T > 0; the paper tunes it, 0.04 on CIFAR-10.
+    axis: the class axis.
+    where: booleans that broadcast to the logits; false makes a class impossible.
+
+  Returns:
+    Logits of the shape and floating type of the given ones; zeros for zeros.
+
+  Raises:
+    ValueError: the temperature is not positive and finite.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> logit_norm(jnp.array([3.0, -4.0]), temperature=0.1)
+    Array([ 6., -8.], dtype=float32)
+
+  Reference:
+    Wei et al. 2022, "Mitigating Neural Network Overconfidence with Logit Normalization"
+    (arXiv 2205.09310).
+  """
+  check_at_least("temperature", temperature, 0, "Pass 0.04 or so.", strict=True)
+  logits, result_type = widen(logits)
+  logits = exclude(logits, where)
+  possible = logits != -jnp.inf
+  values = jnp.where(possible, logits, 0)
+  sizes = jnp.expand_dims(norms(values, axis=axis), axis)
+  mapped = values / (temperature * jnp.where(sizes > 0, sizes, 1))
+  return jnp.where(possible, mapped, -jnp.inf).astype(result_type)
+
+
+def keep_above_mean(
+  logits: jax.typing.ArrayLike,
+  *,
+  epsilon: float = 0.0,
+  axis: int | tuple[int, ...] = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Make the classes impossible whose logits are below the mean of their row.
+
+  .. math:: z'_k = z_k + \log \big([z_k \ge \bar z] + \varepsilon\big)
+
+  Softmax of it is ev-softmax. In training an epsilon above zero keeps the loss finite where the
+  label is among the classes below the mean.
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class, which the mean leaves out.
+    epsilon: at least 0; the paper's is 1e-6 in training and 0 in prediction.
+    axis: the class axis, or several.
+    where: booleans that broadcast to the logits; false makes a class impossible.
+
+  Returns:
+    Logits of the shape and floating type of the given ones.
+
+  Raises:
+    ValueError: epsilon is negative or not finite.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> keep_above_mean(jnp.array([0.0, 1.0, 5.0]))
+    Array([-inf, -inf,   5.], dtype=float32)
+
+  Reference:
+    Chen et al. 2021, "Evidential Softmax for Sparse Multimodal Distributions in Deep Generative
+    Models" (arXiv 2110.14182).
+  """
+  check_at_least("epsilon", epsilon, 0, "Pass 1e-6 in training, 0 in prediction.")
+  logits, result_type = widen(logits)
+  logits = exclude(logits, where)
+  possible = logits != -jnp.inf
+  count = jnp.sum(possible, axis=axis, keepdims=True, dtype=logits.dtype)
+  total = jnp.sum(jnp.where(possible, logits, 0), axis=axis, keepdims=True)
+  # Rounding may carry the mean of equal logits above all of them.
+  top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
+  mean = jnp.minimum(total / jnp.maximum(count, 1), top)
+  kept = (logits >= jax.lax.stop_gradient(mean)).astype(logits.dtype)
+  return _weight(logits, kept, epsilon).astype(result_type)
+
+
+def keep_above_quantile(
+  logits: jax.typing.ArrayLike,
+  *,
+  rate: float = 0.5,
+  epsilon: float = 0.0,
+  axis: int | tuple[int, ...] = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Make a share of an example's classes impossible, those of the lowest logits.
+
+  .. math:: z'_k = z_k + \log \big([z_k - Q_r(z)]_+ + \varepsilon\big)
+
+  Q_r is the quantile of the row, interpolated linearly between neighbouring logits. Softmax of it
+  is r-softmax. Where no logit exceeds the quantile, as for one class, the largest stay. The paper
+  has no epsilon: with a loss of its own it needs none; the log-likelihood of one label does, where
+  that label is among the classes left out.
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class, which does not count.
+    rate: r in [0, 1), the share; even at 0 the lowest class is left out.
+    epsilon: at least 0.
+    axis: the class axis, or several.
+    where: booleans that broadcast to the logits; false makes a class impossible.
+
+  Returns:
+    Logits of the shape and floating type of the given ones.
+
+  Raises:
+    ValueError: the rate is not in [0, 1), or epsilon is negative or not finite.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> keep_above_quantile(jnp.array([0.0, 2.0, 3.0]), rate=0.5)
+    Array([-inf, -inf,   3.], dtype=float32)
+
+  Reference:
+    Balazy et al. 2023, "r-softmax: Generalized Softmax with Controllable Sparsity Rate"
+    (arXiv 2304.05243).
+  """
+  check_fraction("rate", rate)
+  check_at_least("epsilon", epsilon, 0, "Pass 1e-6 in training, 0 in prediction.")
+  logits, result_type = widen(logits)
+  logits = exclude(logits, where)
+  possible = logits != -jnp.inf
+  count = jnp.sum(possible, axis=axis, keepdims=True, dtype=logits.dtype)
+  place = rate * jnp.maximum(count - 1, 0)
+  top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
+  top = jax.lax.stop_gradient(jnp.maximum(top, jnp.finfo(logits.dtype).min))
+  values = jnp.where(possible, logits, top)  # Above the quantile, so that they count for nothing.
+  bound = _bound(jax.lax.stop_gradient(values), jnp.floor(place) + 1, axis=axis)
+  lower = jnp.max(values, axis=axis, keepdims=True, where=values <= bound, initial=-jnp.inf)
+  upper = jnp.min(values, axis=axis, keepdims=True, where=values > bound, initial=jnp.inf)
+  num_lower = jnp.sum(values <= bound, axis=axis, keepdims=True, dtype=logits.dtype)
+  share = place - jnp.floor(place)
+  between = (share > 0) & (num_lower < jnp.floor(place) + 2)
+  # Differences of neighbours are exact, and a quantile between them would not be.
+  excess = (values - lower) - share * (jnp.where(between, upper, lower) - lower)
+  excess = jnp.where(possible, jax.nn.relu(excess), 0)
+  nothing = jnp.all(excess == 0, axis=axis, keepdims=True)
+  kept = jnp.where(nothing, (logits == top).astype(logits.dtype), excess)
+  return _weight(logits, kept, epsilon).astype(result_type)
+
+
+@functools.partial(jax.jit, static_argnames="axis")
+def _bound(values: jax.Array, rank: jax.Array, *, axis) -> jax.Array:
+  """Return a number that at least `rank` values do not exceed, and no larger one than needed.
+
+  By bisection: a sort is as slow on CPU, and fails over sharded classes.
+  """
+  low = jnp.min(values, axis=axis, keepdims=True, initial=jnp.inf)
+  high = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf)
+
+  def halve(_, bounds):
+    low, high = bounds
+    middle = low / 2 + high / 2
+    enough = jnp.sum(values <= middle, axis=axis, keepdims=True, dtype=values.dtype) >= rank
+    return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
+
+  at_low = jnp.sum(values <= low, axis=axis, keepdims=True, dtype=values.dtype) >= rank
+  _, high = jax.lax.fori_loop(0, 2 * jnp.finfo(values.dtype).nmant, halve, (low, high))
+  return jnp.where(at_low, low, high)
+
+
+def _weight(logits: jax.Array, weights: jax.Array, epsilon: float) -> jax.Array:
+  """Add the logarithms of weights; a weight of zero makes a class impossible."""
+  weights = weights + epsilon
+  possible = (logits != -jnp.inf) & (weights > 0)
+  log_weights = jnp.log(jnp.where(possible, weights, 1))
+  return jnp.where(possible, jnp.where(possible, logits, 0) + log_weights, -jnp.inf)
+
+
+def ev_softmax(
+  logits: jax.typing.ArrayLike,
+  *,
+  axis: int | tuple[int, ...] = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute evidential softmax: softmax over the classes whose logits reach their mean.
+
+  .. math:: p_k = \frac{[z_k \ge \bar z] \, e^{z_k}}{\sum_j [z_j \ge \bar z] \, e^{z_j}}
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    axis: the class axis, or several.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Probabilities of the shape and floating type of the logits.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> ev_softmax(jnp.array([-9.0, 1.0, 1.0]))
+    Array([0. , 0.5, 0.5], dtype=float32)
+
+  Reference:
+    Chen et al. 2021, "Evidential Softmax for Sparse Multimodal Distributions in Deep Generative
+    Models" (arXiv 2110.14182).
+  """
+  return softmax(keep_above_mean(logits, axis=axis, where=where), axis=axis)
+
+
+def r_softmax(
+  logits: jax.typing.ArrayLike,
+  *,
+  rate: float = 0.5,
+  axis: int | tuple[int, ...] = -1,
+  where: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+  r"""Compute r-softmax, in which a given share of the classes has no probability.
+
+  .. math::
+    p_k = \frac{w_k e^{z_k}}{\sum_j w_j e^{z_j}}, \qquad w_k = [z_k - Q_r(z)]_+
+
+  Args:
+    logits: K classes along `axis`; -inf marks an impossible class.
+    rate: r in [0, 1); see `keep_above_quantile` for Q_r.
+    axis: the class axis, or several.
+    where: booleans that broadcast to the logits; false excludes a class.
+
+  Returns:
+    Probabilities of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the rate is not in [0, 1).
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> r_softmax(jnp.array([0.0, 1.0, 2.0, 2.0]), rate=0.34).round(2)
+    Array([0. , 0. , 0.5, 0.5], dtype=float32)
+
+  Reference:
+    Balazy et al. 2023, "r-softmax: Generalized Softmax with Controllable Sparsity Rate"
+    (arXiv 2304.05243).
+  """
+  return softmax(keep_above_quantile(logits, rate=rate, axis=axis, where=where), axis=axis)
