@@ -5,9 +5,9 @@ python -m experiments.tune --config=configs/cifar10_modern.py:full --workdir=run
 
 A net after the speed-run nets (Page 2019; Jordan 2024, arXiv 2404.00498): filters that whiten
 patches, three stages of two convolutions, and all of `configs/modern.py`. Rates and decay are about
-Jordan's for batches of 500. Other than there, kernels start from he_normal and not as identities,
-the last weights are averaged in place of a lookahead, a tenth of the images is for validation, and
-at test time there are no shifted views; the two mirrored ones are a measure of its own, `mirrors`.
+Jordan's for batches of 500. Other than there, the last weights are averaged in place of a
+lookahead, a tenth of the images is for validation, and at test time there are no shifted views; the
+two mirrored ones are a measure of its own, `mirrors`.
 
 `cpu`: widths of 32, 128 and 128. `full`: 64, 256 and 256, on a GPU.
 
@@ -32,7 +32,7 @@ def get_config(variant: str = "cpu") -> ConfigDict:
     backbone=modern.net(*((64, 256, 256) if full else (32, 128, 128))),
     augment="flip_crop:padding=2:reflect=True:alternating=True",
     batch_size=500,
-    num_epochs=12 if full else 8,
+    num_epochs=16 if full else 10,
     trial_epochs=4 if full else 3,
     seeds=20 if full else 5,
     measures=(*modern.MEASURES, "mirrors"),

@@ -82,5 +82,6 @@ def net(*stages: int, **changes: Any) -> dict[str, Any]:
     "activation": "gelu",
     "global_max_pool": True,
     "feature_scale": 1 / 9,
+    "kernel_init": "identity",
     **changes,
   }

@@ -49,7 +49,7 @@ class CNN(nnx.Module):
     global_average_pool: average the last stage's maps over positions rather than flatten them.
     global_max_pool: take their largest values likewise.
     feature_scale: multiplies the features, and so the logits of any head without a bias.
-    kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
+    kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on, or `identity`.
     axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 

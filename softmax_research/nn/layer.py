@@ -1,6 +1,7 @@
 """Layer: a linear map and what follows it: bias or batch norm, activation, pooling, dropout."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,14 +16,29 @@ from softmax_research.nn.batch_norm import BatchNorm, along
 from softmax_research.nn.convolution import convolve_batch_last
 from softmax_research.registry import Registry
 
-#: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`; one of
-#: your own is `(key, shape, dtype) -> array`.
+
+def _identity(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+  """Let as many filters as can copy a channel each; others are uniform, as PyTorch's are."""
+  *window, channels, filters = shape
+  bound, copied = (math.prod(window) * channels) ** -0.5, min(channels, filters)
+  others = jax.random.uniform(key, (*window, channels, filters - copied), dtype, -bound, bound)
+  centre = tuple(size // 2 for size in window)
+  copies = jnp.zeros((*window, channels, copied), dtype)
+  copies = copies.at[centre].set(jnp.eye(channels, copied, dtype=dtype))
+  return jnp.concatenate([copies, others], axis=-1)
+
+
+#: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`, or
+#: `identity`, which copies channels; one of your own is `(key, shape, dtype) -> array`.
 KERNEL_INITIALISERS = Registry(
   "kernel_init",
   {
-    f"{scale}_{distribution}": getattr(jax.nn.initializers, f"{scale}_{distribution}")()
-    for scale in ("glorot", "he", "lecun")
-    for distribution in ("normal", "uniform")
+    "identity": _identity,
+    **{
+      f"{scale}_{distribution}": getattr(jax.nn.initializers, f"{scale}_{distribution}")()
+      for scale in ("glorot", "he", "lecun")
+      for distribution in ("normal", "uniform")
+    },
   },
   example="he_normal",
 )

@@ -141,7 +141,23 @@ def test_bad_options_say_what_to_pass(options, message):
     Layer(Scale(), 3, **options)
 
 
-@pytest.mark.parametrize("name", KERNEL_INITIALISERS)
+@pytest.mark.parametrize(("channels", "filters"), [(3, 5), (5, 3)])
+def test_identity_copies_channels_as_pytorchs_dirac_does_and_leaves_the_others_random(
+  channels, filters
+):
+  torch = pytest.importorskip("torch")
+  make = KERNEL_INITIALISERS.find("identity")
+  kernel = np.asarray(make(jax.random.key(0), (3, 3, channels, filters), jnp.float32))
+  peer = torch.nn.Conv2d(channels, filters, 3)
+  torch.nn.init.dirac_(peer.weight.data[: min(channels, filters)])
+  copied = peer.weight.detach().numpy().transpose(2, 3, 1, 0)[..., : min(channels, filters)]
+  np.testing.assert_array_equal(kernel[..., : min(channels, filters)], copied)
+  others, bound = kernel[..., channels:], (9 * channels) ** -0.5
+  if others.size:  # Uniform within PyTorch's bound.
+    assert others.std() == pytest.approx(bound / 3**0.5, rel=0.15) and abs(others).max() <= bound
+
+
+@pytest.mark.parametrize("name", KERNEL_INITIALISERS.keys() - {"identity"})
 def test_initialisers_have_their_variance(name):
   fan_in, fan_out = 300, 100
   kernel = KERNEL_INITIALISERS.find(name)(jax.random.key(0), (fan_in, fan_out), jnp.float32)
