@@ -6,6 +6,7 @@ from softmax_research.functional.adaptive_softmax import (
   adaptive_softmax_label_log_prob,
   adaptive_softmax_log_probs,
 )
+from softmax_research.functional.attention import attention
 from softmax_research.functional.contrastive import info_nce_loss, nt_xent_loss
 from softmax_research.functional.entmax import entmax, entmax_loss, sparsemax, sparsemax_loss
 from softmax_research.functional.gates import load_balance_loss, top_k_gates
@@ -72,6 +73,7 @@ from softmax_research.functional.scores import (
   taylor_softmax,
 )
 from softmax_research.functional.squared_error import squared_error_loss
+from softmax_research.functional.taylor_attention import taylor_attention
 from softmax_research.functional.tempered import bi_tempered_loss, tempered_softmax
 from softmax_research.functional.tree import (
   Tree,
@@ -96,6 +98,7 @@ __all__ = [
   "adaptive_softmax_log_probs",
   "additive_angular_margin",
   "additive_cosine_margin",
+  "attention",
   "balanced_tree",
   "bi_tempered_loss",
   "combined_margin",
@@ -149,6 +152,7 @@ __all__ = [
   "squared_error_loss",
   "stablemax_score",
   "taxonomy_tree",
+  "taylor_attention",
   "taylor_score",
   "taylor_softmax",
   "tempered_softmax",

@@ -1,0 +1,201 @@
+"""Taylor attention in linear time: the series of order 2 as a product of features."""
+
+import jax
+import jax.numpy as jnp
+
+from softmax_research.functional.arrays import vary, varying_axes, wide_type
+from softmax_research.functional.attention import check_heads
+
+# Within a chunk weights are computed, between chunks features: chunks about as long as there are
+# features balance the two.
+_CHUNKS = (128, 1024)
+
+
+def taylor_attention(
+  query: jax.typing.ArrayLike,
+  key: jax.typing.ArrayLike,
+  value: jax.typing.ArrayLike,
+  *,
+  order: int = 2,
+  causal: bool = False,
+  key_lengths: jax.typing.ArrayLike | None = None,
+  scale: jax.typing.ArrayLike | None = None,
+  state: jax.Array | None = None,
+  return_state: bool = False,
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+  r"""Compute attention with the Taylor score of order 2 at a cost linear in the length.
+
+  .. math::
+    o_t = \frac{\sum_j f(s_{tj}) v_j}{\sum_j f(s_{tj})}, \qquad f(s) = 1 + s + \frac{s^2}{2}
+    = \phi(q) \cdot \phi(k), \qquad s_{tj} = a \, q_t \cdot k_j
+
+  It equals `attention(query, key, value, score=taylor_score)`. The features of x are 1, x, and the
+  products of two of its entries, together 1 + D + D (D + 1) / 2, whose sums over keys are all that
+  is kept of them. So few features a head pay, as 16; with 64 it is faster than softmax at great
+  lengths alone. No f is below 1/2 and the three terms' sizes sum to at most 5.9 f, so that no
+  rounding brings a sum of them near zero.
+
+  Causal attention goes on from a state: that of the tokens so far, for one token at a time as for
+  any number.
+
+  Args:
+    query: q, `[..., T, H, D]`.
+    key: k, `[..., S, H_k, D]`; H_k divides H.
+    value: v, `[..., S, H_k, E]`.
+    order: 2; the features of a higher one are too many.
+    causal: whether a query sees no later keys; S = T then.
+    key_lengths: integers `[...]`; later keys are padding.
+    scale: a, a number; 1 / sqrt(D) by default.
+    state: what was returned for the tokens before; None where these are the first.
+    return_state: whether the state is returned too.
+
+  Returns:
+    Outputs `[..., T, H, E]` in the type of the query, and if asked for the state
+    `[..., H_k, F, E + 1]`, in float32 or wider. All is computed in such a type.
+
+  Raises:
+    ValueError: shapes do not fit, the order is another, or a state is given where attention is not
+      causal.
+
+  Example:
+    >>> query, key, value = jax.random.normal(jax.random.key(0), (3, 1, 6, 2, 4))
+    >>> whole = taylor_attention(query, key, value, causal=True)
+    >>> _, state = taylor_attention(
+    ...   query[:, :5], key[:, :5], value[:, :5], causal=True, return_state=True
+    ... )
+    >>> last = taylor_attention(query[:, 5:], key[:, 5:], value[:, 5:], causal=True, state=state)
+    >>> bool(jnp.allclose(whole[:, 5:], last, atol=1e-5))
+    True
+
+  Reference:
+    Arora et al. 2024, "Simple Linear Attention Language Models Balance the Recall-Throughput
+    Tradeoff" (arXiv 2402.18668); Keles et al. 2023, "On the Computational Complexity of
+    Self-Attention" (arXiv 2209.04881).
+  """
+  if order != 2:
+    raise ValueError(
+      f"Got order={order!r}; it must be 2. For others use attention with the score taylor_score, "
+      "whose cost grows with the square of the length."
+    )
+  query, key, value = check_heads(query, key, value)
+  *batch, num_queries, num_heads, size = query.shape
+  num_keys, num_key_heads = key.shape[-3:-1]
+  if causal and num_keys != num_queries:
+    raise ValueError(
+      f"Got {num_keys} keys for {num_queries} queries of causal attention; there must be as many. "
+      "What came before is in a state."
+    )
+  if not causal and (state is not None or return_state):
+    raise ValueError("Got a state for attention that is not causal; only causal attention has one.")
+  wide = wide_type(query, key, value)
+  num_features = 1 + size + size * (size + 1) // 2
+  shape = (*batch, num_key_heads, num_features, value.shape[-1] + 1)
+  if state is not None and state.shape != shape:
+    raise ValueError(
+      f"Got a state of shape {state.shape}; for these keys and values it is {shape}."
+    )
+  root = jnp.sqrt(jnp.asarray(max(size, 1) ** -0.5 if scale is None else scale).astype(wide))
+  # A column of ones sums the weights along with the values.
+  ones = jnp.ones((*value.shape[:-1], 1), wide)
+  value = jnp.concatenate([value.astype(wide), ones], axis=-1)
+  if key_lengths is not None:
+    lengths = jnp.asarray(key_lengths)[..., None].astype(jnp.int32)
+    positions = jnp.arange(num_keys, dtype=jnp.int32).reshape((1,) * (lengths.ndim - 1) + (-1,))
+    # Zeros take a key out of both sums.
+    value = jnp.where((positions < lengths)[..., None, None], value, 0)
+  group = num_heads // num_key_heads
+  grouped = query.reshape(*batch, num_queries, num_key_heads, group, size)
+  grouped = jnp.moveaxis(grouped.astype(wide) * root, -4, -2)  # [..., H_k, G, T, D]
+  key = jnp.swapaxes(key.astype(wide) * root, -3, -2)  # [..., H_k, S, D]
+  value = jnp.swapaxes(value, -3, -2)
+  if state is None:
+    state = vary(jnp.zeros(shape, wide), varying_axes(grouped, key, value))
+  chunk = min(max(_CHUNKS[0], 1 << (num_features.bit_length() - 1)), _CHUNKS[1])
+  if causal:
+    sums, state = _causal(grouped, key, value, state, chunk)
+  else:
+    state = _sum_keys(key, value, state, chunk)
+    sums = _in_chunks(lambda part: _apply(part, state), grouped, chunk)
+  total = sums[..., -1:]
+  outputs = sums[..., :-1] / jnp.where(total == 0, 1, total)
+  outputs = jnp.moveaxis(outputs, -2, -4)
+  outputs = outputs.reshape(*batch, num_queries, num_heads, outputs.shape[-1])
+  outputs = outputs.astype(query.dtype)
+  return (outputs, state) if return_state else outputs
+
+
+def features(values: jax.Array) -> jax.Array:
+  r"""Return phi(x), `[..., 1 + D + D (D + 1) / 2]`, with phi(x) . phi(y) = 1 + x.y + (x.y)^2 / 2.
+
+  The products of entries i and i + r, modulo D, for r up to D / 2 are those of all pairs; slices
+  make them, as a gather has a scatter for its gradient.
+
+  Example:
+    >>> features(jnp.array([1.0, 2.0])).round(3)
+    Array([1.   , 1.   , 2.   , 0.707, 2.828, 2.   ], dtype=float32)
+  """
+  size = values.shape[-1]
+  twice = jnp.concatenate([values, values], axis=-1)
+  pairs = [values**2 * 0.5**0.5]
+  for distance in range(1, size // 2 + 1):
+    width = size // 2 if 2 * distance == size else size
+    pairs.append(values[..., :width] * twice[..., distance : distance + width])
+  return jnp.concatenate([jnp.ones_like(values[..., :1]), values, *pairs], axis=-1)
+
+
+def _apply(query: jax.Array, state: jax.Array) -> jax.Array:
+  return jnp.einsum("...gtf,...fe->...gte", features(query), state)
+
+
+def _add_keys(state: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+  return state + jnp.einsum("...sf,...se->...fe", features(key), value)
+
+
+def _sum_keys(key, value, state, chunk: int) -> jax.Array:
+  def visit(state, part):
+    return _add_keys(state, *part), None
+
+  return jax.lax.scan(jax.checkpoint(visit), state, _cut((key, value), chunk))[0]
+
+
+def _in_chunks(function, query, chunk: int) -> jax.Array:
+  found = jax.lax.map(jax.checkpoint(function), _cut(query, chunk))
+  return _join(found, query.shape[-2])
+
+
+def _causal(query, key, value, state, chunk: int) -> tuple[jax.Array, jax.Array]:
+  """Return sums of values and of weights, and the state after the last key."""
+
+  def visit(state, part):
+    query, key, value = part
+    scores = jnp.einsum("...gtd,...sd->...gts", query, key)
+    length = scores.shape[-1]
+    seen = jnp.tril(jnp.ones((length, length), bool)).reshape(
+      (1,) * (scores.ndim - 2) + (-1, length)
+    )
+    weights = jnp.where(seen, 1 + scores + scores**2 / 2, 0)
+    sums = jnp.einsum("...gts,...se->...gte", weights, value) + _apply(query, state)
+    return _add_keys(state, key, value), sums
+
+  state, sums = jax.lax.scan(jax.checkpoint(visit), state, _cut((query, key, value), chunk))
+  return _join(sums, query.shape[-2]), state
+
+
+def _cut(tree, chunk: int):
+  """Cut arrays `[..., T, D]` into chunks `[N, ..., C, D]`, the last padded with zeros."""
+
+  def cut(array):
+    length = array.shape[-2]
+    size = min(chunk, max(length, 1))
+    pads = [(0, 0)] * (array.ndim - 2) + [(0, -length % size), (0, 0)]
+    array = jnp.pad(array, pads)
+    array = array.reshape(*array.shape[:-2], array.shape[-2] // size, size, array.shape[-1])
+    return jnp.moveaxis(array, -3, 0)
+
+  return jax.tree.map(cut, tree)
+
+
+def _join(chunks: jax.Array, length: int) -> jax.Array:
+  chunks = jnp.moveaxis(chunks, 0, -3)
+  chunks = chunks.reshape(*chunks.shape[:-3], chunks.shape[-3] * chunks.shape[-2], chunks.shape[-1])
+  return chunks[..., :length, :]

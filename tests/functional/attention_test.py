@@ -1,0 +1,469 @@
+"""Attention against numpy in float64, values and gradients, and against its own reference."""
+
+import functools
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from softmax_research import functional
+from softmax_research.functional import attention, entmax, sparsemax, taylor_score
+from tests.contracts.members import _entmax
+
+# The function of that name hides the module as an attribute of its package.
+module = importlib.import_module("softmax_research.functional.attention")
+
+RNG = np.random.default_rng(0)
+B, T, S, H, K, D, E = 2, 5, 7, 4, 2, 3, 2
+QUERY = RNG.normal(size=(B, T, H, D))
+KEY = RNG.normal(size=(B, S, K, D))
+VALUE = RNG.normal(size=(B, S, K, E))
+BIAS = RNG.normal(size=(H, T, S))
+WHERE = RNG.random((B, 1, T, S)) < 0.7
+WHERE[0, 0, 1] = False  # A query without any key.
+COTANGENT = RNG.normal(size=(B, T, H, E))
+LOG_COTANGENT = RNG.normal(size=(B, T, H))
+SINK = np.array([0.3, -0.2, 0.0, 1.0])
+LENGTHS = np.array([4, 7])
+BLOCK = (2, 3)  # Divides neither.
+
+
+def _quartic(z):
+  return np.log(1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24)
+
+
+# Options of attention, and the same of the oracle.
+CASES = {
+  "softmax": ({}, {}),
+  "causal": ({"causal": True}, {"causal": True}),
+  "causal, a mask, a bias a head, a sink": (
+    {"causal": True, "where": WHERE, "bias": BIAS, "sink": SINK},
+    {"causal": True, "where": WHERE, "bias": BIAS, "sink": SINK},
+  ),
+  "lengths, a scale a head": (
+    {"key_lengths": LENGTHS, "query_lengths": np.array([5, 3]), "scale": SINK + 0.5},
+    {"lengths": LENGTHS, "query_lengths": np.array([5, 3]), "scale": SINK + 0.5},
+  ),
+  "scaled by length": (
+    {"causal": True, "key_lengths": LENGTHS, "length_scale": SINK + 0.5},
+    {"causal": True, "lengths": LENGTHS, "length_scale": SINK + 0.5},
+  ),
+  "taylor, a bias that excludes": (
+    {"score": functools.partial(taylor_score, order=4), "bias": np.where(WHERE, BIAS, -np.inf)},
+    {"score": _quartic, "bias": np.where(WHERE, BIAS, 0), "where": WHERE},
+  ),
+  "soft cap, one sink": (
+    {"score": lambda z: 2 * jnp.tanh(z / 2), "sink": 0.0},
+    {"score": lambda z: 2 * np.tanh(z / 2), "sink": np.zeros(1)},
+  ),
+  "softpick": (
+    {"normaliser": "softpick", "causal": True, "where": WHERE, "score": lambda z: 1.5 * z},
+    {"normaliser": "softpick", "causal": True, "where": WHERE, "score": lambda z: 1.5 * z},
+  ),
+  "sigmoid": (
+    {"normaliser": "sigmoid", "causal": True, "where": WHERE, "bias": BIAS},
+    {"normaliser": "sigmoid", "causal": True, "where": WHERE, "bias": BIAS},
+  ),
+  "relu": (
+    {"normaliser": "relu", "key_lengths": LENGTHS},
+    {"normaliser": "relu", "lengths": LENGTHS},
+  ),
+  "sparsemax": (
+    {"normaliser": sparsemax, "causal": True, "bias": BIAS},
+    {"normaliser": 2.0, "causal": True, "bias": BIAS},
+  ),
+  "entmax, a mask": (
+    {"normaliser": functools.partial(entmax, alpha=1.4), "where": WHERE},
+    {"normaliser": 1.4, "where": WHERE},
+  ),
+}
+
+
+def _oracle(
+  query,
+  key,
+  value,
+  *,
+  score=lambda z: z,
+  normaliser="softmax",
+  bias=None,
+  where=None,
+  causal=False,
+  lengths=None,
+  query_lengths=None,
+  scale=None,
+  length_scale=None,
+  sink=None,
+):
+  """Return outputs and log-normalisers, one query of one head at a time."""
+  outputs, log_totals = np.zeros((B, T, H, E)), np.full((B, T, H), -np.inf)
+  for b, t, h in np.ndindex(B, T, H):
+    keys = [
+      j
+      for j in range(S)
+      if (not causal or j <= t + S - T)
+      and (lengths is None or j < lengths[b])
+      and (query_lengths is None or t < query_lengths[b])
+      and (where is None or where[b, 0, t, j])
+    ]
+    factor = D**-0.5 if scale is None else scale[h]
+    if length_scale is not None:
+      factor *= length_scale[h] * np.log(max(len(keys), 1))
+    logits = factor * key[b, keys, h // 2] @ query[b, t, h]
+    if bias is not None:
+      logits = logits + np.broadcast_to(bias, (B, H, T, S))[b, h, t, keys]
+    scores, extra = score(logits), 0 if sink is None else np.exp(sink[h % len(sink)])
+    if normaliser == "softpick":
+      total = np.abs(np.exp(scores) - 1).sum() + 1e-6
+      weights, log_totals[b, t, h] = np.maximum(np.exp(scores) - 1, 0) / total, np.log(total)
+    elif normaliser == "sigmoid":
+      weights = 1 / (1 + max(len(keys), 1) * np.exp(-scores))
+    elif normaliser == "relu":
+      weights = np.maximum(scores, 0) / max(len(keys), 1)
+    elif normaliser != "softmax":
+      weights = _entmax(scores, normaliser) if keys else scores
+    else:
+      total = np.exp(scores).sum() + extra
+      weights = np.exp(scores) / (total or 1)
+      log_totals[b, t, h] = np.log(total) if total else -np.inf
+    outputs[b, t, h] = weights @ value[b, keys, h // 2]
+  return outputs, log_totals
+
+
+def _differentiate(function, *arguments):
+  values, pull = jax.vjp(function, *arguments)
+  return values, pull(jnp.asarray(COTANGENT, values.dtype))
+
+
+@functools.cache
+def _directions(shape):
+  return np.random.default_rng(1).normal(size=(3, *shape))
+
+
+def _slopes(function, arrays, step=1e-6):
+  """Yield for each array directions, and how the function's sum changes along them."""
+  for i, array in enumerate(arrays):
+    found = []
+    for direction in _directions(array.shape):
+      ends = [array + sign * step * direction for sign in (1, -1)]
+      above, below = (np.sum(function(*arrays[:i], end, *arrays[i + 1 :])) for end in ends)
+      found.append((direction, (above - below) / (2 * step)))
+    yield found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_equal_numpy(name):
+  options, of_oracle = CASES[name]
+  learnt = [option for option in ("bias", "sink", "scale", "length_scale") if option in options]
+
+  def weighted(*arrays):
+    given = of_oracle | dict(zip(learnt, arrays[3:], strict=True))
+    return COTANGENT * _oracle(*arrays[:3], **given)[0]
+
+  def attend(blocks, query, key, value, *others):
+    given = options | dict(zip(learnt, others, strict=True))
+    return attention(query, key, value, **given, block_size=blocks)
+
+  arrays = [QUERY, KEY, VALUE, *(np.asarray(options[option], float) for option in learnt)]
+  with jax.enable_x64(True):
+    run = jax.jit(
+      lambda *given: [
+        _differentiate(functools.partial(attend, blocks), *given) for blocks in (BLOCK, None)
+      ]
+    )
+    found = jax.device_get(run(*map(jnp.asarray, arrays)))
+  expected = _oracle(QUERY, KEY, VALUE, **of_oracle)[0]
+  for_oracle = [*arrays[:3], *(np.asarray(of_oracle[option], float) for option in learnt)]
+  for values, gradients in found:
+    np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-11)
+    for slope, gradient in zip(_slopes(weighted, for_oracle), gradients, strict=True):
+      for direction, change in slope:
+        along = np.sum(np.asarray(gradient) * direction.reshape(gradient.shape))
+        np.testing.assert_allclose(along, change, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("normaliser", ["softmax", "softpick"])
+def test_log_normaliser_and_its_gradient(normaliser):
+  sink = {"sink": 0.3} if normaliser == "softmax" else {}
+
+  def total(query, key):
+    found = attention(
+      query,
+      key,
+      VALUE,
+      normaliser=normaliser,
+      where=WHERE[1],
+      **sink,
+      block_size=BLOCK,
+      return_log_normaliser=True,
+    )
+    return jnp.sum(found[0] * COTANGENT) + jnp.sum(found[1] * LOG_COTANGENT), found[1]
+
+  given = {"normaliser": normaliser, "where": np.stack([WHERE[1]] * 2)}
+  given |= {"sink": np.array([0.3])} if sink else {}
+
+  def oracle(query, key):
+    outputs, log_totals = _oracle(query, key, VALUE, **given)
+    return np.sum(outputs * COTANGENT) + np.sum(log_totals * LOG_COTANGENT)
+
+  with jax.enable_x64(True):
+    run = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))
+    gradients, log_totals = run(*map(jnp.asarray, (QUERY, KEY)))
+  np.testing.assert_allclose(log_totals, _oracle(QUERY, KEY, VALUE, **given)[1], rtol=1e-10)
+  for slope, gradient in zip(_slopes(oracle, [QUERY, KEY]), gradients, strict=True):
+    for direction, change in slope:
+      np.testing.assert_allclose(np.sum(gradient * direction), change, rtol=1e-5, atol=1e-7)
+
+
+def _small(dtype=jnp.float32, batch=(B,)):
+  arrays = [np.broadcast_to(array[0], (*batch, *array.shape[1:])) for array in (QUERY, KEY, VALUE)]
+  return [jnp.asarray(array, dtype) for array in arrays]
+
+
+def test_a_score_learns_its_constants_and_alpha_its_value():
+  query, key, value = _small()
+
+  def streamed(temperature):
+    return jnp.sum(
+      attention(query, key, value, score=lambda z: z / temperature, block_size=BLOCK) ** 2
+    )
+
+  def plain(temperature):
+    score = lambda z: z / temperature  # noqa: E731
+    return jnp.sum(module.reference(query, key, value, score=score)[0] ** 2)
+
+  def sparse(alpha, blocks):
+    normaliser = functools.partial(entmax, alpha=alpha[:, None, None])
+    return jnp.sum(attention(query, key, value, normaliser=normaliser, block_size=blocks) ** 2)
+
+  @jax.jit
+  def run(temperature, alpha):
+    slopes = [jax.grad(sparse)(alpha, blocks) for blocks in (BLOCK, (T, S))]
+    return jax.grad(streamed)(temperature), jax.grad(plain)(temperature), slopes
+
+  alpha = jnp.array([1.2, 1.5, 1.7, 2.0])
+  for temperature in (1.5, jnp.float32(1.5)):
+    ours, expected, slopes = run(temperature, alpha)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+  assert abs(float(expected)) > 1e-3
+  np.testing.assert_allclose(*slopes, rtol=1e-4, atol=1e-6)
+  # Outside of jit a tracer stands for a Python number.
+  np.testing.assert_allclose(jax.grad(streamed)(1.5), expected, rtol=1e-4)
+
+
+def test_vmap_remat_and_turns_over_heads_agree(monkeypatch):
+  query, key, value = _small()
+
+  def total(query, key, value, bias):
+    found = attention(query, key, value, bias=bias, causal=True, block_size=BLOCK)
+    return jnp.sum(found * COTANGENT[0].astype(np.float32))
+
+  bias = jnp.asarray(BIAS, jnp.float32)
+  gradient = jax.grad(total, argnums=(0, 1, 2, 3))
+  plain = jax.jit(gradient)(query, key, value, bias)
+  remat = jax.jit(jax.grad(jax.checkpoint(total), argnums=(0, 1, 2, 3)))(query, key, value, bias)
+  mapped = jax.jit(jax.vmap(gradient, in_axes=(0, 0, 0, None)))(query, key, value, bias)
+  mapped = [*mapped[:3], mapped[3].sum(0)]
+  monkeypatch.setattr(module, "_CPU_SIDE_BY_SIDE", 0)
+  monkeypatch.setattr(module, "_CPU_LEAST_TURN", 0)
+  in_turns = jax.jit(lambda *arrays: gradient(*arrays))(query, key, value, bias)
+  for other in (remat, mapped, in_turns):
+    for one, expected in zip(other, plain, strict=True):
+      np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normaliser", ["softmax", "sigmoid", "sparsemax"])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_types_are_summed_in_float32(normaliser, dtype):
+  arrays = _small(dtype)
+
+  @jax.jit
+  def run(arrays, wide):
+    def attend(arrays):
+      return attention(*arrays, normaliser=normaliser, block_size=BLOCK)
+
+    return *_differentiate(attend, arrays), *_differentiate(attend, wide)
+
+  values, (gradients,), exact, (slopes,) = run(arrays, [a.astype(jnp.float32) for a in arrays])
+  for found, expected in zip([values, *gradients], [exact, *slopes], strict=True):
+    assert found.dtype == dtype
+    atol = 8 * float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.asarray(found, np.float32), expected, rtol=0.05, atol=atol)
+
+
+@pytest.mark.parametrize("normaliser", ["softmax", "softpick", "sigmoid", "relu", "entmax"])
+def test_a_query_without_keys_is_zero_and_no_nan_is_made(normaliser):
+  query, key, value = _small()
+  mask = jnp.zeros((T, S), bool).at[2:, 1:].set(True)
+  bias = jnp.where(mask, 0, -jnp.inf)
+
+  def attend(query, key, value, **options):
+    return attention(query, key, value, normaliser=normaliser, block_size=BLOCK, **options)
+
+  with jax.debug_nans(True):
+    for options in ({"where": mask}, {"bias": bias}):
+      run = jax.jit(lambda *a, o=options: _differentiate(functools.partial(attend, **o), *a))
+      values, gradients = run(query, key, value)
+      np.testing.assert_array_equal(values[:, :2], 0)
+      np.testing.assert_array_equal(gradients[0][:, :2], 0)
+      np.testing.assert_array_equal(gradients[1][:, 0], 0)
+      assert np.abs(values[:, 2:]).max() > 0.01
+
+
+def test_large_logits_neither_overflow_nor_lose_the_maximum():
+  query, key, value = _small()
+  for normaliser in ("softmax", "softpick"):
+    values, gradients = _differentiate(
+      lambda *a, n=normaliser: attention(*a, scale=1e4, normaliser=n, block_size=BLOCK),
+      query,
+      key,
+      value,
+    )
+    assert all(bool(jnp.isfinite(array).all()) for array in (values, *gradients))
+    logits = np.einsum("bthd,bshd->bths", QUERY, np.repeat(KEY, 2, 2))[0]
+    best = np.take_along_axis(
+      np.repeat(VALUE[0], 2, 1).swapaxes(0, 1)[None], logits.argmax(-1)[..., None, None], 2
+    )
+    if normaliser == "softpick":  # Which leaves keys of negative logits without weight.
+      best = best * (logits.max(-1) > 0)[..., None, None]
+    np.testing.assert_allclose(values[0], best[..., 0, :], atol=1e-4)
+
+
+def test_no_array_of_queries_by_keys_is_in_memory():
+  shape = (1, 2048, 1, 8)
+  arrays = [jax.ShapeDtypeStruct(shape, jnp.float32)] * 3
+
+  def memory(**options):
+    def total(*arrays):
+      return jnp.sum(attention(*arrays, causal=True, **options) ** 2)
+
+    compiled = jax.jit(jax.grad(total, argnums=(0, 1, 2))).lower(*arrays).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert memory(block_size=(128, 128)) < 2048**2 * 4 / 8
+  assert memory(block_size=(128, 128), normaliser=sparsemax) < 2048**2 * 4 / 2
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_on_meshes_over_batch_and_heads(kind):
+  rng = np.random.default_rng(2)
+  arrays = [jnp.asarray(rng.normal(size=(4, 6, 4, 3)), jnp.float32) for _ in range(3)]
+  temperature = jnp.float32(1.3)
+  mesh = jax.make_mesh((2, 2), ("data", "heads"), (kind,) * 2, devices=jax.devices()[:4])
+  spec = P("data", None, "heads")
+
+  def losses(temperature, *arrays):
+    found = attention(
+      *arrays, causal=True, score=lambda z: z / temperature, block_size=BLOCK, sink=0.0
+    )
+    return jnp.sum(found**2, axis=(1, 3))
+
+  def total(temperature, *arrays):
+    return jnp.sum(losses(temperature, *arrays))
+
+  argnums = (0, 1, 2, 3)
+  expected = jax.jit(jax.grad(total, argnums))(temperature, *arrays)
+  sharded = jax.device_put(arrays, NamedSharding(mesh, spec))
+  with jax.set_mesh(mesh):
+    found = [jax.jit(jax.grad(total, argnums))(temperature, *sharded)]
+    if kind is AxisType.Auto:
+      by_shard = jax.shard_map(
+        losses, mesh=mesh, in_specs=(P(), spec, spec, spec), out_specs=P("data", "heads")
+      )
+      found.append(
+        jax.jit(jax.grad(lambda *a: jnp.sum(by_shard(*a)), argnums))(temperature, *sharded)
+      )
+  for gradients in found:
+    for one, other in zip(gradients, expected, strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normaliser", ["softmax", "softpick", "relu", "sparsemax"])
+def test_traces_under_every_flag(normaliser):
+  def trace(dtype, batch=(2,)):
+    arrays = [
+      jax.ShapeDtypeStruct((*batch, *array.shape[1:]), dtype) for array in (QUERY, KEY, VALUE)
+    ]
+    options = {"length_scale": 1.0, "key_lengths": jnp.full(batch, 4), "bias": BIAS.astype("f4")}
+
+    def total(*arrays):
+      found = attention(*arrays, normaliser=normaliser, causal=True, block_size=BLOCK, **options)
+      assert found.shape == (*batch, T, H, E) and found.dtype == dtype
+      return jnp.sum(found.astype(jnp.float32))
+
+    found = jax.eval_shape(jax.grad(total, argnums=(0, 1, 2)), *arrays)
+    assert all(array.dtype == dtype for array in found)
+
+  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    trace(jnp.float32, (2, 3))
+    trace(jnp.bfloat16, ())
+  with jax.enable_x64(True):
+    trace(jnp.float32)
+
+
+def test_no_queries_and_no_keys():
+  query, key, value = _small()
+  assert attention(query[:, :0], key, value).shape == (B, 0, H, E)
+  outputs, log_total = attention(query, key[:, :0], value[:, :0], return_log_normaliser=True)
+  np.testing.assert_array_equal(outputs, np.zeros((B, T, H, E)))
+  np.testing.assert_array_equal(log_total, -np.inf)
+  gradient = jax.grad(lambda q: jnp.sum(attention(q, key[:, :0], value[:, :0])))(query)
+  np.testing.assert_array_equal(gradient, 0)
+
+
+def test_equals_the_reference_and_that_returns_weights():
+  query, key, value = _small()
+  outputs, weights, _ = module.reference(query, key, value, causal=True, sink=jnp.zeros(H))
+  np.testing.assert_allclose(
+    outputs, attention(query, key, value, causal=True, sink=0.0), atol=1e-6
+  )
+  assert np.all(weights.sum(-1) < 1) and weights.shape == (B, H, T, S)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"key": KEY[..., :2]}, r"they must be \[..., T, H, D\]"),
+    ({"key": KEY[:, :4]}, r"they must be"),
+    ({"key": KEY[:, :, [0, 1, 1]], "value": VALUE[:, :, [0, 1, 1]]}, "must divide the former"),
+    ({"key": KEY[:, :4], "value": VALUE[:, :4], "causal": True}, "Got 4 keys for 5 queries"),
+    ({"score": lambda z: z - z.max(-1, keepdims=True)}, "not elementwise"),
+    ({"score": lambda z: z.sum()}, "not elementwise"),
+    ({"normaliser": "tanh"}, "it must be one of softmax, softpick"),
+    ({"normaliser": "sigmoid", "sink": 0.0}, "softmax alone has one"),
+    ({"normaliser": "relu", "return_log_normaliser": True}, "alone have one"),
+    ({"block_size": 4}, r"it must be \(queries, keys\)"),
+    ({"where": np.ones((B, T, S), bool)}, r"Got where of shape \(2, 5, 7\)"),
+    ({"bias": np.zeros((3, T, S))}, r"Got bias of shape \(3, 5, 7\)"),
+    ({"sink": np.zeros(3)}, "one a head"),
+    ({"key_lengths": np.zeros(3, int)}, "Got key_lengths of shape"),
+    ({"query": QUERY.astype(int)}, "it must hold floats"),
+    ({"query": jnp.asarray(QUERY, jnp.bfloat16)}, "give all of them one type"),
+    ({"normaliser": lambda scores, where: scores[..., 0]}, "makes weights of shape"),
+  ],
+)
+def test_bad_input_is_refused(change, message):
+  given = {"query": QUERY, "key": KEY, "value": VALUE}
+  given = {name: np.asarray(array, np.float32) for name, array in given.items()} | {
+    name: array.astype(np.float32)
+    if isinstance(array, np.ndarray) and array.dtype == np.float64
+    else array
+    for name, array in change.items()
+  }
+  with pytest.raises(ValueError, match=message):
+    attention(**given)
+
+
+def test_second_derivatives_are_refused():
+  query, key, value = _small()
+
+  def total(query):
+    return jnp.sum(attention(query, key, value) ** 2)
+
+  with pytest.raises(NotImplementedError, match="no second derivatives"):
+    jax.grad(lambda q: jnp.sum(jax.grad(total)(q)))(query)
+  assert functional.attention is attention
