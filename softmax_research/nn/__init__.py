@@ -18,18 +18,24 @@ from softmax_research.nn.critics import JointCritic, SeparableCritic
 from softmax_research.nn.layer import ACTIVATIONS, KERNEL_INITIALISERS
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.resnet import ResNet
+from softmax_research.nn.self_attention import ATTENTIONS, SelfAttention
+from softmax_research.nn.transformer import Decoder, Transformer
 from softmax_research.nn.whitening import Whitening, whitening_filters
 
 __all__ = [
   "ACTIVATIONS",
+  "ATTENTIONS",
   "CNN",
   "KERNEL_INITIALISERS",
   "MLP",
   "NETWORKS",
   "Backbone",
+  "Decoder",
   "JointCritic",
   "ResNet",
+  "SelfAttention",
   "SeparableCritic",
+  "Transformer",
   "Whitening",
   "filters",
   "from_linen",

@@ -18,6 +18,7 @@ from softmax_research.nn.convolution import conv
 from softmax_research.nn.layer import check_floating
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.resnet import ResNet
+from softmax_research.nn.transformer import Transformer
 from softmax_research.registry import Registry, accepted
 
 # Wider layers fill a GPU with one seed, and the library's kernels are faster than products there.
@@ -247,7 +248,7 @@ def _is_backbone(made: Any) -> bool:
 #: input, or of Flax Linen, or a function that returns a `Backbone`.
 NETWORKS = Registry(
   "network",
-  {"cnn": CNN, "identity": identity, "mlp": MLP, "resnet": ResNet},
+  {"cnn": CNN, "identity": identity, "mlp": MLP, "resnet": ResNet, "transformer": Transformer},
   example="mlp:widths=64-64",
   given=("input_shape", "rngs", "parent", "name"),
   build=_build,

@@ -1,0 +1,263 @@
+"""Self-attention: the layer of a transformer, its weights made by what a text names."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from softmax_research import functional
+from softmax_research.registry import Registry
+
+#: Scores by name, of logits elementwise; one of your own is `(logits, **options) -> scores`.
+SCORES = Registry(
+  "score",
+  {
+    "taylor": functional.taylor_score,
+    "spherical": functional.spherical_score,
+    "relu": functional.relu_score,
+    "stablemax": functional.stablemax_score,
+    "sigsoftmax": functional.sigsoftmax_score,
+    "soft_cap": functional.soft_cap_score,
+  },
+  example="taylor:order=2",
+  given=("logits", "z", "s"),
+  build=lambda function, options: functools.partial(function, **options),
+)
+
+
+class Weighing(nnx.Module):
+  """Attend with weights of a score and a normaliser, and learn their parameters, one a head.
+
+  Args:
+    num_heads: of the queries.
+    score: logits to scores, elementwise; None for the identity.
+    normaliser: as of `functional.attention`.
+    sink: False for none, True for a learnt one that begins at 0, or a number that stays.
+    length_scale: the same of c, whose logits are multiplied by c log n; it begins at 1.
+    alpha: None, or that of entmax, a number; "learnt" for one a head, which begins at 1.5 and stays
+      between 1 and 2.
+  """
+
+  def __init__(
+    self,
+    num_heads: int,
+    *,
+    score: Callable[[jax.Array], jax.Array] | None = None,
+    normaliser: Any = None,
+    sink: Any = False,
+    length_scale: Any = False,
+    alpha: Any = None,
+  ):
+    self.score, self.normaliser = score, normaliser
+    # A plain 0 or 1 is a number of that value, True and False are not.
+    self.sink = _learnt_or_fixed(sink, num_heads, 0.0)
+    self.length_scale = _learnt_or_fixed(length_scale, num_heads, 1.0)
+    self.alpha = nnx.Param(jnp.zeros((num_heads,), jnp.float32)) if alpha == "learnt" else alpha
+
+  def options(self) -> dict[str, Any]:
+    """Return the options of `functional.attention`."""
+    normaliser = self.normaliser
+    if self.alpha is not None:
+      alpha = self.alpha
+      if isinstance(alpha, nnx.Param):
+        alpha = 1 + jax.nn.sigmoid(alpha[...])[:, None, None]
+      normaliser = functools.partial(functional.entmax, alpha=alpha)
+    return {
+      "score": self.score,
+      "normaliser": normaliser,
+      "sink": _value(self.sink),
+      "length_scale": _value(self.length_scale),
+    }
+
+  def __call__(self, query: jax.Array, key: jax.Array, value: jax.Array, *, causal: bool):
+    return functional.attention(query, key, value, causal=causal, **self.options())
+
+
+class LinearTaylor(nnx.Module):
+  """Attend with the Taylor score of order 2 in linear time; keys have few features."""
+
+  def __init__(self, num_heads: int, *, key_features: int = 16):
+    del num_heads
+    if key_features < 1:
+      raise ValueError(f"Got key_features={key_features}; it must be at least 1.")
+    self.key_features = key_features
+
+  def __call__(self, query: jax.Array, key: jax.Array, value: jax.Array, *, causal: bool):
+    return functional.taylor_attention(query, key, value, causal=causal)
+
+
+def _learnt_or_fixed(given: Any, num_heads: int, first: float) -> Any:
+  if given is False:
+    return None
+  return nnx.Param(jnp.full((num_heads,), first, jnp.float32)) if given is True else float(given)
+
+
+def _value(given: Any) -> Any:
+  return given[...] if isinstance(given, nnx.Param) else given
+
+
+def softmax(
+  num_heads: int, *, sink: bool | float = False, length_scale: bool | float = False
+) -> Weighing:
+  """Attend with softmax; with a sink 0 it is softmax off by one, with a length scale SSMax."""
+  return Weighing(num_heads, sink=sink, length_scale=length_scale)
+
+
+def scored(
+  num_heads: int,
+  *,
+  score: str,
+  sink: bool | float = False,
+  length_scale: bool | float = False,
+) -> Weighing:
+  """Attend with a score by name, as `scored:score=(my_module.my_score:power=2)`."""
+  return Weighing(num_heads, score=SCORES.make(score), sink=sink, length_scale=length_scale)
+
+
+def taylor(num_heads: int, *, order: int = 2, sink: bool | float = False) -> Weighing:
+  """Attend with the Taylor score."""
+  score = functools.partial(functional.taylor_score, order=order)
+  score(0.0)  # Refuses an order that is none.
+  return Weighing(num_heads, score=score, sink=sink)
+
+
+def stablemax(num_heads: int) -> Weighing:
+  """Attend with StableMax."""
+  return Weighing(num_heads, score=functional.stablemax_score)
+
+
+def soft_cap(num_heads: int, *, cap: float = 50.0) -> Weighing:
+  """Attend with softmax of c tanh(z / c)."""
+  return Weighing(num_heads, score=functools.partial(functional.soft_cap_score, cap=cap))
+
+
+def entmax(num_heads: int, *, alpha: float | str = 1.5) -> Weighing:
+  """Attend with entmax; `alpha=learnt` learns one a head."""
+  if alpha != "learnt":
+    functional.entmax(jnp.zeros(1), alpha=alpha)  # Refuses what is none.
+  return Weighing(num_heads, alpha=alpha)
+
+
+def _normalised_by(name: str) -> Callable[[int], Weighing]:
+  def make(num_heads: int) -> Weighing:
+    return Weighing(num_heads, normaliser=name)
+
+  return make
+
+
+#: Attention by name; one of your own is `(num_heads, **options)` and returns a function `(query,
+#: key, value, *, causal) -> outputs` of arrays `[B, T, H, D]`, or a Flax module with parameters.
+ATTENTIONS = Registry(
+  "attention",
+  {
+    "softmax": softmax,
+    "scored": scored,
+    "taylor": taylor,
+    "taylor_linear": LinearTaylor,
+    "stablemax": stablemax,
+    "soft_cap": soft_cap,
+    "entmax": entmax,
+    **{name: _normalised_by(name) for name in ("sparsemax", "sigmoid", "relu", "softpick")},
+  },
+  example="softmax:sink=True",
+  given=("num_heads", "self"),
+  contract="takes a number of heads and returns a function of query, key, value and causal",
+  accepts=callable,
+)
+
+
+class SelfAttention(nnx.Module):
+  r"""Let every position of a sequence attend to the sequence.
+
+  Args:
+    width: the number of features of a position.
+    num_heads: divides the width.
+    attention: a text that `ATTENTIONS` reads, as `sparsemax` or `softmax:sink=True`.
+    causal: whether a position sees no later ones.
+    rotary: whether queries and keys are turned by angles that grow with the position.
+    rngs: keys for the parameters.
+
+  Example:
+    >>> layer = SelfAttention(8, num_heads=2, attention="sparsemax", rngs=nnx.Rngs(0))
+    >>> layer(jnp.ones((1, 5, 8))).shape
+    (1, 5, 8)
+  """
+
+  def __init__(
+    self,
+    width: int,
+    *,
+    num_heads: int,
+    attention: str = "softmax",
+    causal: bool = False,
+    rotary: bool = False,
+    rngs: nnx.Rngs,
+  ):
+    if num_heads < 1 or width % num_heads:
+      raise ValueError(f"Got {num_heads} heads for a width of {width}, which they must divide.")
+    self.num_heads, self.causal, self.rotary = num_heads, causal, rotary
+    self.attend = ATTENTIONS.make(attention, num_heads)
+    key_size = num_heads * getattr(self.attend, "key_features", width // num_heads)
+    if rotary and key_size // num_heads % 2:
+      raise ValueError(
+        f"Got keys of {key_size // num_heads} features; rotary positions turn pairs of them. Pass "
+        "positions='learnt', or another width or number of heads."
+      )
+    self.query = nnx.Linear(width, key_size, use_bias=False, rngs=rngs)
+    self.key = nnx.Linear(width, key_size, use_bias=False, rngs=rngs)
+    self.value = nnx.Linear(width, width, use_bias=False, rngs=rngs)
+    self.out = nnx.Linear(width, width, rngs=rngs)
+
+  def __call__(self, sequence: jax.Array, *, seen: list | None = None) -> jax.Array:
+    """Return what positions `[B, T, width]` attend to; `seen` is given queries and keys."""
+    query, key, value = (
+      linear(sequence).reshape(*sequence.shape[:2], self.num_heads, -1)
+      for linear in (self.query, self.key, self.value)
+    )
+    if self.rotary:
+      query, key = rotate(query), rotate(key)
+    if seen is not None:
+      seen.append((query, key))
+    outputs = self.attend(query, key, value, causal=self.causal)
+    return self.out(outputs.reshape(sequence.shape))
+
+  def weights(self, query: jax.Array, key: jax.Array) -> jax.Array:
+    """Return the weights `[B, H, T, S]` that given queries and keys have."""
+    if isinstance(self.attend, LinearTaylor):
+      options: dict[str, Any] = {"score": functional.taylor_score}
+    elif isinstance(self.attend, Weighing):
+      options = self.attend.options()
+    else:
+      raise ValueError("Only attention of this library's own kinds shows its weights.")
+    # Values that are one-hot make the outputs the weights.
+    length = key.shape[1]
+    value = jnp.broadcast_to(
+      jnp.eye(length, dtype=key.dtype)[None, :, None], (*key.shape[:3], length)
+    )
+    found = functional.attention(query, key, value, causal=self.causal, **options)
+    return jnp.swapaxes(found, 1, 2)
+
+
+def rotate(values: jax.Array, *, base: float = 10_000.0) -> jax.Array:
+  r"""Turn pairs of features `[B, T, H, D]` by angles t base^(-2i / D), t being the position.
+
+  The product of a query and a key then depends on the distance of their positions alone.
+
+  Reference:
+    Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding"
+    (arXiv 2104.09864).
+
+  Example:
+    >>> turned = rotate(jnp.ones((1, 2, 1, 2)), base=1.0)[0, 1, 0]
+    >>> bool(jnp.allclose(turned, jnp.array([jnp.cos(1.0) - jnp.sin(1.0), 1.3818]), atol=1e-3))
+    True
+  """
+  length, half = values.shape[1], values.shape[-1] // 2
+  rates = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  angles = jnp.arange(length, dtype=jnp.float32)[:, None] * rates[None]
+  cos, sin = (wave(angles).astype(values.dtype)[None, :, None] for wave in (jnp.cos, jnp.sin))
+  first, second = values[..., :half], values[..., half:]
+  return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)

@@ -1,0 +1,276 @@
+"""Transformer: blocks of self-attention and dense layers, for patches of images and for tokens."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from softmax_research.functional.arrays import check_fraction
+from softmax_research.nn.layer import Dropout, check_floating, check_sizes
+from softmax_research.nn.self_attention import SelfAttention
+
+POSITIONS = ("learnt", "rotary", "none")
+
+
+class Block(nnx.Module):
+  r"""Add to a sequence what attention makes of it, then what two dense layers do.
+
+  .. math::
+    x' = x + \mathrm{attention}(\mathrm{norm}(x)), \qquad y = x' + \mathrm{MLP}(\mathrm{norm}(x'))
+
+  Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture" (arXiv 2002.04745),
+  for the norms' place.
+  """
+
+  def __init__(
+    self,
+    width: int,
+    *,
+    num_heads: int,
+    expansion: int,
+    attention: str,
+    causal: bool,
+    rotary: bool,
+    dropout: float,
+    axis_name: str | None,
+    rngs: nnx.Rngs,
+  ):
+    self.first_norm = nnx.LayerNorm(width, rngs=rngs)
+    self.attention = SelfAttention(
+      width, num_heads=num_heads, attention=attention, causal=causal, rotary=rotary, rngs=rngs
+    )
+    self.second_norm = nnx.LayerNorm(width, rngs=rngs)
+    self.widen = nnx.Linear(width, expansion * width, rngs=rngs)
+    self.narrow = nnx.Linear(expansion * width, width, rngs=rngs)
+    self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
+
+  def __call__(
+    self,
+    sequence: jax.Array,
+    *,
+    train: bool,
+    rngs: nnx.Rngs | None = None,
+    seen: list | None = None,
+  ) -> jax.Array:
+    """Return the sequence `[B, T, width]` after the block.
+
+    `seen` is given a tuple of its queries, its keys and that sequence.
+    """
+
+    def drop(values):
+      if self.dropout is None:
+        return values
+      return self.dropout(values, deterministic=not train, rngs=rngs)
+
+    sequence = sequence + drop(self.attention(self.first_norm(sequence), seen=seen))
+    hidden = jax.nn.gelu(self.widen(self.second_norm(sequence)))
+    sequence = sequence + drop(self.narrow(hidden))
+    if seen is not None:
+      seen[-1] = (*seen[-1], sequence)
+    return sequence
+
+
+class _Stack(nnx.Module):
+  """Hold the blocks, the positions and the last norm that both networks have."""
+
+  def __init__(self, length, *, width, depth, positions, dropout, rngs, **options):
+    check_sizes("width", width)
+    check_sizes("depth", depth)
+    check_fraction("dropout", dropout)
+    if positions not in POSITIONS:
+      raise ValueError(f"Got positions={positions!r}; pass one of {', '.join(POSITIONS)}.")
+    self.positions = nnx.data(None)
+    if positions == "learnt":
+      table = 0.02 * jax.random.normal(rngs.params(), (length, width), jnp.float32)
+      self.positions = nnx.Param(table)
+    make = functools.partial(
+      Block, width, rotary=positions == "rotary", dropout=dropout, rngs=rngs, **options
+    )
+    self.blocks = nnx.List([make() for _ in range(depth)])
+    self.norm = nnx.LayerNorm(width, rngs=rngs)
+
+  def __call__(self, sequence, *, train, rngs=None, seen=None):
+    if self.positions is not None:
+      length, most = sequence.shape[1], self.positions.shape[0]
+      if length > most:
+        raise ValueError(
+          f"Got a sequence of {length} positions, of which {most} are learnt; pass a shorter one, "
+          "or positions='rotary'."
+        )
+      sequence = sequence + self.positions[...][None, :length].astype(sequence.dtype)
+    for block in self.blocks:
+      sequence = block(sequence, train=train, rngs=rngs, seen=seen)
+    return self.norm(sequence)
+
+
+class Transformer(nnx.Module):
+  r"""Classify images as sequences of patches: a vision transformer.
+
+  Patches go through a linear map, positions are added, then come the blocks; the features are the
+  mean over the patches.
+
+  Args:
+    input_shape: `(height, width, channels)`, or `(length, features)` of a sequence.
+    patch: side of a patch, which divides height and width; not used for sequences.
+    width: the number of features of a patch.
+    depth: the number of blocks.
+    heads: the number of heads, which divides the width.
+    expansion: how many times wider the dense layers are within.
+    attention: a text that `ATTENTIONS` reads, as `softmax`, `(taylor:order=2)` or `sparsemax`.
+    positions: `learnt`, `rotary` or `none`.
+    dropout: the fraction of each branch's outputs set to zero in training.
+    axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
+    rngs: keys for the parameters.
+
+  Raises:
+    ValueError: a name is unknown, or sizes do not fit.
+
+  Example:
+    >>> net = Transformer((8, 8, 1), patch=4, width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
+    >>> net(jnp.ones((2, 8, 8, 1)), train=False).shape
+    (2, 8)
+
+  Reference:
+    Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words" (arXiv 2010.11929).
+  """
+
+  def __init__(
+    self,
+    input_shape: Sequence[int],
+    *,
+    patch: int = 4,
+    width: int = 64,
+    depth: int = 4,
+    heads: int = 4,
+    expansion: int = 4,
+    attention: str = "softmax",
+    positions: str = "learnt",
+    dropout: float = 0.0,
+    axis_name: str | None = None,
+    rngs: nnx.Rngs,
+  ):
+    if len(input_shape) not in (2, 3):
+      raise ValueError(
+        f"Got inputs of shape {tuple(input_shape)}; a transformer takes images (height, width, "
+        "channels) or sequences (length, features)."
+      )
+    check_sizes("patch", patch)
+    length, size = input_shape[0], input_shape[-1]
+    if len(input_shape) == 3:
+      height, across, channels = input_shape
+      if height % patch or across % patch:
+        raise ValueError(
+          f"Got patches of side {patch} for images of {height} by {across}, which it must divide."
+        )
+      length, size = height // patch * (across // patch), patch**2 * channels
+    self.patch = patch
+    self.embed = nnx.Linear(size, width, rngs=rngs)
+    self.stack = _Stack(
+      length,
+      width=width,
+      depth=depth,
+      num_heads=heads,
+      expansion=expansion,
+      attention=attention,
+      causal=False,
+      positions=positions,
+      dropout=dropout,
+      axis_name=axis_name,
+      rngs=rngs,
+    )
+
+  def __call__(
+    self,
+    images: jax.Array,
+    *,
+    train: bool,
+    rngs: nnx.Rngs | None = None,
+    seen: list | None = None,
+  ) -> jax.Array:
+    check_floating(images)
+    images = cut_patches(images, self.patch) if images.ndim == 4 else images
+    sequence = self.stack(self.embed(images), train=train, rngs=rngs, seen=seen)
+    return jnp.mean(sequence, axis=1)
+
+
+def cut_patches(images: jax.Array, side: int) -> jax.Array:
+  """Cut images `[B, H, W, C]` into patches `[B, H W / side^2, side^2 C]`, row by row.
+
+  Example:
+    >>> cut_patches(jnp.arange(4.0).reshape(1, 2, 2, 1), 1)[0, :, 0]
+    Array([0., 1., 2., 3.], dtype=float32)
+  """
+  count, height, width, channels = images.shape
+  patches = images.reshape(count, height // side, side, width // side, side, channels)
+  return patches.swapaxes(2, 3).reshape(count, -1, side * side * channels)
+
+
+class Decoder(nnx.Module):
+  r"""Make features of every position of a text from the tokens up to it.
+
+  Any head on the features predicts the next token. Flattened over positions they are examples as
+  others are; `heads.Head.loss` takes `[B, T, width]` as well.
+
+  Args:
+    num_tokens: size of the vocabulary; tokens out of range count as the nearest in it.
+    length: the most positions, where these are learnt.
+    width: the number of features of a position.
+    depth: the number of blocks.
+    heads: the number of heads, which divides the width.
+    expansion: how many times wider the dense layers are within.
+    attention: a text that `ATTENTIONS` reads.
+    positions: `rotary`, `learnt` or `none`.
+    dropout: the fraction of each branch's outputs set to zero in training.
+    rngs: keys for the parameters.
+
+  Raises:
+    ValueError: a name is unknown, or sizes do not fit.
+
+  Example:
+    >>> net = Decoder(10, width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
+    >>> net(jnp.zeros((2, 5), int), train=False).shape
+    (2, 5, 8)
+  """
+
+  def __init__(
+    self,
+    num_tokens: int,
+    *,
+    length: int = 256,
+    width: int = 64,
+    depth: int = 2,
+    heads: int = 4,
+    expansion: int = 4,
+    attention: str = "softmax",
+    positions: str = "rotary",
+    dropout: float = 0.0,
+    rngs: nnx.Rngs,
+  ):
+    check_sizes("num_tokens", num_tokens)
+    self.table = nnx.Param(jax.random.normal(rngs.params(), (num_tokens, width), jnp.float32))
+    self.stack = _Stack(
+      length,
+      width=width,
+      depth=depth,
+      num_heads=heads,
+      expansion=expansion,
+      attention=attention,
+      causal=True,
+      positions=positions,
+      dropout=dropout,
+      axis_name=None,
+      rngs=rngs,
+    )
+
+  def __call__(
+    self,
+    tokens: jax.Array,
+    *,
+    train: bool,
+    rngs: nnx.Rngs | None = None,
+    seen: list | None = None,
+  ) -> jax.Array:
+    sequence = self.table[...].at[tokens].get(mode="clip")
+    return self.stack(sequence, train=train, rngs=rngs, seen=seen)

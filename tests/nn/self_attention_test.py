@@ -1,0 +1,102 @@
+"""Self-attention: what each text makes of the weights, and rotary positions."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from softmax_research import functional
+from softmax_research.nn.self_attention import ATTENTIONS, SelfAttention, rotate
+
+QUERY, KEY, VALUE = np.random.default_rng(0).normal(size=(3, 2, 5, 2, 4)).astype(np.float32)
+
+EXPECTED = {
+  "softmax": {},
+  "softmax:sink=True": {"sink": 0.0},
+  "softmax:sink=1.5": {"sink": 1.5},
+  "softmax:length_scale=True": {"length_scale": 1.0},
+  "taylor:order=4": {"score": functools.partial(functional.taylor_score, order=4)},
+  "taylor_linear": {"score": functional.taylor_score},
+  "scored:score=(spherical:epsilon=0.1)": {
+    "score": functools.partial(functional.spherical_score, epsilon=0.1)
+  },
+  "entmax:alpha=1.3": {"normaliser": functools.partial(functional.entmax, alpha=1.3)},
+  "entmax:alpha=learnt": {"normaliser": functools.partial(functional.entmax, alpha=1.5)},
+  "sparsemax": {"normaliser": "sparsemax"},
+  "sigmoid": {"normaliser": "sigmoid"},
+  "softpick": {"normaliser": "softpick"},
+  "soft_cap:cap=2.0": {"score": lambda z: 2 * jnp.tanh(z / 2)},
+}
+
+
+def test_texts_name_scores_and_normalisers():
+  @jax.jit
+  def run(*arrays):
+    return {
+      text: (
+        ATTENTIONS.make(text, 2)(*arrays, causal=True),
+        functional.attention(*arrays, causal=True, **options),
+      )
+      for text, options in EXPECTED.items()
+    }
+
+  for text, (found, expected) in run(QUERY, KEY, VALUE).items():
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=text)
+  learnt = {
+    text: nnx.state(ATTENTIONS.make(text, 2), nnx.Param)
+    for text in ("softmax:sink=True", "softmax:length_scale=True", "entmax:alpha=learnt")
+  }
+  assert all(leaf.shape == (2,) for leaf in jax.tree.leaves(learnt)) and len(learnt) == 3
+  assert jax.tree.leaves(nnx.state(ATTENTIONS.make("softmax:sink=1.5", 2), nnx.Param)) == []
+
+
+def test_stablemax_is_a_score():
+  found = ATTENTIONS.make("stablemax", 2)(QUERY, KEY, VALUE, causal=False)
+  logits = np.einsum("bthd,bshd->bhts", QUERY, KEY) / 2
+  powers = np.where(logits < 0, 1 / (1 - np.minimum(logits, 0)), logits + 1)
+  weights = powers / powers.sum(-1, keepdims=True)
+  np.testing.assert_allclose(found, np.einsum("bhts,bshd->bthd", weights, VALUE), atol=1e-5)
+
+
+def test_one_of_ones_own_and_what_is_refused():
+  layer = SelfAttention(8, num_heads=2, attention=f"{__name__}.uniform", rngs=nnx.Rngs(0))
+  outputs = layer(jnp.asarray(QUERY.reshape(2, 5, 8)))
+  np.testing.assert_allclose(outputs[:, 0], outputs[:, 4], atol=1e-6)
+  for options, message in (
+    ({"attention": "hardmax"}, "attentions are entmax, relu"),
+    ({"attention": "taylor:order=3"}, "must be even"),
+    ({"attention": "softmax:sinks=True"}, "its options are"),
+    ({"num_heads": 3}, "must divide"),
+    ({"num_heads": 8, "rotary": True}, "turn pairs"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      SelfAttention(8, **{"num_heads": 2} | options, rngs=nnx.Rngs(0))
+
+
+def uniform(num_heads):
+  def attend(query, key, value, *, causal):
+    return jnp.broadcast_to(value.mean(1, keepdims=True), query.shape)
+
+  return attend
+
+
+def test_weights_are_those_of_the_outputs():
+  layer = SelfAttention(
+    8, num_heads=2, attention="softmax:sink=True", causal=True, rngs=nnx.Rngs(0)
+  )
+  weights = layer.weights(jnp.asarray(QUERY), jnp.asarray(KEY))
+  outputs = layer.attend(QUERY, KEY, VALUE, causal=True)
+  np.testing.assert_allclose(np.einsum("bhts,bshd->bthd", weights, VALUE), outputs, atol=1e-5)
+  assert np.all(np.triu(weights[0, 0], 1) == 0) and np.all(weights.sum(-1) < 1)
+
+
+def test_rotary_products_depend_on_distances_alone():
+  same = jnp.broadcast_to(jnp.asarray(QUERY[:, :1]), QUERY.shape)
+  products = jnp.einsum("bthd,bshd->bhts", rotate(same), rotate(same))
+  for distance in range(4):
+    diagonal = np.diagonal(products, distance, -2, -1)
+    np.testing.assert_allclose(diagonal, diagonal[..., :1].repeat(5 - distance, -1), rtol=1e-4)
+  assert not np.allclose(products[0, 0, 0, 0], products[0, 0, 0, 1])
