@@ -1,6 +1,7 @@
 """Time ours against peers that do the same.
 
     python -m experiments.benchmark losses
+    python -m experiments.benchmark attention
     python -m experiments.benchmark training
     python -m experiments.benchmark classes --case=linear
     python -m experiments.benchmark training --case=mlp --repeats=9 --json
@@ -31,7 +32,7 @@ from softmax_research.study import command
 from softmax_research.training import environment
 
 #: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
-BENCHMARKS = ("classes", "losses", "seeds", "training")
+BENCHMARKS = ("attention", "classes", "losses", "seeds", "training")
 _WITHOUT_PYTORCH = ("seeds",)
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a row instead of a table.")

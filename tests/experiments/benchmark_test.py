@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from experiments.benchmarks import (
+  attention,
   classes,
   device_report,
   losses,
@@ -54,6 +55,24 @@ def test_every_side_of_the_losses_runs(cases, monkeypatch):
     return lambda: 1
 
   monkeypatch.setattr(losses, "repeat", trace)
+  for case in cases:
+    for name, side in case.sides.items():
+      assert side()() == 1, (case.name, name)
+
+
+def test_every_side_of_attention_runs(monkeypatch):
+  pytest.importorskip("torch")
+  for name, sizes in {"SIZES": (1, 6, 2, 4), "LONG": (1, 8, 2, 4), "CROSSING": (3, 5)}.items():
+    monkeypatch.setattr(attention, name, sizes)
+
+  def trace(function, *arguments):
+    outputs, gradients = jax.eval_shape(function, *arguments)
+    assert outputs.shape == arguments[2].shape and len(gradients) == 3
+    return lambda: 1
+
+  monkeypatch.setattr(attention, "repeat", trace)
+  cases = attention.cases()
+  assert len({case.name for case in cases}) == len(cases)
   for case in cases:
     for name, side in case.sides.items():
       assert side()() == 1, (case.name, name)

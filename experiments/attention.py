@@ -1,0 +1,311 @@
+"""Which attention for which task: images, language, recall, and lengths beyond those of training.
+
+    python -m experiments.attention --workdir=runs/attention
+    python -m experiments.attention --workdir=runs/attention --parts=recall --seeds=3
+    python -m experiments.attention --workdir=runs/cifar --parts=images --dataset=cifar10 --patch=4
+
+Small transformers that differ in what makes weights of logits alone. Images are classified by a
+vision transformer; bytes of a text and associations are predicted by a decoder, which is judged on
+sequences longer than those that it was trained with too.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from experiments.attention_study import tasks, training
+from softmax_research import heads, nn, study
+from softmax_research.study.claims import Claim, Comparison, Test
+
+
+class Settings(NamedTuple):
+  """Hold the study's settings.
+
+  Attributes:
+    parts: of images, language and recall.
+    attentions: texts that nn.ATTENTIONS reads.
+    dataset: of the images.
+    data_dir: where data lie that need files.
+    text: pydoc, the language reference that Python carries, or the path of a file.
+    head: on the features, as for other scripts.
+    width: features of a position.
+    depth: number of blocks.
+    heads: number of heads.
+    patch: side of an image's patch.
+    length: bytes of a training sequence.
+    pairs: of a training sequence of recall.
+    keys: number of distinct keys of recall.
+    values: number of distinct values of recall.
+    longer: how many times as long the longer tests are.
+    image_steps: steps of training on images.
+    text_steps: steps of training on a text.
+    recall_steps: steps of training on recall.
+    image_batch: images of a step.
+    text_batch: sequences of a step on a text.
+    recall_batch: sequences of a step of recall.
+    learning_rate: the highest of a cosine after a tenth of warm-up, of AdamW.
+    num_test: images that are judged; of sequences a quarter of them.
+    points: how often a test is taken in training.
+    seeds: number of seeds.
+  """
+
+  parts: tuple[str, ...] = ("images", "language", "recall")
+  attentions: tuple[str, ...] = (
+    "softmax",
+    "softmax:sink=0.0",
+    "softmax:length_scale=True",
+    "entmax:alpha=1.5",
+    "sigmoid",
+    "relu",
+    "softpick",
+    "taylor_linear",
+  )
+  dataset: str = "digits"
+  data_dir: str = ""
+  text: str = "pydoc"
+  head: str = "softmax"
+  width: int = 32
+  depth: int = 2
+  heads: int = 2
+  patch: int = 2
+  length: int = 64
+  pairs: int = 8
+  keys: int = 32
+  values: int = 16
+  longer: tuple[int, ...] = (2, 4)
+  image_steps: int = 300
+  text_steps: int = 500
+  recall_steps: int = 1500
+  image_batch: int = 64
+  text_batch: int = 16
+  recall_batch: int = 64
+  learning_rate: float = 3e-3
+  num_test: int = 512
+  points: int = 5
+  seeds: int = 5
+
+
+_POSITIVE = (
+  *("width", "depth", "heads", "patch", "length", "pairs", "values", "num_test", "points"),
+  *("image_steps", "text_steps", "recall_steps", "image_batch", "text_batch", "recall_batch"),
+)
+
+
+def check(settings: Settings) -> None:
+  """Raise a ValueError for settings that are none."""
+  for name in _POSITIVE:
+    study.check_numbers(name, getattr(settings, name), 4 if name == "num_test" else 1)
+  study.check_numbers("longer", settings.longer, 2)
+  study.check_numbers("keys", settings.keys, settings.pairs * max(settings.longer))
+  study.check_numbers("learning_rate", settings.learning_rate, 1e-9)
+  for part in settings.parts:
+    if part not in tasks.TASKS:
+      raise ValueError(f"Got --parts={part}; the parts are {', '.join(tasks.TASKS)}.")
+  for attention in settings.attentions:
+    nn.ATTENTIONS.make(attention, settings.heads)
+  heads.make(settings.head, 2)
+
+
+def cells(settings: Settings) -> list[dict[str, Any]]:
+  """Return a cell for each part and attention."""
+  return [
+    {"part": part, "attention": attention}
+    for part in settings.parts
+    for attention in settings.attentions
+  ]
+
+
+def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
+  """Train the missing seeds of a cell, and measure tests and weights."""
+  settings, part = context.settings, cell["part"]
+  steps = {"images": "image_steps", "language": "text_steps", "recall": "recall_steps"}[part]
+  trainer = training.trainer(
+    tasks.TASKS[part], settings, cell["attention"], getattr(settings, steps)
+  )
+  for seed in context.seeds:
+    began, curves = time.perf_counter(), []
+    for point in trainer.train(seed):
+      curves.append(point)
+      if context.interruption():
+        context.interrupt()
+    metrics = {name: trainer.test(trainer.params, name) for name in trainer.task.tests}
+    numbers, picture = trainer.describe()
+    measured = numbers | {"step_ms": 1e3 * curves[-1]["seconds"] / curves[-1]["step"]}
+    if seed == context.seeds[0]:
+      measured["picture"] = picture
+    yield context.record(
+      seed,
+      seconds=time.perf_counter() - began,
+      metrics=metrics,
+      curves={name: [point[name] for point in curves] for name in curves[0]},
+      measured=measured,
+    )
+
+
+def report(records: Sequence[study.Record], settings: Settings) -> Iterator[study.Block]:
+  """Yield the blocks of the report."""
+  yield "# Attention by what makes its weights"
+  yield (
+    f"Transformers of {settings.depth} blocks of width {settings.width}, which differ in nothing "
+    "else. Numbers are means over the seeds ± their standard deviation; times are this machine's."
+  )
+  for part in settings.parts:
+    own = [made for made in records if made["cell"]["part"] == part]
+    if not any(made["status"] == "finished" for made in own):
+      continue
+    own = [made | {"measured": made["measured"] | _at_equal_time(made, own)} for made in own]
+    yield f"## {_TITLES[part].format(**settings._asdict())}"
+    yield from _of_part(part, own, settings)
+  if (table := study.unfinished(records)) is not None:
+    yield table
+
+
+_TITLES = {
+  "images": "Images: {dataset}, patches of side {patch}",
+  "language": "Language: bytes of {text}, trained with {length} at a time",
+  "recall": "Recall: trained with {pairs} pairs of a key and a value",
+}
+
+
+def _of_part(part: str, records, settings) -> Iterator[study.Block]:
+  metric = "bits" if part == "language" else "accuracy"
+  longer = [f"metrics/{times} times as long/{metric}" for times in settings.longer]
+  measures = [f"metrics/test/{metric}", *(longer if part != "images" else ())]
+  measures = [study.measure_of(path) for path in measures]
+  labels = [metric, *(f"{metric}, {times} times as long" for times in settings.longer)]
+  measures = [m._replace(label=label) for m, label in zip(measures, labels, strict=False)]
+  equal_time = study.measure_of(f"measured/equal_time_{metric}")
+  by = ("attention",)
+  yield study.table(
+    records, rows=by, measure=[*measures, equal_time, "step_ms"], baseline="softmax", name=part
+  )
+  yield study.differences(
+    records, measure=measures[0], rows=by, baseline="softmax", name=f"{part}_differences"
+  )
+  yield (
+    "Of the weights after training: entropy of their shares in nats, number of keys with a "
+    "thousandth or more, share of the first key, their sum; and kurtosis of the activations after "
+    "a block (3 for a normal distribution)."
+  )
+  numbers = ("entropy", "support", "first", "total", "kurtosis")
+  yield study.table(records, rows=by, measure=numbers, baseline="softmax", name=f"{part}_weights")
+  curves = study.curves(
+    records,
+    panels={metric: metric},
+    by=by,
+    x="step",
+    name=f"{part}_curves",
+    heading=f"Training on {part}",
+  )
+  if curves is not None:
+    yield curves
+  yield _pictures(part, records)
+
+
+def _at_equal_time(record: study.Record, records) -> dict[str, float]:
+  """Return the test's measure when the fastest of all was done, between points of the curve."""
+  import numpy as np  # noqa: PLC0415
+
+  done = [made["curves"]["seconds"][-1] for made in records if made["curves"].get("seconds")]
+  curves = record["curves"]
+  if not curves.get("seconds"):
+    return {}
+  return {
+    f"equal_time_{metric}": float(np.interp(min(done), curves["seconds"], curves[metric]))
+    for metric in ("bits", "accuracy")
+    if metric in curves
+  }
+
+
+def _pictures(part: str, records) -> study.Plot:
+  """Show weights of one head, queries downwards and keys to the right."""
+  import matplotlib.pyplot as plt  # noqa: PLC0415
+  import numpy as np  # noqa: PLC0415
+
+  shown = [made for made in records if made["measured"].get("picture")]
+  columns = min(4, len(shown))
+  rows = -(-len(shown) // columns)
+  figure, axes = plt.subplots(
+    rows, columns, figsize=(2.1 * columns, 2.3 * rows), squeeze=False, layout="constrained"
+  )
+  for axis in axes.flat:
+    axis.set_axis_off()
+  for axis, made in zip(axes.flat, shown, strict=False):
+    axis.imshow(np.sqrt(np.array(made["measured"]["picture"])), cmap="Greys", vmin=0, vmax=1)
+    axis.set_title(made["cell"]["attention"], fontsize=8, parse_math=False)
+  plt.close(figure)
+  caption = (
+    "The first head of the last block, for the first test sequence and the first seed; queries "
+    "downwards, keys to the right. Black is a weight of 1; grey grows with the root of the weight."
+  )
+  return study.Plot(f"{part}_weights_shown", f"Weights in {part}", caption, figure)
+
+
+def _no_worse(paper: str, text: str, row: str) -> Claim:
+  """Return the claim that a row is no worse than softmax in images and language."""
+  tests = [
+    Test(
+      None, "", "", (Comparison(_row(row), _row("softmax"), metric, "no_worse"),), {"part": part}
+    )
+    for part, metric in (("images", "accuracy"), ("language", "bits"))
+  ]
+  return Claim(paper, text, tuple(tests))
+
+
+def _row(attention: str) -> dict[str, str]:
+  return {"attention": attention}
+
+
+def _test(part: str, row: str, baseline: str, metric: str, direction: str) -> Test:
+  comparison = Comparison(_row(row), _row(baseline), metric, direction)
+  return Test(None, "", "", (comparison,), {"part": part})
+
+
+_SINK_FREE = tuple(
+  Claim(
+    paper,
+    f"{name} takes weight off the first token",
+    (_test("language", row, "softmax", "first", "lower"),),
+  )
+  for paper, name, row in (
+    ("zuhri2025", "Softpick", "softpick"),
+    ("miller2023", "Softmax off by one", "softmax:sink=0.0"),
+  )
+)
+
+CLAIMS = (
+  _no_worse("correia2019", "Entmax is no worse than softmax at short lengths", "entmax:alpha=1.5"),
+  _no_worse("zuhri2025", "Softpick is no worse than softmax", "softpick"),
+  _no_worse("miller2023", "Softmax off by one is no worse", "softmax:sink=0.0"),
+  _no_worse("ramapuram2024", "Sigmoid attention is no worse than softmax", "sigmoid"),
+  _no_worse("wortsman2023", "ReLU over length is no worse than softmax", "relu"),
+  *_SINK_FREE,
+  Claim(
+    "nakanishi2025",
+    "Scaled by the logarithm of the length, softmax is better at longer contexts",
+    tuple(
+      _test(part, "softmax:length_scale=True", "softmax", f"metrics/4 times as long/{metric}", way)
+      for part, metric, way in (("language", "bits", "lower"), ("recall", "accuracy", "higher"))
+    ),
+  ),
+  _no_worse("arora2024", "Linear Taylor attention is no worse outside of recall", "taylor_linear"),
+  Claim(
+    "arora2024",
+    "Linear Taylor attention recalls less than softmax",
+    (_test("recall", "taylor_linear", "softmax", "accuracy", "lower"),),
+  ),
+)
+
+STUDY = study.Study(
+  Settings,
+  cells,
+  run,
+  report,
+  name="attention",
+  check=check,
+  selects=("parts", "attentions", "seeds"),
+  claims=CLAIMS,
+)
+
+if __name__ == "__main__":
+  study.main(STUDY)

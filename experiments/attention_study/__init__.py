@@ -1,0 +1,1 @@
+"""Parts of the study of attention: its tasks, and what is measured of weights."""

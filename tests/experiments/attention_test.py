@@ -1,0 +1,90 @@
+"""The study of attention at its smallest, its tasks, and what is measured of weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import attention
+from experiments.attention_study import tasks, training
+from softmax_research.study import runner, workdir
+
+SMALL = attention.Settings(
+  parts=("recall",),
+  attentions=("softmax", "softpick"),
+  width=8,
+  depth=1,
+  length=8,
+  pairs=2,
+  keys=8,
+  values=4,
+  recall_steps=40,
+  recall_batch=8,
+  num_test=64,
+  points=2,
+  seeds=2,
+)
+
+
+def test_it_trains_judges_longer_sequences_and_reports(tmp_path):
+  assert runner.run(attention.STUDY, SMALL, runner.Options(tmp_path)) == []
+  records = workdir.read(tmp_path)
+  assert len(records) == 4 and all(record["status"] == "finished" for record in records)
+  for record in records:
+    assert set(record["metrics"]) == {"test", "2 times as long", "4 times as long"}
+    assert record["curves"]["step"] == [20, 40]
+    numbers = record["measured"]
+    assert 0 < numbers["support"] <= 6 and 0 <= numbers["first"] <= 1
+    # The weights of softmax sum to one, those of softpick to less.
+    assert (abs(numbers["total"] - 1) < 1e-5) == (record["cell"]["attention"] == "softmax")
+  report = (tmp_path / "report.md").read_text()
+  for expected in ("## Recall: trained with 2 pairs", "4 times as long", "equal time", "kurtosis"):
+    assert expected in report
+  assert (tmp_path / "figures" / "recall_weights_shown.svg").exists()
+
+
+def test_recall_asks_for_the_value_of_each_key():
+  task = tasks.recall(SMALL, "softmax")
+  inputs, labels = jax.device_get(task.draw(jax.random.key(0)))
+  assert inputs.shape == labels.shape == (8, 6) and (labels[:, :4] == -1).all()
+  for sequence, asked in zip(inputs, labels[:, 4:], strict=True):
+    pairs = dict(zip(sequence[0:4:2], sequence[1:4:2] - SMALL.keys, strict=True))
+    assert len(pairs) == 2 and [pairs[key] for key in sequence[4:]] == asked.tolist()
+  assert task.tests["4 times as long"][0].shape == (16, 24)
+
+
+def test_longer_contexts_are_judged_on_the_same_bytes(tmp_path):
+  text = tmp_path / "text.txt"
+  text.write_bytes(bytes(range(97, 123)) * 200)
+  task = tasks.language(SMALL._replace(text=str(text)), "softmax")
+  asked = [labels[:, -8:] for _, labels in task.tests.values()]
+  np.testing.assert_array_equal(asked[0], asked[2])
+  inputs, labels = task.tests["4 times as long"]
+  assert inputs.shape[1] == 32 and (labels[:, :24] == -1).all()
+  np.testing.assert_array_equal(inputs[:, -7:], labels[:, -8:-1])
+  batch, following = task.draw(jax.random.key(1))
+  np.testing.assert_array_equal(batch[:, 1:], following[:, :-1])
+
+
+def test_weights_in_numbers_equal_what_can_be_counted():
+  weights = np.zeros((1, 1, 4, 4), np.float32)
+  weights[0, 0, 2:, :2] = 0.25  # Half of the weight on the first key, and half of all lost.
+  found = training.weights_in_numbers(jnp.asarray(weights), causal=True)
+  expected = {"entropy": np.log(2), "support": 2, "first": 0.5, "total": 0.5}
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"parts": ("speech",)}, "the parts are images, language, recall"),
+    ({"attentions": ("hardmax",)}, "the attentions are"),
+    ({"keys": 7}, "--keys=7; it must be at least 8"),
+    ({"width": 0}, "--width=0"),
+    ({"head": "soft"}, "the heads are"),
+  ],
+)
+def test_settings_that_are_none_are_refused(changes, message):
+  with pytest.raises(ValueError, match=message):
+    attention.check(SMALL._replace(**changes))
