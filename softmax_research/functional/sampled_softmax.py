@@ -70,7 +70,7 @@ def uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampler:
   check_num_classes(num_classes)
 
   def sample(key: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    _check_num_samples(num_samples, num_classes, replacement)
+    check_num_samples(num_samples, num_classes, replacement)
     if replacement:
       classes = jax.random.randint(key, (num_samples,), 0, num_classes)
     else:
@@ -177,7 +177,7 @@ def _with_replacement(weights: np.ndarray) -> Sampler:
   starts = (np.cumsum(units) - units).astype(np.uint32)
 
   def sample(key: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    _check_num_samples(num_samples, num_classes, replacement=True)
+    check_num_samples(num_samples, num_classes, replacement=True)
     bits = jax.random.bits(key, (num_samples,), jnp.uint32)
     classes = jnp.searchsorted(jnp.asarray(starts), bits, side="right").astype(jnp.int32) - 1
     return classes, jnp.asarray(num_samples, jnp.result_type(float))
@@ -192,7 +192,7 @@ def _without_replacement(weights: np.ndarray) -> Sampler:
   log_probs = np.log(weights / np.sum(weights))
 
   def sample(key: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    _check_num_samples(num_samples, len(weights), replacement=False)
+    check_num_samples(num_samples, len(weights), replacement=False)
     return _first_arrivals(key, jnp.asarray(log_probs, jnp.result_type(float)), num_samples)
 
   def log_expected_count(classes: jax.Array, effort: jax.Array) -> jax.Array:
@@ -221,7 +221,8 @@ def _first_arrivals(
   return classes[:num_samples], -top[num_samples]
 
 
-def _check_num_samples(num_samples: int, num_classes: int, replacement: bool) -> None:
+def check_num_samples(num_samples: int, num_classes: int, replacement: bool) -> None:
+  """Raise a ValueError unless so many classes can be drawn."""
   if not is_integer(num_samples) or num_samples < 1:
     raise ValueError(f"Got num_samples={num_samples!r}; it must be an integer of at least 1.")
   if not replacement and num_samples > num_classes:
@@ -241,6 +242,7 @@ def sampled_softmax_loss(
   bias: jax.typing.ArrayLike | None = None,
   sampler: Sampler | None = None,
   score: Callable[[jax.Array], jax.Array] | None = None,
+  margin: Callable[[jax.Array], jax.Array] | None = None,
   remove_accidental_hits: bool = True,
   correct_label: bool = True,
   dtype: jax.typing.DTypeLike | None = None,
@@ -274,6 +276,7 @@ def sampled_softmax_loss(
     sampler: which classes are drawn, as `log_uniform_sampler(K)`; by default all with equal
       probability and without replacement.
     score: logits to scores, elementwise, as `taylor_score`; the identity by default.
+    margin: logits to logits, elementwise, for the label's alone; none by default.
     remove_accidental_hits: leave the label out of each example's sample; otherwise it counts
       again, as a wrong class.
     correct_label: subtract log Q from the label's score too.
@@ -325,7 +328,7 @@ def sampled_softmax_loss(
   if bias is not None:
     label_logits = label_logits + look_up(bias, labels).astype(label_logits.dtype)
     sample_logits = sample_logits + per_class(look_up(bias, classes), sample_logits)
-  label_score = score(label_logits)
+  label_score = score(label_logits if margin is None else margin(label_logits))
   if correct_label:
     label_score -= sampler.log_expected_count(labels, effort).astype(label_score.dtype)
   log_counts = sampler.log_expected_count(classes, effort)

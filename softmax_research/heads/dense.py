@@ -65,14 +65,16 @@ class _Affine(NamedTuple):
 
 
 def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
-  """Return features and kernel as they are multiplied: with `normalise` scaled to unit norm.
+  """Return features and kernel as they are multiplied."""
+  return unit_vectors(params, features) if normalise else (features, params["kernel"])
+
+
+def unit_vectors(params, features) -> tuple[jax.Array, jax.Array]:
+  """Return features and kernel columns scaled to unit norm.
 
   A zero vector stays zero, and its gradient stays of ordinary size.
   """
-  kernel = params["kernel"]
-  if not normalise:
-    return features, kernel
-  (features, _), (kernel, _) = widen(features), widen(kernel)
+  (features, _), (kernel, _) = widen(features), widen(params["kernel"])
   feature_norms, kernel_norms = norms(features, axis=-1)[..., None], norms(kernel, axis=0)
   return (
     features / jnp.where(feature_norms > 0, feature_norms, 1),

@@ -63,6 +63,15 @@ class Head(NamedTuple):
   tracker: Tracker | None = None
 
 
+def check_key(head: str, key: Any) -> None:
+  """Raise a ValueError unless there is a random key for a head that samples."""
+  if key is None:
+    raise ValueError(
+      f"Got no key; the {head} head draws classes anew in each step. Pass a new key to its "
+      "loss, as key=jax.random.fold_in(key, step)."
+    )
+
+
 def check_counts(head: str, num_classes: int, class_counts: Sequence[int] | None) -> None:
   """Raise a ValueError unless there is one count, finite and at least 0, for each class."""
   check_num_classes(num_classes)

@@ -9,7 +9,7 @@ from softmax_research import functional
 from softmax_research.functional.arrays import check_num_classes, wide_type
 from softmax_research.functional.sampled_softmax import Sampler, log_uniform_weights
 from softmax_research.heads.dense import dense, taylor_score
-from softmax_research.heads.head import Head, check_counts
+from softmax_research.heads.head import Head, check_counts, check_key
 
 
 def sampled(
@@ -74,11 +74,7 @@ def sampled(
 
   def loss(params, features, labels, *, step=0, key=None):
     del step
-    if key is None:
-      raise ValueError(
-        "Got no key; the sampled head draws classes anew in each step. Pass a new key to its "
-        "loss, as key=jax.random.fold_in(key, step)."
-      )
+    check_key("sampled", key)
     return functional.sampled_softmax_loss(
       features,
       params["kernel"],

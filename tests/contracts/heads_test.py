@@ -16,7 +16,11 @@ _NUM_FEATURES = 6
 # Far from uniform, so that a prior or a Huffman tree taken the wrong way round shows.
 _COUNTS = np.random.default_rng(0).permutation(np.round(1 + 5000 / np.arange(1, 301) ** 1.5))
 # Options that a head needs when there are few features.
-_OPTIONS = {"sampled": {"num_samples": 5}, "adaptive": {"cutoffs": (2, 50)}}
+_OPTIONS = {
+  "sampled": {"num_samples": 5},
+  "partial_fc": {"num_samples": 5},
+  "adaptive": {"cutoffs": (2, 50)},
+}
 # Two of eight labels are out of range.
 _LABELS = np.array([0, 37, _NUM_CLASSES, 100, 127, -1, 126, 12])
 _KNOWN = (_LABELS >= 0) & (_LABELS < _NUM_CLASSES)
@@ -87,7 +91,7 @@ def _run(name):
   return jax.device_get(run(params, features))
 
 
-_SINGLE = {"sampled": {"num_samples": 1}}
+_SINGLE = {"sampled": {"num_samples": 1}, "partial_fc": {"num_samples": 1}}
 
 
 @_ALL
@@ -168,7 +172,7 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
 
   # The class axis comes last in a dense layer's parameters, and they are sharded over it. Trees,
   # clusters and samples pick rows by number: their parameters stand on every device.
-  by_number = ("adaptive", "hierarchical", "huffman", "sampled", "two_level")
+  by_number = ("adaptive", "hierarchical", "huffman", "partial_fc", "sampled", "two_level")
 
   def place(leaf):
     spread = name not in by_number and leaf.shape[-1:] >= (_NUM_CLASSES,)

@@ -126,6 +126,28 @@ def test_the_nearest_of_several_centres_counts():
   assert head.log_prob(params, features).shape == (5, 3)
 
 
+def test_partial_fc_with_all_classes_is_the_whole_head():
+  margins = "multiplier=1.2:angle=0.3:cosine=0.1:scale=8"
+  whole, partial = (make(f"{name}:{margins}", 3) for name in ("combined_margin", "partial_fc"))
+  params, features = _params(whole), FEATURES.astype(np.float32)
+  expected, losses = (
+    jax.value_and_grad(lambda p, h=head: h.loss(p, features, LABELS, key=jax.random.key(0)).sum())(
+      params
+    )
+    for head in (whole, make(f"partial_fc:num_samples=3:{margins}", 3))
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), losses, expected
+  )
+  np.testing.assert_array_equal(
+    partial.log_prob(params, features), whole.log_prob(params, features)
+  )
+  few = partial.loss(params, features, LABELS, key=jax.random.key(0))
+  assert np.all(np.asarray(few) < np.asarray(whole.loss(params, features, LABELS)))
+  with pytest.raises(ValueError, match="the partial_fc head draws classes anew"):
+    partial.loss(params, features, LABELS)
+
+
 def test_unknown_labels_leave_the_running_mean():
   head = make("curricularface:momentum=0.5", 3)
   params = _params(head)
@@ -153,6 +175,8 @@ def test_unknown_labels_leave_the_running_mean():
     ("magface:norms_between=(5,2)", r"norms_between=\(5, 2\)"),
     ("curricularface:momentum=2", "momentum=2"),
     ("subcentre_arcface:centres=0", "centres=0"),
+    ("partial_fc:num_samples=4", "num_samples=4"),
+    ("partial_fc:cosine=-1", "cosine=-1"),
   ],
 )
 def test_bad_options_fail_at_construction(text, message):
