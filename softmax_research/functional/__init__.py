@@ -40,6 +40,7 @@ from softmax_research.functional.normalise import (
   softmax,
 )
 from softmax_research.functional.priors import (
+  class_balanced_weights,
   log_pc_softmax,
   log_prior_from_counts,
   pc_cross_entropy,
@@ -101,6 +102,7 @@ __all__ = [
   "attention",
   "balanced_tree",
   "bi_tempered_loss",
+  "class_balanced_weights",
   "combined_margin",
   "cross_entropy",
   "curricular_margin",

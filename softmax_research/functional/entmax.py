@@ -14,7 +14,7 @@ from softmax_research.functional.arrays import (
   widen,
 )
 from softmax_research.functional.entmax_solver import solve
-from softmax_research.functional.labels import check_labels, select_label, spoil_unknown
+from softmax_research.functional.labels import check_targets, select_label
 from softmax_research.functional.normalise import exclude, softmax
 
 _SERIES_TERMS = 15  # of sum_n t^n / (n + 2)!, for float64 where |t| < 1/2
@@ -191,6 +191,8 @@ def entmax_loss(
   labels: jax.typing.ArrayLike,
   *,
   alpha: jax.typing.ArrayLike = 1.5,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -211,6 +213,8 @@ def entmax_loss(
     alpha: at least 1; a number, or an array that broadcasts to the logits with one value for all
       classes of an example, as `[..., 1]`. It may be traced, and learnt; below 1 the loss is NaN
       then.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -234,7 +238,8 @@ def entmax_loss(
   """
   check_at_least("alpha", alpha, 1, "Pass 1 for softmax, 2 for sparsemax.")
   logits, result_type = widen(logits)
-  labels = check_labels(labels, logits, axis=axis)
+  targets = check_targets(labels, logits, class_weights, ignore_label, axis).normalise(axis)
+  labels = targets.labels
   beta, form = prepare_alpha(alpha, logits, axis)
   shifted, possible = shift(logits, axis, where)
   probs = probabilities(shifted, beta, axis, form)
@@ -246,7 +251,7 @@ def entmax_loss(
     labels = labels.astype(logits.dtype)
     label_logits = jnp.where((labels == 0) & ~possible, 0, label_logits)
     loss -= jnp.sum(labels * label_logits, axis=axis) + _entropy(labels, beta, axis, form)
-  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+  return targets.finish(targets.weigh(loss)).astype(result_type)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
@@ -322,6 +327,8 @@ def sparsemax_loss(
   logits: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
   *,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -338,6 +345,8 @@ def sparsemax_loss(
   Args:
     logits: K classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or distributions of the shape of the logits.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -357,4 +366,12 @@ def sparsemax_loss(
   Reference:
     Martins & Astudillo 2016, "From Softmax to Sparsemax", eq. 16 (arXiv 1602.02068).
   """
-  return entmax_loss(logits, labels, alpha=2.0, axis=axis, where=where)
+  return entmax_loss(
+    logits,
+    labels,
+    alpha=2.0,
+    class_weights=class_weights,
+    ignore_label=ignore_label,
+    axis=axis,
+    where=where,
+  )

@@ -2,15 +2,19 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softmax_research.functional.arrays import (
   as_index,
   as_labels,
   check_class_axis,
   has_explicit_mesh,
+  is_integer,
+  look_up,
 )
 
 
@@ -60,6 +64,132 @@ def check_class_labels(
   values = jax.ShapeDtypeStruct((*features.shape[:-1], num_classes), jnp.float32)
   labels = check_labels(labels, values)
   return as_index(labels)
+
+
+class Targets(NamedTuple):
+  """Hold checked labels, and how much the loss of each example's label counts.
+
+  Attributes:
+    labels: integers, 0 in place of the ignored one, or distributions times the class weights.
+    num_classes: K.
+    class_weights: of the values' rank; None for ones.
+    weights: those of integer labels, `[...]`; None for ones.
+    ignored: which examples have the ignored label, `[...]`; None if no label is ignored.
+  """
+
+  labels: jax.Array
+  num_classes: int
+  class_weights: jax.Array | None
+  weights: jax.Array | None
+  ignored: jax.Array | None
+
+  def weigh(self, losses: jax.Array) -> jax.Array:
+    """Return the labels' losses times their weights; 0 for the weight 0, however large the loss."""
+    return losses if self.weights is None else weigh(losses, self.weights)
+
+  def normalise(self, axis: int) -> "Targets":
+    """Return distributions that sum to one again, and their totals as weights.
+
+    That is for losses that are not linear in the labels, as those with an entropy of them.
+    """
+    if self.class_weights is None or self.weights is not None:
+      return self
+    total = jnp.sum(self.labels, axis=axis, keepdims=True)
+    labels = self.labels / jnp.where(total == 0, 1, total)
+    return self._replace(labels=labels, weights=jnp.squeeze(total, axis))
+
+  def average(self, labels: jax.typing.ArrayLike, axis: int) -> "Targets":
+    """Return the labels as they were given, and the mean of their weights; 1 if there is no label.
+
+    That is for labels that need not sum to one, as several of an example.
+    """
+    if self.class_weights is None or self.weights is not None:
+      return self
+    labels = as_labels(labels).astype(self.labels.dtype)
+    total, weighted = jnp.sum(labels, axis=axis), jnp.sum(self.labels, axis=axis)
+    mean = jnp.where(total == 0, 1, weighted / jnp.where(total == 0, 1, total))
+    return self._replace(labels=labels, weights=mean)
+
+  def finish(self, losses: jax.Array) -> jax.Array:
+    """Return losses that are 0 for ignored examples and NaN for other labels out of range."""
+    losses = spoil_unknown(losses, self.labels, self.num_classes)
+    return losses if self.ignored is None else jnp.where(self.ignored, 0, losses)
+
+
+def weigh(losses: jax.Array, weights: jax.Array) -> jax.Array:
+  """Multiply losses by weights, where 0 times infinity or NaN is 0, and the gradient too."""
+  losses = jnp.where((weights == 0) & ~jnp.isfinite(losses), 0, losses)
+  return weights.astype(losses.dtype) * losses
+
+
+def check_targets(
+  labels: jax.typing.ArrayLike,
+  values: jax.Array | jax.ShapeDtypeStruct,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
+  axis: int = -1,
+) -> Targets:
+  """Return the labels, as `check_labels`, with what the weights and the ignored label make of them.
+
+  A distribution q over classes becomes q_k w_k, so that a loss that is linear in it, as all
+  expectations over labels are, is weighted already.
+  """
+  labels, num_classes, weights = check_labels(labels, values, axis=axis), values.shape[axis], None
+  check_class_weights(class_weights, num_classes)
+  ignored = find_ignored(labels, ignore_label)
+  if ignored is not None:
+    labels = jnp.where(ignored, 0, labels)  # A number out of range would be selected as NaN.
+  if class_weights is not None:
+    class_weights = jnp.asarray(class_weights, values.dtype)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+      weights = jnp.where(is_known(labels, num_classes), look_up(class_weights, labels), 0)
+      weights = weights if ignored is None else jnp.where(ignored, 0, weights)
+    others = [d for d in range(values.ndim) if d != axis % values.ndim]
+    class_weights = jnp.expand_dims(class_weights, others)
+    if weights is None:
+      labels = labels.astype(values.dtype) * class_weights
+  return Targets(labels, num_classes, class_weights, weights, ignored)
+
+
+def check_class_weights(class_weights: Any, num_classes: int) -> None:
+  """Raise a ValueError unless there is one weight, finite and at least 0, for each class."""
+  if class_weights is None:
+    return
+  if np.shape(class_weights) != (num_classes,):
+    raise ValueError(
+      f"Got class_weights of shape {np.shape(class_weights)} for {num_classes} classes; they must "
+      f"have shape ({num_classes},), one weight for each class."
+    )
+  if isinstance(class_weights, jax.core.Tracer):
+    return
+  weights = np.asarray(class_weights, np.float64)
+  if np.any(wrong := ~(np.isfinite(weights) & (weights >= 0))):
+    first = int(np.argmax(wrong))
+    raise ValueError(
+      f"Got the class weight {weights[first]} of class {first}; weights must be finite and at "
+      "least 0. Pass 0 for a class whose examples are not to count."
+    )
+
+
+def check_ignore_label(ignore_label: Any) -> None:
+  """Raise a TypeError unless the ignored label is an integer, a class or none, or not given."""
+  if ignore_label is not None and not is_integer(ignore_label):
+    raise TypeError(
+      f"Got ignore_label={ignore_label!r}; it must be one integer, as -1, or None. To leave out "
+      "other examples, multiply their losses by 0."
+    )
+
+
+def find_ignored(labels: jax.Array, ignore_label: int | None) -> jax.Array | None:
+  """Mark the examples whose integer label is the ignored one; None if none can be."""
+  check_ignore_label(ignore_label)
+  if ignore_label is None or not jnp.issubdtype(labels.dtype, jnp.integer):
+    return None
+  labels = as_index(labels)
+  bounds = jnp.iinfo(labels.dtype)
+  if not bounds.min <= ignore_label <= bounds.max:
+    return None  # as -1 among unsigned numbers
+  return labels == jnp.asarray(ignore_label, labels.dtype)
 
 
 def is_label(labels: jax.Array, values: jax.Array, *, axis: int = -1) -> jax.Array:

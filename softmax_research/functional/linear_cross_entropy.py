@@ -25,7 +25,13 @@ from softmax_research.functional.arrays import (
   varying_axes,
   wide_type,
 )
-from softmax_research.functional.labels import check_class_labels, is_known
+from softmax_research.functional.labels import (
+  check_class_labels,
+  check_class_weights,
+  check_labels,
+  find_ignored,
+  is_known,
+)
 from softmax_research.functional.losses import Link, check_link, cross_entropy
 from softmax_research.functional.normalise import exclude
 from softmax_research.functional.streaming import (
@@ -63,6 +69,8 @@ def linear_cross_entropy(
   log_prior: jax.typing.ArrayLike | None = None,
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   where: jax.typing.ArrayLike | None = None,
   block_size: tuple[int, int] | str | None = None,
   axis_name: str | None = None,
@@ -95,24 +103,29 @@ def linear_cross_entropy(
   Args:
     features: x, `[..., D]`.
     kernel: W, `[D, K]`.
-    labels: integers `[...]`.
+    labels: integers `[...]`, or distributions `[..., K]`, which have no gradient and of which no
+      copy is made.
     bias: b, `[K]`.
     score: logits to scores, elementwise, as `taylor_score`; the identity by default.
     margin: `(logits [..., K], labels [...], norms) -> logits`, where `norms` holds the keyword
       arguments `feature_norms` and `kernel_norms` of `large_margin`. It must change the label's
       logit alone, and is shown that alone, as the only class, one example at a time.
     link: losses to losses, elementwise, applied to -log p of the label, as a focal loss, before the
-      squared log-normaliser is added; the identity by default. Needs `label_smoothing=0`.
+      squared log-normaliser is added; the identity by default. Needs `label_smoothing=0`; margin
+      and link need labels that are integers.
     log_prior: logarithms of class frequencies, `[K]`, added to the scores; -inf excludes a class.
     label_smoothing: in [0, 1], spread over the possible classes; see `cross_entropy`.
     z_loss: at least 0; see `cross_entropy`.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
     block_size: how many examples and how many classes are computed together. The logits of so
       many examples stand in memory, those of all classes. Neither number need divide anything.
       `"lean"` is the lean form. By default the blocks are chosen by K, type and backend; then, on a
       GPU, bfloat16 features and kernel have bfloat16 logits.
-    axis_name: the mesh axis over which kernel, bias, prior and mask are sharded, inside
-      `jax.shard_map`. Labels number the classes of all devices, in the order of the devices.
+    axis_name: the mesh axis over which kernel, bias, prior, weights, mask and distributions are
+      sharded, inside `jax.shard_map`. Labels number the classes of all devices, in the order of the
+      devices.
 
   Returns:
     Losses in nats, `[...]`, in float32 or the wider type of features and kernel; so are all sums,
@@ -122,7 +135,7 @@ def linear_cross_entropy(
   Raises:
     ValueError: a shape does not fit, an option is out of range, there are 2^31 classes or more,
       or the score or the margin is none.
-    TypeError: the labels are not integers.
+    TypeError: the labels are neither integers nor floating-point numbers.
     NotImplementedError: it is differentiated twice.
 
   Example:
@@ -146,9 +159,18 @@ def linear_cross_entropy(
       f"Got a kernel of {num_classes} classes; there must be at least one and fewer than 2^31. "
       "Use a tree or an adaptive softmax for more."
     )
-  labels = check_class_labels(
-    labels, features, num_classes, "For distributions over classes use cross_entropy on logits."
-  )
+  is_soft = jnp.issubdtype(jnp.result_type(labels), jnp.floating)
+  if is_soft:
+    targets = jax.lax.stop_gradient(jnp.asarray(labels))
+    check_labels(targets, jax.ShapeDtypeStruct((*batch, num_columns), targets.dtype))
+    if margin is not None or link is not None:
+      raise ValueError(
+        "Got labels that are distributions, and a margin or a link, which need one label. Use "
+        "cross_entropy on logits, or a head with implementation='plain'."
+      )
+    labels = jnp.full(batch, -1, jnp.int32)
+  else:
+    labels = check_class_labels(labels, features, num_classes, "")
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   check_option_shape("label_smoothing", label_smoothing, labels.shape)
@@ -161,6 +183,9 @@ def linear_cross_entropy(
   features, kernel = features.astype(dtype), kernel.astype(dtype)
   bias = check_vector("bias", bias, num_columns, wide)
   log_prior = check_vector("log_prior", log_prior, num_columns, wide)
+  check_class_weights(class_weights, num_columns)
+  class_weights = check_vector("class_weights", class_weights, num_columns, wide)
+  ignored = None if is_soft else find_ignored(labels, ignore_label)
   class_mask = check_class_mask(where, (*batch, num_columns))
   axes = varying_axes(features, kernel, labels)
   others_score, label_score = hoist_scores(score, margin, wide, axes, axis_name)
@@ -173,7 +198,7 @@ def linear_cross_entropy(
     return reference(
       features,
       kernel,
-      labels,
+      targets if is_soft else labels,
       bias=bias,
       score=score,
       margin=margin,
@@ -181,6 +206,8 @@ def linear_cross_entropy(
       log_prior=log_prior,
       label_smoothing=label_smoothing,
       z_loss=z_loss,
+      class_weights=class_weights,
+      ignore_label=ignore_label,
       where=where,
     )
   if class_mask is not None and len(class_mask) == 1:
@@ -192,10 +219,21 @@ def linear_cross_entropy(
     labels.ravel(),
     num_classes,
     log_prior=log_prior,
+    class_weights=class_weights,
     class_mask=class_mask,
     uses_norms=any(label_score.uses[1:]),
     axis_name=axis_name,
   )
+  if ignored is not None:
+    examples = examples._replace(known=examples.known & ~ignored.ravel())
+  if is_soft:
+    examples = examples._replace(
+      known=jnp.ones_like(examples.known),
+      targets=targets.reshape(labels.size, num_columns),
+      label_weight=None,
+    )
+  elif is_plain_zero(label_smoothing):
+    class_weights = None  # What the labels' losses are multiplied by has been looked up.
   if not is_plain_zero(label_smoothing):
     smoothing = jnp.broadcast_to(jnp.asarray(label_smoothing, wide), labels.size)
     examples = examples._replace(label_smoothing=smoothing)
@@ -208,8 +246,9 @@ def linear_cross_entropy(
     # known when the gradients are formed.
     blocks = blocks._replace(logits_type=None)
   loss = Loss(blocks, others_score.call, label_score.call, linked.call, axis_name)
-  values = losses(loss, Layer(kernel, bias, log_prior), constants, examples)
-  return jnp.where(examples.known, values, jnp.nan).reshape(batch)
+  values = losses(loss, Layer(kernel, bias, log_prior, class_weights), constants, examples)
+  values = jnp.where(examples.known, values, jnp.nan).reshape(batch)
+  return values if ignored is None else jnp.where(ignored, 0, values)
 
 
 def reference(
@@ -224,6 +263,8 @@ def reference(
   log_prior: jax.typing.ArrayLike | None = None,
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
   """Compute what `linear_cross_entropy` computes, with all logits in memory.
@@ -243,8 +284,16 @@ def reference(
   scores = exclude(scores if log_prior is None else scores + log_prior, where)
   # An impossible class is one thing however it is spelt: no smoothing falls on it.
   possible = scores != -jnp.inf
-  options = {"label_smoothing": label_smoothing, "z_loss": z_loss, "where": possible}
-  return cross_entropy(scores, labels, link=link, **options)
+  return cross_entropy(
+    scores,
+    labels,
+    link=link,
+    label_smoothing=label_smoothing,
+    z_loss=z_loss,
+    class_weights=class_weights,
+    ignore_label=ignore_label,
+    where=possible,
+  )
 
 
 def member_label_log_prob(
@@ -294,7 +343,16 @@ def blocks_for(block_size, num_examples: int, num_classes: int, dtype) -> Blocks
 
 
 def _examples(
-  features, kernel, labels, num_classes, *, log_prior, class_mask, uses_norms, axis_name
+  features,
+  kernel,
+  labels,
+  num_classes,
+  *,
+  log_prior,
+  class_weights,
+  class_mask,
+  uses_norms,
+  axis_name,
 ) -> Examples:
   """Look up what the losses of N examples need to know of their labels."""
   num_columns, local = kernel.shape[1], labels
@@ -321,6 +379,7 @@ def _examples(
     norms(features, axis=-1) if uses_norms else None,
     at_label(look_up(norms(kernel, axis=0), local)) if uses_norms else None,
     label_log_prior,
+    None if class_weights is None else at_label(look_up(class_weights, local)),
   )
 
 

@@ -13,13 +13,12 @@ from softmax_research.functional.arrays import (
   widen,
 )
 from softmax_research.functional.labels import (
-  check_labels,
+  check_targets,
   compute_now,
   expectation,
   is_known,
   is_label,
   select_label,
-  spoil_unknown,
 )
 from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
 
@@ -33,6 +32,8 @@ def cross_entropy(
   link: Link | None = None,
   label_smoothing: jax.typing.ArrayLike = 0.0,
   z_loss: jax.typing.ArrayLike = 0.0,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -55,6 +56,8 @@ def cross_entropy(
     label_smoothing: eps in [0, 1].
     z_loss: lambda >= 0, the weight of the squared log-normaliser, which keeps the logits from
       drifting; 1e-4 is a common choice.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -79,7 +82,8 @@ def cross_entropy(
   logits, result_type = widen(logits)
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_link(link, label_smoothing)
-  labels = check_labels(labels, logits, axis=axis)
+  targets = check_targets(labels, logits, class_weights, ignore_label, axis)
+  labels = targets.labels
   scores = exclude(logits, where)
   top, total = sum_exponentials(scores, axis=axis)
   log_total = log_or_zero(total)
@@ -89,12 +93,13 @@ def cross_entropy(
       loss = link(jnp.where(is_known(labels, logits.shape[axis]), loss, 0))
   else:
     loss = -expectation(labels.astype(scores.dtype), -link(log_total - (scores - top)), axis)
+  loss = targets.weigh(loss)
   check_option_shape("z_loss", z_loss, loss.shape)
-  loss = _smooth(loss, scores - top - log_total, label_smoothing, axis)
+  loss = _smooth(loss, scores - top - log_total, label_smoothing, axis, targets.class_weights)
   if not is_plain_zero(z_loss):
     log_sum = jnp.squeeze(jnp.where(total == 0, 0, top + log_total), axis)
     loss += z_loss * log_sum**2
-  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+  return targets.finish(loss).astype(result_type)
 
 
 def check_link(link: Link | None, label_smoothing: jax.typing.ArrayLike) -> None:
@@ -129,6 +134,8 @@ def negative_log_likelihood(
   labels: jax.typing.ArrayLike,
   *,
   label_smoothing: jax.typing.ArrayLike = 0.0,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -144,6 +151,8 @@ def negative_log_likelihood(
     log_probs: log-probabilities, the classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or distributions of the shape of `log_probs`.
     label_smoothing: eps in [0, 1], the weight of the uniform distribution.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to `log_probs`; false excludes a class.
 
@@ -166,18 +175,23 @@ def negative_log_likelihood(
   """
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   log_probs, result_type = widen(log_probs)
-  labels = check_labels(labels, log_probs, axis=axis)
+  targets = check_targets(labels, log_probs, class_weights, ignore_label, axis)
+  labels = targets.labels
   log_probs = exclude(log_probs, where)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     loss = -select_label(log_probs, labels, axis=axis)
   else:
     loss = -expectation(labels.astype(log_probs.dtype), log_probs, axis)
-  loss = _smooth(loss, log_probs, label_smoothing, axis)
-  return spoil_unknown(loss, labels, log_probs.shape[axis]).astype(result_type)
+  loss = _smooth(targets.weigh(loss), log_probs, label_smoothing, axis, targets.class_weights)
+  return targets.finish(loss).astype(result_type)
 
 
 def _smooth(
-  loss: jax.Array, log_probs: jax.Array, label_smoothing: jax.typing.ArrayLike, axis: int
+  loss: jax.Array,
+  log_probs: jax.Array,
+  label_smoothing: jax.typing.ArrayLike,
+  axis: int,
+  class_weights: jax.Array | None,
 ) -> jax.Array:
   """Mix a loss with that of a label spread evenly over the possible classes."""
   if is_plain_zero(label_smoothing):
@@ -186,7 +200,9 @@ def _smooth(
   possible = log_probs != -jnp.inf
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
   num_possible = jnp.maximum(jnp.sum(possible, axis=axis, dtype=log_probs.dtype), 1)
-  uniform_loss = -jnp.sum(jnp.where(possible, log_probs, 0), axis=axis) / num_possible
+  finite = jnp.where(possible, log_probs, 0)
+  finite = finite if class_weights is None else class_weights * finite
+  uniform_loss = -jnp.sum(finite, axis=axis) / num_possible
   # All of the label may be spread, and nothing of it be left: 0 times infinity would be NaN.
   rest = jnp.where((loss == jnp.inf) & (label_smoothing == 1), 0, loss)
   return (1 - label_smoothing) * rest + label_smoothing * uniform_loss
@@ -196,6 +212,8 @@ def one_vs_all_cross_entropy(
   logits: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
   *,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -212,6 +230,9 @@ def one_vs_all_cross_entropy(
     logits: K classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or q, of the shape of the logits, each in [0, 1];
       they need not sum to one.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. The weight
+      of an example with several labels is the mean of theirs, and 1 if it has none.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -233,17 +254,18 @@ def one_vs_all_cross_entropy(
     Networks" (arXiv 2003.02309).
   """
   logits, result_type = widen(logits)
-  labels = check_labels(labels, logits, axis=axis)
+  targets = check_targets(labels, logits, class_weights, ignore_label, axis).average(labels, axis)
+  labels = targets.labels
   logits = exclude(exclude(logits, where), logits != -jnp.inf)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     # -log(1 - sigma(z)) = softplus(z) and -log sigma(z) = softplus(-z): no subtraction anywhere.
     signed = jnp.where(is_label(labels, logits, axis=axis), -logits, logits)
     loss = jnp.sum(jax.nn.softplus(signed), axis=axis)
-    return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
-  absent = (labels == 0) & (logits == -jnp.inf)  # 0 times infinity would be NaN
-  positive = labels * jnp.where(absent, 0, jax.nn.softplus(-logits))
-  negative = (1 - labels) * jax.nn.softplus(logits)
-  return jnp.sum(positive + negative, axis=axis).astype(result_type)
+  else:
+    absent = (labels == 0) & (logits == -jnp.inf)  # 0 times infinity would be NaN
+    positive = labels * jnp.where(absent, 0, jax.nn.softplus(-logits))
+    loss = jnp.sum(positive + (1 - labels) * jax.nn.softplus(logits), axis=axis)
+  return targets.finish(targets.weigh(loss)).astype(result_type)
 
 
 def multiclass_hinge(
@@ -252,6 +274,8 @@ def multiclass_hinge(
   *,
   margin: jax.typing.ArrayLike = 1.0,
   sum_rivals: bool = False,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -271,6 +295,8 @@ def multiclass_hinge(
       which the loss is the expectation over labels and takes memory for K^2 numbers an example.
     margin: m >= 0, the lead that suffices.
     sum_rivals: take the second form.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -295,12 +321,14 @@ def multiclass_hinge(
   """
   check_at_least("margin", margin, 0, "Pass 1.0 for the published loss.")
   logits, result_type = widen(logits)
-  labels = check_labels(labels, logits, axis=axis)
+  targets = check_targets(labels, logits, class_weights, ignore_label, axis)
+  labels = targets.labels
   logits = exclude(logits, where)
   logits = jnp.moveaxis(logits, axis, -1)
   check_option_shape("margin", margin, logits.shape)
   if jnp.issubdtype(labels.dtype, jnp.integer):
-    return _hinge(logits, labels, margin, sum_rivals).astype(result_type)
+    loss = targets.weigh(_hinge(logits, labels, margin, sum_rivals))
+    return targets.finish(loss).astype(result_type)
   weights = jnp.moveaxis(labels, axis, -1)
   square = jnp.broadcast_to(logits[..., None, :], (*logits.shape, logits.shape[-1]))
   every_label = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
@@ -323,4 +351,4 @@ def _hinge(logits: jax.Array, labels: jax.Array, margin, sum_rivals: bool) -> ja
     any_rival = strongest != -jnp.inf
     gap = jnp.where(any_rival, strongest, 0) - own_finite + margin
     loss = jnp.where(any_rival, jax.nn.relu(gap), 0)
-  return spoil_unknown(jnp.where(own_possible, loss, jnp.inf), labels, logits.shape[-1])
+  return jnp.where(own_possible, loss, jnp.inf)

@@ -1,11 +1,11 @@
-"""Class priors: training with a prior, and moving finished predictions between priors."""
+"""Class priors: training with a prior or with weights, and moving predictions between priors."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import check_class_axis, widen
-from softmax_research.functional.labels import check_labels, spoil_unknown
+from softmax_research.functional.arrays import check_class_axis, check_fraction, widen
+from softmax_research.functional.labels import check_targets
 from softmax_research.functional.losses import label_loss
 from softmax_research.functional.normalise import (
   exclude,
@@ -34,13 +34,57 @@ def log_prior_from_counts(counts: jax.typing.ArrayLike) -> jax.Array:
     >>> log_prior_from_counts([1, 3]).round(4)
     Array([-1.3863, -0.2877], dtype=float32)
   """
+  counts = _check_counts(counts)
+  return jnp.log(jnp.asarray(counts / counts.sum(), jnp.result_type(float)))
+
+
+def class_balanced_weights(counts: jax.typing.ArrayLike, *, beta: float) -> jax.Array:
+  r"""Compute class weights from counts, by the effective number of examples.
+
+  .. math::
+    w_k = K \, \frac{1 / E_k}{\sum_j 1 / E_j}, \qquad E_k = \frac{1 - \beta^{n_k}}{1 - \beta}
+
+  A further example of a class adds less, the more of them there are: E grows up to 1 / (1 - beta).
+  The weights have a mean of one, so that a learning rate may stay. With beta 0 all are one; as beta
+  goes to 1 they become the inverse frequencies. Pass them as `class_weights`.
+
+  Args:
+    counts: n, numbers of examples of each class, `[K]`. A class without any has the weight 0, and
+      does not count among the K.
+    beta: in [0, 1), as 0.999.
+
+  Returns:
+    Weights `[K]`.
+
+  Raises:
+    ValueError: beta is out of range, or the counts are not a vector of finite, non-negative numbers
+      with a positive sum.
+
+  Example:
+    >>> class_balanced_weights([1, 3], beta=0.5).round(4)
+    Array([1.2727, 0.7273], dtype=float32)
+
+  Reference:
+    Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples"
+    (arXiv 1901.05555).
+  """
+  check_fraction("beta", beta)
+  counts = _check_counts(counts)
+  present = counts > 0
+  with np.errstate(divide="ignore"):
+    effective = -np.expm1(np.where(present, counts, 1) * np.log(beta))
+  inverse = np.where(present, 1 / effective, 0)
+  return jnp.asarray(inverse / inverse.sum() * present.sum(), jnp.result_type(float))
+
+
+def _check_counts(counts: jax.typing.ArrayLike) -> np.ndarray:
   counts = np.asarray(counts, dtype=np.float64)
   if counts.ndim != 1 or not np.all(np.isfinite(counts) & (counts >= 0)) or counts.sum() <= 0:
     raise ValueError(
       f"Got counts={counts.tolist()}; they must be a vector of finite, non-negative numbers, of "
       "which at least one is positive: the number of examples of each class."
     )
-  return jnp.log(jnp.asarray(counts / counts.sum(), jnp.result_type(float)))
+  return counts
 
 
 def _along_axis(
@@ -145,6 +189,8 @@ def pc_cross_entropy(
   labels: jax.typing.ArrayLike,
   log_prior: jax.typing.ArrayLike,
   *,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -160,6 +206,8 @@ def pc_cross_entropy(
     labels: integers, of the logits' shape without the class axis, or distributions of the logits'
       shape.
     log_prior: see `log_pc_softmax`.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: see `log_pc_softmax`.
 
@@ -183,12 +231,12 @@ def pc_cross_entropy(
     Qin et al. 2019 (arXiv 1911.10688).
   """
   logits, result_type = widen(logits)
-  labels = check_labels(labels, logits, axis=axis)
+  targets = check_targets(labels, logits, class_weights, ignore_label, axis)
   logits, weighted = _possible_and_weighted(logits, log_prior, axis, where)
   top, total = sum_exponentials(weighted, axis=axis)
-  loss = label_loss(logits, top, log_or_zero(total), labels, axis)
+  loss = label_loss(logits, top, log_or_zero(total), targets.labels, axis)
   loss = jnp.where(jnp.squeeze(total, axis) == 0, jnp.inf, loss)
-  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+  return targets.finish(targets.weigh(loss)).astype(result_type)
 
 
 def shift_prior(

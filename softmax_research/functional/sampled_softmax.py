@@ -15,8 +15,9 @@ from softmax_research.functional.arrays import (
   look_up,
   per_class,
   product,
+  wide_type,
 )
-from softmax_research.functional.labels import check_class_labels, is_known
+from softmax_research.functional.labels import check_class_labels, check_targets, is_known
 from softmax_research.functional.normalise import log_normalise
 
 _UNITS = 2**32  # random bits are 32-bit integers
@@ -245,6 +246,8 @@ def sampled_softmax_loss(
   margin: Callable[[jax.Array], jax.Array] | None = None,
   remove_accidental_hits: bool = True,
   correct_label: bool = True,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   dtype: jax.typing.DTypeLike | None = None,
 ) -> jax.Array:
   r"""Estimate the cross-entropy of a dense layer from a sample of its classes.
@@ -280,6 +283,8 @@ def sampled_softmax_loss(
     remove_accidental_hits: leave the label out of each example's sample; otherwise it counts
       again, as a wrong class.
     correct_label: subtract log Q from the label's score too.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     dtype: of the result; by default the type that features and kernel promote to.
 
   Returns:
@@ -314,8 +319,9 @@ def sampled_softmax_loss(
   sampler = sampler or uniform_sampler(num_classes)
   _check_classes(num_classes, bias, sampler)
   score = score or (lambda logits: logits)
-  known = is_known(labels, num_classes)
-  labels = jnp.where(known, labels, 0)
+  values = jax.ShapeDtypeStruct((*labels.shape, num_classes), wide_type(features, kernel))
+  targets = check_targets(labels, values, class_weights, ignore_label)
+  labels = jnp.where(is_known(targets.labels, num_classes), targets.labels, 0)
 
   classes, effort = sampler.sample(key, num_samples)
   sample_logits = product(features, look_up(kernel, classes))
@@ -338,7 +344,7 @@ def sampled_softmax_loss(
       labels[..., None] == per_class(classes, labels[..., None]), -jnp.inf, sample_scores
     )
   scores = jnp.concatenate([label_score[..., None], sample_scores], axis=-1)
-  loss = jnp.where(known, -log_normalise(scores)[..., 0], jnp.nan)
+  loss = targets.finish(targets.weigh(-log_normalise(scores)[..., 0]))
   return loss.astype(dtype or jnp.result_type(features, kernel))
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import check_at_least, check_option_shape, widen
-from softmax_research.functional.labels import check_labels, select_label, spoil_unknown
+from softmax_research.functional.labels import check_targets, select_label
 from softmax_research.functional.normalise import exclude
 
 
@@ -14,6 +14,8 @@ def squared_error_loss(
   *,
   target: jax.typing.ArrayLike = 1.0,
   label_weight: jax.typing.ArrayLike = 1.0,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -30,6 +32,9 @@ def squared_error_loss(
     labels: integers without the class axis, or q, of the shape of the logits, each in [0, 1].
     target: M > 0, the logit that the label should have.
     label_weight: kappa > 0, the weight of the label's error among the others.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. The weight
+      of an example with several labels is the mean of theirs, and 1 if it has none.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -53,7 +58,8 @@ def squared_error_loss(
   check_at_least("target", target, 0, "Pass 1.0 for few classes.", strict=True)
   check_at_least("label_weight", label_weight, 0, "Pass 1.0 for few classes.", strict=True)
   logits, result_type = widen(logits)
-  labels = check_labels(labels, logits, axis=axis)
+  targets = check_targets(labels, logits, class_weights, ignore_label, axis).average(labels, axis)
+  labels = targets.labels
   logits = exclude(logits, where)
   possible = logits != -jnp.inf
   values = jnp.where(possible, logits, 0)
@@ -77,4 +83,4 @@ def squared_error_loss(
     loss += jnp.sum(labels * change(values, target, label_weight), axis=axis)
     lost = jnp.any((labels > 0) & ~possible, axis=axis)
   loss = jnp.where(lost, jnp.inf, loss / count)
-  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+  return targets.finish(targets.weigh(loss)).astype(result_type)

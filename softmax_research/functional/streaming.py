@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import product, vary, varying_axes, wide_type
-from softmax_research.functional.labels import is_label
+from softmax_research.functional.labels import is_label, weigh
 from softmax_research.functional.normalise import log_normalise, log_normaliser
 
 # CPU. How many logits are kept at a time, and the least number of examples for which more may be:
@@ -106,6 +106,7 @@ class Layer(NamedTuple):
   kernel: jax.Array  # [D, K], in the type of the features
   bias: jax.Array | None = None  # [K]
   log_prior: jax.Array | None = None  # [K]; -inf excludes a class
+  class_weights: jax.Array | None = None  # [K]; for smoothed labels and targets
 
 
 class Constants(NamedTuple):
@@ -117,7 +118,7 @@ class Constants(NamedTuple):
 
 
 class Examples(NamedTuple):
-  """Hold what belongs to N examples, `[N]` each but two; None for what a loss does not need."""
+  """Hold what belongs to N examples, `[N]` each but three; None for what a loss does not need."""
 
   features: jax.Array  # [N, D]
   labels: jax.Array  # as columns of this device's kernel; out of range if it has no such
@@ -126,8 +127,13 @@ class Examples(NamedTuple):
   feature_norms: jax.Array | None = None
   label_kernel_norms: jax.Array | None = None
   label_log_prior: jax.Array | None = None  # -inf if the label is excluded
+  label_weight: jax.Array | None = None
   label_smoothing: jax.Array | None = None
   z_loss: jax.Array | None = None
+  targets: jax.Array | None = None  # [N, K]; in place of labels, which are then out of range
+
+
+_WITHOUT_GRADIENT = dict.fromkeys(("labels", "known", "class_mask", "targets"))
 
 
 class Statistics(NamedTuple):
@@ -137,6 +143,9 @@ class Statistics(NamedTuple):
   log_others: jax.Array  # of the sum of exponentials of the scores of all classes but the label
   sum_others: jax.Array | None  # of those scores that are possible; None without label smoothing
   num_others: jax.Array | None  # of those classes; None likewise
+  weight_others: jax.Array | None = None  # of those classes; None without class weights too
+  expected: jax.Array | None = None  # score under the targets; None without targets
+  total_target: jax.Array | None = None  # their sum, which weights make differ from one
 
 
 def losses(loss: Loss, layer: Layer, constants: Constants, examples: Examples) -> jax.Array:
@@ -155,13 +164,14 @@ def losses(loss: Loss, layer: Layer, constants: Constants, examples: Examples) -
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _losses(loss, layer, constants, examples):
+  blocks, complete = _example_blocks(loss, examples)
+
   def visit(_, block):
+    block = complete(block)
     statistics, _ = _statistics(loss, layer, constants, block)
     return None, _example_losses(loss, statistics, constants, block)
 
-  _, values = _over_blocks(
-    loss, visit, None, _in_blocks(loss, examples), _num_blocks(loss, examples)
-  )
+  _, values = _over_blocks(loss, visit, None, blocks, _num_blocks(loss, examples))
   return _out_of_blocks(loss, values, len(examples.labels))
 
 
@@ -174,8 +184,10 @@ def _forward(loss, layer, constants, examples):
 def _losses_and_gradients(loss, layer, constants, examples):
   """Return the losses, the statistics in blocks and, if logits are kept, the sum's gradients."""
   keeps_logits = loss.blocks.logits_type is not None
+  blocks, complete = _example_blocks(loss, examples)
 
   def visit(sums, block):
+    block = complete(block)
     statistics, logits = _statistics(loss, layer, constants, block, loss.blocks.logits_type)
     values = _example_losses(loss, statistics, constants, block)
     if not keeps_logits:
@@ -188,7 +200,7 @@ def _losses_and_gradients(loss, layer, constants, examples):
 
   sums = _zero_sums(layer, constants, examples, loss) if keeps_logits else None
   sums, (values, statistics, of_examples) = _over_blocks(
-    loss, visit, sums, _in_blocks(loss, examples), _num_blocks(loss, examples)
+    loss, visit, sums, blocks, _num_blocks(loss, examples)
   )
   values, of_examples = _out_of_blocks(loss, (values, of_examples), len(examples.labels))
   return values, statistics, sums, of_examples
@@ -225,11 +237,14 @@ def _backward(loss, residuals, cotangent):
     sums = _zero_sums(layer, constants, examples, loss)
   cotangent = jnp.where(examples.known, cotangent, 0)
 
+  blocks, complete = _example_blocks(loss, examples)
+
   def visit(sums, block):
-    of_examples, sums = _gradients(loss, layer, constants, *block, sums)
+    block, *others = block
+    of_examples, sums = _gradients(loss, layer, constants, complete(block), *others, sums)
     return sums, None if keeps_logits else of_examples
 
-  blocks = _in_blocks(loss, examples), statistics, _in_blocks(loss, cotangent)
+  blocks = blocks, statistics, _in_blocks(loss, cotangent)
   sums, later = _over_blocks(loss, visit, sums, blocks, num_blocks)
   if keeps_logits:
     of_examples = jax.tree.map(
@@ -248,7 +263,7 @@ def _backward(loss, residuals, cotangent):
 
   return (
     *jax.tree.map(finish_sum, sums, (layer, constants)),
-    jax.tree.map(finish, of_examples, examples._replace(labels=None, known=None, class_mask=None)),
+    jax.tree.map(finish, of_examples, examples._replace(**_WITHOUT_GRADIENT)),
   )
 
 
@@ -262,6 +277,7 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
   """
   num_examples, num_classes = len(examples.labels), layer.kernel.shape[1]
   wide, smooths_labels = wide_type(layer.kernel), examples.label_smoothing is not None
+  weighs_classes = layer.class_weights is not None
 
   def visit(start, is_fresh, state):
     tile = _columns(layer, start, loss.blocks.classes)
@@ -271,7 +287,8 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
     scores = _scores(loss, constants.score, tile.log_prior, biased, other)
     label_logits = jnp.sum(jnp.where(label, biased, 0), axis=-1)
     top = jnp.maximum(state["top"], jnp.max(scores, axis=-1))
-    sums = _sums(scores, _finite(top), smooths_labels)
+    targets = _targets(examples, start, is_fresh, loss.blocks.classes)
+    sums = _sums(scores, _finite(top), smooths_labels, tile.class_weights, targets)
     new = {
       "label_logits": state["label_logits"] + label_logits,
       "top": top,
@@ -280,6 +297,10 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
     if smooths_labels:
       new["sum"] = state["sum"] + sums[1]
       new["count"] = state["count"] + jnp.sum(scores != -jnp.inf, axis=-1, dtype=wide)
+    if smooths_labels and weighs_classes:
+      new["weight"] = state["weight"] + sums[2]
+    if targets is not None:
+      new |= {"expected": state["expected"] + sums[3], "target": state["target"] + sums[4]}
     if logits_type is not None:
       new["logits"] = _put_columns(state["logits"], logits, start)
     return new
@@ -288,6 +309,10 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
   state = {"label_logits": zeros, "top": zeros - jnp.inf, "total": zeros}
   if smooths_labels:
     state |= {"sum": zeros, "count": zeros}
+  if smooths_labels and weighs_classes:
+    state["weight"] = zeros
+  if examples.targets is not None:
+    state |= {"expected": zeros, "target": zeros}
   if logits_type is not None:
     state["logits"] = jnp.zeros((num_examples, num_classes), logits_type)
   axes = varying_axes(layer, constants, examples)
@@ -297,6 +322,9 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
     state["top"] + jnp.log(state["total"]),
     state.get("sum"),
     state.get("count"),
+    state.get("weight"),
+    state.get("expected"),
+    state.get("target"),
   )
   return _over_devices(loss, found), state.get("logits")
 
@@ -323,17 +351,27 @@ def _example_losses(loss, statistics, constants, examples) -> jax.Array:
     label_scores = loss.label_score(constants.label_score, label_scores, *lengths)
   if examples.label_log_prior is not None:
     label_scores = label_scores + examples.label_log_prior
+  if statistics.expected is not None:
+    label_scores = jnp.full_like(label_scores, -jnp.inf)  # All classes are others.
   scores = jnp.stack([statistics.log_others, label_scores], axis=-1)
   values = -log_normalise(scores)[..., 1]
   if loss.link is not None:
     values = loss.link(constants.link, values)
+  label_weight = examples.label_weight
+  if statistics.expected is not None:
+    values = statistics.total_target * _finite(statistics.log_others) - statistics.expected
+  if label_weight is not None:
+    values = weigh(values, label_weight)
   log_total = _finite(log_normaliser(scores))
   if examples.label_smoothing is not None:
     possible = label_scores != -jnp.inf
-    total = statistics.sum_others + jnp.where(possible, label_scores, 0)
-    uniform = log_total - total / jnp.maximum(
-      jnp.where(possible, statistics.num_others + 1, statistics.num_others), 1
-    )
+    one = jnp.ones_like(label_scores) if label_weight is None else label_weight
+    number = statistics.num_others + jnp.where(possible, 1, 0)
+    total = statistics.sum_others + one * jnp.where(possible, label_scores, 0)
+    others = statistics.weight_others
+    others = statistics.num_others if others is None else others
+    total_weight = others + jnp.where(possible, one, 0)
+    uniform = (total_weight * log_total - total) / jnp.maximum(number, 1)
     weight = examples.label_smoothing
     # All of the label may be spread, and nothing of it be left: 0 times infinity would be NaN.
     rest = jnp.where((values == jnp.inf) & (weight == 1), 0, values)
@@ -349,11 +387,12 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
     functools.partial(_example_losses, loss),
     statistics,
     constants,
-    examples._replace(features=None, class_mask=None),
+    examples._replace(features=None, class_mask=None, targets=None),
   )
   of_statistics, new_constants, of_examples = pull(cotangent)
   axes = varying_axes(layer, constants, examples, cotangent)
-  of_sums = vary((of_statistics.log_others, of_statistics.sum_others), axes)
+  _, of_log_others, of_sum, _, *of_rest = of_statistics
+  of_sums = vary((of_log_others, of_sum, *of_rest), axes)
   base, features = _finite(statistics.log_others), examples.features
 
   def visit(start, is_fresh, state):
@@ -365,18 +404,21 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
       biased = _biased(_columns(logits, start, loss.blocks.classes), tile)
     label, other = _mark(examples, start, is_fresh, biased)
 
-    def sums_of_others(constants, log_prior, biased):
-      scores = _scores(loss, constants, log_prior, biased, other)
-      return _sums(scores, base, examples.label_smoothing is not None)
+    targets = _targets(examples, start, is_fresh, loss.blocks.classes)
 
-    _, pull = jax.vjp(sums_of_others, constants.score, tile.log_prior, biased)
-    new_constants, of_log_prior, slopes = pull(of_sums)
+    def sums_of_others(constants, log_prior, class_weights, biased):
+      scores = _scores(loss, constants, log_prior, biased, other)
+      return _sums(scores, base, examples.label_smoothing is not None, class_weights, targets)
+
+    given = constants.score, tile.log_prior, tile.class_weights, biased
+    _, pull = jax.vjp(sums_of_others, *given)
+    new_constants, of_log_prior, of_class_weights, slopes = pull(of_sums)
     slopes = jnp.where(label, of_statistics.label_logits[:, None], slopes)
     of_bias = None if layer.bias is None else jnp.sum(slopes, axis=0)
     # In the type of the inputs: products of bfloat16 are several times as fast where hardware has
     # them, and are still summed in float32.
     slopes = slopes.astype(tile.kernel.dtype)
-    of_tile = Layer(product(features.T, slopes), of_bias, of_log_prior)
+    of_tile = Layer(product(features.T, slopes), of_bias, of_log_prior, of_class_weights)
     return (
       of_features + product(slopes, tile.kernel.T),
       jax.tree.map(functools.partial(_add_columns, start=start), of_layer, of_tile),
@@ -390,7 +432,7 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
   of_features, of_layer, of_score = state
   if loss.axis_name is not None:
     of_features = jax.lax.psum(of_features, loss.axis_name)
-  of_examples = of_examples._replace(features=of_features, labels=None, known=None)
+  of_examples = of_examples._replace(features=of_features, **_WITHOUT_GRADIENT)
   return of_examples, (of_layer, of_constants._replace(score=of_score))
 
 
@@ -418,12 +460,36 @@ def _scores(loss, constants, log_prior, logits, other) -> jax.Array:
   return jnp.where(other, scores, -jnp.inf)
 
 
-def _sums(scores, base, smooths_labels: bool) -> tuple[jax.Array, jax.Array | None]:
-  """Sum exponentials, relative to a base for each example, and for label smoothing the scores."""
-  total = jnp.sum(jnp.exp(scores - base[:, None]), axis=-1)
+def _targets(examples, start, is_fresh, size: int) -> jax.Array | None:
+  """Return the targets of a tile's classes, 0 for classes that were seen before."""
+  if examples.targets is None:
+    return None
+  targets = _columns(examples.targets, start, size).astype(wide_type(examples.targets))
+  return targets if is_fresh is None else jnp.where(is_fresh, targets, 0)
+
+
+def _sums(
+  scores, base, smooths_labels: bool, class_weights, targets
+) -> tuple[jax.Array | None, ...]:
+  """Sum exponentials, relative to a base for each example.
+
+  For label smoothing sum scores too, and where classes are weighted their weights; with targets
+  also the scores times them, and them alone.
+  """
+  total, expected = jnp.sum(jnp.exp(scores - base[:, None]), axis=-1), (None, None)
+  if targets is not None:
+    targets = targets if class_weights is None else targets * class_weights[None]
+    absent = (targets == 0) & (scores == -jnp.inf)  # 0 times infinity would be NaN
+    weighted = targets * jnp.where(absent, 0, scores)
+    expected = jnp.sum(weighted, axis=-1), jnp.sum(targets, axis=-1)
   if not smooths_labels:
-    return total, None
-  return total, jnp.sum(jnp.where(scores != -jnp.inf, scores, 0), axis=-1)
+    return total, None, None, *expected
+  possible = scores != -jnp.inf
+  finite = jnp.where(possible, scores, 0)
+  if class_weights is None:
+    return total, jnp.sum(finite, axis=-1), None, *expected
+  weights = jnp.where(possible, class_weights[None], 0)
+  return total, jnp.sum(weights * finite, axis=-1), jnp.sum(weights, axis=-1), *expected
 
 
 def _finite(values):
@@ -518,6 +584,27 @@ def _in_blocks(loss, tree):
     return jnp.swapaxes(padded.reshape(size, num_blocks, *array.shape[1:]), 0, 1)
 
   return jax.tree.map(cut, tree)
+
+
+def _example_blocks(loss, examples) -> tuple[Examples, Callable[[Examples], Examples]]:
+  """Return the examples in blocks, and what completes a block.
+
+  Targets are looked up row by row, a block's when it is visited: cut into blocks they would be a
+  copy of as many numbers as there are logits.
+  """
+  targets = examples.targets
+  if targets is None:
+    return _in_blocks(loss, examples), lambda block: block
+  # The row numbers travel in place of the targets.
+  rows = _in_blocks(loss, jnp.arange(len(targets)))
+  blocks = _in_blocks(loss, examples._replace(targets=None))
+
+  def complete(block):
+    found = targets.at[block.targets].get(mode="promise_in_bounds")
+    # What fills the last block up has no targets.
+    return block._replace(targets=jnp.where(block.known[:, None], found, 0))
+
+  return blocks._replace(targets=rows), complete
 
 
 def _out_of_blocks(loss, tree, num_examples: int):

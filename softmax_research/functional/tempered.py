@@ -10,7 +10,7 @@ from softmax_research.functional.entmax import (
   probabilities,
   shift,
 )
-from softmax_research.functional.labels import check_labels, select_label, spoil_unknown
+from softmax_research.functional.labels import check_targets, select_label
 from softmax_research.functional.links import generalised_link
 from softmax_research.functional.normalise import log_softmax
 
@@ -75,6 +75,8 @@ def bi_tempered_loss(
   *,
   t1: float = 0.8,
   t2: float = 1.2,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   axis: int = -1,
   where: jax.typing.ArrayLike | None = None,
 ) -> jax.Array:
@@ -95,6 +97,8 @@ def bi_tempered_loss(
     labels: integers without the class axis, or distributions of the shape of the logits.
     t1: in [0, 1].
     t2: at least 0, up to 5 or so; of the paper at least 1.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
 
@@ -118,7 +122,8 @@ def bi_tempered_loss(
   """
   check_temperatures(t1, t2)
   logits, result_type = widen(logits)
-  labels = check_labels(labels, logits, axis=axis)
+  targets = check_targets(labels, logits, class_weights, ignore_label, axis).normalise(axis)
+  labels = targets.labels
   log_probs, possible = _log_probs(logits, t2, axis, where)
 
   def surprise(log_probs):
@@ -138,7 +143,7 @@ def bi_tempered_loss(
     loss = jnp.sum(jnp.where(present, labels * gaps, 0), axis=axis) - power_sum(log_labels)
     lost = jnp.any(present & ~possible, axis=axis)
   loss = jnp.where(lost, jnp.inf, loss + power_sum(log_probs))
-  return spoil_unknown(loss, labels, logits.shape[axis]).astype(result_type)
+  return targets.finish(targets.weigh(loss)).astype(result_type)
 
 
 def check_temperatures(t1: float, t2: float) -> None:

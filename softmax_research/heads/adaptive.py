@@ -9,14 +9,13 @@ import numpy as np
 from softmax_research import functional
 from softmax_research.functional.adaptive_softmax import check_cutoffs, check_tile
 from softmax_research.functional.arrays import (
-  as_labels,
   check_at_least,
   check_num_classes,
   look_up,
   wide_type,
 )
 from softmax_research.functional.labels import is_known
-from softmax_research.heads.head import Head, check_counts
+from softmax_research.heads.head import Head, check_counts, likelihood_loss
 
 
 def adaptive(
@@ -32,7 +31,8 @@ def adaptive(
   r"""Build the head of an adaptive softmax.
 
   Labels and log-probabilities are in the user's numbering of the classes, whatever their
-  frequencies; the parameters are in the order of frequency.
+  frequencies; the parameters are in the order of frequency. Labels that are distributions cost all
+  classes of all clusters.
 
   Args:
     num_classes: K.
@@ -92,14 +92,12 @@ def adaptive(
       kernel_init=kernel_init,
     )
 
-  def loss(params, features, labels, *, step=0, key=None):
-    del step, key
-    labels = as_labels(labels)
-    if not in_order and jnp.issubdtype(labels.dtype, jnp.integer):
+  def label_log_prob(params, features, labels):
+    if not in_order:
       ranks = look_up(rank, labels)
       labels = jnp.where(is_known(labels, num_classes), ranks, -1)
     dtype = wide_type(features, params["head"]["kernel"])
-    return -functional.adaptive_softmax_label_log_prob(
+    return functional.adaptive_softmax_label_log_prob(
       features, params, labels, tile=tile, dtype=dtype
     )
 
@@ -108,4 +106,4 @@ def adaptive(
     log_probs = functional.adaptive_softmax_log_probs(features, params, dtype=dtype)
     return log_probs if in_order else log_probs.at[..., rank].get(mode="promise_in_bounds")
 
-  return Head(init, loss, log_prob)
+  return Head(init, likelihood_loss(num_classes, label_log_prob, log_prob), log_prob)

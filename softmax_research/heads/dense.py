@@ -1,6 +1,7 @@
 """Dense heads: one logit a class, then margin, score, normalisation."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from softmax_research.functional.arrays import (
   widen,
 )
 from softmax_research.functional.losses import check_link
-from softmax_research.heads.head import Head
+from softmax_research.heads.head import Head, weighted
 
 IMPLEMENTATIONS = ("auto", "plain", "streaming")
 # With more logits than these, in float32 a quarter of a gigabyte, streaming is chosen.
@@ -100,7 +101,8 @@ def linear(
 
   Args:
     num_classes: K.
-    loss: `(logits [..., K], labels [...], geometry) -> [...]`.
+    loss: `(logits [..., K], labels [...], geometry, **weights) -> [...]`, where the weights, those
+      of `class_weights` and `ignore_label` that are asked for, are for the loss of `functional`.
     log_prob: `logits [..., K] -> [..., K]`.
     bias: add a bias.
     normalise: scale features and kernel columns to unit norm, so that the logits are cosines.
@@ -117,7 +119,7 @@ def linear(
     >>> from softmax_research import functional
     >>> head = linear(
     ...   3,
-    ...   loss=lambda logits, labels, geometry: functional.cross_entropy(logits, labels),
+    ...   loss=lambda z, y, geometry, **weights: functional.cross_entropy(z, y, **weights),
     ...   log_prob=functional.log_softmax,
     ... )
     >>> sorted(head.init(jax.random.key(0), 5))
@@ -125,10 +127,10 @@ def linear(
   """
   layer = _affine(num_classes, bias, normalise, kernel_init)
 
-  def head_loss(params, features, labels, *, step=0, key=None):
+  def head_loss(params, features, labels, *, step=0, key=None, **weights):
     del key
     logits, geometry = layer.apply(params, features, step)
-    return loss(logits, labels, geometry)
+    return loss(logits, labels, geometry, **weights)
 
   def head_log_prob(params, features):
     return log_prob(layer.apply(params, features, 0)[0])
@@ -177,6 +179,8 @@ def dense(
   log_prior: jax.typing.ArrayLike | None = None,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
   bias: bool = True,
   normalise: bool = False,
   kernel_init: Callable[..., jax.Array] | None = None,
@@ -207,14 +211,16 @@ def dense(
     log_prior: logarithms of the class frequencies of the training set, `[K]`.
     label_smoothing: in [0, 1]; see `functional.cross_entropy`. It leaves a link nothing to act on.
     z_loss: at least 0; see `functional.cross_entropy`.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     bias: add a bias to the logits.
     normalise: make the logits cosines between features and kernel columns (needs `bias=False`).
     kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
     implementation: how the loss is computed. `"plain"` makes all logits. `"streaming"` is
       `functional.linear_cross_entropy`, whose memory does not grow with the number of examples;
-      it takes integer labels and no row map, and has first derivatives in reverse mode alone.
-      `"auto"` streams integer labels where there are more than 2^26 logits and no row map. Under
-      `jax.jit` with a kernel sharded over classes choose plain.
+      it takes no row map, with labels that are distributions no margin and no link, and has first
+      derivatives in reverse mode alone. `"auto"` streams what can be where there are more than 2^26
+      logits. Under `jax.jit` with a kernel sharded over classes choose plain.
 
   Returns:
     A head with parameters `{"kernel": [D, K], "bias": [K]}`.
@@ -271,7 +277,7 @@ def dense(
     logits, geometry = layer.apply(params, features, step)
     return logits if row_map is None else row_map(logits), geometry
 
-  def plain_loss(params, features, labels, *, step=0, key=None):
+  def plain_loss(params, features, labels, *, step=0, key=None, **weights):
     del key
     logits, geometry = map_logits(params, features, step)
     if margin is not None:
@@ -279,7 +285,7 @@ def dense(
     scores = logits if score is None else score_of(params)(logits)
     if log_prior is not None:
       scores = scores + per_class(log_prior, scores)
-    options = {"label_smoothing": label_smoothing, "z_loss": z_loss}
+    options = {"label_smoothing": label_smoothing, "z_loss": z_loss, **weights}
     return cross_entropy(scores, labels, link=link, **options)
 
   def log_prob(params, features):
@@ -290,7 +296,7 @@ def dense(
     features, kernel = _operands(params, features, normalise)
     return linear_top_k(features, kernel, k, bias=params.get("bias"), score=score_of(params))
 
-  def streaming_loss(params, features, labels, *, step=0, key=None):
+  def streaming_loss(params, features, labels, *, step=0, key=None, **weights):
     del key
     features, kernel = _operands(params, features, normalise)
 
@@ -308,12 +314,16 @@ def dense(
       log_prior=log_prior,
       label_smoothing=label_smoothing,
       z_loss=z_loss,
+      **weights,
     )
 
   def auto_loss(params, features, labels, **options):
+    size = math.prod(jnp.shape(features)[:-1]) * num_classes
     hard = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
-    streams = hard and row_map is None and jnp.size(labels) * num_classes > _PLAIN_LOGITS
+    can_stream = row_map is None and (hard or (margin is None and link is None))
+    streams = can_stream and size > _PLAIN_LOGITS
     return (streaming_loss if streams else plain_loss)(params, features, labels, **options)
 
   losses = {"auto": auto_loss, "plain": plain_loss, "streaming": streaming_loss}
-  return Head(init, losses[implementation], log_prob, None if row_map else top_k)
+  head = Head(init, losses[implementation], log_prob, None if row_map else top_k)
+  return weighted(head, num_classes, class_weights=class_weights, ignore_label=ignore_label)

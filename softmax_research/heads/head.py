@@ -1,11 +1,21 @@
 """Head: an output layer as a few pure functions."""
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import check_num_classes
+from softmax_research.functional import negative_log_likelihood
+from softmax_research.functional.arrays import as_labels, check_num_classes, wide_type
+from softmax_research.functional.labels import (
+  check_class_weights,
+  check_ignore_label,
+  check_targets,
+)
 
 
 class Tracker(NamedTuple):
@@ -32,10 +42,11 @@ class Head(NamedTuple):
 
   Attributes:
     init: `(key, num_features) -> params`.
-    loss: `(params, features, labels, *, step=0, key=None) -> [...]`, in nats, for features
-      `[..., D]` and integer labels `[...]`; one loss for each example, never reduced. `step` is
-      the number of updates made so far, for margins that are annealed; `key` a random key, for
-      heads that sample.
+    loss: `(params, features, labels, *, step=0, key=None, class_weights=None, ignore_label=None)
+      -> [...]`, in nats, for features `[..., D]` and labels that are integers `[...]` or
+      distributions `[..., K]`; one loss for each example, never reduced. `step` is the number of
+      updates made so far, for margins that are annealed; `key` a random key, for heads that
+      sample; the last two are those of `functional.cross_entropy`.
     log_prob: `(params, features) -> [..., K]`, in nats. The prediction is its argmax, never the
       argmax of the logits: a score need not be monotone.
     top_k: `(params, features, k) -> functional.TopClasses`, where the most probable classes can be
@@ -70,6 +81,65 @@ def check_key(head: str, key: Any) -> None:
       f"Got no key; the {head} head draws classes anew in each step. Pass a new key to its "
       "loss, as key=jax.random.fold_in(key, step)."
     )
+
+
+def weighted(
+  head: Head,
+  num_classes: int,
+  *,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
+) -> Head:
+  """Build the head whose loss has the class weights and the ignored label without being told.
+
+  A head of the user's own, whose loss knows neither, has them too.
+  """
+  check_class_weights(class_weights, num_classes)
+  check_ignore_label(ignore_label)
+  given = {"class_weights": class_weights, "ignore_label": ignore_label}
+  given = {name: value for name, value in given.items() if value is not None}
+  if not given:
+    return head
+  parameters = inspect.signature(head.loss).parameters.values()
+  if any(p.kind is p.VAR_KEYWORD or p.name == "class_weights" for p in parameters):
+    return head._replace(loss=functools.partial(head.loss, **given))
+
+  def loss(params, features, labels, **options):
+    targets = _targets(params, features, labels, num_classes, **given)
+    losses = head.loss(params, features, targets.labels, **options)
+    return targets.finish(targets.weigh(losses))
+
+  return head._replace(loss=loss)
+
+
+def _targets(params, features, labels, num_classes, class_weights=None, ignore_label=None):
+  dtype = wide_type(features, *jax.tree.leaves(params))
+  values = jax.ShapeDtypeStruct((*jnp.shape(features)[:-1], num_classes), dtype)
+  return check_targets(labels, values, class_weights, ignore_label)
+
+
+def likelihood_loss(
+  num_classes: int, label_log_prob: Callable[..., jax.Array], log_prob: Callable[..., jax.Array]
+) -> Callable[..., jax.Array]:
+  """Build the loss of a head that finds a label's log-probability without those of all classes.
+
+  Those of all are needed for labels that are distributions.
+
+  Args:
+    num_classes: K.
+    label_log_prob: `(params, features, labels) -> [...]`.
+    log_prob: that of the head.
+  """
+
+  def loss(params, features, labels, *, step=0, key=None, **weights):
+    del step, key
+    labels = as_labels(labels)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+      return negative_log_likelihood(log_prob(params, features), labels, **weights)
+    targets = _targets(params, features, labels, num_classes, **weights)
+    return targets.finish(targets.weigh(-label_log_prob(params, features, targets.labels)))
+
+  return loss
 
 
 def check_counts(head: str, num_classes: int, class_counts: Sequence[int] | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from softmax_research import functional
 from softmax_research.functional.arrays import check_num_classes, wide_type
 from softmax_research.functional.tree import check_tree_classes
-from softmax_research.heads.head import Head, check_counts
+from softmax_research.heads.head import Head, check_counts, likelihood_loss
 
 
 def hierarchical(tree: functional.Tree) -> Head:
@@ -19,14 +19,14 @@ def hierarchical(tree: functional.Tree) -> Head:
   .. math:: \ell = -\sum_{v \in \mathrm{path}(y)} \log p(v \mid \mathrm{parent}(v), x)
 
   The loss costs one path, and so does `heads.sample`; `log_prob` is exact over all classes and
-  costs them all. For prediction among very many classes `heads.top_k` searches.
+  costs them all, and so does the loss of labels that are distributions, an expectation. For
+  prediction among very many classes `heads.top_k` searches.
 
   Args:
     tree: any tree, as from `functional.huffman_tree` or `functional.taxonomy_tree`.
 
   Returns:
-    A head with parameters `{"kernel": [R, D], "bias": [R]}`, R = `tree.num_rows`. Labels are
-    integers.
+    A head with parameters `{"kernel": [R, D], "bias": [R]}`, R = `tree.num_rows`.
 
   Example:
     >>> import jax
@@ -43,10 +43,9 @@ def hierarchical(tree: functional.Tree) -> Head:
   def init(key, num_features):
     return functional.tree_init(key, num_features, tree)
 
-  def loss(params, features, labels, *, step=0, key=None):
-    del step, key
+  def label_log_prob(params, features, labels):
     dtype = wide_type(features, params["kernel"])
-    return -functional.tree_label_log_prob(features, params, tree, labels, dtype=dtype)
+    return functional.tree_label_log_prob(features, params, tree, labels, dtype=dtype)
 
   def log_prob(params, features):
     dtype = wide_type(features, params["kernel"])
@@ -60,6 +59,7 @@ def hierarchical(tree: functional.Tree) -> Head:
   def sample(params, features, key):
     return functional.tree_sample(key, features, params, tree)
 
+  loss = likelihood_loss(tree.num_classes, label_log_prob, log_prob)
   return Head(init, loss, log_prob, top_k, sample)
 
 

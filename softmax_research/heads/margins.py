@@ -19,7 +19,7 @@ from softmax_research.functional.arrays import (
   look_up,
   norms,
 )
-from softmax_research.functional.labels import is_known, spoil_unknown
+from softmax_research.functional.labels import check_targets, is_known
 from softmax_research.functional.margins import check_angle, check_combined, check_multiplier
 from softmax_research.functional.sampled_softmax import check_num_samples
 from softmax_research.heads.dense import Geometry, dense, taylor_score, unit_vectors
@@ -332,7 +332,9 @@ def magface(
     head = _cosines(num_classes, change, scale, None, implementation="plain", **layer)
     losses = head.loss(params, features, labels, **options)
     losses += weight * (sizes / high**2 + 1 / sizes)
-    return spoil_unknown(losses, as_labels(labels), num_classes)
+    values = jax.ShapeDtypeStruct((*losses.shape, num_classes), losses.dtype)
+    ignored = options.get("ignore_label")
+    return check_targets(labels, values, ignore_label=ignored).finish(losses)
 
   return _cosines(num_classes, None, scale, None, **layer)._replace(loss=loss)
 

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from softmax_research import functional
 from softmax_research.functional.arrays import (
-  as_labels,
   check_at_least,
   is_integer,
   per_class,
@@ -13,7 +12,7 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.labels import check_class_labels, is_known
 from softmax_research.heads.dense import dense, taylor_score
-from softmax_research.heads.head import Head
+from softmax_research.heads.head import Head, likelihood_loss
 
 
 def mixture(
@@ -95,16 +94,12 @@ def mixture(
     of_components = layer.log_prob(params["layer"], latent)
     return functional.log_normaliser(log_gates[..., None] + of_components, axis=-2)
 
-  def loss(params, features, labels, *, step=0, key=None):
-    del step, key
-    labels = as_labels(labels)
-    if jnp.issubdtype(labels.dtype, jnp.floating):
-      return functional.negative_log_likelihood(log_prob(params, features), labels)
+  def label_log_prob(params, features, labels):
     labels = check_class_labels(labels, jnp.asarray(features), num_classes, "")
     known = is_known(labels, num_classes)
     log_gates, latent = components(params, features)
     each = jnp.broadcast_to(jnp.where(known, labels, 0)[..., None], log_gates.shape)
     losses = layer.loss(params["layer"], latent, each)
-    return jnp.where(known, -functional.log_normaliser(log_gates - losses), jnp.nan)
+    return jnp.where(known, functional.log_normaliser(log_gates - losses), jnp.nan)
 
-  return Head(init, loss, log_prob)
+  return Head(init, likelihood_loss(num_classes, label_log_prob, log_prob), log_prob)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import functional
@@ -28,7 +29,7 @@ def sampled(
   r"""Build a dense head that is trained by sampled softmax.
 
   Its loss needs a random key; see `functional.sampled_softmax_loss`. `log_prob` visits all
-  classes.
+  classes, and so does the loss of labels that are distributions, which is that of `dense`.
 
   Args:
     num_classes: K.
@@ -72,8 +73,9 @@ def sampled(
   score = taylor_score(order)
   layer = dense(num_classes, score=score, bias=bias, kernel_init=kernel_init)
 
-  def loss(params, features, labels, *, step=0, key=None):
-    del step
+  def loss(params, features, labels, *, step=0, key=None, **weights):
+    if jnp.issubdtype(jnp.result_type(labels), jnp.floating):
+      return layer.loss(params, features, labels, step=step, **weights)
     check_key("sampled", key)
     return functional.sampled_softmax_loss(
       features,
@@ -87,6 +89,7 @@ def sampled(
       remove_accidental_hits=remove_accidental_hits,
       correct_label=correct_label,
       dtype=wide_type(features, params["kernel"]),
+      **weights,
     )
 
   return layer._replace(loss=loss)

@@ -15,17 +15,16 @@ import numpy as np
 
 from softmax_research import functional, registry
 from softmax_research.functional.arrays import (
-  as_labels,
   check_at_least,
   check_epsilon,
   check_fraction,
 )
 from softmax_research.functional.entmax import log_or_impossible
-from softmax_research.functional.labels import spoil_unknown
+from softmax_research.functional.labels import check_targets
 from softmax_research.functional.tempered import check_temperatures
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import LearntScore, dense, linear, taylor_score
-from softmax_research.heads.head import Head, check_counts
+from softmax_research.heads.head import Head, check_counts, weighted
 from softmax_research.heads.hierarchical import TREES, of_tree
 from softmax_research.heads.margins import (
   adaface,
@@ -160,9 +159,9 @@ def pc_softmax(
   check_counts("pc_softmax", num_classes, class_counts)
   log_prior = functional.log_prior_from_counts(class_counts)
 
-  def loss(logits, labels, geometry):
+  def loss(logits, labels, geometry, **weights):
     del geometry
-    return functional.pc_cross_entropy(logits, labels, log_prior)
+    return functional.pc_cross_entropy(logits, labels, log_prior, **weights)
 
   return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
 
@@ -232,9 +231,9 @@ def entmax(num_classes: int, *, alpha: float = 1.5, bias: bool = True) -> Head:
   """
   check_at_least("alpha", alpha, 1, "Pass 1 for softmax, 2 for sparsemax.")
 
-  def loss(logits, labels, geometry):
+  def loss(logits, labels, geometry, **weights):
     del geometry
-    return functional.entmax_loss(logits, labels, alpha=alpha)
+    return functional.entmax_loss(logits, labels, alpha=alpha, **weights)
 
   def log_prob(logits: jax.Array) -> jax.Array:
     if alpha == 1:
@@ -248,9 +247,9 @@ def bi_tempered(num_classes: int, *, t1: float = 0.8, t2: float = 1.2, bias: boo
   """Build the head of the bi-tempered logistic loss; `log_prob` is its tempered softmax."""
   check_temperatures(t1, t2)
 
-  def loss(logits, labels, geometry):
+  def loss(logits, labels, geometry, **weights):
     del geometry
-    return functional.bi_tempered_loss(logits, labels, t1=t1, t2=t2)
+    return functional.bi_tempered_loss(logits, labels, t1=t1, t2=t2, **weights)
 
   def log_prob(logits):
     return log_or_impossible(functional.tempered_softmax(logits, t=t2))
@@ -269,11 +268,12 @@ def logit_penalty(
   check_at_least("weight", weight, 0, "Pass 0 for plain softmax.")
   check_fraction("label_smoothing", label_smoothing, or_one=True)
 
-  def loss(logits, labels, geometry):
+  def loss(logits, labels, geometry, **weights):
     del geometry
-    plain = functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    options = {"label_smoothing": label_smoothing, **weights}
+    plain = functional.cross_entropy(logits, labels, **options)
     penalised = plain + weight * jnp.sum(logits**2, axis=-1)
-    return spoil_unknown(penalised, as_labels(labels), num_classes)
+    return check_targets(labels, logits, **weights).finish(penalised)
 
   return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
 
@@ -289,9 +289,9 @@ def squared_error(
   for name, value in options.items():
     check_at_least(name, value, 0, "Pass 1.0 for few classes.", strict=True)
 
-  def loss(logits, labels, geometry):
+  def loss(logits, labels, geometry, **weights):
     del geometry
-    return functional.squared_error_loss(logits, labels, **options)
+    return functional.squared_error_loss(logits, labels, **options, **weights)
 
   return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
 
@@ -308,9 +308,9 @@ def one_vs_all(num_classes: int, *, bias: bool = True, bias_start: float | None 
   changes.
   """
 
-  def loss(logits, labels, geometry):
+  def loss(logits, labels, geometry, **weights):
     del geometry
-    return functional.one_vs_all_cross_entropy(logits, labels)
+    return functional.one_vs_all_cross_entropy(logits, labels, **weights)
 
   def log_prob(logits):
     return functional.log_normalise(jax.nn.log_sigmoid(logits))
@@ -329,11 +329,25 @@ def hinge(
   """
   check_at_least("margin", margin, 0, "Pass 1.0 for the published loss.")
 
-  def loss(logits, labels, geometry):
+  def loss(logits, labels, geometry, **weights):
     del geometry
-    return functional.multiclass_hinge(logits, labels, margin=margin, sum_rivals=sum_rivals)
+    options = {"margin": margin, "sum_rivals": sum_rivals, **weights}
+    return functional.multiclass_hinge(logits, labels, **options)
 
   return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+
+
+def _build(
+  make: Callable[..., Head],
+  options: dict[str, Any],
+  num_classes: int,
+  *,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
+) -> Head:
+  """Build a head with the options that all share."""
+  weights = {"class_weights": class_weights, "ignore_label": ignore_label}
+  return weighted(make(num_classes, **options), num_classes, **weights)
 
 
 #: Heads by name, each a function of the number of classes and its own options.
@@ -382,6 +396,7 @@ HEADS = registry.Registry(
   },
   example="taylor:order=4",
   given=("num_classes",),
+  build=_build,
   rest=dense,
   taken=("score", "margin", "row_map"),
   contract="takes the number of classes, and options by keyword, and returns a heads.Head",
@@ -396,7 +411,8 @@ def make(text: str, num_classes: int, **options: Any) -> Head:
     text: a key of `HEADS`, or the path of a function of one's own, as `my_package.my_module.mine`,
       alone or with options, as `sm_taylor:order=4:margin=0.6`.
     num_classes: K.
-    **options: the head's own options and those of its layer, as `bias` or `label_smoothing`.
+    **options: the head's own options and those of its layer, as `bias` or `label_smoothing`; and
+      `class_weights` and `ignore_label`, which every head has (see `dense`).
 
   Returns:
     The head.

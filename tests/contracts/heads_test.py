@@ -127,6 +127,45 @@ def test_a_label_out_of_range_is_nan_and_teaches_nothing(name):
     assert np.isfinite(leaf).all()
 
 
+# Heads of which no label is changed by a margin: their losses are expectations over labels.
+_EXPECTED = ("adaptive", "hierarchical", "huffman", "softmax", "taylor", "two_level", "hinge")
+
+
+@_ALL
+def test_class_weights_ignored_labels_and_distributions(name):
+  _, params, features = _problem(name)
+  class_weights = np.where(np.arange(_NUM_CLASSES) == 37, 0, _COUNTS**-0.5)
+  head = _make(name, class_weights=class_weights, ignore_label=12)
+  mixed = 0.25 * np.eye(_NUM_CLASSES)[np.where(_KNOWN, _LABELS, 0)] + 0.75 * np.eye(_NUM_CLASSES)[5]
+
+  @jax.jit
+  def run(params, features):
+    hard = _losses_and_gradients(head, params, features, _LABELS)
+    nothing = _losses_and_gradients(head, params, features, np.full(8, 12))
+    one_hot, soft = (
+      head.loss(params, features, jnp.asarray(labels, jnp.float32), key=_KEY)
+      for labels in (np.eye(_NUM_CLASSES)[np.where(_KNOWN, _LABELS, 0)], mixed)
+    )
+    return hard, nothing, one_hot, soft, head.loss(params, features, np.full(8, 5), key=_KEY)
+
+  hard, nothing, one_hot, soft, other = jax.device_get(run(params, features))
+  plain = _run(name)["losses"][0][_KNOWN]
+  weights = np.where(_LABELS == 12, 0, class_weights[np.clip(_LABELS, 0, 299)])[_KNOWN]
+  if name not in ("logit_penalty", "magface"):  # They have terms that are not of the label.
+    np.testing.assert_allclose(hard[0][_KNOWN], weights * plain, rtol=1e-5, atol=1e-5)
+  assert np.isnan(hard[0][~_KNOWN]).all() and hard[0][-1] == 0
+  np.testing.assert_array_equal(hard[2][~_KNOWN | (_LABELS == 12)], 0)
+  for leaf in jax.tree.leaves(hard[1:]):
+    assert np.isfinite(leaf).all()
+  for leaf in jax.tree.leaves(nothing):
+    np.testing.assert_array_equal(leaf, 0)
+  if name not in ("partial_fc", "sampled"):  # Of a distribution they visit all classes.
+    np.testing.assert_allclose(one_hot[:-1][_KNOWN[:-1]], hard[0][:-1][_KNOWN[:-1]], rtol=1e-4)
+  if name in _EXPECTED:
+    one, other = hard[0][:-1][_KNOWN[:-1]], other[:-1][_KNOWN[:-1]]
+    np.testing.assert_allclose(soft[:-1][_KNOWN[:-1]], 0.25 * one + 0.75 * other, rtol=1e-4)
+
+
 @_ALL
 def test_a_step_along_the_gradient_lowers_the_loss(name):
   found = _run(name)

@@ -26,7 +26,7 @@ _LABELS = np.array([2, 3])
 
 @_ALL
 def test_value_and_gradient_equal_the_oracle_in_float64(name):
-  loss, oracle = LOSSES[name]
+  loss, oracle, _ = LOSSES[name]
   with jax.enable_x64(True):
     values, pull_back = jax.jit(lambda z: jax.vjp(lambda z: loss(z, _LABELS), z))(_LOGITS)
     (gradient,) = pull_back(jnp.ones(2))
@@ -123,6 +123,57 @@ def test_one_class_alone(name):
   np.testing.assert_allclose(_run(name)["one class"], expected.get(name, 0), rtol=1e-5, atol=1e-6)
 
 
+# Losses of labels that may be several.
+_OF_SETS = ("one against all", "squared error")
+_CLASS_WEIGHTS = np.array([2.0, 0.5, 1.5, 3.0, 0.0])
+
+
+@_PAIRED
+def test_class_weights_and_ignored_labels(name):
+  loss, oracle, weighted = LOSSES[name]
+  weighted = weighted or (lambda z, y, weights: weights[y] * oracle(z, y))
+  logits, labels = np.tile(_LOGITS, (3, 1)), np.array([2, 3, -1, 5, 1, 4])
+  known = np.array([0, 1, 4, 5])
+  soft = np.random.default_rng(0).dirichlet(np.ones(5), 2)
+
+  @jax.jit
+  def run(logits):
+    def of(logits, labels, weights=_CLASS_WEIGHTS):
+      options = {"class_weights": weights, "ignore_label": -1}
+      return _values_and_gradients(loss, logits, labels, **options)
+
+    one_hot = of(logits[:2], jnp.asarray(np.eye(5)[_LABELS]))
+    return of(logits, labels), of(logits, 0 * labels - 1), one_hot, of(logits[:2], soft)
+
+  with jax.enable_x64(True):
+    (values, gradient), nothing, one_hot, (_, slopes) = jax.device_get(run(logits))
+    with jax.debug_nans(True):
+      labels[3] = -1  # A label out of range is NaN.
+      options = {"class_weights": _CLASS_WEIGHTS, "ignore_label": -1}
+      loss(jnp.asarray(logits), jnp.asarray(labels), **options)
+
+  def expected(z, y):
+    return weighted(z, y, _CLASS_WEIGHTS)
+
+  def of_every_label(z):
+    return sum(soft[:, k] * expected(z, np.full(2, k)) for k in range(5))
+
+  np.testing.assert_allclose(
+    values[known], expected(logits[known], labels[known]), rtol=1e-10, atol=1e-12
+  )
+  of_known = differences(lambda z: expected(z, labels[known]), logits[known])
+  np.testing.assert_allclose(gradient[known], of_known, rtol=1e-6, atol=1e-8)
+  assert values[2] == 0 and np.isnan(values[3]) and not np.any(gradient[2:4])
+  assert not any(np.any(array) for array in nothing)
+  np.testing.assert_allclose(one_hot[0], values[:2], rtol=1e-10)
+  np.testing.assert_allclose(one_hot[1], gradient[:2], rtol=1e-9, atol=1e-12)
+  # A margin shares its change among the labels, and several labels have their mean weight in a sum
+  # over classes that do not compete; all other losses are expectations but for a constant.
+  if "margin" not in name.replace("none margin", "") and name not in _OF_SETS:
+    slopes_of_every_label = differences(of_every_label, logits[:2])
+    np.testing.assert_allclose(slopes, slopes_of_every_label, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_on_a_mesh_sharded_over_batch_and_classes(kind):
   logits = np.tile(_LOGITS[:, :4], (2, 1)).astype(np.float32)
@@ -146,7 +197,7 @@ def test_on_a_mesh_sharded_over_batch_and_classes(kind):
 
 @_PAIRED
 def test_half_precision_is_accurate_and_finite_up_to_ten_thousand(name):
-  loss, oracle = LOSSES[name]
+  loss, oracle, _ = LOSSES[name]
   dtypes = (jnp.float16, jnp.bfloat16)
   given = [jnp.asarray(_LOGITS, dtype) for dtype in dtypes]
   large = [jnp.asarray(np.sign(_LOGITS) * 1e4 * np.abs(_LOGITS), dtype) for dtype in dtypes]
@@ -193,6 +244,20 @@ def test_traces_under_every_flag_without_changing_types(name):
   run = jax.shard_map(run, mesh=mesh, in_specs=shards, out_specs=shards)
   given = jax.ShapeDtypeStruct((4, 5), jnp.float32), jax.ShapeDtypeStruct((4,), jnp.int8)
   assert jax.eval_shape(run, *given)[0].shape == (4,)
+
+
+@_PAIRED
+def test_bad_weights_and_ignored_labels(name):
+  run = functools.partial(LOSSES[name].apply, jnp.asarray(_LOGITS), jnp.asarray(_LABELS))
+  for weights, message in (
+    (np.ones(3), r"class_weights of shape \(3,\) for 5 classes; they must have shape \(5,\)"),
+    ([1, 1, -1, 1, 1], r"the class weight -1\.0 of class 2; weights must be finite and at least 0"),
+    ([1, 1, 1, np.nan, 1], "the class weight nan of class 3"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      run(class_weights=weights)
+  with pytest.raises(TypeError, match=r"ignore_label=2\.5; it must be one integer"):
+    run(ignore_label=2.5)
 
 
 @_ALL

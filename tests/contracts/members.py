@@ -260,8 +260,10 @@ SCORES = {
 class Loss(NamedTuple):
   """A loss of logits and labels, one for each example."""
 
-  apply: Callable  # (logits, labels, *, where=None) -> [...]
+  apply: Callable  # (logits, labels, *, class_weights, ignore_label, where) -> [...]
   oracle: Callable  # the same in float64 numpy
+  # (logits, labels, class_weights) -> [...], where it is not the weight of the label times the loss
+  weighted: Callable | None = None
 
 
 def _cross_entropy(scores, labels):
@@ -271,7 +273,7 @@ def _cross_entropy(scores, labels):
 def _composed(margin, score):
   ours, oracle = score
   return Loss(
-    lambda z, y, where=None: functional.cross_entropy(ours(margin.apply(z, y)), y, where=where),
+    lambda z, y, **options: functional.cross_entropy(ours(margin.apply(z, y)), y, **options),
     lambda z, y: _cross_entropy(oracle(margin.oracle(z, y)), y),
   )
 
@@ -299,28 +301,47 @@ def _prior(logits):
   return _normalised(PRIOR[: logits.shape[-1]])
 
 
-def _pc_cross_entropy(logits, labels, where=None):
+def _pc_cross_entropy(logits, labels, **options):
   log_prior = np.log(_prior(logits))
-  return functional.pc_cross_entropy(logits, labels, log_prior, where=where)
+  return functional.pc_cross_entropy(logits, labels, log_prior, **options)
 
 
-def _likelihood(logits, labels, where=None):
+def _likelihood(logits, labels, where=None, **options):
   log_probs = functional.log_softmax(logits, where=where)
-  return functional.negative_log_likelihood(log_probs, labels, label_smoothing=0.2, where=where)
+  options |= {"label_smoothing": 0.2, "where": where}
+  return functional.negative_log_likelihood(log_probs, labels, **options)
+
+
+def _smoothed(smoothing):
+  """Returns the losses of a smoothed label, each class's times its weight."""
+
+  def oracle(logits, labels, weights=1):
+    losses = -weights * np.log(_softmax(logits))
+    return (1 - smoothing) * _at(losses, labels) + smoothing * losses.mean(-1)
+
+  return oracle
+
+
+def _with_z_loss(logits, labels, weights=1):
+  losses = -weights * np.log(_softmax(logits))
+  return _at(losses, labels) + 0.01 * np.log(np.exp(logits).sum(-1)) ** 2
 
 
 LOSSES = {
   "smoothed likelihood": Loss(
     _likelihood,
-    lambda z, y: 0.8 * _cross_entropy(z, y) - 0.2 * np.log(_softmax(z)).mean(-1),
+    _smoothed(0.2),
+    _smoothed(0.2),
   ),
   "smoothed cross-entropy": Loss(
     _of(functional.cross_entropy, label_smoothing=0.1),
-    lambda z, y: 0.9 * _cross_entropy(z, y) - 0.1 * np.log(_softmax(z)).mean(-1),
+    _smoothed(0.1),
+    _smoothed(0.1),
   ),
   "cross-entropy with z-loss": Loss(
     _of(functional.cross_entropy, z_loss=0.01),
-    lambda z, y: _cross_entropy(z, y) + 0.01 * np.log(np.exp(z).sum(-1)) ** 2,
+    _with_z_loss,
+    _with_z_loss,
   ),
   "PC-softmax": Loss(
     _pc_cross_entropy,
@@ -331,8 +352,8 @@ LOSSES = {
   "sparsemax": Loss(functional.sparsemax_loss, lambda z, y: _fenchel_young(z, y, 2.0)),
   "entmax": Loss(functional.entmax_loss, lambda z, y: _fenchel_young(z, y, 1.5)),
   "logit norm": Loss(
-    lambda z, y, where=None: functional.cross_entropy(
-      functional.logit_norm(z, temperature=0.3, where=where), y
+    lambda z, y, where=None, **options: functional.cross_entropy(
+      functional.logit_norm(z, temperature=0.3, where=where), y, **options
     ),
     lambda z, y: _cross_entropy(z / (0.3 * np.linalg.norm(z, axis=-1, keepdims=True)), y),
   ),

@@ -31,6 +31,7 @@ LABELS = np.array([0, 10, 8, 3, 7, 4, 9])  # The first and last of all blocks of
 MASK = np.arange(K) % 5 != 1
 MASKS = np.arange(K) != (LABELS + 1 + np.arange(N) % 3)[:, None]
 MASKS[0, 4:7] = False  # So that the examples differ in how many classes are left.
+CLASS_WEIGHTS = np.where(np.arange(K) == 3, 0, RNG.uniform(0.5, 2, K))
 BLOCK = (3, 4)  # Divides neither.
 
 
@@ -75,6 +76,9 @@ CASES = {
       "log_prior": LOG_PRIOR,
       "where": MASK,
       "z_loss": 0.1,
+      "link": lambda losses: -jnp.expm1(-losses) * losses,
+      "class_weights": CLASS_WEIGHTS,
+      "ignore_label": 8,
     },
     lambda z: z - 0.6,
     _quartic,
@@ -85,6 +89,8 @@ CASES = {
       "margin": _large,
       "where": MASKS,
       "label_smoothing": 0.1,
+      "class_weights": CLASS_WEIGHTS,
+      "ignore_label": 8,
     },
     _large_by_angle,
     lambda z: np.log(z**2 + 0.1),
@@ -100,8 +106,11 @@ def _oracle(options, change, score):
   log_total = np.log(np.sum(np.exp(scores), axis=1, where=mask))
   smoothing = options.get("label_smoothing", 0)
   targets = (1 - smoothing) * hot + smoothing * mask / mask.sum(1, keepdims=True)
-  loss = -np.sum(targets * (scores - log_total[:, None]), axis=1, where=mask)
-  return loss + options.get("z_loss", 0) * log_total**2
+  losses = log_total[:, None] - scores
+  losses = (1 - np.exp(-losses)) * losses if "link" in options else losses
+  loss = np.sum(targets * options.get("class_weights", 1) * losses, axis=1, where=mask)
+  loss += options.get("z_loss", 0) * log_total**2
+  return np.where(LABELS == options.get("ignore_label"), 0, loss)
 
 
 def _compare(ours, expected, **tolerance):
@@ -122,7 +131,7 @@ def _derivatives(loss, *arguments):
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients(name, use_blocks):
   options, change, score = CASES[name]
-  learned = {key: options[key] for key in ("bias", "log_prior") if key in options}
+  learned = {key: options[key] for key in ("bias", "log_prior", "class_weights") if key in options}
   fixed = {key: value for key, value in options.items() if key not in learned}
   use_blocks(N, BLOCK[1], None)  # Those of the lean form.
 
@@ -143,6 +152,53 @@ def test_values_and_gradients(name, use_blocks):
   for one, gradients in ours:
     np.testing.assert_allclose(one, value, rtol=1e-11)
     _compare(gradients, expected, rtol=1e-9, atol=1e-12)
+
+
+SOFT = RNG.dirichlet(np.ones(K), N) * (np.arange(K) != np.arange(1, N + 1)[:, None])
+SOFT /= SOFT.sum(1, keepdims=True)
+
+
+def test_distributions(use_blocks):
+  options = {"score": taylor_score, "bias": BIAS, "log_prior": LOG_PRIOR, "z_loss": 0.1}
+  options |= {"label_smoothing": 0.1}
+  use_blocks(N, BLOCK[1], None)  # Those of the lean form.
+
+  @jax.jit
+  def derivatives(features, kernel, class_weights, targets):
+    def derivatives_of(function, **size):
+      def loss(features, kernel, class_weights):
+        return function(features, kernel, targets, class_weights=class_weights, **options, **size)
+
+      return _derivatives(loss, features, kernel, class_weights)
+
+    ours = [derivatives_of(linear_cross_entropy, block_size=size) for size in (BLOCK, "lean")]
+    return ours, derivatives_of(reference)
+
+  with jax.enable_x64(True):
+    arguments = FEATURES, KERNEL, CLASS_WEIGHTS, SOFT
+    ours, expected = derivatives(*arguments)
+    hard = linear_cross_entropy(FEATURES, KERNEL, np.eye(K)[LABELS], block_size=BLOCK)
+    np.testing.assert_allclose(hard, reference(FEATURES, KERNEL, LABELS), rtol=1e-11)
+    # An impossible class does no harm where the label gives it nothing; elsewhere it is infinite.
+    where = np.arange(K) != 1
+    masked = linear_cross_entropy(FEATURES, KERNEL, SOFT, where=where, block_size=BLOCK)
+    rest = reference(FEATURES[0], KERNEL[:, where], SOFT[0, where])
+  for one in ours:
+    _compare(one, expected, rtol=1e-9, atol=1e-12)
+  np.testing.assert_array_equal(np.isinf(masked), SOFT[:, 1] > 0)
+  np.testing.assert_allclose(masked[0], rest, rtol=1e-11)
+
+
+def test_distributions_are_not_copied():
+  num_examples, num_classes = 4096, 4096
+
+  def loss(features, kernel, targets):
+    return linear_cross_entropy(features, kernel, targets, block_size=(64, 1024)).mean()
+
+  shapes = (num_examples, 8), (8, num_classes), (num_examples, num_classes)
+  arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arrays).compile()
+  assert program.memory_analysis().temp_size_in_bytes < num_examples * num_classes
 
 
 def test_blocks_of_any_size():
@@ -416,8 +472,9 @@ def test_on_a_mesh_without_a_word(kind):
   _compare(program(features, kernel, labels), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("learns", [False, True], ids=["everything", "learned temperature"])
-def test_classes_and_examples_sharded_by_shard_map(learns):
+@pytest.mark.parametrize("kind", ["everything", "learned temperature", "distributions"])
+def test_classes_and_examples_sharded_by_shard_map(kind):
+  learns = kind != "everything"
   mesh = jax.make_mesh(
     (2, 4), ("batch", "classes"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices("cpu")
   )
@@ -426,14 +483,18 @@ def test_classes_and_examples_sharded_by_shard_map(learns):
   # Between the labels some classes are left out; the first example has its label alone.
   where = (np.arange(12) != (labels + 1)[:, None]) & (np.arange(12) % 5 != 2)
   where[0] = np.arange(12) == 0
-  by_class = {"bias": bias, "log_prior": log_prior}
+  by_class = {"bias": bias, "log_prior": log_prior, "class_weights": RNG.uniform(0.5, 2, 12)}
 
   def total(loss, features, kernel, by_class, temperature, labels, where, factors, **options):
     options |= {"label_smoothing": 0.1, "z_loss": 0.1, "where": where, "margin": _large}
+    known = labels >= 0
+    options["ignore_label"] = 4
     if learns:
       options |= {"score": lambda logits: taylor_score(logits / temperature), "margin": _soft}
+    if kind == "distributions":
+      options["margin"], labels = None, where / 8
     values = loss(features, kernel, labels, **by_class, **options)
-    return jnp.sum(jnp.where(labels < 0, 0, values) * factors)
+    return jnp.sum(jnp.where(known, values, 0) * factors)
 
   specs = [P("batch"), P(None, "classes"), P("classes"), P(), P("batch"), P("batch", "classes")]
 
@@ -488,7 +549,8 @@ def _called(features=FEATURES, kernel=KERNEL, labels=LABELS, **options):
 @pytest.mark.parametrize(
   ("arguments", "error", "message"),
   [
-    ({"labels": np.eye(K)[LABELS]}, TypeError, "use cross_entropy on logits"),
+    ({"labels": np.eye(K)[LABELS][:3]}, ValueError, r"labels of shape \(3, 11\)"),
+    ({"labels": np.eye(K)[LABELS], "margin": _soft}, ValueError, "a margin or a link, which need"),
     ({"labels": LABELS[:3]}, ValueError, r"shape \(3,\)"),
     ({"kernel": KERNEL.T}, ValueError, r"\[D, K\]"),
     ({"kernel": KERNEL[:, :0]}, ValueError, "kernel of 0 classes"),
@@ -497,6 +559,8 @@ def _called(features=FEATURES, kernel=KERNEL, labels=LABELS, **options):
     ({"where": np.ones(3, bool)}, ValueError, r"where of shape \(3,\).*broadcast to \(7, 11\)"),
     ({"label_smoothing": 1.1}, ValueError, "label_smoothing=1.1"),
     ({"z_loss": -1.0}, ValueError, "z_loss=-1.0"),
+    ({"class_weights": np.ones(3)}, ValueError, r"class_weights of shape \(3,\) for 11 classes"),
+    ({"ignore_label": 1.0}, TypeError, "ignore_label=1.0; it must be one integer"),
     ({"score": lambda z: jnp.stack([z, z])}, ValueError, "must be elementwise"),
     ({"margin": lambda z, y, norms: z - np.ones(K)}, ValueError, "the label's logit alone"),
     *(

@@ -61,6 +61,35 @@ def test_values_and_gradients_against_pytorch(labels):
   np.testing.assert_allclose(gradient, logits.grad, rtol=1e-11, atol=1e-15)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("labels", [LABELS, SOFT])
+def test_class_weights_and_an_ignored_label_against_pytorch(labels, smoothing):
+  torch = pytest.importorskip("torch")
+  logits, weights = torch.tensor(LOGITS, requires_grad=True), np.array([0.5, 2, 0, 1.5, 3])
+  # PyTorch knows ignored labels beside classes alone.
+  ignored = {"ignore_index": 4} if labels.ndim == 1 else {}
+  torch_labels = torch.tensor(labels)
+  loss = torch.nn.functional.cross_entropy(
+    logits,
+    torch_labels,
+    weight=torch.tensor(weights),
+    label_smoothing=smoothing,
+    reduction="none",
+    **ignored,
+  )
+  loss.sum().backward()
+  options = {"class_weights": weights, "ignore_label": 4, "label_smoothing": smoothing}
+
+  def likelihood(z):
+    return negative_log_likelihood(log_normalise(z), labels, **options)
+
+  with jax.enable_x64(True):
+    for ours in (lambda z: cross_entropy(z, labels, **options), likelihood):
+      np.testing.assert_allclose(ours(LOGITS), loss.detach(), rtol=1e-13, atol=1e-15)
+      gradient = jax.jit(jax.grad(lambda z, f=ours: f(z).sum()))(LOGITS)
+      np.testing.assert_allclose(gradient, logits.grad, rtol=1e-11, atol=1e-15)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=4, max_size=4), st.integers(0, 3))
 def test_gradient_is_probability_minus_label(row, label):
@@ -280,6 +309,15 @@ def test_values_against_pytorch():
   ).sum(-1)
   with jax.enable_x64(True):
     np.testing.assert_allclose(one_vs_all_cross_entropy(OVA_LOGITS, soft), expected, rtol=1e-13)
+
+
+def test_the_weight_of_several_labels_is_the_mean_of_theirs():
+  labels = np.array([[1.0, 0, 1], [0, 0, 0], [0, 1, 0]])
+  logits, weights = np.array([*OVA_LOGITS[:1]] * 3), np.array([0.5, 2, 3])
+  plain, weighted = (
+    one_vs_all_cross_entropy(logits, labels, class_weights=w) for w in (None, weights)
+  )
+  np.testing.assert_allclose(weighted, np.array([1.75, 1, 2]) * plain, rtol=1e-6)
 
 
 def test_integers_are_one_hot():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmax_research.functional import (
+  class_balanced_weights,
   log_normalise,
   log_pc_softmax,
   log_prior_from_counts,
@@ -192,3 +193,20 @@ def test_bad_priors(log_prior, message):
 def test_a_constant_prior_is_checked_inside_jit():
   with pytest.raises(ValueError, match=r"sum to 1\.5"):
     jax.jit(lambda z: log_pc_softmax(z, np.log([0.5, 0.5, 0.5])))(LOGITS)
+
+
+def test_class_balanced_weights_are_inverse_effective_numbers():
+  counts, beta = np.array([5, 0, 100, 3000]), 0.99
+  effective = [sum(beta**i for i in range(n)) for n in counts]
+  expected = np.array([1 / number if number else 0 for number in effective])
+  with jax.enable_x64(True):
+    found = class_balanced_weights(counts, beta=beta)
+  np.testing.assert_allclose(found, 3 * expected / expected.sum(), rtol=1e-12)
+  np.testing.assert_array_equal(class_balanced_weights([5, 0, 9], beta=0), [1, 0, 1])
+  # Close to one they are inverse frequencies.
+  nearly = class_balanced_weights([1, 3], beta=1 - 1e-9)
+  np.testing.assert_allclose(nearly, [1.5, 0.5], rtol=1e-6)
+  with pytest.raises(ValueError, match=r"beta=1; it must lie in \[0, 1\)"):
+    class_balanced_weights([1, 3], beta=1)
+  with pytest.raises(ValueError, match=r"counts=\[1\.0, -1\.0\]; they must be a vector"):
+    class_balanced_weights([1, -1], beta=0.9)
