@@ -8,6 +8,7 @@ from softmax_research.functional.adaptive_softmax import (
 )
 from softmax_research.functional.attention import attention
 from softmax_research.functional.contrastive import info_nce_loss, nt_xent_loss
+from softmax_research.functional.distillation import linear_kl_divergence
 from softmax_research.functional.entmax import entmax, entmax_loss, sparsemax, sparsemax_loss
 from softmax_research.functional.gates import load_balance_loss, top_k_gates
 from softmax_research.functional.gumbel import gumbel_max, gumbel_softmax
@@ -120,6 +121,7 @@ __all__ = [
   "large_margin",
   "large_margin_annealing",
   "linear_cross_entropy",
+  "linear_kl_divergence",
   "linear_log_normaliser",
   "linear_top_k",
   "load_balance_loss",
