@@ -33,6 +33,7 @@ class Splits(NamedTuple):
   class_names: tuple[str, ...]
   mean: np.ndarray
   std: np.ndarray
+  ignore_label: int | None = None
 
   def describe(self) -> dict[str, Any]:
     """Return the record of the data that stands beside a result."""
@@ -111,9 +112,8 @@ def make_splits(
 ) -> Splits:
   """Return splits of a data set; the statistics for standardisation are of training alone."""
   mean, std = data.channel_statistics(train.images)
-  return Splits(
-    dataset.name, train, validation, test, dataset.num_classes, dataset.class_names, mean, std
-  )
+  facts = dataset.num_classes, dataset.class_names, mean, std, dataset.ignore_label
+  return Splits(dataset.name, train, validation, test, *facts)
 
 
 def load_splits(config: ConfigDict) -> Splits:
@@ -163,7 +163,7 @@ def _check_own_head(name: str, head: heads.Head, num_classes: int) -> None:
 
 def make_head_for(splits: Splits, specification: str) -> heads.Head:
   """Build a head for the classes of the training split."""
-  return make_head(specification, np.bincount(splits.train.labels, minlength=splits.num_classes))
+  return make_head(specification, data.class_counts(splits.train.labels, splits.num_classes))
 
 
 def make_backbone(
@@ -224,6 +224,7 @@ def make_programs(
     input_shape=splits.train.images.shape[1:],
     preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
     augment=augment,
+    ignore_label=splits.ignore_label,
     axis_name=axis_name,
     mesh=mesh,
   )

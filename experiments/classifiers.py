@@ -175,8 +175,10 @@ def predict(
 def evaluate(predictions: Predictions, splits: assembly.Splits) -> dict[str, Any]:
   """Compute the metrics of both splits."""
   return {
-    "validation": training.evaluate(predictions.validation, splits.validation.labels),
-    "test": training.evaluate(predictions.test, splits.test.labels),
+    part: training.evaluate(
+      getattr(predictions, part), getattr(splits, part).labels, ignore_label=splits.ignore_label
+    )
+    for part in ("validation", "test")
   }
 
 

@@ -99,7 +99,9 @@ def _sparse() -> list[Case]:
 def variants(num_classes: int) -> dict[str, Loss]:
   """Return the losses that are a margin, a score or a prior away from the cross-entropy."""
   cross_entropy, soft_margin = functional.cross_entropy, functional.soft_margin
-  log_prior = functional.log_prior_from_counts(1 / np.arange(1, num_classes + 1))
+  counts = 1 / np.arange(1, num_classes + 1)
+  log_prior = functional.log_prior_from_counts(counts)
+  weights = functional.class_balanced_weights(counts, beta=0.9)
 
   def taylor(order, margin):
     def loss(logits, labels):
@@ -125,6 +127,9 @@ def variants(num_classes: int) -> dict[str, Loss]:
     "AM-Softmax": cosine(functional.additive_cosine_margin, 0.35),
     "ArcFace": cosine(functional.additive_angular_margin, 0.5),
     "PC-softmax": lambda z, y: functional.pc_cross_entropy(z, y, log_prior),
+    "class weights, an ignored label": functools.partial(
+      cross_entropy, class_weights=weights, ignore_label=0
+    ),
     "logit adjustment": lambda z, y: cross_entropy(z + log_prior, y),
   }
 

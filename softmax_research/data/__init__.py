@@ -1,7 +1,14 @@
 """Datasets in memory: loading, splitting, standardising and augmenting them."""
 
 from softmax_research.data import augment
-from softmax_research.data.augment import alternating_flip, random_crop, random_flip
+from softmax_research.data.augment import (
+  Mixed,
+  alternating_flip,
+  cutmix,
+  mixup,
+  random_crop,
+  random_flip,
+)
 from softmax_research.data.cache import cache_directory
 from softmax_research.data.dataset import (
   Dataset,
@@ -9,6 +16,7 @@ from softmax_research.data.dataset import (
   Split,
   channel_statistics,
   check_dataset,
+  class_counts,
   split_train_validation,
   standardise,
   stratified_sample,
@@ -40,6 +48,7 @@ __all__ = [
   "TOPICS",
   "DataUnavailableError",
   "Dataset",
+  "Mixed",
   "Split",
   "Text",
   "alternating_counts",
@@ -50,6 +59,8 @@ __all__ = [
   "channel_statistics",
   "check_dataset",
   "check_name",
+  "class_counts",
+  "cutmix",
   "digits",
   "encode_text",
   "fingerprint",
@@ -59,6 +70,7 @@ __all__ = [
   "label_noise",
   "load",
   "long_tailed_counts",
+  "mixup",
   "pair_flips",
   "random_crop",
   "random_flip",

@@ -1,18 +1,34 @@
-"""Random flips and crops of a batch of images, for the inside of a jitted step.
+"""Random flips, crops and mixtures of a batch of images, for the inside of a jitted step.
 
-Pixels are moved, never computed with, so images keep their type: augment ``uint8`` images, then
-``standardise`` them. The border of a crop is black, which is 0 before standardising and not after.
+Images keep their type: augment ``uint8`` images, then ``standardise`` them. The border of a crop is
+black, which is 0 before standardising and not after.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from softmax_research.registry import Registry
+from softmax_research.functional.arrays import check_at_least
+from softmax_research.registry import Registry, accepted
 
-Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
+
+class Mixed(NamedTuple):
+  """Hold images that are mixed in pairs; a training step mixes their labels likewise.
+
+  Attributes:
+    images: ``[B, ...]``.
+    partners: the number of the image that is mixed into each, ``[B]``.
+    shares: how much each keeps of itself, in [0, 1], ``[B]``; the rest is its partner's.
+  """
+
+  images: jax.Array
+  partners: jax.Array
+  shares: jax.Array
+
+
+Augmentation = Callable[[jax.Array, jax.Array], jax.Array | Mixed]
 
 
 def make(text: str, **options: Any) -> Augmentation:
@@ -21,13 +37,15 @@ def make(text: str, **options: Any) -> Augmentation:
   Args:
     text: `none`, `flip`, `crop`, or `flip_crop` for both; `crop:padding=2` moves images by up to
       two pixels, `reflect=True` fills what comes in with the image's mirror in place of zeros, and
-      `alternating=True` flips each image in every second epoch. Or the path of a function of your
-      own that returns an augmentation.
+      `alternating=True` flips each image in every second epoch. `mixup` and `cutmix` mix images in
+      pairs, after other augmentations if these are named: `mixup:of=(flip_crop:padding=2)`. Or the
+      path of a function of your own that returns an augmentation.
     **options: further options.
 
   Returns:
-    A function ``(key, images [B, H, W, C]) -> images [B, H, W, C]``. One that takes `epoch` and
-    `run_key` by keyword is given the number of the epoch and the key of the whole run.
+    A function ``(key, images [B, H, W, C]) -> images [B, H, W, C]``, or `Mixed` ones. One that
+    takes `epoch` and `run_key` by keyword is given the number of the epoch and the key of the whole
+    run.
 
   Raises:
     ValueError: if the name or an option is unknown or the padding negative.
@@ -66,6 +84,18 @@ def _moves(
   return apply
 
 
+def _mixing(mix: Callable[..., Mixed], alpha: float, of: str) -> Augmentation:
+  check_at_least("alpha", alpha, 0, "Pass 1.0 for shares that are uniform.", strict=True)
+  move = make(of)
+
+  def apply(key, images, **of_run):
+    move_key, mix_key = jax.random.split(key)
+    moved = move(move_key, images, **accepted(move, **of_run))
+    return mix(mix_key, moved, alpha=alpha)
+
+  return apply
+
+
 #: Augmentations by name, each a function of its options.
 AUGMENTATIONS = Registry(
   "augmentation",
@@ -76,9 +106,11 @@ AUGMENTATIONS = Registry(
     "flip_crop": lambda *, padding=4, reflect=False, alternating=False: _moves(
       flip=True, alternating=alternating, padding=padding, reflect=reflect
     ),
+    "mixup": lambda *, alpha=1.0, of="none": _mixing(mixup, alpha, of),
+    "cutmix": lambda *, alpha=1.0, of="none": _mixing(cutmix, alpha, of),
   },
   example="crop:padding=2",
-  contract="takes its options by keyword and returns a function (key, images) -> images",
+  contract="takes its options by keyword and returns a function (key, images) -> images, or Mixed",
   accepts=callable,
 )
 
@@ -179,6 +211,90 @@ def random_crop(
   return jax.vmap(
     lambda image, offset: jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), window)
   )(padded, offsets)
+
+
+def mixup(key: jax.Array, images: jax.Array, *, alpha: float) -> Mixed:
+  r"""Blend each image with another one of the batch.
+
+  .. math::
+    \tilde x_i = \lambda_i x_i + (1 - \lambda_i) x_{\pi(i)}, \qquad
+    \lambda_i \sim \mathrm{Beta}(\alpha, \alpha)
+
+  with a random permutation pi. The labels are mixed in the same way, to distributions. Images of
+  integers are rounded.
+
+  Args:
+    key: PRNG key.
+    images: ``[B, ...]``.
+    alpha: positive; the smaller, the nearer most shares are to 0 or 1.
+
+  Returns:
+    The mixed images, of the same type, the permutation, and lambda.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> mixed = mixup(jax.random.key(0), jnp.array([[0.0], [1.0]]), alpha=1.0)
+    >>> mixed.images.shape, mixed.shares.shape
+    ((2, 1), (2,))
+
+  Reference:
+    Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization" (arXiv 1710.09412).
+  """
+  pair_key, share_key = jax.random.split(key)
+  partners = jax.random.permutation(pair_key, len(images))
+  shares = jax.random.beta(share_key, alpha, alpha, images.shape[:1], jnp.float32)
+  weight = shares.reshape(-1, *[1] * (images.ndim - 1))
+  mixed = weight * images + (1 - weight) * images[partners]
+  mixed = jnp.round(mixed) if jnp.issubdtype(images.dtype, jnp.integer) else mixed
+  return Mixed(mixed.astype(images.dtype), partners, shares)
+
+
+def cutmix(key: jax.Array, images: jax.Array, *, alpha: float) -> Mixed:
+  r"""Paste a box of another image of the batch into each image, at its place there.
+
+  .. math:: r_w = W \sqrt{1 - \lambda}, \qquad r_h = H \sqrt{1 - \lambda}, \qquad
+    \lambda \sim \mathrm{Beta}(\alpha, \alpha)
+
+  are the width and the height of the box; its centre is anywhere in the image, which cuts off what
+  stands out. An image keeps the share of its pixels that are its own, and so does its label.
+
+  Args:
+    key: PRNG key.
+    images: ``[B, H, W, C]``.
+    alpha: positive; 1 in the paper, where lambda is uniform.
+
+  Returns:
+    The mixed images, of the same type, the permutation, and the shares.
+
+  Raises:
+    ValueError: if the images are not ``[B, H, W, C]``.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> images = jnp.arange(2 * 8 * 8, dtype=jnp.uint8).reshape(2, 8, 8, 1)
+    >>> mixed = cutmix(jax.random.key(0), images, alpha=1.0)
+    >>> mixed.images.shape, mixed.images.dtype
+    ((2, 8, 8, 1), dtype('uint8'))
+
+  Reference:
+    Yun et al. 2019, "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+    Features" (arXiv 1905.04899).
+  """
+  _check_images(images)
+  batch, *sides = images.shape[:3]
+  pair_key, share_key, place_key = jax.random.split(key, 3)
+  partners = jax.random.permutation(pair_key, batch)
+  root = jnp.sqrt(1 - jax.random.beta(share_key, alpha, alpha, (batch,), jnp.float32))
+  inside = jnp.ones((batch, 1, 1), bool)
+  for axis, (side, axis_key) in enumerate(zip(sides, jax.random.split(place_key), strict=True)):
+    centre = jax.random.randint(axis_key, (batch,), 0, side)
+    length = jnp.floor(side * root).astype(jnp.int32)
+    start = centre - length // 2
+    places = jnp.arange(side)[None]
+    within = (places >= start[:, None]) & (places < (start + length)[:, None])
+    inside &= jnp.expand_dims(within, 2 - axis)
+  mixed = jnp.where(inside[..., None], images[partners], images)
+  return Mixed(mixed, partners, 1 - jnp.mean(inside, axis=(1, 2), dtype=jnp.float32))
 
 
 def _check_images(images: jax.Array) -> None:

@@ -91,7 +91,8 @@ def _read(directory: pathlib.Path) -> Dataset:
 
   splits = [Split(read(f"{part}_images"), read(f"{part}_labels")) for part in ("train", "test")]
   class_names = tuple(manifest["class_names"])
-  return check_dataset(Dataset(manifest["name"], *splits, manifest["num_classes"], class_names))
+  facts = manifest["num_classes"], class_names, manifest.get("ignore_label")
+  return check_dataset(Dataset(manifest["name"], *splits, *facts))
 
 
 def _write(directory: pathlib.Path, dataset: Dataset) -> None:
@@ -106,6 +107,7 @@ def _write(directory: pathlib.Path, dataset: Dataset) -> None:
     "name": dataset.name,
     "num_classes": dataset.num_classes,
     "class_names": dataset.class_names,
+    "ignore_label": dataset.ignore_label,
     "arrays": arrays,
   }
   (directory / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

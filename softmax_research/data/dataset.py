@@ -20,7 +20,7 @@ class Split(NamedTuple):
 
   Attributes:
     images: ``uint8`` or ``float32 [N, H, W, C]``, or ``float32 [N, D]`` for vectors.
-    labels: ``int32 [N]``.
+    labels: ``int32 [N]``, or ``float32 [N, K]`` where they are distributions over the classes.
   """
 
   images: np.ndarray
@@ -37,6 +37,7 @@ class Dataset:
     test: the test split, never used for a choice.
     num_classes: K; labels lie in ``[0, K)``.
     class_names: K strings, by label.
+    ignore_label: the number in place of a label where an example has none; None if all have one.
   """
 
   name: str
@@ -44,6 +45,7 @@ class Dataset:
   test: Split
   num_classes: int
   class_names: tuple[str, ...]
+  ignore_label: int | None = None
 
 
 class DataUnavailableError(RuntimeError):
@@ -54,23 +56,30 @@ def check_dataset(dataset: Dataset) -> Dataset:
   """Return the dataset if it is valid, and raise otherwise.
 
   A label out of range does not fail inside a jitted loss, it trains on nonsense; so it is
-  rejected here, once, before any work is done.
+  rejected here, once, before any work is done, unless the dataset declares it as `ignore_label`.
 
   Args:
     dataset: the dataset to check.
 
   Raises:
     ValueError: if a split is empty, has the wrong type or shape, holds a value that is not
-      finite or a label outside ``[0, num_classes)``; if the two splits differ in shape or
-      type; if the number of class names is not ``num_classes``.
+      finite, a label outside ``[0, num_classes)`` that is not the ignored one, or one that is no
+      distribution; if the ignored label is a class; if the two splits differ in shape or type; if
+      the number of class names is not ``num_classes``.
   """
   if len(dataset.class_names) != dataset.num_classes:
     raise ValueError(
       f"{dataset.name}: {len(dataset.class_names)} class names for"
       f" {dataset.num_classes} classes; give one name a class"
     )
-  _check_split(f"{dataset.name}/train", dataset.train, dataset.num_classes)
-  _check_split(f"{dataset.name}/test", dataset.test, dataset.num_classes)
+  ignored = dataset.ignore_label
+  if ignored is not None and 0 <= ignored < dataset.num_classes:
+    raise ValueError(
+      f"{dataset.name}: ignore_label is {ignored}, which is a class; give a number that is none,"
+      " as -1"
+    )
+  _check_split(f"{dataset.name}/train", dataset.train, dataset.num_classes, ignored)
+  _check_split(f"{dataset.name}/test", dataset.test, dataset.num_classes, ignored)
   train, test = dataset.train.images, dataset.test.images
   if (train.dtype, train.shape[1:]) != (test.dtype, test.shape[1:]):
     raise ValueError(
@@ -80,28 +89,67 @@ def check_dataset(dataset: Dataset) -> Dataset:
   return dataset
 
 
-def _check_split(where: str, split: Split, num_classes: int) -> None:
+def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
+  """Count the labels of each class; of distributions, sum them.
+
+  Args:
+    labels: integers ``[N]``, of which those that are no class are not counted, or ``[N, K]``.
+    num_classes: K.
+
+  Returns:
+    ``[K]``.
+
+  Example:
+    >>> class_counts(np.array([0, 1, -1, 1]), 3)
+    array([1, 2, 0])
+  """
+  if labels.ndim == 2:
+    return labels.sum(0, dtype=np.float64)
+  return np.bincount(labels[(labels >= 0) & (labels < num_classes)], minlength=num_classes)
+
+
+def _check_split(where: str, split: Split, num_classes: int, ignored: int | None) -> None:
   images, labels = split
   if (images.dtype, images.ndim) not in ((np.uint8, 4), (np.float32, 4), (np.float32, 2)):
     raise ValueError(
       f"{where}: images are {images.dtype} {images.shape}; they must be uint8 or float32"
       " [N, H, W, C], or float32 [N, D]"
     )
+  if (labels.dtype, labels.ndim) == (np.float32, 2):
+    _check_soft_labels(where, split, num_classes)
+    labels = np.zeros(len(labels), np.int32)
   if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
     raise ValueError(
       f"{where}: labels are {labels.dtype} {labels.shape}; they must be int32"
-      f" {images.shape[:1]}, one for each image"
+      f" {images.shape[:1]}, one for each image, or distributions, float32"
+      f" {(len(images), num_classes)}"
     )
   if images.size == 0:
     raise ValueError(f"{where}: images are empty, of shape {images.shape}")
+  if ignored is not None:
+    labels = labels[labels != ignored]
+    if not labels.size:
+      raise ValueError(f"{where}: all labels are {ignored}, the one that is ignored")
   if labels.min() < 0 or labels.max() >= num_classes:
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     raise ValueError(
       f"{where}: {len(wrong)} labels lie outside [0, {num_classes}), the first is {wrong[0]};"
-      " labels count from 0"
+      " labels count from 0, and the number of examples without one is declared as ignore_label"
     )
   if images.dtype != np.uint8 and not np.isfinite(images).all():
     raise ValueError(f"{where}: images hold values that are not finite; remove those examples")
+
+
+def _check_soft_labels(where: str, split: Split, num_classes: int) -> None:
+  shape, labels = (len(split.images), num_classes), split.labels
+  if labels.shape != shape:
+    raise ValueError(f"{where}: labels are float32 {labels.shape}; distributions must be {shape}")
+  wrong = ~((labels >= 0).all(1) & (np.abs(labels.sum(1) - 1) <= 1e-3))
+  if wrong.any():
+    raise ValueError(
+      f"{where}: {wrong.sum()} labels are no distributions, the first of example"
+      f" {np.argmax(wrong)}; each must be at least 0, and sum to 1"
+    )
 
 
 def split_train_validation(
@@ -114,7 +162,8 @@ def split_train_validation(
   r"""Split a training pool into a train and a validation split, stratified by class.
 
   Each class gives the validation split its share, to within one example, and keeps at least
-  one example for training. Examples keep the order that they have in the pool.
+  one example for training; so do the examples without a label. Of a distribution the largest
+  entry counts as the class. Examples keep the order that they have in the pool.
 
   Args:
     train: the pool, ``N`` examples.
@@ -161,7 +210,7 @@ def stratified_sample(labels: np.ndarray, size: int, *, seed: int) -> np.ndarray
   """Choose examples by seed so that every class is represented in proportion.
 
   Args:
-    labels: integers ``[N]``, not negative.
+    labels: integers ``[N]``, or distributions ``[N, K]``.
     size: how many to choose; at least 1, and few enough to leave one example of each class.
     seed: chooses the examples; not negative.
 
@@ -180,6 +229,7 @@ def stratified_sample(labels: np.ndarray, size: int, *, seed: int) -> np.ndarray
   size = operator.index(size)
   if seed < 0:
     raise ValueError(f"seed must not be negative; got {seed}")
+  _, labels = np.unique(np.argmax(labels, 1) if labels.ndim == 2 else labels, return_inverse=True)
   counts = np.bincount(labels)
   largest = len(labels) - np.count_nonzero(counts)
   if not 1 <= size <= largest:

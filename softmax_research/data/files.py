@@ -3,6 +3,7 @@
 Whatever the form, `from_arrays` makes the dataset, and refuses what is wrong with it.
 """
 
+import dataclasses
 import gzip
 import hashlib
 import os
@@ -21,6 +22,7 @@ from softmax_research.data.dataset import Dataset, Split, check_dataset, split_t
 
 # The part of the examples that is the test split where the data name none.
 _TEST_FRACTION = 0.2
+_NO_LABEL = -1
 # More test examples than this part of them, found in the training split too, are worth a warning.
 _SHARED_FRACTION = 0.01
 # More pixels a side than these are a slip of the hand, and would fill the memory.
@@ -65,7 +67,8 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
       ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``; and, where classes
       have names, ``class_names``. Images are ``[N, H, W]`` or ``[N, H, W, C]``, vectors
       ``[N, D]``; images of whole numbers from 0 to 255 are kept so, all else as float32. Labels
-      are integers from 0 to K - 1, or names.
+      are integers from 0 to K - 1, or names; or distributions over the classes, ``[N, K]``. What
+      stands in place of a label where an example has none is declared as ``ignore_label``.
 
   Raises:
     ValueError: if an array is missing or of another form, or a value in it is not allowed.
@@ -79,24 +82,33 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
     ((8, 10), [0, 1], ('cat', 'dog'))
   """
   arrays = {_SPELLINGS.get(key, key): np.asarray(value) for key, value in arrays.items()}
-  class_names = arrays.pop("class_names", None)
+  class_names, ignored = arrays.pop("class_names", None), arrays.pop("ignore_label", None)
   parts = ("",) if "images" in arrays else ("train_", "test_")
   if set(arrays) != {f"{part}{kind}" for part in parts for kind in ("images", "labels")}:
     raise ValueError(
       f"{name}: the arrays are {', '.join(sorted(arrays)) or 'none'}; they must be images and"
-      f" labels, or {', '.join(_SPLITS)}; class_names may stand beside them"
+      f" labels, or {', '.join(_SPLITS)}; class_names and ignore_label may stand beside them"
     )
   images = as_images(name, [arrays[f"{part}images"] for part in parts])
-  labels, class_names = _as_labels(name, [arrays[f"{part}labels"] for part in parts], class_names)
+  labels, missing = [arrays[f"{part}labels"] for part in parts], None
+  if ignored is not None:
+    missing = [given == ignored for given in labels]
+    labels = [given[~none] for given, none in zip(labels, missing, strict=True)]
+  labels, class_names = _as_labels(name, labels, class_names)
+  if ignored is not None:
+    for k, none in enumerate(missing):
+      known, labels[k] = labels[k], np.full(len(none), _NO_LABEL, np.int32)
+      labels[k][~none] = known
+    ignored = _NO_LABEL
   train, *test = map(Split, images, labels)
-  made = Dataset(name, train, *(test or [train]), len(class_names), class_names)
+  made = Dataset(name, train, *(test or [train]), len(class_names), class_names, ignored)
   check_dataset(made)
   if not test:
     try:
       splits = split_train_validation(train, fraction=_TEST_FRACTION, seed=0)
     except ValueError as error:
       raise ValueError(f"{name}: {error}, or give the test split apart") from None
-    made = Dataset(name, *splits, made.num_classes, made.class_names)
+    made = dataclasses.replace(made, train=splits[0], test=splits[1])
   _warn_of_shared(made)
   return made
 
@@ -225,13 +237,17 @@ def as_images(name: str, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _as_labels(
   name: str, parts: Sequence[np.ndarray], class_names: np.ndarray | None
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
-  """Return labels as int32, and the names of the classes."""
+  """Return labels as int32, or distributions as float32, and the names of the classes."""
+  if all(labels.ndim == 2 and labels.dtype.kind == "f" for labels in parts):
+    size = parts[0].shape[1] if class_names is None else len(class_names)
+    names = range(size) if class_names is None else _as_text(class_names).ravel().tolist()
+    return [labels.astype(np.float32) for labels in parts], tuple(map(str, names))
   parts = [labels[:, 0] if labels.shape[1:] == (1,) else labels for labels in parts]
   for labels in parts:
     if labels.ndim != 1 or not labels.size:
       raise ValueError(
-        f"{name}: labels have the shape {labels.shape}; they must be [N], with N of at least 1:"
-        " of one-hot rows give labels.argmax(axis=1)"
+        f"{name}: labels have the shape {labels.shape}; they must be [N], with N of at least 1,"
+        " or distributions, [N, K] of a floating-point type"
       )
   names = None if class_names is None else tuple(_as_text(class_names).ravel().tolist())
   if names and len(set(names)) < len(names):

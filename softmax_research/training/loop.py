@@ -1,5 +1,6 @@
 """The training loop: epochs of jitted steps, evaluation after each, divergence noticed."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -134,7 +135,8 @@ def fit(
 
   Args:
     programs: see `parallelise`.
-    train: a split with `images` and `labels`, held on the devices for the whole run.
+    train: a split with `images` and `labels`, integers `[N]` or distributions `[N, K]`, held on the
+      devices for the whole run.
     validation: a split, evaluated after each epoch.
     seeds: each seeds the parameters, the order of the examples, augmentation and dropout.
     num_epochs: passes over the training split.
@@ -155,6 +157,7 @@ def fit(
   report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
   clock, batches, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
   lost = np.zeros(len(seeds), bool)
+  scores = functools.partial(_scores, ignore_label=programs.ignore_label)
   began = time.perf_counter()
   while goes_on := report.goes_on(num_steps):
     steps, asked_to_stop = environment.agree(clock.steps_per_call(), asked_to_stop)
@@ -178,7 +181,7 @@ def fit(
       lost = np.isnan(log_probs).any(axis=(1, 2)) & (report.bad_step < 0)
       for i in well:
         loss = float(report.loss_sum[i] / num_batches)
-        values = (epoch + 1, loss, *_scores(log_probs[i], validation.labels), seconds)
+        values = (epoch + 1, loss, *scores(log_probs[i], validation.labels), seconds)
         for name, value in zip(_CURVES, values, strict=True):
           curves[i][name].append(value)
       on_epoch(states, curves)
@@ -209,12 +212,15 @@ def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Rep
   return Report(*(numbers[:num_seeds] for numbers in programs.report(states)))
 
 
-def _scores(log_probs: np.ndarray, labels: np.ndarray) -> tuple[float | None, float]:
+def _scores(
+  log_probs: np.ndarray, labels: np.ndarray, ignore_label: int | None
+) -> tuple[float | None, float]:
   """Return the likelihood and the accuracy; a prediction that is NaN is wrong."""
   if np.isnan(log_probs).any():
-    right = np.isfinite(log_probs).all(1) & (np.argmax(log_probs, 1) == labels)
+    log_probs, labels = metrics.labelled(log_probs, labels, ignore_label)
+    right = np.isfinite(log_probs).all(1) * metrics.hits(np.argmax(log_probs, 1), labels)
     return None, float(np.mean(right))
-  scores = metrics.evaluate(log_probs, labels)
+  scores = metrics.evaluate(log_probs, labels, ignore_label=ignore_label)
   return scores["nll"], scores["accuracy"]
 
 

@@ -10,7 +10,9 @@ NUM_BINS = 15
 _TOLERANCE = 0.02
 
 
-def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def evaluate(
+  log_probs: np.ndarray, labels: np.ndarray, *, ignore_label: int | None = None
+) -> dict[str, Any]:
   r"""Compute every metric of a set of predictions, ready for JSON.
 
   With confidence c = max_k p_k, M = 15 bins B_m = ((m - 1) / M, m / M] of the confidence and n
@@ -24,9 +26,14 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     \mathrm{ECE} = \sum_m \frac{|B_m|}{n} |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|, \qquad
     \mathrm{MCE} = \max_m |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|
 
+  Of labels that are distributions q the formulas have the expectation: q_ik in place of [k = y_i],
+  and an example is right to the degree that its label gives to the prediction.
+
   Args:
     log_probs: `[N, K]`, in nats.
-    labels: integers `[N]`.
+    labels: integers `[N]`, or distributions `[N, K]`.
+    ignore_label: the number in place of a label where an example has none; such examples are left
+      out. None where all have labels.
 
   Returns:
     A dictionary: `accuracy`, `error`, `nll` (nats; None where a label had probability zero, so
@@ -48,19 +55,25 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     Guo et al. 2017, "On Calibration of Modern Neural Networks", eqs. 3-5 (arXiv 1706.04599).
   """
   log_probs = np.asarray(log_probs, np.float64)
-  labels = np.asarray(labels)
-  check_labels(log_probs, labels)
+  log_probs, labels = labelled(log_probs, np.asarray(labels), ignore_label)
+  is_soft = labels.ndim == 2 and np.issubdtype(labels.dtype, np.floating)
+  (_check_soft_labels if is_soft else check_labels)(log_probs, labels)
   num_classes = log_probs.shape[1]
   probs = np.exp(log_probs)
   _check_distributions(log_probs, probs)
   predicted = np.argmax(log_probs, axis=1)
-  confusion = np.zeros((num_classes, num_classes), np.int64)
-  np.add.at(confusion, (labels, predicted), 1)
+  right = hits(predicted, labels)
+  targets = labels if is_soft else np.eye(num_classes)[labels]
+  confusion = np.zeros((num_classes, num_classes), np.float64 if is_soft else np.int64)
+  if is_soft:
+    np.add.at(confusion.T, predicted, targets)
+  else:
+    np.add.at(confusion, (labels, predicted), 1)
   class_counts = confusion.sum(1)
   per_class = np.full(num_classes, np.nan)
   np.divide(np.diag(confusion), class_counts, out=per_class, where=class_counts > 0)
-  accuracy = float(np.mean(predicted == labels))
-  reliability = _reliability(probs.max(1), predicted == labels)
+  accuracy = float(np.mean(right))
+  reliability = _reliability(probs.max(1), right)
   filled = np.array(reliability["count"]) > 0
   confidences, accuracies = (
     np.array(reliability[name], float)[filled] for name in ("confidence", "accuracy")
@@ -70,16 +83,49 @@ def evaluate(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
   return {
     "accuracy": accuracy,
     "error": 1 - accuracy,
-    "nll": _finite(-np.mean(log_probs[np.arange(len(labels)), labels])),
+    "nll": _finite(-np.mean(np.sum(targets * np.where(targets > 0, log_probs, 0), axis=1))),
     "ece": float(np.sum(weights * gaps)),
     "mce": float(np.max(gaps)),
-    "brier": float(np.mean(np.sum((probs - np.eye(num_classes)[labels]) ** 2, axis=1))),
+    "brier": float(np.mean(np.sum((probs - targets) ** 2, axis=1))),
     "macro_accuracy": float(np.nanmean(per_class)),
     "num_examples": len(labels),
     "per_class_accuracy": [_finite(value) for value in per_class],
     "confusion": confusion.tolist(),
     "reliability": reliability,
   }
+
+
+def labelled(
+  log_probs: np.ndarray, labels: np.ndarray, ignore_label: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return the predictions and labels of the examples that have a label."""
+  if ignore_label is None or labels.shape != log_probs.shape[:1]:
+    return log_probs, labels
+  kept = labels != ignore_label
+  if not kept.any():
+    raise ValueError(
+      f"Got {len(labels)} labels that are all {ignore_label}, the one that is ignored; nothing can "
+      "be said of predictions without a label."
+    )
+  return log_probs[kept], labels[kept]
+
+
+def hits(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Return to which degree each predicted class is the label's, `[N]`."""
+  return predicted == labels if labels.ndim == 1 else labels[np.arange(len(labels)), predicted]
+
+
+def _check_soft_labels(log_probs: np.ndarray, labels: np.ndarray) -> None:
+  if log_probs.ndim != 2 or labels.shape != log_probs.shape or not len(labels):
+    raise ValueError(
+      f"Got log-probabilities of shape {log_probs.shape} and labels of shape {labels.shape}; "
+      "labels that are distributions must have the shape of the log-probabilities."
+    )
+  if np.any(wrong := ~(np.all(labels >= 0, axis=1) & (np.abs(labels.sum(1) - 1) <= _TOLERANCE))):
+    raise ValueError(
+      f"Got {wrong.sum()} labels that are no distributions, the first of example "
+      f"{int(np.argmax(wrong))}; each must be at least 0, and sum to 1."
+    )
 
 
 def check_labels(log_probs: np.ndarray, labels: np.ndarray) -> None:
@@ -96,7 +142,8 @@ def check_labels(log_probs: np.ndarray, labels: np.ndarray) -> None:
     first = int(np.argmax(outside))
     raise ValueError(
       f"Got the label {labels[first]} of example {first} for {num_classes} classes; labels are "
-      f"numbered from 0 to {num_classes - 1}. Leave out examples without a label."
+      f"numbered from 0 to {num_classes - 1}. Leave out examples without a label, "
+      "or pass their number as ignore_label."
     )
 
 

@@ -149,6 +149,7 @@ class ParallelPrograms(NamedTuple):
     gather: `states -> states` as NumPy arrays, the random keys as their data; of the same shapes
       whatever the number of devices along the data axis.
     scatter: what `gather` returned, or the part of it that holds the seeds alone, `-> states`.
+    ignore_label: see `Programs`.
   """
 
   layout: Layout
@@ -160,6 +161,7 @@ class ParallelPrograms(NamedTuple):
   report: Callable[..., Report]
   gather: Callable[..., TrainState]
   scatter: Callable[..., TrainState]
+  ignore_label: int | None = None
 
 
 def parallelise(programs: Programs, layout: Layout | None = None) -> ParallelPrograms:
@@ -255,6 +257,7 @@ def _by_jit(programs: Programs, layout: Layout) -> ParallelPrograms:
     report=lambda states: Report(*map(np.asarray, to_all(_reported(states)))),
     gather=lambda states: jax.tree.map(np.asarray, to_all(_with_key_data(states))),
     scatter=lambda states: _with_typed_key(jax.tree.map(put, states, shardings)),
+    ignore_label=programs.ignore_label,
   )
 
 
@@ -304,6 +307,7 @@ def _by_pmap(programs: Programs, layout: Layout) -> ParallelPrograms:
     report=lambda states: Report(*map(merge, _reported(states))),
     gather=lambda states: jax.tree.map(merge, _with_key_data(states)),
     scatter=lambda states: _with_typed_key(pmap(lambda x: x)(jax.tree.map(split, states))),
+    ignore_label=programs.ignore_label,
   )
 
 

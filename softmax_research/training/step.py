@@ -89,12 +89,14 @@ class Programs(NamedTuple):
       the state freezes, but for the optimiser's moments.
     predict: `(state, images) -> log_probs`.
     shuffle: `(state, epoch, num_batches, batch_size, num_examples) -> order`.
+    ignore_label: the number in place of a label where an example has none; None if all have one.
   """
 
   init: Callable[..., TrainState]
   run_steps: Callable[..., TrainState]
   predict: Callable[..., jax.Array]
   shuffle: Callable[..., jax.Array]
+  ignore_label: int | None = None
 
 
 def make_programs(
@@ -104,11 +106,14 @@ def make_programs(
   *,
   input_shape: tuple[int, ...],
   preprocess: Callable[[jax.Array], jax.Array],
-  augment: Callable[[jax.Array, jax.Array], jax.Array],
+  augment: Callable[[jax.Array, jax.Array], Any],
+  ignore_label: int | None = None,
   axis_name: str | None = None,
   mesh: Mesh | None = None,
 ) -> Programs:
   """Compose a backbone, a head and an optimiser into jitted programs.
+
+  Labels are integers `[N]` or distributions `[N, K]`.
 
   Args:
     backbone: pure functions `init(key, input_shape) -> (params, state)` and
@@ -118,7 +123,11 @@ def make_programs(
     input_shape: the shape of one image.
     preprocess: raw images to floats, inside the step.
     augment: `(key, raw images) -> raw images`, inside the step and in training alone; one that
-      takes `epoch` and `run_key` is given the epoch's number and the run's key.
+      takes `epoch` and `run_key` is given the epoch's number and the run's key. One that mixes
+      images in pairs returns `(images, partners, shares)`, as `data.augment.Mixed`, and the labels
+      are mixed likewise.
+    ignore_label: the number in place of an example's label where it has none; losses are averaged
+      over the other examples. None where all have labels.
     axis_name: the axis whose devices each take their share of a batch; random numbers are those
       of the whole batch, and losses and gradients are averaged.
     mesh: holds the axis; without it, `jax.pmap` does.
@@ -154,10 +163,25 @@ def make_programs(
       jax.random.fold_in(state.key, state.step), 3
     )
     images = augment(augment_key, images, **accepted(augment, epoch=epoch, run_key=state.key))
+    if isinstance(images, tuple):
+      images, *pairs = images
+      log_probs = jax.eval_shape(predict_share, state.params, state.model_state, images)
+      labels = _mix_labels(labels, *pairs, log_probs.shape[-1])
 
     def share_gradient(params, model_state, step, keys, images, labels):
       dropout_key, sample_key = keys
       images = preprocess(images)
+      weights = None
+      if ignore_label is not None:
+        labels, weights = _without_ignored(labels, ignore_label)
+        number = jnp.sum(weights)
+        number = number if axis_name is None else jax.lax.pmean(number, axis_name)
+
+      def mean(numbers):
+        if weights is None:
+          return jnp.mean(numbers, dtype=jnp.float32)
+        total = jnp.sum(weights * jnp.where(weights == 0, 0, numbers), dtype=jnp.float32)
+        return total / jnp.where(number == 0, 1, number)
 
       def mean_loss(params):
         features, new_state = backbone.apply(
@@ -165,8 +189,7 @@ def make_programs(
         )
         losses = head.loss(params["head"], features, labels, step=step, key=sample_key)
         measured = tracker.measure(params["head"], features, labels) if tracker else {}
-        means = jax.tree.map(lambda numbers: jnp.mean(numbers, dtype=jnp.float32), measured)
-        return jnp.mean(losses, dtype=jnp.float32), (new_state, means)
+        return mean(losses), (new_state, jax.tree.map(mean, measured))
 
       (loss, (new_state, means)), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
       if axis_name is not None:
@@ -246,7 +269,27 @@ def make_programs(
     run_steps=jax.jit(run_steps, donate_argnums=0),
     predict=jax.jit(predict),
     shuffle=jax.jit(shuffle, static_argnums=(2, 3, 4)),
+    ignore_label=ignore_label,
   )
+
+
+def _mix_labels(labels, partners, shares, num_classes: int) -> jax.Array:
+  """Return distributions over the classes; what has no label gives nothing to them."""
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    labels = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+  return shares[:, None] * labels + (1 - shares[:, None]) * labels[partners]
+
+
+def _without_ignored(labels, ignore_label: int) -> tuple[jax.Array, jax.Array]:
+  """Return labels that all are valid, and how much each example counts.
+
+  Of an example that was mixed with one without a label only its part counts.
+  """
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    has_label = labels != ignore_label
+    return jnp.where(has_label, labels, 0), has_label.astype(jnp.float32)
+  weights = jnp.sum(labels, axis=-1)
+  return labels / jnp.where(weights == 0, 1, weights)[:, None], weights
 
 
 def _typed(tree: Any) -> Any:

@@ -123,9 +123,9 @@ def test_crops_can_fill_the_border_with_the_images_mirror():
 
 def test_bad_input_is_named():
   with pytest.raises(
-    ValueError, match="augmentation 'mixup'; the augmentations are crop, flip, flip_crop, none"
+    ValueError, match="augmentation 'mix'; the augmentations are crop, cutmix, flip, flip_crop, mix"
   ):
-    augment.make("mixup")
+    augment.make("mix")
   with pytest.raises(ValueError, match="must not be negative; got -1"):
     augment.make("crop", padding=-1)
   with pytest.raises(ValueError, match="must not be negative; got -1"):
@@ -133,3 +133,46 @@ def test_bad_input_is_named():
   for name in ("flip", "crop", "flip_crop"):
     with pytest.raises(ValueError, match=r"need images \[B, H, W, C\]; got \(3, 2\)"):
       augment.make(name)(jax.random.key(0), np.ones((3, 2), np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_mixup_blends_pairs(dtype):
+  images = (IMAGES % 256).astype(dtype)
+  mixed = augment.make("mixup:alpha=0.4")(jax.random.key(1), images)
+  assert sorted(mixed.partners.tolist()) == list(range(64))
+  shares = np.asarray(mixed.shares, np.float64)[:, None, None, None]
+  expected = shares * images + (1 - shares) * images[np.asarray(mixed.partners)]
+  assert mixed.images.dtype == dtype
+  np.testing.assert_allclose(mixed.images, expected, atol=0.51 if dtype == np.uint8 else 1e-4)
+
+
+def test_cutmix_pastes_a_box_of_the_partner_and_counts_its_pixels():
+  mixed = augment.make("cutmix")(jax.random.key(2), IMAGES)
+  areas = []
+  for i, (partner, share) in enumerate(zip(*map(np.asarray, mixed[1:]), strict=True)):
+    own = (np.asarray(mixed.images[i]) == IMAGES[i]).all(-1)
+    if partner == i:
+      continue
+    rows, columns = np.flatnonzero(~own.all(1)), np.flatnonzero(~own.all(0))
+    box = np.zeros_like(own)
+    if rows.size:
+      box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    np.testing.assert_array_equal(~own, box)
+    np.testing.assert_array_equal(mixed.images[i][box], IMAGES[partner][box])
+    assert share == pytest.approx(own.mean())
+    areas.append(box.any())
+  assert 0.3 < np.mean(areas) < 1
+
+
+def test_shares_follow_the_beta_distribution_and_other_moves_come_first():
+  images = np.zeros((4000, 1, 1, 1), np.float32)
+  shares = np.asarray(augment.make("mixup:alpha=2")(jax.random.key(0), images).shares)
+  assert shares.mean() == pytest.approx(0.5, abs=0.02)
+  assert shares.var() == pytest.approx(0.05, abs=0.004)  # 1 / (4 (2 alpha + 1))
+  key = jax.random.key(3)
+  moved = augment.make("cutmix:of=(crop:padding=2)")(key, IMAGES)
+  first, second = jax.random.split(key)
+  by_hand = augment.cutmix(second, augment.make("crop:padding=2")(first, IMAGES), alpha=1.0)
+  jax.tree.map(np.testing.assert_array_equal, moved, by_hand)
+  with pytest.raises(ValueError, match="alpha=0; it must be finite and > 0"):
+    augment.make("mixup:alpha=0")

@@ -10,6 +10,7 @@ from softmax_research.data import (
   Split,
   channel_statistics,
   check_dataset,
+  class_counts,
   split_train_validation,
   standardise,
   stratified_sample,
@@ -58,6 +59,40 @@ def test_what_is_wrong_is_named(train, message, where):
     message = message.replace("train", "test")
   with pytest.raises(ValueError, match=f"tiny.*{message}"):
     check_dataset(dataclasses.replace(VALID, **{where: train}))
+
+
+def test_a_dataset_may_declare_labels_that_are_missing():
+  split = Split(_images().images, np.array([0, -1, 0, 1], np.int32))
+  valid = dataclasses.replace(VALID, train=split, ignore_label=-1)
+  assert check_dataset(valid) is valid
+  with pytest.raises(ValueError, match="tiny: ignore_label is 1, which is a class"):
+    check_dataset(dataclasses.replace(VALID, ignore_label=1))
+  none = Split(_images().images, np.full(4, -1, np.int32))
+  with pytest.raises(ValueError, match="tiny/test: all labels are -1"):
+    check_dataset(dataclasses.replace(valid, test=none))
+  assert class_counts(split.labels, 2).tolist() == [2, 1]
+  # Those without a label are shared among the splits as a class is.
+  pool = _pool([-1] * 10 + [0] * 20 + [1] * 20)
+  _, validation = split_train_validation(pool, num_validation=5, seed=0)
+  assert validation.labels.tolist() == [-1, 0, 0, 1, 1]
+
+
+def test_labels_may_be_distributions():
+  soft = np.array([[0.5, 0.5], [1, 0], [0.25, 0.75], [0, 1]], np.float32)
+  valid = dataclasses.replace(VALID, train=Split(_images().images, soft))
+  assert check_dataset(valid) is valid
+  assert class_counts(soft, 2).tolist() == [1.75, 2.25]
+  for wrong, message in (
+    (soft[:3], r"distributions must be \(4, 2\)"),
+    (2 * soft, "4 labels are no distributions, the first of example 0"),
+    (soft - [[0, 0], [0, 0], [0, 0], [1, -1]], "1 labels are no distributions.*example 3"),
+  ):
+    with pytest.raises(ValueError, match=f"tiny/train: .*{message}"):
+      split = Split(_images().images, wrong.astype(np.float32))
+      check_dataset(dataclasses.replace(VALID, train=split))
+  pool = Split(np.zeros((40, 1), np.float32), np.tile(soft[1:3], (20, 1)))
+  _, validation = split_train_validation(pool, num_validation=10, seed=0)
+  assert validation.labels[:, 0].mean() == 0.625
 
 
 def test_class_names_must_match_the_number_of_classes():

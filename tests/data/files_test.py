@@ -186,7 +186,8 @@ def _with_nan():
     ({"images": _with_nan()}, r"values that are not finite"),
     ({"images": np.full((60, 2), 1e300)}, r"values that are not finite"),
     ({"labels": TRAIN.labels / 1}, r"labels are float64; they must be integers .*astype\(int\)"),
-    ({"labels": np.eye(10)[TRAIN.labels]}, r"one-hot rows give labels.argmax"),
+    ({"labels": np.eye(10, dtype=int)[TRAIN.labels]}, r"or distributions, \[N, K\] of a floating"),
+    ({"labels": 2 * np.eye(10)[TRAIN.labels]}, r"60 labels are no distributions, the first .* 0;"),
     ({"labels": TRAIN.labels + 1}, r"no training example has the label 0; .*np.unique"),
     ({"labels": TRAIN.labels * 2}, r"no training example has the label 1;"),
     ({"labels": TRAIN.labels.astype(np.int64) * 10**10}, r"no training example has the label 1;"),
@@ -375,3 +376,15 @@ def test_a_function_of_ones_own(tmp_path, monkeypatch):
     ValueError, match=r"own_images.number'; one of your own returns a data.Dataset"
   ):
     data.load("own_images.number")
+
+
+def test_examples_without_a_label_and_distributions():
+  labels = np.where(np.arange(60) % 4 == 1, 255, TRAIN.labels)
+  made = files.from_arrays("part", {"images": TRAIN.images, "labels": labels, "ignore_label": 255})
+  assert made.ignore_label == -1 and made.num_classes == 10
+  both = np.concatenate([made.train.labels, made.test.labels])
+  np.testing.assert_array_equal(np.bincount(both + 1), [15, *np.bincount(labels[labels < 255])])
+  soft = np.random.default_rng(0).dirichlet(np.ones(3), 60)
+  made = files.from_arrays("soft", {"images": TRAIN.images, "labels": soft})
+  assert made.class_names == ("0", "1", "2")
+  assert made.train.labels.shape == (48, 3) and made.train.labels.dtype == np.float32

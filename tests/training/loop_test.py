@@ -139,3 +139,18 @@ def test_prediction_in_padded_batches_equals_prediction_at_once(programs):
 def test_a_batch_size_that_does_not_fit_is_refused(programs, batch_size):
   with pytest.raises(ValueError, match=f"batch_size={batch_size}"):
     _fit(programs, batch_size=batch_size)
+
+
+def test_a_fit_to_partly_labelled_data_learns_and_judges_by_labels_alone():
+  programs = training.parallelise(tiny_programs(ignore_label=-1))
+  train, validation = bright_rows(), bright_rows(40, seed=1)
+  partly = [
+    split._replace(labels=np.where(np.arange(len(split.labels)) % 2, -1, split.labels))
+    for split in (train, validation)
+  ]
+  fit = training.fit(programs, *partly, seeds=[0], num_epochs=15, batch_size=16)
+  (curves,) = fit.curves
+  assert curves["validation_accuracy"][-1] > 0.9
+  log_probs = training.predict(programs, fit.states, validation.images)[0]
+  expected = training.evaluate(log_probs[::2], validation.labels[::2])
+  assert curves["validation_nll"][-1] == pytest.approx(expected["nll"])

@@ -45,6 +45,37 @@ def test_scores_equal_scikit_learn(predictions):
   assert ours["num_examples"] == 300
 
 
+def test_examples_without_a_label_are_left_out(predictions):
+  log_probs, labels = predictions
+  kept = np.arange(300) % 3 > 0
+  partly = np.where(kept, labels, -7)
+  expected = metrics.evaluate(log_probs[kept], labels[kept])
+  assert metrics.evaluate(log_probs, partly, ignore_label=-7) == expected
+  with pytest.raises(ValueError, match=r"the label -7 .*pass their number as ignore_label"):
+    metrics.evaluate(log_probs, partly)
+  with pytest.raises(ValueError, match="300 labels that are all -7"):
+    metrics.evaluate(log_probs, np.full(300, -7), ignore_label=-7)
+
+
+def test_distributions_are_expectations_over_labels(predictions):
+  log_probs, labels = predictions
+  one_hot = metrics.evaluate(log_probs, np.eye(4)[labels])
+  for name, value in metrics.evaluate(log_probs, labels).items():
+    assert one_hot[name] == (value if isinstance(value, dict | list) else pytest.approx(value))
+  # Each example four times, with a class each, as often as its distribution says.
+  soft = np.random.default_rng(1).integers(1, 9, (300, 4))
+  soft[:, 0] += 30 - soft.sum(1)
+  ours = metrics.evaluate(log_probs, soft / 30)
+  counts = soft.ravel()
+  every = np.repeat(np.repeat(log_probs, 4, axis=0), counts, axis=0)
+  often = metrics.evaluate(every, np.repeat(np.tile(range(4), 300), counts))
+  for name in ("accuracy", "nll", "ece", "macro_accuracy"):
+    assert ours[name] == pytest.approx(often[name])
+  np.testing.assert_allclose(np.array(ours["confusion"]) * 30, often["confusion"])
+  with pytest.raises(ValueError, match="300 labels that are no distributions, the first"):
+    metrics.evaluate(log_probs, soft / 15)
+
+
 def test_calibration_errors_equal_a_plain_loop(predictions):
   log_probs, labels = predictions
   ours = metrics.evaluate(log_probs, labels)

@@ -29,6 +29,8 @@ def tiny_programs(
   augment=lambda key, images: images,
   optimizer=None,
   axis_name=None,
+  ignore_label=None,
+  mesh=None,
 ):
   """The programs of a tiny model with three classes."""
   return training.make_programs(
@@ -39,6 +41,8 @@ def tiny_programs(
     preprocess=lambda images: images.astype(jnp.float32) / 255,
     augment=augment,
     axis_name=axis_name,
+    ignore_label=ignore_label,
+    mesh=mesh,
   )
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
-from softmax_research import heads, nn
+from softmax_research import heads, nn, training
 from tests.training.models import bare_backbone, bright_rows, tiny_programs
 
 
@@ -129,6 +129,67 @@ def test_running_numbers_of_a_head_follow_the_batches_alone(name, examples):
   bad = np.full_like(images, np.nan, np.float32)
   state = programs.run_steps(state, order, bad, labels, 3, 4)
   assert state.bad_step == 3 and state.params["head"]["running"] == before
+
+
+def _one_step(programs, images, labels, order):
+  state = programs.run_steps(programs.init(3), order, images, labels, 0, 1)
+  return jax.device_get((state.params, state.loss_sum))
+
+
+def _assert_close(ours, expected):
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, expected)
+
+
+@pytest.mark.parametrize("head", ["sm_taylor", "one_vs_all", "huffman"])
+def test_a_step_averages_over_the_examples_that_have_a_label(head, examples):
+  images, labels = examples
+  options = {"class_counts": [40, 30, 26]} if head == "huffman" else {}
+  made = {"head": heads.make(head, 3, **options), "optimizer": optax.sgd(0.5)}
+  order = np.arange(16)[None]
+  partly = np.where(np.arange(96) % 4 == 1, -1, labels)
+  known = np.flatnonzero(partly[:16] >= 0)[None]
+  plain, ignoring = tiny_programs(**made), tiny_programs(**made, ignore_label=-1)
+  expected = _one_step(plain, images, labels, known)
+  _assert_close(_one_step(ignoring, images, partly, order), expected)
+  # Distributions are labels too.
+  _assert_close(_one_step(plain, images, np.eye(3, dtype=np.float32)[labels], known), expected)
+  nothing = _one_step(ignoring, images, 0 * labels - 1, order)
+  _assert_close(nothing, (jax.device_get(ignoring.init(3).params), 0))
+
+
+def test_devices_share_the_examples_that_have_a_label(examples):
+  images, labels = examples
+  partly = np.where(np.arange(96) < 13, -1, labels)  # Most devices have none.
+  made = {"head": heads.make("softmax", 3), "optimizer": optax.sgd(0.5), "ignore_label": -1}
+  layout = training.make_layout(data=8)
+  found = [
+    _one_step(tiny_programs(**made, **where), images, partly, np.arange(16)[None])
+    for where in ({}, {"axis_name": layout.axis_name, "mesh": layout.step_mesh})
+  ]
+  _assert_close(*found)
+
+
+def test_labels_are_mixed_as_images_are(examples):
+  images, labels = examples
+  rng = np.random.default_rng(0)
+  partners, shares = rng.permutation(16), np.float32(rng.uniform(size=16))
+  partly = np.where(np.arange(96) % 4 == 1, -1, labels)
+
+  def mix(key, batch):
+    return batch, partners, shares
+
+  made = {"head": heads.make("softmax", 3), "optimizer": optax.sgd(0.5)}
+  hot = np.eye(4, 3, dtype=np.float32)
+  for given in (labels, partly):
+    soft = hot[given[:16]]
+    soft = shares[:, None] * soft + (1 - shares[:, None]) * soft[partners]
+    mixed = _one_step(
+      tiny_programs(**made, augment=mix, ignore_label=-1), images, given, np.arange(16)[None]
+    )
+    expected = _one_step(
+      tiny_programs(**made), images[:16], soft * (16 / soft.sum()), np.arange(16)[None]
+    )
+    _assert_close(mixed, expected)
 
 
 def test_cutting_an_epoch_in_pieces_changes_no_bit(examples):
