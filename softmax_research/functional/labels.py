@@ -48,6 +48,20 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
   return labels
 
 
+def read_several(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int = -1):
+  """Return labels, and which examples have labels that are some, `[...]` or True.
+
+  Integers of the values' shape, which are 1 for each label of an example, become numbers; in an
+  example that has others there are none.
+  """
+  labels = as_labels(labels)
+  if labels.shape != values.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
+    return labels, True
+  weights = labels.astype(values.dtype)
+  known = jnp.all((weights == 0) | (weights == 1), axis=axis, keepdims=True)
+  return jnp.where(known, weights, 0), jnp.squeeze(known, axis)
+
+
 def check_class_labels(
   labels: jax.typing.ArrayLike, features: jax.Array, num_classes: int, remedy: str
 ) -> jax.Array:

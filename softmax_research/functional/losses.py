@@ -18,6 +18,7 @@ from softmax_research.functional.labels import (
   expectation,
   is_known,
   is_label,
+  read_several,
   select_label,
 )
 from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
@@ -228,8 +229,8 @@ def one_vs_all_cross_entropy(
 
   Args:
     logits: K classes along `axis`; -inf marks an impossible class.
-    labels: integers without the class axis, or q, of the shape of the logits, each in [0, 1];
-      they need not sum to one.
+    labels: integers without the class axis; or q, of the shape of the logits, each in [0, 1], which
+      need not sum to one. Integers of that shape are 1 for each label of an example.
     class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. The weight
       of an example with several labels is the mean of theirs, and 1 if it has none.
     ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
@@ -238,7 +239,7 @@ def one_vs_all_cross_entropy(
 
   Returns:
     Losses in nats, summed over the classes, without the class axis. NaN for an integer label out
-    of range; infinite for a label whose class is impossible.
+    of range, or where there should be 0 or 1; infinite for a label whose class is impossible.
 
   Raises:
     ValueError: the labels' shape does not fit.
@@ -248,12 +249,15 @@ def one_vs_all_cross_entropy(
     >>> import jax.numpy as jnp
     >>> one_vs_all_cross_entropy(jnp.array([[0.0, 0.0], [9.0, -9.0]]), jnp.array([1, 0])).round(4)
     Array([1.3863e+00, 2.0000e-04], dtype=float32)
+    >>> one_vs_all_cross_entropy(jnp.array([[9.0, -9.0, 9.0]]), jnp.array([[1, 0, 1]])).round(4)
+    Array([0.0004], dtype=float32)
 
   Reference:
     Li et al. 2020, "On the Learning Property of Logistic and Softmax Losses for Deep Neural
     Networks" (arXiv 2003.02309).
   """
   logits, result_type = widen(logits)
+  labels, known = read_several(labels, logits, axis=axis)
   targets = check_targets(labels, logits, class_weights, ignore_label, axis).average(labels, axis)
   labels = targets.labels
   logits = exclude(exclude(logits, where), logits != -jnp.inf)
@@ -265,7 +269,7 @@ def one_vs_all_cross_entropy(
     absent = (labels == 0) & (logits == -jnp.inf)  # 0 times infinity would be NaN
     positive = labels * jnp.where(absent, 0, jax.nn.softplus(-logits))
     loss = jnp.sum(positive + (1 - labels) * jax.nn.softplus(logits), axis=axis)
-  return targets.finish(targets.weigh(loss)).astype(result_type)
+  return jnp.where(known, targets.finish(targets.weigh(loss)), jnp.nan).astype(result_type)
 
 
 def multiclass_hinge(

@@ -332,6 +332,29 @@ def test_small_losses_keep_their_digits():
   np.testing.assert_allclose(loss, 2 * np.log1p(np.exp(-25)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_several_labels_of_one_vs_all_are_ones_among_zeros(dtype):
+  several = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1]])
+  with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    found, pull_back = jax.vjp(
+      lambda z: one_vs_all_cross_entropy(z, several.astype(dtype)), LOGITS[:3, :3]
+    )
+    (gradient,) = pull_back(jnp.ones_like(found))
+  z = np.asarray(LOGITS[:3, :3], np.float64)
+  np.testing.assert_allclose(found, (np.logaddexp(0, z) - several * z).sum(1), rtol=1e-6)
+  np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-z)) - several, rtol=1e-5, atol=1e-7)
+  moved = one_vs_all_cross_entropy(LOGITS[:3, :3].T, several.T.astype(dtype), axis=0)
+  np.testing.assert_array_equal(moved, found)
+
+
+def test_numbers_where_there_should_be_zero_or_one_give_nan():
+  several = jnp.array([[1, 0, 2], [1, 0, 1], [-1, 0, 0]])
+  loss, pull_back = jax.vjp(lambda z: one_vs_all_cross_entropy(z, several), LOGITS[:3, :3])
+  np.testing.assert_array_equal(np.isnan(loss), [True, False, True])
+  (gradient,) = pull_back(jnp.ones(3))
+  np.testing.assert_array_equal(np.any(gradient != 0, axis=1), [False, True, False])
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_up_to_ten_thousand_of_one_vs_all(dtype):
   logits = jnp.array([[1e4, -1e4, 0.0], [1e4, -1e4, 0.0]], dtype)
