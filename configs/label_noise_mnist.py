@@ -14,10 +14,13 @@ from configs import default
 _RATE = (1e-3,)
 _RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 
+_TEMPERATURES = ("t1=0.8:t2=1.2", "t1=0.5:t2=1.5", "t1=0.5:t2=2.5", "t1=0.2:t2=4.0")
 
-def _each(head: str, *values: float) -> str:
+
+def _each(head: str, *values: float | str) -> str:
   """Return the heads of one name with each of some values of an option."""
-  return ",".join(f"{head}={value}" for value in values)
+  text = head if "{}" in head else f"{head}={{}}"
+  return ",".join(text.format(value) for value in values)
 
 
 def get_config() -> ConfigDict:
@@ -39,6 +42,10 @@ def get_config() -> ConfigDict:
       ("label smoothing", _each("softmax:label_smoothing", 0.1, 0.3, 0.5, 0.7), _RATE),
       ("one against all", "one_vs_all", _RATES),
       ("hinge", _each("hinge:margin", 0.3, 1.0, 3.0, 10.0), _RATE),
+      ("focal", _each("softmax:link=(focal:gamma={})", 0.5, 1.0, 2.0, 4.0), _RATE),
+      ("poly", _each("softmax:link=(poly:epsilon={})", -0.5, 1.0, 2.0, 4.0), _RATE),
+      ("generalised", _each("softmax:link=(generalised:q={})", 0.3, 0.5, 0.7, 0.9), _RATE),
+      ("bi-tempered", _each("bi_tempered:{}", *_TEMPERATURES), _RATE),
     ),
     num_epochs=15,
     batch_size=128,

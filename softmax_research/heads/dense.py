@@ -26,6 +26,7 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.losses import check_link
 from softmax_research.heads.head import Head, weighted
+from softmax_research.heads.links import find_link
 
 IMPLEMENTATIONS = ("auto", "plain", "streaming")
 # With more logits than these, in float32 a quarter of a gigabyte, streaming is chosen.
@@ -175,7 +176,7 @@ def dense(
   score: Callable[[jax.Array], jax.Array] | LearntScore | None = None,
   margin: Callable[[jax.Array, jax.Array, Geometry], jax.Array] | None = None,
   row_map: Callable[[jax.Array], jax.Array] | None = None,
-  link: Callable[[jax.Array], jax.Array] | None = None,
+  link: Callable[[jax.Array], jax.Array] | str | None = None,
   log_prior: jax.typing.ArrayLike | None = None,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
@@ -206,7 +207,8 @@ def dense(
       logit alone: what changes all logits is a score or a row map.
     row_map: `logits [..., K] -> logits [..., K]`, before margin and score, for what looks at all
       logits of an example; none by default. It needs all of them at once, so it cannot stream.
-    link: losses to losses, elementwise, applied to -log p of the label, as a focal loss; none by
+    link: losses to losses, elementwise, applied to -log p of the label, as a focal loss; or a name
+      with options, as `focal:gamma=2.0`, `poly:epsilon=1.0` or `generalised:q=0.7`; none by
       default. With labels that are distributions the loss is the expectation over labels.
     log_prior: logarithms of the class frequencies of the training set, `[K]`.
     label_smoothing: in [0, 1]; see `functional.cross_entropy`. It leaves a link nothing to act on.
@@ -259,6 +261,7 @@ def dense(
       "Got implementation='streaming' and a row_map, which needs all logits of an example at once. "
       "Pass implementation='plain' or 'auto'."
     )
+  link = find_link(link)
   check_link(link, label_smoothing)
   layer = _affine(num_classes, bias, normalise, kernel_init)
 

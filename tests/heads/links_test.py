@@ -1,0 +1,44 @@
+"""Links by name in a head's text, against the formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from softmax_research import heads
+from softmax_research.heads import links
+
+
+@pytest.mark.parametrize(
+  ("text", "formula"),
+  [
+    ("focal:gamma=2.0", lambda p: -((1 - p) ** 2) * np.log(p)),
+    ("poly:epsilon=1.5", lambda p: -np.log(p) + 1.5 * (1 - p)),
+    ("generalised:q=0.7", lambda p: (1 - p**0.7) / 0.7),
+    ("focal", lambda p: -((1 - p) ** 2) * np.log(p)),
+  ],
+)
+def test_a_link_is_named_in_a_head_s_text(text, formula):
+  head = heads.make(f"taylor:link=({text})", 3)
+  params = head.init(jax.random.key(0), 4)
+  features, labels = jax.random.normal(jax.random.key(1), (5, 4)), jnp.array([0, 1, 2, 0, 1])
+  label_probs = np.exp(np.asarray(head.log_prob(params, features), np.float64))[range(5), labels]
+  np.testing.assert_allclose(head.loss(params, features, labels), formula(label_probs), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("vocal", "the links are focal, generalised, poly"),
+    ("focal:alpha=1.0", "option 'alpha' for the link 'focal'"),
+    ("focal:gamma=-1.0", "gamma"),
+    ("generalised:q=2.0", "q"),
+  ],
+)
+def test_what_names_no_link(text, message):
+  with pytest.raises(ValueError, match=message):
+    heads.make(f"softmax:link=({text})", 3)
+
+
+def test_a_function_is_left_as_it_is():
+  assert links.find_link(jnp.square) is jnp.square and links.find_link(None) is None
