@@ -34,6 +34,10 @@ from softmax_research.functional.margins import (
   large_margin_annealing,
   soft_margin,
 )
+from softmax_research.functional.negative_sampling import (
+  negative_sampling_loss,
+  noise_contrastive_loss,
+)
 from softmax_research.functional.normalise import (
   log_normalise,
   log_normaliser,
@@ -54,10 +58,10 @@ from softmax_research.functional.row_maps import (
   logit_norm,
   r_softmax,
 )
-from softmax_research.functional.sampled_softmax import (
+from softmax_research.functional.sampled_softmax import Candidates, sampled_softmax_loss
+from softmax_research.functional.samplers import (
   Sampler,
   log_uniform_sampler,
-  sampled_softmax_loss,
   uniform_sampler,
   weighted_sampler,
 )
@@ -90,6 +94,7 @@ from softmax_research.functional.tree_search import TreeSearch, tree_top_k
 from softmax_research.functional.tree_softmax import tree_init, tree_label_log_prob, tree_log_probs
 
 __all__ = [
+  "Candidates",
   "Sampler",
   "TopClasses",
   "Tree",
@@ -137,6 +142,8 @@ __all__ = [
   "multiclass_hinge",
   "multimax_score",
   "negative_log_likelihood",
+  "negative_sampling_loss",
+  "noise_contrastive_loss",
   "nt_xent_loss",
   "one_vs_all_cross_entropy",
   "pc_cross_entropy",

@@ -1,236 +1,62 @@
-"""Sampled softmax: cross-entropy over the label and a few random classes, and their samplers."""
+"""Sampled softmax: cross-entropy over the true classes and a few others."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import numpy.typing as npt
 
 from softmax_research.functional.arrays import (
+  as_index,
+  as_labels,
   check_features,
-  check_num_classes,
-  is_integer,
   look_up,
   per_class,
   product,
   wide_type,
 )
-from softmax_research.functional.labels import check_class_labels, check_targets, is_known
+from softmax_research.functional.labels import Targets, check_class_labels, check_targets, is_known
 from softmax_research.functional.normalise import log_normalise
+from softmax_research.functional.samplers import Sampler, uniform_sampler
 
-_UNITS = 2**32  # random bits are 32-bit integers
 
-
-class Sampler(NamedTuple):
-  r"""Hold the functions of a random choice of classes.
+class Candidates(NamedTuple):
+  r"""Hold wrong classes of the caller's own choice, to stand for all others.
 
   Attributes:
-    num_classes: K.
-    sample: `(key, num_samples) -> (classes, effort)`: S classes, `[S]`, and a scalar that tells
-      how long it took to find them, for the next function.
-    log_expected_count: `(classes, effort) -> log Q`, of the shape of `classes`: the logarithm of
-      how often each class is expected in such a sample. With replacement it is that of S q_k;
-      without, that of the probability that the class is in the sample.
-
-  Example:
-    >>> import jax
-    >>> sampler = uniform_sampler(10)
-    >>> classes, effort = sampler.sample(jax.random.key(0), 5)
-    >>> jax.numpy.exp(sampler.log_expected_count(classes, effort))
-    Array([0.5, 0.5, 0.5, 0.5, 0.5], dtype=float32)
+    classes: integers `[S]`, shared by all examples, or `[..., S]`, each example's own, as the most
+      probable wrong ones. Those out of range do not count.
+    log_counts: log Q, of the shape of `classes`: the logarithm of how often each is expected among
+      the candidates; None for no correction.
+    label_log_counts: log Q of the labels, of their shape; None for no correction.
   """
 
-  num_classes: int
-  sample: Callable[[jax.Array, int], tuple[jax.Array, jax.Array]]
-  log_expected_count: Callable[[jax.Array, jax.Array], jax.Array]
+  classes: jax.typing.ArrayLike
+  log_counts: jax.typing.ArrayLike | None = None
+  label_log_counts: jax.typing.ArrayLike | None = None
 
 
-def uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampler:
-  r"""Sample all classes with equal probability.
+class Contrast(NamedTuple):
+  """Hold the scores of true classes and of others, and the logarithms of their expected counts.
 
-  .. math:: q_k = \frac{1}{K}, \qquad Q_k = \frac{S}{K}
-
-  Args:
-    num_classes: K.
-    replacement: draw the same class more than once. It costs O(S) instead of O(K).
-
-  Returns:
-    The sampler.
-
-  Raises:
-    ValueError: the number of classes is below 1.
-
-  Example:
-    >>> import jax
-    >>> classes, _ = uniform_sampler(4).sample(jax.random.key(0), 4)
-    >>> sorted(classes.tolist())
-    [0, 1, 2, 3]
+  Scores are -inf for true classes that are ignored or unknown, for candidates that are no class,
+  and for those that are a true one, where they are to be left out.
   """
-  check_num_classes(num_classes)
 
-  def sample(key: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    check_num_samples(num_samples, num_classes, replacement)
-    if replacement:
-      classes = jax.random.randint(key, (num_samples,), 0, num_classes)
-    else:
-      classes, _ = _first_arrivals(key, jnp.zeros(num_classes), num_samples)
-    return classes, jnp.asarray(num_samples, jnp.result_type(float))
+  targets: Targets  # of the true classes, [..., T]
+  label_scores: jax.Array  # [..., T]
+  sample_scores: jax.Array  # [..., S]
+  label_log_counts: jax.Array  # [..., T]
+  log_counts: jax.Array  # [..., S]
+  dtype: jnp.dtype
 
-  def log_expected_count(classes: jax.Array, effort: jax.Array) -> jax.Array:
-    return jnp.broadcast_to(jnp.log(effort / num_classes), jnp.shape(classes))
-
-  return Sampler(num_classes, sample, log_expected_count)
-
-
-def log_uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampler:
-  r"""Sample classes by Zipf's law: for classes numbered by decreasing frequency.
-
-  .. math:: q_k = \frac{\log (k + 2) - \log (k + 1)}{\log (K + 1)}, \qquad k = 0, \dots, K - 1
-
-  Args:
-    num_classes: K.
-    replacement: see `weighted_sampler`.
-
-  Returns:
-    The sampler.
-
-  Raises:
-    ValueError: the number of classes is below 1.
-
-  Example:
-    >>> import jax
-    >>> sampler = log_uniform_sampler(3, replacement=True)
-    >>> classes, effort = sampler.sample(jax.random.key(0), 1)
-    >>> jax.numpy.exp(sampler.log_expected_count(jax.numpy.arange(3), effort)).round(2)
-    Array([0.5 , 0.29, 0.21], dtype=float32)
-  """
-  check_num_classes(num_classes)
-  return weighted_sampler(log_uniform_weights(num_classes), replacement=replacement)
-
-
-def log_uniform_weights(num_classes: int) -> np.ndarray:
-  """Return the log-uniform distribution over K classes, `[K]`, of sum one."""
-  return np.log1p(1 / np.arange(1.0, num_classes + 1)) / np.log1p(num_classes)
-
-
-def weighted_sampler(weights: npt.ArrayLike, *, replacement: bool = False) -> Sampler:
-  r"""Sample classes in proportion to given weights, such as their frequencies.
-
-  With replacement, each draw is class k with probability q_k, its share of the weights:
-
-  .. math:: Q_k = S q_k
-
-  Without replacement, classes arrive at exponential times T_k of rates q_k and the first S are
-  taken, which is to draw one after the other and to put none back. Given the time tau at which
-  the next one would arrive,
-
-  .. math:: Q_k = P(T_k < \tau) = 1 - e^{-q_k \tau}
-
-  and weighting each sampled class by 1 / Q_k makes sums over the sample unbiased for sums over
-  all classes. With S = K all Q_k are 1.
-
-  Args:
-    weights: positive numbers `[K]`, of any sum. A class that never occurred needs a positive
-      weight too, as from counts raised to at least 1: were it never drawn, nothing would
-      stand for it.
-    replacement: draw the same class more than once. It costs O(S log K) instead of O(K). The
-      shares are rounded to multiples of 2^-32, at least one for each class, and Q_k is of the
-      rounded ones.
-
-  Returns:
-    The sampler.
-
-  Raises:
-    ValueError: the weights are not a vector of finite, positive numbers.
-
-  Example:
-    >>> import jax
-    >>> sampler = weighted_sampler([3, 1], replacement=True)
-    >>> jax.numpy.exp(sampler.log_expected_count(jax.numpy.arange(2), 8.0)).round(2)
-    Array([6., 2.], dtype=float32)
-
-  Reference:
-    Bengio & Senecal 2008, "Adaptive Importance Sampling to Accelerate Training of a Neural
-    Probabilistic Language Model"; Duffield, Lund & Thorup 2007, "Priority Sampling for
-    Estimation of Arbitrary Subset Sums" (doi 10.1145/1314690.1314696), for conditioning on tau.
-  """
-  weights = np.asarray(weights, np.float64)
-  if weights.ndim != 1 or not np.all(np.isfinite(weights) & (weights > 0)):
-    raise ValueError(
-      f"Got weights of shape {weights.shape} that are not all finite and positive; pass one "
-      "number a class. Raise counts of zero to one."
-    )
-  check_num_classes(len(weights))
-  make = _with_replacement if replacement else _without_replacement
-  return make(weights)
-
-
-def _with_replacement(weights: np.ndarray) -> Sampler:
-  num_classes = len(weights)
-  # In 32-bit integers, because float32 has too few steps near 1 for rare classes. Every class
-  # gets one unit and its share of the others, so none is lost.
-  shares = np.cumsum(weights) / np.sum(weights)
-  shares = (np.minimum(shares / shares[-1], 1) * (_UNITS - num_classes)).astype(np.int64)
-  units = 1 + np.diff(shares, prepend=0)
-  log_probs = np.log(units / _UNITS)
-  starts = (np.cumsum(units) - units).astype(np.uint32)
-
-  def sample(key: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    check_num_samples(num_samples, num_classes, replacement=True)
-    bits = jax.random.bits(key, (num_samples,), jnp.uint32)
-    classes = jnp.searchsorted(jnp.asarray(starts), bits, side="right").astype(jnp.int32) - 1
-    return classes, jnp.asarray(num_samples, jnp.result_type(float))
-
-  def log_expected_count(classes: jax.Array, effort: jax.Array) -> jax.Array:
-    return look_up(jnp.asarray(log_probs, jnp.result_type(float)), classes) + jnp.log(effort)
-
-  return Sampler(num_classes, sample, log_expected_count)
-
-
-def _without_replacement(weights: np.ndarray) -> Sampler:
-  log_probs = np.log(weights / np.sum(weights))
-
-  def sample(key: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    check_num_samples(num_samples, len(weights), replacement=False)
-    return _first_arrivals(key, jnp.asarray(log_probs, jnp.result_type(float)), num_samples)
-
-  def log_expected_count(classes: jax.Array, effort: jax.Array) -> jax.Array:
-    log_rate = look_up(jnp.asarray(log_probs, jnp.result_type(float)), classes) + effort
-    # log(1 - e^-r) is log r for small r, which need not be above the smallest float.
-    return jnp.where(log_rate < -15, log_rate, jnp.log(-jnp.expm1(-jnp.exp(log_rate))))
-
-  return Sampler(len(weights), sample, log_expected_count)
-
-
-def _first_arrivals(
-  key: jax.Array, log_rates: jax.Array, num_samples: int
-) -> tuple[jax.Array, jax.Array]:
-  """Return the first S of K classes to arrive, and the log of the time when the next one does.
-
-  Minus the logarithm of an exponential time is Gumbel noise. The noise needs more than one draw
-  of bits for a class, or the first of a million arrivals are often tied.
-  """
-  log_speed = log_rates + jax.random.gumbel(key, log_rates.shape, log_rates.dtype, mode="high")
-  if num_samples == len(log_rates):
-    return jnp.arange(num_samples), jnp.asarray(jnp.inf, log_rates.dtype)
-  top, classes = jax.lax.top_k(log_speed, num_samples + 1)
-  # Without barriers XLA merges top_k and slices into a sort of all classes, 100 times slower. One
-  # barrier around both aborts XLA (jaxlib 0.10) when the program is partitioned over devices.
-  top, classes = jax.lax.optimization_barrier(top), jax.lax.optimization_barrier(classes)
-  return classes[:num_samples], -top[num_samples]
-
-
-def check_num_samples(num_samples: int, num_classes: int, replacement: bool) -> None:
-  """Raise a ValueError unless so many classes can be drawn."""
-  if not is_integer(num_samples) or num_samples < 1:
-    raise ValueError(f"Got num_samples={num_samples!r}; it must be an integer of at least 1.")
-  if not replacement and num_samples > num_classes:
-    raise ValueError(
-      f"Got num_samples={num_samples} for {num_classes} classes; without replacement there are "
-      "no more samples than classes. Take fewer, or a sampler with replacement=True."
-    )
+  def reduce(self, losses: jax.Array) -> jax.Array:
+    """Return the means over the true classes of their losses `[..., T]`."""
+    losses, ignored = self.targets.finish(self.targets.weigh(losses)), self.targets.ignored
+    count = losses.shape[-1]
+    if ignored is not None:
+      count = jnp.maximum(jnp.sum(~ignored, axis=-1, dtype=losses.dtype), 1)
+    return (jnp.sum(losses, axis=-1) / count).astype(self.dtype)
 
 
 def sampled_softmax_loss(
@@ -238,8 +64,9 @@ def sampled_softmax_loss(
   kernel: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
   *,
-  key: jax.Array,
-  num_samples: int,
+  key: jax.Array | None = None,
+  num_samples: int | None = None,
+  candidates: Candidates | None = None,
   bias: jax.typing.ArrayLike | None = None,
   sampler: Sampler | None = None,
   score: Callable[[jax.Array], jax.Array] | None = None,
@@ -269,12 +96,16 @@ def sampled_softmax_loss(
 
   With all classes sampled, without replacement, both are the full cross-entropy.
 
+  Of several true classes the loss is the mean of theirs, the denominator holding all of them.
+
   Args:
     features: x, `[..., D]`.
     kernel: W, `[D, K]`.
-    labels: integers `[...]`.
+    labels: integers `[...]`, or `[..., T]` for T true classes; of an example with fewer, the rest
+      is filled up with `ignore_label`.
     key: a random key.
     num_samples: S, the classes drawn, at most K without replacement.
+    candidates: in place of key, number and sampler, the wrong classes themselves.
     bias: b, `[K]`.
     sampler: which classes are drawn, as `log_uniform_sampler(K)`; by default all with equal
       probability and without replacement.
@@ -284,7 +115,7 @@ def sampled_softmax_loss(
       again, as a wrong class.
     correct_label: subtract log Q from the label's score too.
     class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
+    ignore_label: an integer, as -1: a label that does not count. Without any other the loss is 0.
     dtype: of the result; by default the type that features and kernel promote to.
 
   Returns:
@@ -292,8 +123,8 @@ def sampled_softmax_loss(
     range.
 
   Raises:
-    ValueError: shapes do not fit, the sampler is for another number of classes, or the number of
-      samples is out of range.
+    ValueError: shapes do not fit, the sampler is for another number of classes, the number of
+      samples is out of range, or there are neither candidates nor a key to draw them.
     TypeError: the labels are not integers.
 
   Example:
@@ -310,42 +141,119 @@ def sampled_softmax_loss(
     Sampled Softmax with Kernel Based Sampling", eq. 2 (arXiv 1712.00527), for the label without
     correction.
   """
+  found = contrast(
+    features,
+    kernel,
+    labels,
+    key=key,
+    num_samples=num_samples,
+    candidates=candidates,
+    bias=bias,
+    sampler=sampler,
+    score=score,
+    margin=margin,
+    remove_accidental_hits=remove_accidental_hits,
+    class_weights=class_weights,
+    ignore_label=ignore_label,
+    dtype=dtype,
+  )
+  label_scores = found.label_scores
+  if correct_label:
+    label_scores -= found.label_log_counts
+  scores = jnp.concatenate([label_scores, found.sample_scores - found.log_counts], axis=-1)
+  return found.reduce(-log_normalise(scores)[..., : label_scores.shape[-1]])
+
+
+def contrast(
+  features: jax.typing.ArrayLike,
+  kernel: jax.typing.ArrayLike,
+  labels: jax.typing.ArrayLike,
+  *,
+  key: jax.Array | None,
+  num_samples: int | None,
+  candidates: Candidates | None,
+  bias: jax.typing.ArrayLike | None,
+  sampler: Sampler | None,
+  score: Callable[[jax.Array], jax.Array] | None,
+  remove_accidental_hits: bool,
+  margin: Callable[[jax.Array], jax.Array] | None = None,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
+  dtype: jax.typing.DTypeLike | None = None,
+) -> Contrast:
+  """Compute what `sampled_softmax_loss` and its kin compare; their arguments are this one's."""
   kernel = jnp.asarray(kernel)
   features = check_features(features, kernel)
-  num_classes = kernel.shape[1]
-  labels = check_class_labels(
-    labels, features, num_classes, "For distributions over classes use cross_entropy."
-  )
-  sampler = sampler or uniform_sampler(num_classes)
-  _check_classes(num_classes, bias, sampler)
-  score = score or (lambda logits: logits)
+  num_classes, batch = kernel.shape[1], features.shape[:-1]
+  labels = as_labels(labels)
+  if labels.ndim == len(batch):
+    labels = check_class_labels(labels, features, num_classes, _REMEDY)[..., None]
+  else:
+    each = jax.ShapeDtypeStruct((*batch, *labels.shape[-1:], features.shape[-1]), features.dtype)
+    labels = check_class_labels(labels, each, num_classes, _REMEDY)
   values = jax.ShapeDtypeStruct((*labels.shape, num_classes), wide_type(features, kernel))
   targets = check_targets(labels, values, class_weights, ignore_label)
-  labels = jnp.where(is_known(targets.labels, num_classes), targets.labels, 0)
-
-  classes, effort = sampler.sample(key, num_samples)
-  sample_logits = product(features, look_up(kernel, classes))
-  label_logits = jnp.einsum(
-    "...d,d...->...",
-    features,
-    look_up(kernel, labels),
-    preferred_element_type=sample_logits.dtype,
-  )
-  if bias is not None:
-    label_logits = label_logits + look_up(bias, labels).astype(label_logits.dtype)
-    sample_logits = sample_logits + per_class(look_up(bias, classes), sample_logits)
-  label_score = score(label_logits if margin is None else margin(label_logits))
-  if correct_label:
-    label_score -= sampler.log_expected_count(labels, effort).astype(label_score.dtype)
-  log_counts = sampler.log_expected_count(classes, effort)
-  sample_scores = score(sample_logits) - per_class(log_counts, sample_logits)
-  if remove_accidental_hits:
-    sample_scores = jnp.where(
-      labels[..., None] == per_class(classes, labels[..., None]), -jnp.inf, sample_scores
+  known = is_known(targets.labels, num_classes)
+  if targets.ignored is not None:
+    known &= ~targets.ignored
+  sampler = sampler or uniform_sampler(num_classes)
+  _check_classes(num_classes, bias, sampler)
+  if candidates is None:
+    if key is None or num_samples is None:
+      raise ValueError(
+        "Got neither candidates nor both key and num_samples; pass key=jax.random.key(0) and the "
+        "number of classes to draw, or candidates=Candidates(classes)."
+      )
+    classes, effort = sampler.sample(key, num_samples)
+    candidates = Candidates(
+      classes,
+      sampler.log_expected_count(classes, effort),
+      sampler.log_expected_count(jnp.where(known, labels, 0), effort),
     )
-  scores = jnp.concatenate([label_score[..., None], sample_scores], axis=-1)
-  loss = targets.finish(targets.weigh(-log_normalise(scores)[..., 0]))
-  return loss.astype(dtype or jnp.result_type(features, kernel))
+  classes = as_index(as_labels(candidates.classes))
+  if classes.ndim != 1 and classes.shape[:-1] != batch:
+    raise ValueError(
+      f"Got candidates of shape {classes.shape} for features of shape {features.shape}; they must "
+      "have the shape [S], shared by all examples, or [..., S]."
+    )
+  score = score or (lambda logits: logits)
+  label_logits = _class_logits(features, kernel, bias, jnp.where(known, labels, 0))
+  label_scores = score(label_logits if margin is None else margin(label_logits))
+  sample_scores = score(_class_logits(features, kernel, bias, classes))
+  classes = jnp.expand_dims(classes, tuple(range(labels.ndim - classes.ndim)))
+  count = is_known(classes, num_classes)
+  if remove_accidental_hits:
+    own = jnp.where(known, targets.labels, -1)
+    count &= ~jnp.any(own[..., None] == classes[..., None, :], axis=-2)
+
+  def log_counts(given, scores):
+    if given is None:
+      return jnp.zeros_like(scores)
+    given = jnp.asarray(given, scores.dtype)
+    return given[..., None] if given.shape == batch else per_class(given, scores)
+
+  return Contrast(
+    targets,
+    jnp.where(known, label_scores, -jnp.inf),
+    jnp.where(count, sample_scores, -jnp.inf),
+    log_counts(candidates.label_log_counts, label_scores),
+    log_counts(candidates.log_counts, sample_scores),
+    dtype or jnp.result_type(features, kernel),
+  )
+
+
+_REMEDY = "For distributions over classes use cross_entropy."
+
+
+def _class_logits(features, kernel, bias, classes: jax.Array) -> jax.Array:
+  """Return the logits of classes that all examples share, `[S]`, or of their own, `[..., S]`."""
+  columns = look_up(kernel, classes)
+  if classes.ndim == 1:
+    logits = product(features, columns)
+  else:
+    wide = wide_type(features, kernel)
+    logits = jnp.einsum("...d,d...s->...s", features, columns, preferred_element_type=wide)
+  return logits if bias is None else logits + per_class(look_up(bias, classes), logits)
 
 
 def _check_classes(num_classes, bias, sampler) -> None:

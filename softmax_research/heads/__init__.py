@@ -7,7 +7,7 @@ from softmax_research.heads.head import Head, Tracker
 from softmax_research.heads.hierarchical import TREES, hierarchical
 from softmax_research.heads.mixture import mixture
 from softmax_research.heads.prediction import sample, top_k
-from softmax_research.heads.sampled import sampled
+from softmax_research.heads.sampled import nce, negative_sampling, sampled
 from softmax_research.heads.variants import HEADS, head_options, make
 from softmax_research.registry import parse, split
 
@@ -26,6 +26,8 @@ __all__ = [
   "linear",
   "make",
   "mixture",
+  "nce",
+  "negative_sampling",
   "nt_xent",
   "parse",
   "sample",

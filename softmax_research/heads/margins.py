@@ -21,7 +21,7 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.labels import check_targets, is_known
 from softmax_research.functional.margins import check_angle, check_combined, check_multiplier
-from softmax_research.functional.sampled_softmax import check_num_samples
+from softmax_research.functional.samplers import check_num_samples
 from softmax_research.heads.dense import Geometry, dense, taylor_score, unit_vectors
 from softmax_research.heads.head import Head, Tracker, check_counts, check_key
 

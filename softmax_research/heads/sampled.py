@@ -1,5 +1,6 @@
-"""The sampled head: trained on the label and a few random classes, full softmax in prediction."""
+"""Heads that are trained on the label and a few random classes, and predict among all."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -7,8 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import functional
-from softmax_research.functional.arrays import check_num_classes, wide_type
-from softmax_research.functional.sampled_softmax import Sampler, log_uniform_weights
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_num_classes,
+  per_class,
+  wide_type,
+)
+from softmax_research.functional.samplers import Sampler, log_uniform_weights
 from softmax_research.heads.dense import dense, taylor_score
 from softmax_research.heads.head import Head, check_counts, check_key
 
@@ -65,11 +71,8 @@ def sampled(
     Probabilistic Language Model"; Jean et al. 2015 (arXiv 1412.2007).
   """
   check_num_classes(num_classes)
-  if num_samples is None:
-    num_samples = min(max(num_classes // 5, 1), 1024)
   classes = _make_sampler(num_classes, sampler, replacement, class_counts)
-  # A number of samples out of range fails here, not in a traced step.
-  jax.eval_shape(lambda key: classes.sample(key, num_samples), jax.random.key(0))
+  num_samples = _check_num_samples(num_classes, num_samples, classes)
   score = taylor_score(order)
   layer = dense(num_classes, score=score, bias=bias, kernel_init=kernel_init)
 
@@ -95,6 +98,164 @@ def sampled(
   return layer._replace(loss=loss)
 
 
+def negative_sampling(
+  num_classes: int,
+  *,
+  num_samples: int | None = None,
+  num_noise: float = 5.0,
+  class_counts: Sequence[int] | None = None,
+  power: float = 0.75,
+  order: int | None = None,
+  bias: bool = True,
+) -> Head:
+  r"""Build a dense head that is trained by word2vec's negative sampling.
+
+  .. math:: \log p_k = s_k + \log q_k - \log \sum_j q_j e^{s_j}
+
+  Its scores are log-odds against the noise q, so that predictions put the noise back; see
+  `functional.negative_sampling_loss`.
+
+  Args:
+    num_classes: K.
+    num_samples: draws of noise in a step, shared by the batch; see `sampled` for their number.
+    num_noise: as how many draws they count.
+    class_counts: numbers of training examples of each class, `[K]`; the noise is in proportion to
+      them raised to the power, or uniform without them. Classes without any count as one.
+    power: of the counts.
+    order: Taylor's score of this order in place of softmax's.
+    bias: add a bias to the logits.
+
+  Returns:
+    A head with parameters `{"kernel": [D, K], "bias": [K]}`.
+
+  Raises:
+    ValueError: an option is out of range.
+
+  Example:
+    >>> head = negative_sampling(100, num_samples=10)
+    >>> params, features = head.init(jax.random.key(0), 8), jnp.ones((2, 8))
+    >>> head.loss(params, features, jnp.array([3, 50]), key=jax.random.key(1)).shape
+    (2,)
+
+  Reference:
+    Mikolov et al. 2013, eq. 4 (arXiv 1310.4546).
+  """
+  check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
+  options = {"num_noise": num_noise}
+  loss, log_noise = functional.negative_sampling_loss, _noise(num_classes, class_counts, power)
+  head = _against_noise(loss, num_classes, num_samples, log_noise, order, bias, options)
+
+  def log_prob(params, features):
+    log_probs = head.log_prob(params, features)
+    return functional.log_normalise(log_probs + per_class(log_noise, log_probs))
+
+  return _for_distributions(head._replace(log_prob=log_prob, top_k=None))
+
+
+def nce(
+  num_classes: int,
+  *,
+  num_samples: int | None = None,
+  class_counts: Sequence[int] | None = None,
+  power: float = 1.0,
+  order: int | None = None,
+  bias: bool = True,
+) -> Head:
+  r"""Build a dense head that is trained by noise-contrastive estimation, with log Z = 0.
+
+  The scores become log-probabilities by themselves, to which `log_prob` adds no more than what is
+  missing. The bias begins at -log K; see `functional.noise_contrastive_loss`.
+
+  Args:
+    num_classes: K.
+    num_samples: draws of noise in a step, shared by the batch; see `sampled` for their number.
+    class_counts: as in `negative_sampling`.
+    power: of the counts.
+    order: Taylor's score of this order in place of softmax's.
+    bias: add a bias to the logits.
+
+  Returns:
+    A head with parameters `{"kernel": [D, K], "bias": [K]}`.
+
+  Raises:
+    ValueError: an option is out of range.
+
+  Example:
+    >>> head = nce(100, num_samples=10)
+    >>> head.init(jax.random.key(0), 8)["bias"][0].round(3)
+    Array(-4.605, dtype=float32)
+
+  Reference:
+    Mnih & Teh 2012 (arXiv 1206.6426).
+  """
+  loss, log_noise = functional.noise_contrastive_loss, _noise(num_classes, class_counts, power)
+  head = _against_noise(loss, num_classes, num_samples, log_noise, order, bias, {})
+
+  def init(key, num_features):
+    params = head.init(key, num_features)
+    return params | {
+      name: params[name] - math.log(num_classes) for name in params if name == "bias"
+    }
+
+  return _for_distributions(head._replace(init=init))
+
+
+def _noise(num_classes: int, class_counts: Sequence[int] | None, power: float) -> np.ndarray:
+  """Return the logarithms of the shares of the noise."""
+  check_num_classes(num_classes)
+  check_at_least("power", power, 0, "Pass 0 for uniform noise.")
+  if class_counts is None:
+    return np.full(num_classes, -np.log(num_classes))
+  check_counts("negative_sampling", num_classes, class_counts)
+  log_noise = power * np.log(_at_least_one(class_counts))
+  return log_noise - np.logaddexp.reduce(log_noise)
+
+
+def _against_noise(loss, num_classes, num_samples, log_noise, order, bias, options) -> Head:
+  """Build a dense head with a loss against draws of noise."""
+  sampler = functional.weighted_sampler(np.exp(log_noise), replacement=True)
+  num_samples = _check_num_samples(num_classes, num_samples, sampler)
+  score = taylor_score(order)
+  options = options | {"num_samples": num_samples, "sampler": sampler, "score": score}
+  layer = dense(num_classes, score=score, bias=bias)
+
+  def head_loss(params, features, labels, *, step=0, key=None, **weights):
+    del step
+    check_key("sampling", key)
+    kernel = params["kernel"]
+    options_of = options | weights | {"dtype": wide_type(features, kernel)}
+    return loss(features, kernel, labels, bias=params.get("bias"), key=key, **options_of)
+
+  return layer._replace(loss=head_loss)
+
+
+def _for_distributions(head: Head) -> Head:
+  """Build a head whose loss of labels that are distributions is their cross-entropy."""
+
+  def loss(params, features, labels, *, step=0, key=None, **weights):
+    if jnp.issubdtype(jnp.result_type(labels), jnp.floating):
+      log_probs = head.log_prob(params, features)
+      return functional.negative_log_likelihood(log_probs, labels, **weights)
+    return head.loss(params, features, labels, step=step, key=key, **weights)
+
+  return head._replace(loss=loss)
+
+
+def _check_num_samples(num_classes: int, num_samples: int | None, sampler: Sampler) -> int:
+  """Return the number of samples; one out of range fails here, not in a traced step."""
+  if num_samples is None:
+    num_samples = min(max(num_classes // 5, 1), 1024)
+  jax.eval_shape(lambda key: sampler.sample(key, num_samples), jax.random.key(0))
+  return num_samples
+
+
+def _at_least_one(class_counts: Sequence[int]) -> np.ndarray:
+  """Return counts, or frequencies below one, of which none is zero."""
+  counts = np.asarray(class_counts, np.float64)
+  rarest = np.min(counts, where=counts > 0, initial=1)
+  return np.where(counts > 0, counts, rarest)
+
+
 def _make_sampler(
   num_classes: int, name: str, replacement: bool, class_counts: Sequence[int] | None
 ) -> Sampler:
@@ -112,7 +273,4 @@ def _make_sampler(
     raise ValueError(
       f"Got sampler={name!r}; the samplers are 'frequency', 'log_uniform' and 'uniform'."
     )
-  counts = np.asarray(class_counts, np.float64)
-  rarest = np.min(counts, where=counts > 0, initial=1)
-  weights = np.where(counts > 0, counts, rarest)
-  return functional.weighted_sampler(weights, replacement=replacement)
+  return functional.weighted_sampler(_at_least_one(class_counts), replacement=replacement)

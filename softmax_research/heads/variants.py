@@ -43,7 +43,7 @@ from softmax_research.heads.margins import (
   subcentre_arcface,
 )
 from softmax_research.heads.mixture import mixture
-from softmax_research.heads.sampled import sampled
+from softmax_research.heads.sampled import nce, negative_sampling, sampled
 
 
 def softmax(num_classes: int, *, temperature: float = 1.0, **layer: Any) -> Head:
@@ -392,6 +392,8 @@ HEADS = registry.Registry(
     **{name: of_tree(make_tree) for name, make_tree in TREES.items()},
     "adaptive": adaptive,
     "mixture": mixture,
+    "negative_sampling": negative_sampling,
+    "nce": nce,
     "sampled": sampled,
   },
   example="taylor:order=4",

@@ -21,6 +21,8 @@ _OPTIONS = {
   "partial_fc": {"num_samples": 5},
   "adaptive": {"cutoffs": (2, 50)},
 }
+# Heads with random classes in their loss.
+_SAMPLING = ("negative_sampling", "nce", "partial_fc", "sampled")
 # Two of eight labels are out of range.
 _LABELS = np.array([0, 37, _NUM_CLASSES, 100, 127, -1, 126, 12])
 _KNOWN = (_LABELS >= 0) & (_LABELS < _NUM_CLASSES)
@@ -159,7 +161,7 @@ def test_class_weights_ignored_labels_and_distributions(name):
     assert np.isfinite(leaf).all()
   for leaf in jax.tree.leaves(nothing):
     np.testing.assert_array_equal(leaf, 0)
-  if name not in ("partial_fc", "sampled"):  # Of a distribution they visit all classes.
+  if name not in _SAMPLING:  # Of a distribution they visit all classes.
     np.testing.assert_allclose(one_hot[:-1][_KNOWN[:-1]], hard[0][:-1][_KNOWN[:-1]], rtol=1e-4)
   if name in _EXPECTED:
     one, other = hard[0][:-1][_KNOWN[:-1]], other[:-1][_KNOWN[:-1]]
@@ -211,7 +213,7 @@ def test_on_a_mesh_sharded_over_batch_and_classes(name, kind):
 
   # The class axis comes last in a dense layer's parameters, and they are sharded over it. Trees,
   # clusters and samples pick rows by number: their parameters stand on every device.
-  by_number = ("adaptive", "hierarchical", "huffman", "partial_fc", "sampled", "two_level")
+  by_number = ("adaptive", "hierarchical", "huffman", "two_level", *_SAMPLING)
 
   def place(leaf):
     spread = name not in by_number and leaf.shape[-1:] >= (_NUM_CLASSES,)

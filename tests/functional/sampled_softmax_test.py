@@ -1,4 +1,4 @@
-"""Sampled softmax and its samplers."""
+"""Sampled softmax: values, limits, several true classes and candidates of one's own."""
 
 import itertools
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from scipy import stats
 
 from softmax_research.functional import (
+  Candidates,
   Sampler,
   cross_entropy,
   log_uniform_sampler,
@@ -19,156 +19,7 @@ from softmax_research.functional import (
   uniform_sampler,
   weighted_sampler,
 )
-from softmax_research.functional.sampled_softmax import log_uniform_weights
-from tests.derivatives import check_derivatives
-
-COUNT = 7  # of classes
-WEIGHTS = np.array([8.0, 0.5, 3.0, 1.0, 1.0, 0.1, 5.0])
-NUM_KEYS = 20_000
-MAKERS = {
-  "uniform": lambda **options: uniform_sampler(COUNT, **options),
-  "log_uniform": lambda **options: log_uniform_sampler(COUNT, **options),
-  "weighted": lambda **options: weighted_sampler(WEIGHTS, **options),
-}
-PROBS = {
-  "uniform": np.full(COUNT, 1 / COUNT),
-  "log_uniform": np.log(np.arange(2, COUNT + 2) / np.arange(1, COUNT + 1)) / np.log(COUNT + 1),
-  "weighted": WEIGHTS / WEIGHTS.sum(),
-}
-
-
-def _samples(sampler: Sampler, num_samples: int):
-  """Return many samples and the expected counts of all classes that each of them reports."""
-
-  @jax.jit
-  @jax.vmap
-  def draw(key):
-    classes, effort = sampler.sample(key, num_samples)
-    return classes, jnp.exp(sampler.log_expected_count(jnp.arange(sampler.num_classes), effort))
-
-  return map(np.asarray, draw(jax.random.split(jax.random.key(0), NUM_KEYS)))
-
-
-def _inclusion(probs, num_samples):
-  """Sum the probabilities of all ordered draws without replacement."""
-  inclusion = np.zeros(len(probs))
-  for draw in itertools.permutations(range(len(probs)), num_samples):
-    taken = np.cumsum([0, *probs[list(draw)]])[:-1]
-    inclusion[list(draw)] += np.prod(probs[list(draw)] / (1 - taken))
-  return inclusion
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_with_replacement(name):
-  classes, counts = _samples(MAKERS[name](replacement=True), 3)
-  np.testing.assert_allclose(counts, np.broadcast_to(3 * PROBS[name], counts.shape), rtol=1e-5)
-  observed = np.bincount(classes.ravel(), minlength=COUNT)
-  assert stats.chisquare(observed, PROBS[name] * observed.sum()).pvalue > 0.01
-  # Draws within a sample are independent.
-  pairs = np.bincount(COUNT * classes[:, 0] + classes[:, 1], minlength=COUNT * COUNT)
-  expected = np.outer(PROBS[name], PROBS[name]).ravel() * NUM_KEYS
-  assert stats.chisquare(pairs, expected).pvalue > 0.01
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_without_replacement(name):
-  classes, counts = _samples(MAKERS[name](), 3)
-  assert np.all(np.diff(np.sort(classes), axis=1) > 0)
-  frequency = np.bincount(classes.ravel(), minlength=COUNT) / NUM_KEYS
-  inclusion = _inclusion(PROBS[name], 3)
-  error = np.sqrt(inclusion * (1 - inclusion) / NUM_KEYS)
-  assert np.all(np.abs(frequency - inclusion) < 4 * error)
-  # The first is drawn by the probabilities themselves.
-  observed = np.bincount(classes[:, 0], minlength=COUNT)
-  assert stats.chisquare(observed, PROBS[name] * NUM_KEYS).pvalue > 0.01
-  if name == "uniform":
-    np.testing.assert_allclose(counts, 3 / COUNT, rtol=1e-6)
-
-
-@pytest.mark.parametrize("replacement", [False, True])
-@pytest.mark.parametrize("name", MAKERS)
-def test_weighting_by_expected_counts_is_unbiased(name, replacement):
-  values = np.exp(np.random.default_rng(0).normal(size=COUNT))
-  classes, counts = _samples(MAKERS[name](replacement=replacement), 3)
-  sampled = np.take_along_axis(counts, classes, axis=1)
-  estimates = np.sum(values[classes] / sampled, axis=1)
-  error = estimates.std() / np.sqrt(NUM_KEYS)
-  assert abs(estimates.mean() - values.sum()) < 4 * error
-  assert error < 0.02 * values.sum()  # small enough to see a bias
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_all_classes_are_expected_once_when_all_are_drawn(name):
-  sampler = MAKERS[name]()
-  classes, effort = sampler.sample(jax.random.key(0), COUNT)
-  assert sorted(classes.tolist()) == list(range(COUNT))
-  np.testing.assert_array_equal(sampler.log_expected_count(classes, effort), 0)
-
-
-def test_a_million_classes_keep_their_probabilities():
-  # In float32 the cumulative probabilities of the last classes are a few steps apart, and
-  # uniform numbers of 23 bits miss many of them.
-  num_classes, num_samples = 1_000_000, 400_000
-  sampler = log_uniform_sampler(num_classes, replacement=True)
-  classes, effort = sampler.sample(jax.random.key(0), num_samples)
-  log_counts = np.asarray(sampler.log_expected_count(jnp.arange(num_classes), effort), np.float64)
-  probs = log_uniform_weights(num_classes)
-  np.testing.assert_allclose(np.exp(log_counts) / num_samples, probs, rtol=0.01)
-  rare = np.asarray(classes)[np.asarray(classes) >= num_classes // 2]
-  assert stats.chisquare(np.bincount(rare % 2)).pvalue > 0.01
-  edges = np.append(np.unique(np.geomspace(1, 9e5, 60).astype(int)) - 1, num_classes)
-  observed, _ = np.histogram(classes, edges)
-  shares = np.add.reduceat(probs, edges[:-1])
-  assert stats.chisquare(observed, num_samples * shares / shares.sum()).pvalue > 0.01
-
-
-def test_first_arrivals_of_a_million_are_not_tied():
-  sampler = uniform_sampler(1_000_000)
-  classes, _ = jax.jit(lambda key: sampler.sample(key, 20_000))(jax.random.key(0))
-  assert len(np.unique(classes)) == 20_000
-  # Ties would go to the lower class number.
-  assert stats.kstest(np.asarray(classes) / 1_000_000, "uniform").pvalue > 0.01
-
-
-def test_weights_of_any_sum_and_of_very_different_size():
-  sampler = weighted_sampler([1e-30, 2e10, 6e10], replacement=True)
-  counts = np.exp(sampler.log_expected_count(jnp.arange(3), jnp.float32(1.0)))
-  np.testing.assert_allclose(counts[1:], [0.25, 0.75], rtol=1e-6)
-  assert 0 < counts[0] < 1e-9
-  log_counts = weighted_sampler([1e-30, 2e10, 6e10]).log_expected_count(jnp.arange(3), 0.0)
-  np.testing.assert_allclose(log_counts[0], np.log(1e-30 / 8e10), rtol=1e-6)
-
-
-def test_double_precision():
-  with jax.enable_x64(True):
-    for replacement in (False, True):
-      sampler = weighted_sampler(WEIGHTS, replacement=replacement)
-      classes, effort = sampler.sample(jax.random.key(0), 3)
-      assert sampler.log_expected_count(classes, effort).dtype == jnp.float64
-
-
-@pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, np.nan], [1, np.inf], [[1, 2]], 1])
-def test_bad_weights(weights):
-  with pytest.raises(ValueError, match=r"not all finite and positive.*Raise counts of zero"):
-    weighted_sampler(weights)
-
-
-@pytest.mark.parametrize("make", [uniform_sampler, log_uniform_sampler])
-@pytest.mark.parametrize("num_classes", [0, -1, 2.0, True, 2**31])
-def test_bad_num_classes(make, num_classes):
-  with pytest.raises(ValueError, match=r"Got num_classes=.*at least 1, below 2\^31"):
-    make(num_classes)
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_bad_num_samples(name):
-  for num_samples in (0, -1, 2.0, True):
-    with pytest.raises(ValueError, match=r"Got num_samples=.*integer of at least 1"):
-      MAKERS[name](replacement=True).sample(jax.random.key(0), num_samples)
-  with pytest.raises(ValueError, match=r"Got num_samples=8 for 7 classes.*replacement=True"):
-    MAKERS[name]().sample(jax.random.key(0), 8)
-  assert MAKERS[name](replacement=True).sample(jax.random.key(0), 8)[0].shape == (8,)
-
+from tests.derivatives import check_derivatives, differences
 
 RNG = np.random.default_rng(0)
 K, S = 12, 5
@@ -354,6 +205,70 @@ def test_second_order_and_both_modes():
   check_derivatives(ours, FEATURES[:3], KERNEL, BIAS)
 
 
+# Example 2 has but one true class, and the last two candidates of example 0 are none.
+SEVERAL = np.array([[2, 5], [11, 0], [3, -1], [3, 4], [7, 1], [8, 9]])
+OWN = (LABELS[:, None] + np.array([1, 3, 5, 0])) % K
+OWN[0, 2:] = -1
+LOG_COUNTS, LABEL_LOG_COUNTS = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 2))
+WEIGHTS = RNG.uniform(0.5, 2, size=K)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_several_true_classes_and_candidates_of_ones_own(shared):
+  classes = OWN[1] if shared else OWN
+  log_counts = LOG_COUNTS[1] if shared else LOG_COUNTS
+
+  def ours(features):
+    return sampled_softmax_loss(
+      features,
+      KERNEL,
+      SEVERAL,
+      bias=BIAS,
+      candidates=Candidates(classes, log_counts, LABEL_LOG_COUNTS),
+      class_weights=WEIGHTS,
+      ignore_label=-1,
+    )
+
+  def oracle(features):
+    logits, losses = features @ KERNEL + BIAS, []
+    for row, logit in enumerate(logits):
+      some, counts = (classes, log_counts) if shared else (classes[row], log_counts[row])
+      own = [
+        (c, logit[c] - q)
+        for c, q in zip(SEVERAL[row], LABEL_LOG_COUNTS[row], strict=True)
+        if c >= 0
+      ]
+      others = [
+        logit[c] - q for c, q in zip(some, counts, strict=True) if c >= 0 and c not in SEVERAL[row]
+      ]
+      log_total = np.log(np.sum(np.exp([s for _, s in own] + others)))
+      losses.append(np.mean([WEIGHTS[c] * (log_total - s) for c, s in own]))
+    return np.array(losses)
+
+  with jax.enable_x64(True):
+    losses, pull = jax.jit(lambda x: jax.vjp(ours, x))(FEATURES)
+    (gradient,) = pull(jnp.ones(6))
+  np.testing.assert_allclose(losses, oracle(FEATURES), rtol=1e-12)
+  np.testing.assert_allclose(gradient, differences(oracle, FEATURES), rtol=1e-6, atol=1e-8)
+
+
+def test_one_true_class_in_a_list_is_the_class_itself():
+  options = {"key": KEY, "num_samples": K, "bias": BIAS}
+  one = sampled_softmax_loss(FEATURES, KERNEL, LABELS, **options)
+  listed = sampled_softmax_loss(FEATURES, KERNEL, LABELS[:, None], **options)
+  np.testing.assert_array_equal(one, listed)
+  # Class 0 fills up; it is a candidate as any other.
+  filled = np.stack([LABELS, np.zeros_like(LABELS)], axis=1)
+  filled = sampled_softmax_loss(FEATURES, KERNEL, filled, ignore_label=0, **options)
+  np.testing.assert_allclose(filled, one, rtol=1e-5)
+  nothing = np.full((6, 2), -1)
+  ignored = sampled_softmax_loss(FEATURES, KERNEL, nothing, ignore_label=-1, **options)
+  np.testing.assert_array_equal(ignored, 0)
+  assert np.isnan(sampled_softmax_loss(FEATURES, KERNEL, SEVERAL, **options)).tolist() == [
+    False, False, True, False, False, False
+  ]  # fmt: skip
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
 def test_batch_shapes(shape):
   features, labels = RNG.normal(size=(*shape, 4)), RNG.integers(K, size=shape)
@@ -451,3 +366,7 @@ def test_bad_arguments():
     sampled_softmax_loss(FEATURES, KERNEL, LABELS, sampler=uniform_sampler(7), **options)
   with pytest.raises(ValueError, match="num_samples=13 for 12 classes"):
     sampled_softmax_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=13)
+  with pytest.raises(ValueError, match="neither candidates nor both key and num_samples"):
+    sampled_softmax_loss(FEATURES, KERNEL, LABELS, num_samples=3)
+  with pytest.raises(ValueError, match=r"candidates of shape \(5, 4\) for features of shape"):
+    sampled_softmax_loss(FEATURES, KERNEL, LABELS, candidates=Candidates(OWN[:5]))

@@ -113,6 +113,73 @@ def test_default_number_of_samples(num_classes, num_samples):
   np.testing.assert_allclose(head.loss(params, features, labels, key=KEY), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+  ("name", "loss", "power"),
+  [
+    ("negative_sampling:num_noise=4", functional.negative_sampling_loss, 0.75),
+    ("nce", functional.noise_contrastive_loss, 1.0),
+  ],
+)
+def test_heads_against_noise(name, loss, power):
+  head = heads.make(f"{name}:num_samples=7:order=2", 12, class_counts=COUNTS)
+  params = head.init(jax.random.key(0), 8)
+  start = -np.log(12) if name == "nce" else 0
+  np.testing.assert_allclose(params["bias"], start, rtol=1e-6)
+  params["bias"] = RNG.normal(size=12).astype(np.float32)
+  noise = np.maximum(COUNTS, 1) ** power
+  options = {"num_noise": 4.0} if name != "nce" else {}
+  expected = loss(
+    FEATURES,
+    params["kernel"],
+    LABELS,
+    bias=params["bias"],
+    key=KEY,
+    num_samples=7,
+    sampler=functional.weighted_sampler(noise, replacement=True),
+    score=functional.taylor_score,
+    **options,
+  )
+  np.testing.assert_allclose(head.loss(params, FEATURES, LABELS, key=KEY), expected, rtol=1e-5)
+  logits = FEATURES @ params["kernel"] + params["bias"]
+  probs = (1 + logits + logits**2 / 2) * (1 if name == "nce" else noise)
+  log_probs = np.log(probs / probs.sum(1, keepdims=True))
+  np.testing.assert_allclose(head.log_prob(params, FEATURES), log_probs, rtol=1e-4, atol=1e-5)
+  one_hot = np.eye(12, dtype=np.float32)[LABELS]
+  np.testing.assert_allclose(
+    head.loss(params, FEATURES, one_hot), -log_probs[np.arange(6), LABELS], rtol=1e-4
+  )
+  with pytest.raises(ValueError, match=r"no key.*fold_in"):
+    head.loss(params, FEATURES, LABELS)
+
+
+@pytest.mark.parametrize("name", ["negative_sampling", "nce"])
+def test_their_probabilities_become_the_frequencies(name):
+  # Without features: classes of frequencies p, and noise of another distribution.
+  p = np.array([0.5, 0.3, 0.15, 0.05])
+  head = heads.make(f"{name}:num_samples=64", 4, class_counts=[1, 1, 1, 5])
+  labels = np.repeat(np.arange(4), (20 * p).astype(int))
+  features = np.zeros((20, 1), np.float32)
+
+  @jax.jit
+  def train(params):
+    def step(i, state):
+      params, mean = state
+
+      def loss(params):
+        return head.loss(params, features, labels, key=jax.random.fold_in(KEY, i)).mean()
+
+      params = jax.tree.map(lambda p, g: p - 0.3 * g, params, jax.grad(loss)(params))
+      return params, jax.tree.map(lambda m, p: m + p / 1000 * (i >= 1000), mean, params)
+
+    zeros = jax.tree.map(jax.numpy.zeros_like, params)
+    return jax.lax.fori_loop(0, 2000, step, (params, zeros))[1]
+
+  params = train(head.init(jax.random.key(0), 1))
+  np.testing.assert_allclose(np.exp(head.log_prob(params, features[0])), p, atol=0.02)
+  if name == "nce":  # The scores are normalised by themselves.
+    np.testing.assert_allclose(np.exp(params["bias"]), p, atol=0.02)
+
+
 def test_every_key_draws_anew():
   head = heads.sampled(12)
   params = head.init(jax.random.key(0), 8)
@@ -148,6 +215,10 @@ def test_bad_arguments():
     heads.sampled(12, class_counts=[1, 2])
   with pytest.raises(ValueError, match="num_samples=13 for 12 classes"):
     heads.sampled(12, num_samples=13)
+  with pytest.raises(ValueError, match="num_noise=0"):
+    heads.negative_sampling(12, num_noise=0)
+  with pytest.raises(ValueError, match=r"class_counts of shape \(2,\) for 12 classes"):
+    heads.nce(12, class_counts=[1, 2])
   with pytest.raises(ValueError, match="num_samples='many'"):
     heads.make("sampled:num_samples=many", 12)
   with pytest.raises(ValueError, match="Taylor order must be even"):
@@ -156,5 +227,3 @@ def test_bad_arguments():
   params = head.init(jax.random.key(0), 8)
   with pytest.raises(ValueError, match=r"no key.*fold_in\(key, step\)"):
     head.loss(params, FEATURES, LABELS)
-  with pytest.raises(TypeError, match=r"labels of type float32.*integers"):
-    head.loss(params, FEATURES, np.ones((6, 12), np.float32) / 12, key=KEY)
