@@ -73,7 +73,7 @@ class Settings(NamedTuple):
   keys: int = 32
   values: int = 16
   longer: tuple[int, ...] = (2, 4)
-  image_steps: int = 300
+  image_steps: int = 600
   text_steps: int = 500
   recall_steps: int = 1500
   image_batch: int = 64
@@ -179,9 +179,10 @@ def _of_part(part: str, records, settings) -> Iterator[study.Block]:
   yield study.table(
     records, rows=by, measure=[*measures, equal_time, "step_ms"], baseline="softmax", name=part
   )
-  yield study.differences(
-    records, measure=measures[0], rows=by, baseline="softmax", name=f"{part}_differences"
-  )
+  if len({made["cell"]["attention"] for made in records}) > 1:
+    yield study.differences(
+      records, measure=measures[0], rows=by, baseline="softmax", name=f"{part}_differences"
+    )
   yield (
     "Of the weights after training: entropy of their shares in nats, number of keys with a "
     "thousandth or more, share of the first key, their sum; and kurtosis of the activations after "

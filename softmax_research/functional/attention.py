@@ -181,8 +181,9 @@ def attention(
     outputs, log_total = _streamed(given, factors, name, block_size)
   if sink is not None:
     # One more key of value 0 divides all weights by one number.
+    sink = jnp.broadcast_to(_expand(sink, log_total), log_total.shape)
     outputs = outputs * jax.nn.sigmoid(log_total - sink)[..., None]
-    log_total = jnp.logaddexp(log_total, jnp.broadcast_to(sink, log_total.shape))
+    log_total = jnp.logaddexp(log_total, sink)
   outputs = outputs.astype(query.dtype)
   return (outputs, log_total) if return_log_normaliser else outputs
 
@@ -209,6 +210,7 @@ def reference(
   """
   query, key, value = check_heads(query, key, value)
   shape = (*query.shape[:-3], query.shape[-2], query.shape[-3], key.shape[-3])
+  bias = None if bias is None else jnp.asarray(bias).astype(wide_type(query, key, value))
   given = _Given(
     query, key, value, bias, _masks(where, None, None, shape), score, normaliser, causal
   )
@@ -379,7 +381,7 @@ def _factors(given: _Given, scale, length_scale) -> jax.Array:
 def _log_counts(given: _Given) -> jax.Array:
   """Return log n, `[..., H, T]` with 1 for what it does not depend on; 0 where there is no key."""
   num_queries, num_keys = given.query.shape[-3], given.key.shape[-3]
-  masks = given.masks + ((_causal_mask(given)[None],) if given.causal else ())
+  masks = _all_masks(given)
   if not masks:
     return jnp.full((1, 1), math.log(max(num_keys, 1)), given.wide)
   possible = _all(masks)
@@ -397,6 +399,14 @@ def _all(masks: Sequence[jax.Array]) -> jax.Array:
   rank = max(mask.ndim for mask in masks)
   masks = [mask.reshape((1,) * (rank - mask.ndim) + mask.shape) for mask in masks]
   return functools.reduce(jnp.logical_and, masks)
+
+
+def _all_masks(given: _Given) -> tuple[jax.Array, ...]:
+  """Return all that excludes keys: a bias of -inf and causality too."""
+  masks = given.masks
+  if given.causal:
+    masks += (_causal_mask(given)[None],)
+  return masks if given.bias is None else (*masks, given.bias != -jnp.inf)
 
 
 def _causal_mask(given: _Given) -> jax.Array:
@@ -431,11 +441,9 @@ def _scores(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array]:
     logits = jnp.einsum("...tkgd,...skd->...kgts", grouped, key, **sums)
     logits = logits.reshape(*logits.shape[:-4], num_heads, *logits.shape[-2:])
   logits = logits * _expand(factors[..., None], logits)
-  masks = given.masks + ((_causal_mask(given)[None],) if given.causal else ())
   if given.bias is not None:
-    bias = jnp.asarray(given.bias).astype(logits.dtype)
-    logits = logits + _expand(bias, logits)
-    masks += (bias != -jnp.inf,)
+    logits = logits + _expand(given.bias, logits)
+  masks = _all_masks(given)
   possible = jnp.ones((1,) * logits.ndim, bool) if not masks else _expand(_all(masks), logits)
   logits = jnp.where(possible, logits, 0)
   scores = logits if given.score is None else given.score(logits)
@@ -457,10 +465,11 @@ def _weights(given: _Given, scores, possible) -> tuple[jax.Array, jax.Array | No
   some = jnp.any(possible, axis=-1, keepdims=True)
   inner = jnp.where(possible, scores, 0)
   if name in ("sigmoid", "relu"):
-    count = jnp.sum(possible, axis=-1, keepdims=True, dtype=jnp.int32).astype(scores.dtype)
-    count = jnp.maximum(count, 1)
+    log_count = _expand(_log_counts(given)[..., None], scores)
     weights = (
-      jax.nn.sigmoid(inner - jnp.log(count)) if name == "sigmoid" else jax.nn.relu(inner) / count
+      jax.nn.sigmoid(inner - log_count)
+      if name == "sigmoid"
+      else jax.nn.relu(inner) * jnp.exp(-log_count)
     )
     return jnp.where(possible, weights, 0), None
   if name == "softmax":

@@ -64,9 +64,9 @@ CASES = {
     {"normaliser": "softpick", "causal": True, "where": WHERE, "score": lambda z: 1.5 * z},
     {"normaliser": "softpick", "causal": True, "where": WHERE, "score": lambda z: 1.5 * z},
   ),
-  "sigmoid": (
-    {"normaliser": "sigmoid", "causal": True, "where": WHERE, "bias": BIAS},
-    {"normaliser": "sigmoid", "causal": True, "where": WHERE, "bias": BIAS},
+  "sigmoid, a bias that excludes": (
+    {"normaliser": "sigmoid", "causal": True, "bias": np.where(WHERE, BIAS, -np.inf)},
+    {"normaliser": "sigmoid", "causal": True, "where": WHERE, "bias": np.where(WHERE, BIAS, 0)},
   ),
   "relu": (
     {"normaliser": "relu", "key_lengths": LENGTHS},
@@ -389,6 +389,7 @@ def test_traces_under_every_flag(normaliser):
       jax.ShapeDtypeStruct((*batch, *array.shape[1:]), dtype) for array in (QUERY, KEY, VALUE)
     ]
     options = {"length_scale": 1.0, "key_lengths": jnp.full(batch, 4), "bias": BIAS.astype("f4")}
+    options |= {"sink": SINK.astype("f4")} if normaliser == "softmax" else {}
 
     def total(*arrays):
       found = attention(*arrays, normaliser=normaliser, causal=True, block_size=BLOCK, **options)
