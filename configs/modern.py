@@ -20,7 +20,7 @@ def methods(rate: float) -> tuple[tuple[str, str, tuple[float, ...]], ...]:
   """Return methods as `experiments.tune` takes them, at rates around one."""
   four, two = tuple(rate * 2**power for power in (-2, -1, 0, 1)), (rate / 2, rate)
 
-  def each(head: str, *values: float) -> tuple[str, tuple[float, ...]]:
+  def each(head: str, *values: float | str) -> tuple[str, tuple[float, ...]]:
     return ",".join(f"{head}={value}" for value in values), two
 
   return (
@@ -35,11 +35,15 @@ def methods(rate: float) -> tuple[tuple[str, str, tuple[float, ...]], ...]:
     ("L-Softmax, m=2", *each("l_softmax:margin=2:gamma=0.0:base", 2.0, 10.0)),
     ("spherical", "spherical", four),
     ("ReLU", "relu", four),
-    ("one against all", "one_vs_all", four),
+    ("one against all", "one_vs_all:bias_start=None", four),
     ("sparsemax", "sparsemax", four),
     ("entmax 1.5", "entmax", four),
-    ("cosine", *each("am_softmax:margin=0.0:scale", 10.0, 20.0)),
+    ("focal", *each("softmax:link", "(focal:gamma=1.0)", "(focal:gamma=2.0)")),
+    ("squared error", *each("squared_error:target", 1.0, 4.0)),
+    ("cosine", *each("cosine_softmax:temperature", 0.05, 0.1)),
     ("CosFace", *each("am_softmax:scale=20.0:margin", 0.1, 0.2)),
+    ("LogitNorm", *each("logit_norm:temperature", 0.04, 0.2)),
+    ("logit penalty", *each("logit_penalty:weight", 6e-4, 6e-3)),
   )
 
 
