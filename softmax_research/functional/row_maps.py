@@ -4,6 +4,7 @@ They see every class at once, so a loss that has one cannot be computed over blo
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -101,8 +102,9 @@ def keep_above_mean(
   # Rounding may carry the mean of equal logits above all of them.
   top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
   mean = jnp.minimum(total / jnp.maximum(count, 1), top)
-  kept = (logits >= jax.lax.stop_gradient(mean)).astype(logits.dtype)
-  return _weight(logits, kept, epsilon).astype(result_type)
+  lowered = logits + (math.log(epsilon) if epsilon else -jnp.inf)
+  kept = logits >= jax.lax.stop_gradient(mean)
+  return jnp.where(kept, logits + math.log1p(epsilon), lowered).astype(result_type)
 
 
 def keep_above_quantile(
