@@ -216,8 +216,8 @@ def combined_margin(
   Example:
     >>> import jax.numpy as jnp
     >>> cosines, labels = jnp.cos(jnp.array([[1.0, 0.0], [3.0, 0.0]])), jnp.array([0, 0])
-    >>> combined_margin(cosines, labels, multiplier=1.5, cosine=0.25)[:, 0].round(2)
-    Array([-0.18, -2.04], dtype=float32)
+    >>> combined_margin(cosines, labels, multiplier=1.5)[:, 0].round(2)
+    Array([ 0.07, -1.79], dtype=float32)
 
   Reference:
     Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", eq. 4

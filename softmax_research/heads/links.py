@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research import functional, registry
+from softmax_research.heads.head import Head
 
 Link = Callable[[jax.Array], jax.Array]
 
@@ -41,3 +42,17 @@ def find_link(link: Link | str | None) -> Link | None:
   found = LINKS.make(link)
   found(jnp.ones(()))  # Bad options fail here, not in a traced step.
   return found
+
+
+def linked(head: Head, link: Link) -> Head:
+  """Build the head whose loss goes through a link, of a head that knows of none itself."""
+
+  def loss(params, features, labels, *, step=0, key=None):
+    if jnp.issubdtype(jnp.result_type(labels), jnp.floating):
+      raise ValueError(
+        "Got labels that are distributions and a link, which acts on -log p of one label. Pass "
+        "integer labels, or a head with one logit a class and no margin, as softmax."
+      )
+    return link(head.loss(params, features, labels, step=step, key=key))
+
+  return head._replace(loss=loss)

@@ -5,6 +5,7 @@ line here: its path is its name.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,11 +22,13 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.entmax import log_or_impossible
 from softmax_research.functional.labels import check_targets
+from softmax_research.functional.losses import check_link
 from softmax_research.functional.tempered import check_temperatures
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import LearntScore, dense, linear, taylor_score
 from softmax_research.heads.head import Head, check_counts, weighted
 from softmax_research.heads.hierarchical import TREES, of_tree
+from softmax_research.heads.links import find_link, linked
 from softmax_research.heads.margins import (
   adaface,
   am_softmax,
@@ -344,10 +347,16 @@ def _build(
   *,
   class_weights: jax.typing.ArrayLike | None = None,
   ignore_label: int | None = None,
+  link: str | Callable[[jax.Array], jax.Array] | None = None,
 ) -> Head:
   """Build a head with the options that all share."""
   weights = {"class_weights": class_weights, "ignore_label": ignore_label}
-  return weighted(make(num_classes, **options), num_classes, **weights)
+  link = find_link(link)
+  check_link(link, options.get("label_smoothing", 0))
+  passes_on = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make).parameters.values())
+  head = make(num_classes, **options, **({"link": link} if link and passes_on else {}))
+  head = linked(head, link) if link and not passes_on else head
+  return weighted(head, num_classes, **weights)
 
 
 #: Heads by name, each a function of the number of classes and its own options.
@@ -400,7 +409,7 @@ HEADS = registry.Registry(
   given=("num_classes",),
   build=_build,
   rest=dense,
-  taken=("score", "margin", "row_map"),
+  taken=("score", "margin", "row_map", "link"),
   contract="takes the number of classes, and options by keyword, and returns a heads.Head",
   accepts=lambda head: all(callable(getattr(head, part, None)) for part in Head._fields[:3]),
 )
@@ -414,7 +423,8 @@ def make(text: str, num_classes: int, **options: Any) -> Head:
       alone or with options, as `sm_taylor:order=4:margin=0.6`.
     num_classes: K.
     **options: the head's own options and those of its layer, as `bias` or `label_smoothing`; and
-      `class_weights` and `ignore_label`, which every head has (see `dense`).
+      `class_weights`, `ignore_label` and `link`, which every head has (see `dense`). A link may be
+      named, as in `softmax:link=(focal:gamma=2.0)`.
 
   Returns:
     The head.
