@@ -9,12 +9,13 @@ vision transformer; bytes of a text and associations are predicted by a decoder,
 sequences longer than those that it was trained with too.
 """
 
+import pathlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from experiments.attention_study import tasks, training
-from softmax_research import heads, nn, study
+from softmax_research import data, heads, nn, study
 from softmax_research.study.claims import Claim, Comparison, Test
 
 
@@ -101,6 +102,12 @@ def check(settings: Settings) -> None:
   for part in settings.parts:
     if part not in tasks.TASKS:
       raise ValueError(f"Got --parts={part}; the parts are {', '.join(tasks.TASKS)}.")
+  if "images" in settings.parts:
+    data.check_name(settings.dataset)
+  if settings.text != "pydoc" and not pathlib.Path(settings.text).is_file():
+    raise ValueError(
+      f"Got --text={settings.text}, which is no file; give the path of one, or pydoc."
+    )
   for attention in settings.attentions:
     nn.ATTENTIONS.make(attention, settings.heads)
   heads.make(settings.head, 2)

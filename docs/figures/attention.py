@@ -8,7 +8,7 @@ import numpy as np
 
 from softmax_research import functional
 
-# One key of a logit beside 31 of logit 0; keys of one feature make logits plain.
+# One key of a logit beside 31 from -1 to 1; with one feature keys are logits.
 logits = np.linspace(-6, 8, 281)
 _KEYS = 32
 _KINDS = {
@@ -22,10 +22,12 @@ _KINDS = {
   "softpick": {"normaliser": "softpick"},
 }
 
+others = np.broadcast_to(np.linspace(-1, 1, _KEYS - 1), (len(logits), _KEYS - 1))
+keys = np.concatenate([logits[:, None], others], axis=1).astype(np.float32)
 attend = functools.partial(
   functional.attention,
   jnp.ones((len(logits), 1, 1, 1)),
-  jnp.zeros((len(logits), _KEYS, 1, 1)).at[:, 0, 0, 0].set(logits),
+  jnp.asarray(keys)[..., None, None],
 )
 value = jnp.zeros((len(logits), _KEYS, 1, 2)).at[:, 0, 0, 0].set(1).at[:, :, 0, 1].set(1)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
@@ -35,7 +37,7 @@ for index, (name, options) in enumerate(_KINDS.items()):
   left.plot(logits, found[:, 0], label=name, **style)
   right.plot(logits, found[:, 1], **style)
 left.set(xlabel="logit of the key", ylabel="weight", ylim=(0, 1.05), title="Weight of one key")
-right.set(xlabel="logit of the key", ylim=(0, 1.6), title="Sum of all 32 weights")
+right.set(xlabel="logit of the key", ylim=(0, 2.2), title="Sum of all 32 weights")
 left.legend(frameon=False, fontsize=8)
 for axes in (left, right):
   axes.spines[["top", "right"]].set_visible(False)

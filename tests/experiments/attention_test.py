@@ -83,6 +83,8 @@ def test_weights_in_numbers_equal_what_can_be_counted():
     ({"keys": 7}, "--keys=7; it must be at least 8"),
     ({"width": 0}, "--width=0"),
     ({"head": "soft"}, "the heads are"),
+    ({"text": "nowhere.txt"}, "--text=nowhere.txt, which is no file"),
+    ({"parts": ("images",), "dataset": "nothing"}, "nothing"),
   ],
 )
 def test_settings_that_are_none_are_refused(changes, message):
