@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -202,13 +202,13 @@ def linear_cross_entropy(
       bias=bias,
       score=score,
       margin=margin,
-      link=link,
       log_prior=log_prior,
+      where=where,
+      link=link,
       label_smoothing=label_smoothing,
       z_loss=z_loss,
       class_weights=class_weights,
       ignore_label=ignore_label,
-      where=where,
     )
   if class_mask is not None and len(class_mask) == 1:
     log_prior = jnp.where(class_mask[0], 0 if log_prior is None else log_prior, -jnp.inf)
@@ -259,18 +259,14 @@ def reference(
   bias: jax.typing.ArrayLike | None = None,
   score: Score | None = None,
   margin: Margin | None = None,
-  link: Link | None = None,
   log_prior: jax.typing.ArrayLike | None = None,
-  label_smoothing: jax.typing.ArrayLike = 0.0,
-  z_loss: jax.typing.ArrayLike = 0.0,
-  class_weights: jax.typing.ArrayLike | None = None,
-  ignore_label: int | None = None,
   where: jax.typing.ArrayLike | None = None,
+  **options: Any,
 ) -> jax.Array:
   """Compute what `linear_cross_entropy` computes, with all logits in memory.
 
-  It has derivatives of every kind and takes labels that are distributions `[..., K]`. The margin is
-  shown all logits.
+  It has derivatives of every kind, and the margin is shown all logits. The further options are
+  those of `cross_entropy`.
   """
   features, kernel, labels = jnp.asarray(features), jnp.asarray(kernel), as_labels(labels)
   scores = product(features, kernel)
@@ -283,17 +279,7 @@ def reference(
     scores = score(scores)
   scores = exclude(scores if log_prior is None else scores + log_prior, where)
   # An impossible class is one thing however it is spelt: no smoothing falls on it.
-  possible = scores != -jnp.inf
-  return cross_entropy(
-    scores,
-    labels,
-    link=link,
-    label_smoothing=label_smoothing,
-    z_loss=z_loss,
-    class_weights=class_weights,
-    ignore_label=ignore_label,
-    where=possible,
-  )
+  return cross_entropy(scores, labels, where=scores != -jnp.inf, **options)
 
 
 def member_label_log_prob(

@@ -3,13 +3,16 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from softmax_research import functional, heads
 from softmax_research.heads import Head, dense
+from softmax_research.heads.head import weighted
 
 
 def test_any_three_functions_make_a_head():
   # The fields, in this order, are what every network, loop and notebook unpacks.
-  init, loss, log_prob = Head(
+  init, loss, log_prob, *_ = Head(
     init=lambda key, num_features: jnp.zeros(num_features),
     loss=lambda params, features, labels, *, step=0, key=None: (features @ params) * labels,
     log_prob=lambda params, features: jnp.zeros((*features.shape[:-1], 2)),
@@ -29,3 +32,28 @@ def test_a_head_is_jitted_batched_and_differentiated_like_any_function():
   np.testing.assert_allclose(losses, one_by_one, rtol=1e-5)
   gradient = jax.grad(lambda p: head.loss(p, features, labels).mean())(params)
   assert jax.tree.structure(gradient) == jax.tree.structure(params)
+
+
+def test_a_head_of_ones_own_need_not_know_weights_or_ignored_labels():
+  def loss(params, features, labels, *, step=0, key=None):
+    del step, key
+    return functional.cross_entropy(features @ params, labels)
+
+  own = Head(lambda key, size: jnp.ones((size, 3)), loss, lambda p, x: x @ p)
+  rng = np.random.default_rng(0)
+  params, features = (jnp.asarray(rng.normal(size=size), "f4") for size in ((4, 3), (3, 4)))
+  labels, weights = np.array([2, -1, 0]), np.array([0.5, 2, 3])
+  head = weighted(own, 3, class_weights=weights, ignore_label=-1)
+  expected = functional.cross_entropy(
+    features @ params, labels, class_weights=weights, ignore_label=-1
+  )
+  np.testing.assert_allclose(head.loss(params, features, labels), expected, rtol=1e-6)
+  assert weighted(own, 3) is own
+
+
+def test_weights_and_ignored_labels_are_checked_when_a_head_is_made():
+  assert heads.make("softmax:ignore_label=-1:class_weights=(1,2,3)", 3)
+  with pytest.raises(ValueError, match=r"class_weights of shape \(2,\) for 3 classes"):
+    heads.make("huffman", 3, class_counts=[1, 2, 3], class_weights=[1, 2])
+  with pytest.raises(ValueError, match="for the head 'hinge'; it must be an int"):
+    heads.make("hinge:ignore_label=0.5", 3)

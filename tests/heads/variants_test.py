@@ -470,7 +470,7 @@ def test_options_are_listed_with_their_defaults():
 
 
 def test_an_unknown_head_lists_the_heads():
-  with pytest.raises(ValueError, match=r"'sofmax'; the heads are .*sm_taylor, softmax"):
+  with pytest.raises(ValueError, match=r"'sofmax'; the heads are .*sm_taylor, soft_cap, softmax"):
     make("sofmax", 3)
 
 
