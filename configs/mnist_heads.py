@@ -32,6 +32,9 @@ _HEADS = (
   "two_level",
   "adaptive:cutoffs=(3,6)",
   "sampled:num_samples=5",
+  "negative_sampling:num_samples=5",
+  "nce:num_samples=5",
+  "mixture",
 )
 
 
