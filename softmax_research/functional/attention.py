@@ -43,8 +43,9 @@ _CPU_BLOCK = (512, 512)
 # Heads whose weights are fewer than these stand side by side: the turns of a loop cost more then.
 _CPU_LEAST_TURN = 2**14
 _CPU_SIDE_BY_SIDE = 2**20
-# Elsewhere operations should be few and large.
-_BLOCK = (1024, 1024)
+# Elsewhere all heads stand side by side: so many weights of them, in blocks of a power of two.
+_WEIGHTS = 2**26
+_SIDES = (128, 1024)
 # How many weights of a normaliser that does not stream are in memory at a time.
 _SPARSE_WEIGHTS = 2**22
 
@@ -577,7 +578,7 @@ def _streamed(given: _Given, factors, name: str, block_size):
   num_keys, num_key_heads = given.key.shape[-3:-1]
   num_examples, group = math.prod(batch), num_heads // num_key_heads
   on_cpu = jax.default_backend() == "cpu"
-  most = block_size or (_CPU_BLOCK if on_cpu else _BLOCK)
+  most = block_size or _choose_blocks(num_examples * num_heads, on_cpu=on_cpu)
   sizes = even_size(num_queries, most[0]), even_size(num_keys, most[1])
   padded = [-(-total // of) * of for total, of in zip((num_queries, num_keys), sizes, strict=True)]
 
@@ -634,6 +635,14 @@ def _streamed(given: _Given, factors, name: str, block_size):
     return array.reshape(*batch, num_queries, num_heads, array.shape[-1])
 
   return restore(outputs), restore(log_total)[..., 0]
+
+
+def _choose_blocks(num_heads: int, *, on_cpu: bool) -> tuple[int, int]:
+  """Return how many queries and keys make a block, of so many heads in all."""
+  if on_cpu:
+    return _CPU_BLOCK
+  side = 1 << int(math.log2(_WEIGHTS / num_heads) / 2)
+  return (min(max(side, _SIDES[0]), _SIDES[1]),) * 2
 
 
 def _over_heads(function, *, in_turns: bool):

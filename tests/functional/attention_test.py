@@ -348,6 +348,11 @@ def test_no_array_of_queries_by_keys_is_in_memory():
   assert memory(block_size=(128, 128), normaliser=sparsemax) < 2048**2 * 4 / 2
 
 
+def test_blocks_shrink_where_many_heads_stand_side_by_side():
+  choose = functools.partial(module._choose_blocks, on_cpu=False)
+  assert [choose(heads)[0] for heads in (16, 64, 512, 2**20)] == [1024, 1024, 256, 128]
+
+
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_on_meshes_over_batch_and_heads(kind):
   rng = np.random.default_rng(2)
