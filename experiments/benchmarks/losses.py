@@ -115,8 +115,13 @@ def variants(num_classes: int) -> dict[str, Loss]:
     norms = {"feature_norms": jnp.full(examples, 4.0), "kernel_norms": jnp.full(classes, 4.0)}
     return cross_entropy(functional.large_margin(logits, labels, **norms, margin=4), labels)
 
-  def cosine(change, margin):
-    return lambda z, y: cross_entropy(30 * change(z / 16, y, margin=margin), y)
+  def cosine(change, **options):
+    return lambda z, y: cross_entropy(30 * change(z / 16, y, **options), y)
+
+  def mapped(change, **options):
+    return lambda z, y: cross_entropy(change(z, **options), y)
+
+  bends = {"weights": jnp.full(4, 0.1), "points": jnp.array([-0.1, 0.1, -0.2, 0.2])}
 
   return {f"Taylor softmax, order {order}": taylor(order, 0) for order in (2, 4, 6, 8)} | {
     "SM-Taylor softmax, order 2": taylor(2, 0.6),
@@ -124,8 +129,19 @@ def variants(num_classes: int) -> dict[str, Loss]:
     "ReLU classifier": lambda z, y: cross_entropy(functional.relu_score(z), y),
     "SM-softmax": lambda z, y: cross_entropy(soft_margin(z, y, margin=0.6), y),
     "L-Softmax": large_margin,
-    "AM-Softmax": cosine(functional.additive_cosine_margin, 0.35),
-    "ArcFace": cosine(functional.additive_angular_margin, 0.5),
+    "StableMax": mapped(functional.stablemax_score),
+    "sigsoftmax": mapped(functional.sigsoftmax_score),
+    "soft cap": mapped(functional.soft_cap_score),
+    "MultiMax": mapped(functional.multimax_score, **bends),
+    "LogitNorm": mapped(functional.logit_norm),
+    "ev-softmax": mapped(functional.keep_above_mean, epsilon=1e-6),
+    "squared error": functional.squared_error_loss,
+    "focal loss": functools.partial(cross_entropy, link=functional.focal_link),
+    "AM-Softmax": cosine(functional.additive_cosine_margin, margin=0.35),
+    "ArcFace": cosine(functional.additive_angular_margin, margin=0.5),
+    "combined margins": cosine(functional.combined_margin, multiplier=1.2, angle=0.3, cosine=0.1),
+    "CurricularFace": cosine(functional.curricular_margin, margin=0.5, emphasis=0.3),
+    "LDAM": cosine(soft_margin, margin=np.linspace(0.1, 0.5, num_classes)),
     "PC-softmax": lambda z, y: functional.pc_cross_entropy(z, y, log_prior),
     "class weights, an ignored label": functools.partial(
       cross_entropy, class_weights=weights, ignore_label=0

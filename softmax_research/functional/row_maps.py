@@ -51,11 +51,23 @@ def logit_norm(
   check_at_least("temperature", temperature, 0, "Pass 0.04 or so.", strict=True)
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
+  sizes = jnp.expand_dims(norms(jnp.where(logits == -jnp.inf, 0, logits), axis=axis), axis)
+  return _scale(logits, 1 / (temperature * jnp.where(sizes > 0, sizes, 1))).astype(result_type)
+
+
+@jax.custom_jvp
+def _scale(logits: jax.Array, factor: jax.Array) -> jax.Array:
+  """Multiply by a positive factor; a logit of -inf stays so, and has no derivative."""
+  return logits * factor
+
+
+@_scale.defjvp
+def _scale_jvp(primals, tangents):
+  # The mask is here alone, where nothing is summed: see `sum_exponentials`.
+  (logits, factor), (logits_dot, factor_dot) = primals, tangents
   possible = logits != -jnp.inf
-  values = jnp.where(possible, logits, 0)
-  sizes = jnp.expand_dims(norms(values, axis=axis), axis)
-  mapped = values / (temperature * jnp.where(sizes > 0, sizes, 1))
-  return jnp.where(possible, mapped, -jnp.inf).astype(result_type)
+  change = logits_dot * factor + jnp.where(possible, logits, 0) * factor_dot
+  return _scale(logits, factor), jnp.where(possible, change, 0)
 
 
 def keep_above_mean(

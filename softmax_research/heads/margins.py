@@ -211,8 +211,8 @@ def ldam(
 
   A class of n_k examples has the cosine margin :math:`C / n_k^{1/4}`, with C such that the largest
   is `margin`. From the step `defer` on, where one is given, losses are weighted by
-  :math:`(1 - \beta) / (1 - \beta^{n_k})`, scaled to a mean of one over the classes: the deferred
-  re-weighting of the paper, which begins it with the last fifth of training.
+  `functional.class_balanced_weights`: the deferred re-weighting of the paper, which begins it with
+  the last fifth of training.
 
   Cao et al. 2019, "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss"
   (arXiv 1906.07413).
@@ -225,8 +225,7 @@ def ldam(
   counts = np.maximum(np.asarray(class_counts, np.float64), 1)
   rarity = counts**-0.25
   lower = functools.partial(functional.soft_margin, margin=margin * rarity / rarity.max())
-  weights = (1 - beta) / (1 - beta**counts)
-  weights /= weights.mean()
+  weights = functional.class_balanced_weights(counts, beta=beta)
   layer = {"label_smoothing": label_smoothing, "z_loss": z_loss, "implementation": "plain"}
   head = _cosines(num_classes, lower, scale, None, **layer)
 
