@@ -34,7 +34,7 @@ def max_pool(images: jax.Array, window: int) -> jax.Array:
 
 
 # By itself, JAX shares the gradient among equals, and the compiler for CPU computes the comparisons
-# again for every user: that was the slowest part of a training step. A reduction is computed once.
+# again for every user: that was the slowest part of a training step.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _pool(blocks: jax.Array, window: int) -> jax.Array:
   """Reduce axes 2 and 4 of `[outer, rows, window, columns, window, inner]`."""
@@ -42,10 +42,17 @@ def _pool(blocks: jax.Array, window: int) -> jax.Array:
 
 
 def _forward(blocks, window):
-  best = _pool(blocks, window)
-  # The winner's place in its window takes a byte, so the images need not be kept.
-  winner = jnp.where(blocks == _spread(best), _places(window), window**2).min(axis=(2, 4))
-  return best, winner
+  # The winner's place in its window takes a byte, so the images need not be kept. It is not found
+  # by equality with the largest value: the compiler may compute the blocks twice, and round them
+  # otherwise, so that none would be equal and the window would lose its gradient.
+  rivals = jax.lax.stop_gradient(blocks)
+  best, places = rivals[:, :, 0, :, 0], _places(window)
+  winner = jnp.zeros(best.shape, places.dtype)
+  for place in range(1, window**2):
+    rival = rivals[:, :, place // window, :, place % window]
+    winner = jnp.where(rival > best, places.ravel()[place], winner)
+    best = jnp.maximum(best, rival)
+  return _pool(blocks, window), winner
 
 
 def _backward(window, winner, cotangents):

@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 from softmax_research.nn import max_pool
+from softmax_research.nn.cpu import pooling
 
 
 def _library(images, window):
@@ -34,6 +35,16 @@ def test_values_and_gradients_are_the_librarys(height, width, window, ties):
   actual, expected = run(max_pool, images), run(_library, images)
   np.testing.assert_array_equal(actual[0], expected[0])
   np.testing.assert_array_equal(actual[1], expected[1])
+
+
+def test_the_winner_is_found_where_the_largest_value_was_rounded_otherwise(monkeypatch):
+  """The compiler may compute the images twice, once with fused products and sums."""
+  images = np.random.default_rng(3).normal(size=(1, 4, 4, 2)).astype(np.float32)
+  largest = pooling._pool
+  monkeypatch.setattr(pooling, "_pool", lambda *given: jnp.nextafter(largest(*given), jnp.inf))
+  _, winner = pooling._forward(images.reshape(1, 2, 2, 2, 2, 2), 2)
+  expected = images.reshape(1, 2, 2, 2, 2, 2).transpose(0, 1, 3, 5, 2, 4).reshape(1, 2, 2, 2, 4)
+  np.testing.assert_array_equal(winner, expected.argmax(-1))
 
 
 def test_batching_is_a_loop():
