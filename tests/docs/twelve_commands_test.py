@@ -16,8 +16,7 @@ _COMMANDS = [
 ]
 _LITTLE = ("--config.num_epochs=2", "--config.heads=softmax", "--config.seeds=1", "--formats=md")
 # What these scripts and directories have in place of what the page says: small programs, because
-# most of the time is that of compiling, and it goes faster without optimising.
-_FASTER = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+# most of the time is that of compiling.
 _INSTEAD = {
   "train": ("--config.num_epochs=2", "--formats=md"),
   "compare": (*_LITTLE, "--config.cache_dir=."),
@@ -44,7 +43,7 @@ def test_all_commands_run_on_the_files_of_the_examples(tmp_path, monkeypatch, ca
     (workdir,) = (flag.partition("=")[2] for flag in command if flag.startswith("--workdir="))
     less = (*_INSTEAD.get(name, ()), *_INSTEAD.get(workdir, ()))
     there = functools.partial(os.chdir, tmp_path)
-    run_script(name, *command[2:], *less, env=_FASTER, before=there)
+    run_script(name, *command[2:], *less, before=there)
     assert (tmp_path / workdir / "report.md").exists()
   assert (tmp_path / "runs/pets/predicted.csv").read_text().startswith("image,class,probability")
   assert "calibrated accuracy" in capsys.readouterr().out

@@ -193,7 +193,8 @@ def test_values_and_slopes_are_pytorchs(name):
   (slopes,) = pullback(jnp.ones_like(actual))
   np.testing.assert_allclose(actual, outputs.detach(), rtol=1e-5, atol=1e-6)
   away = np.abs(_SLOPES_AT) > 0.1  # At the kink the slope is a convention.
-  np.testing.assert_allclose(slopes[away], inputs.grad.numpy()[away], rtol=1e-5, atol=1e-6)
+  # The slope of gelu far below 0 is a difference of numbers near 1.
+  np.testing.assert_allclose(slopes[away], inputs.grad.numpy()[away], rtol=1e-5, atol=2e-6)
 
 
 def test_prelu_learns_one_slope_a_channel():
