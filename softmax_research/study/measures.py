@@ -12,13 +12,18 @@ _LABELS = {
   "cv_std": "standard deviation over folds",
   "ece": "ECE",
   "known": "boxes found given the class",
+  "macro_f1": "macro F1",
   "mce": "MCE",
+  "mean_average_precision": "mAP",
+  "micro_f1": "micro F1",
   "nll": "NLL",
   "step_ms": "milliseconds a step",
   "top_1": "boxes found with their class",
 }
 _NATS = ("nll", "information", "estimate", "truth", "bias")
-_SHARES = ("error", "ece", "mce", "cv_std", "known", "top_1")
+_OF_SETS = ("mean_average_precision", "micro_f1", "macro_f1", "exact_match")
+_SHARES = ("error", "ece", "mce", "cv_std", "known", "top_1", *_OF_SETS)
+_HIGHER_IS_BETTER = ("information", "known", "top_1", *_OF_SETS)
 _DECIMALS = {"perplexity": 1, "minutes": 2, "rank": 0, "step_ms": 2}
 _DECIMALS_OF_UNIT = {"%": 2, "degrees": 1}
 
@@ -86,7 +91,7 @@ def measure_of(path: str) -> Measure:
     unit=unit,
     scale=100.0 if share else 1.0,
     decimals=_DECIMALS.get(name, _DECIMALS_OF_UNIT.get(unit, 4)),
-    higher_is_better=name.endswith("accuracy") or name in ("information", "known", "top_1"),
+    higher_is_better=name.endswith("accuracy") or name in _HIGHER_IS_BETTER,
   )
 
 

@@ -15,6 +15,7 @@ from softmax_research.training.finished import (
   load,
   save_model,
 )
+from softmax_research.training.label_sets import best_threshold, evaluate_sets
 from softmax_research.training.loop import Curves, Fit, Progress, check_batch_size, fit, predict
 from softmax_research.training.metrics import evaluate
 from softmax_research.training.optimizers import (
@@ -49,8 +50,10 @@ __all__ = [
   "TrainState",
   "average_last",
   "best_temperature",
+  "best_threshold",
   "check_batch_size",
   "evaluate",
+  "evaluate_sets",
   "export_prediction",
   "fit",
   "fit_histogram_binning",

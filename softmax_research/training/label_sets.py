@@ -1,0 +1,89 @@
+"""Label sets: metrics of predictions where an example has several labels, or none."""
+
+import numpy as np
+
+
+def evaluate_sets(scores: np.ndarray, predicted: np.ndarray, labels: np.ndarray) -> dict:
+  r"""Compute every metric of predicted sets of labels, ready for JSON.
+
+  With the examples sorted by a class's score, P_i and R_i the precision and the recall of the first
+  i of them, and TP, FP and FN the right, wrong and missing labels:
+
+  .. math::
+    \mathrm{AP} = \sum_i (R_i - R_{i - 1}) \, P_i, \qquad
+    F_1 = \frac{2 \, TP}{2 \, TP + FP + FN}
+
+  Examples of equal score are taken together.
+
+  Args:
+    scores: `[N, K]`, which rank the examples of each class.
+    predicted: `[N, K]`, true for the labels that are predicted.
+    labels: `[N, K]`, 1 for the labels of an example and else 0.
+
+  Returns:
+    A dictionary: `mean_average_precision`, the mean over the classes that have examples, and
+    `average_precision` `[K]` (None for the others); `micro_f1` over all pairs of an example and a
+    class, `macro_f1` the mean over the classes (0 for a class without any label, true or
+    predicted); `exact_match`, the share of examples whose set is right.
+
+  Raises:
+    ValueError: the shapes do not fit, there are no examples, a score is NaN or a label is neither
+      0 nor 1.
+
+  Example:
+    >>> labels = np.array([[1, 0], [1, 1], [0, 1]])
+    >>> found = evaluate_sets(np.array([[0.9, 0.1], [0.4, 0.8], [0.6, 0.7]]), labels == 1, labels)
+    >>> round(found["mean_average_precision"], 4), found["micro_f1"]
+    (0.9167, 1.0)
+  """
+  scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+  predicted = np.asarray(predicted, bool)
+  if scores.ndim != 2 or not scores.size or not scores.shape == predicted.shape == labels.shape:
+    raise ValueError(
+      f"Got scores of shape {scores.shape}, predictions of {predicted.shape} and labels of "
+      f"{labels.shape}; all must be [N, K] with N >= 1."
+    )
+  if np.isnan(scores).any():
+    raise ValueError("Got a score that is NaN; the model that gave it has diverged.")
+  if not np.isin(labels, (0, 1)).all():
+    raise ValueError("Got labels other than 0 and 1; of class numbers make rows with ones there.")
+  labels = labels.astype(bool)
+  precisions = [_average_precision(*pair) for pair in zip(scores.T, labels.T, strict=True)]
+  right, counted = (labels & predicted).sum(0), labels.sum(0) + predicted.sum(0)
+  by_class = 2 * right / np.maximum(counted, 1)
+  return {
+    "mean_average_precision": float(np.mean([p for p in precisions if p is not None])),
+    "average_precision": precisions,
+    "micro_f1": float(2 * right.sum() / max(counted.sum(), 1)),
+    "macro_f1": float(by_class.mean()),
+    "exact_match": float(np.mean((labels == predicted).all(1))),
+  }
+
+
+def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
+  """Return the score from which on predicting a label makes the highest micro F1.
+
+  Args:
+    scores: `[N, K]`, of a validation split.
+    labels: `[N, K]`, 1 for the labels of an example and else 0.
+
+  Example:
+    >>> best_threshold(np.array([[0.9, 0.2], [0.6, 0.1]]), np.array([[1, 0], [1, 0]]))
+    0.6
+  """
+  order = np.argsort(-np.ravel(scores), kind="stable")
+  ranked = np.ravel(scores)[order]
+  right = np.cumsum(np.ravel(labels)[order])
+  f1 = 2 * right / (np.arange(1, len(ranked) + 1) + np.sum(labels))
+  # A threshold takes all that have its score: only the last of equal ones can be one.
+  last = np.append(ranked[1:] != ranked[:-1], True)
+  return float(ranked[np.argmax(np.where(last, f1, -1))])
+
+
+def _average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
+  if not labels.any():
+    return None
+  order = np.argsort(-scores, kind="stable")
+  last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+  right = np.cumsum(labels[order])[last]
+  return float(np.sum(np.diff(right, prepend=0) * right / (last + 1)) / labels.sum())
