@@ -1,4 +1,4 @@
-"""Localise objects by class activation maps: CAM, infoCAM and infoCAM+.
+"""Localise objects by class activation maps (CAM, infoCAM, infoCAM+) and by a sliding window.
 
     python -m experiments.localize --config=configs/localize_digits.py --workdir=runs/digits
     python -m experiments.localize --config=configs/localize_objects.py --workdir=runs/objects
@@ -6,9 +6,10 @@
         --config.folder=CUB_200_2011
 
 A net learns the classes of scenes alone; boxes are then cut from its maps and judged by the true
-ones. Thresholds are the paper's, or chosen on validation scenes. Seeds train side by side; every
-finished (head, seed) is appended at once to results.jsonl, and the same command run again makes
-only what is missing.
+ones. A sliding window's map is the net's probability of the class in windows of half the side, a
+quarter of a window apart, averaged at each position. Thresholds are the paper's, or chosen on
+validation scenes. Seeds train side by side; every finished (head, seed) is appended at once to
+results.jsonl, and the same command run again makes only what is missing.
 """
 
 import functools

@@ -14,7 +14,7 @@ from softmax_research import information, nn, training
 from softmax_research.study import record
 
 #: Kinds of maps; the first is the one to compare with.
-KINDS = ("CAM", "infoCAM", "infoCAM+")
+KINDS = ("CAM", "infoCAM", "infoCAM+", "sliding window")
 #: Maps as they are, and averaged over the paper's window of 4 by 4 positions.
 SMOOTHINGS = ("plain", "smoothed")
 #: Overlaps from which a box counts as found.
@@ -43,29 +43,75 @@ def make_mapper(options: dict[str, Any], preprocess: Callable) -> Callable[..., 
   Returns:
     A jitted function `(params, model_state, images [B, S, S, C], labels [B], log_probs [B, K])`,
     whose output is `[B, kinds, smoothings, S, S]`: maps of the labels' classes, smoothed where
-    they are small, as in the paper, and then enlarged bilinearly.
+    they are small, as in the paper, and then enlarged bilinearly. The sliding window's are those of
+    `slide` for windows of half the side, a quarter of a window apart.
   """
   backbone = nn.from_nnx(lambda input_shape, *, rngs: _LastMaps(input_shape, **options, rngs=rngs))
 
+  def last_maps(params, model_state, images):
+    flat, _ = backbone.apply(params["backbone"], model_state, preprocess(images), train=False)
+    depth = params["head"]["kernel"].shape[0]
+    # Canvases are square, and so are their maps.
+    side = round((flat.shape[1] / depth) ** 0.5)
+    return flat.reshape(-1, side, side, depth)
+
   @jax.jit
   def compute(params, model_state, images, labels, log_probs):
-    flat, _ = backbone.apply(params["backbone"], model_state, preprocess(images), train=False)
-    kernel = params["head"]["kernel"]
-    # Canvases are square, and so are their maps.
-    side = round((flat.shape[1] / kernel.shape[0]) ** 0.5)
-    last = flat.reshape(-1, side, side, kernel.shape[0])
+    kernel, bias = params["head"]["kernel"], params["head"].get("bias", 0.0)
+    last = last_maps(params, model_state, images)
+
+    def label_prob(windows):
+      features = last_maps(params, model_state, windows).mean((1, 2))
+      probs = jax.nn.softmax(features @ kernel + bias)
+      return jnp.take_along_axis(probs, labels[:, None], axis=1)[:, 0]
+
+    window = images.shape[1] // 2
+    slid = slide(label_prob, images, window=window, stride=max(1, window // 4))
     small = jnp.stack(
       [
         information.cam(last, kernel, labels),
         information.info_cam(last, kernel, labels),
         information.info_cam_plus(last, kernel, labels, log_probs),
+        jax.image.resize(slid, last.shape[:3], "bilinear"),
       ],
       axis=1,
     )
-    both = jnp.stack([small, information.smooth(small, window=min(4, side))], axis=2)
+    both = jnp.stack([small, information.smooth(small, window=min(4, last.shape[1]))], axis=2)
     return jax.image.resize(both, (*both.shape[:3], *images.shape[1:3]), "bilinear")
 
   return compute
+
+
+def slide(
+  score: Callable[[jax.Array], jax.Array], images: jax.Array, *, window: int, stride: int
+) -> jax.Array:
+  """Average at each position the scores of the windows that it lies in.
+
+  Args:
+    score: of windows `[B, window, window, C]`, `[B]`, which does not need to know their size.
+    images: `[B, S, S, C]`.
+    window: the windows' side.
+    stride: how far apart they are; the last ones end at the border.
+
+  Returns:
+    Maps `[B, S, S]`.
+  """
+  side = images.shape[1]
+  starts = sorted({*range(0, side - window + 1, stride), side - window})
+  corners = jnp.array([(top, left) for top in starts for left in starts])
+
+  def add(sums, corner):
+    top, left = corner
+    total, cover = sums
+    cut = jax.lax.dynamic_slice_in_dim(images, top, window, axis=1)
+    found = score(jax.lax.dynamic_slice_in_dim(cut, left, window, axis=2))
+    rows, columns = ((jnp.arange(side) >= at) & (jnp.arange(side) < at + window) for at in corner)
+    inside = (rows[:, None] & columns[None, :]).astype(jnp.float32)
+    return (total + found[:, None, None] * inside[None], cover + inside), None
+
+  start = jnp.zeros(images.shape[:3], jnp.float32), jnp.zeros(images.shape[1:3], jnp.float32)
+  (total, cover), _ = jax.lax.scan(add, start, corners)
+  return total / cover[None]
 
 
 def check_head(name: str, params: Any, num_classes: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.localization import maps
-from experiments.localization.maps import KINDS, SMOOTHINGS
+from experiments.localization.maps import SMOOTHINGS
 from softmax_research import study
 from softmax_research.study import measures, record, tables
 
@@ -52,6 +52,17 @@ def blocks(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     yield from _examples(of, number)
 
 
+def kinds(made: study.Record) -> tuple[str, ...]:
+  """Return the kinds of maps that a record judges; those before sliding windows have three."""
+  return tuple(made["measured"]["localisation"]["maps"])
+
+
+def _kinds_of(heads: Sequence[study.Group]) -> tuple[str, ...]:
+  """Return the kinds of maps that all records judge."""
+  found = [kinds(made) for of in heads for made in of.finished.values()]
+  return tuple(kind for kind in found[0] if all(kind in known for known in found))
+
+
 def share(made: study.Record, kind: str, smoothing: str, rule: str, measure: str) -> float:
   """Return a share of boxes found at an overlap of 0.5."""
   return study.look_up(made, f"{_path(kind, smoothing, rule, measure)}/{maps.HALF}")
@@ -92,7 +103,7 @@ def _fixed_box(made: study.Record) -> str:
 
 def _shares(of: study.Group) -> study.Table:
   rows = []
-  for kind, smoothing, rule in itertools.product(KINDS, SMOOTHINGS, _RULES):
+  for kind, smoothing, rule in itertools.product(_kinds_of([of]), SMOOTHINGS, _RULES):
     at = _path(kind, smoothing, rule)
     cells = [
       _mean(of, f"{at}/{measure}/{level}")
@@ -112,7 +123,7 @@ def _shares(of: study.Group) -> study.Table:
 
 def _by_size(of: study.Group) -> study.Table:
   columns, rows = ("smallest third", "middle", "largest"), []
-  for kind in KINDS:
+  for kind in _kinds_of([of]):
     cells = [_mean(of, f"{_path(kind, 'plain', 'chosen', 'by_size')}/{part}") for part in range(3)]
     # A part that is empty in a record has no share there.
     cells = [study.Cell(measures.MISSING) if "∞" in cell.value else cell for cell in cells]
@@ -126,7 +137,7 @@ def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
   panels = []
   for of in heads:
     lines = []
-    for kind, smoothing in itertools.product(KINDS, SMOOTHINGS):
+    for kind, smoothing in itertools.product(_kinds_of([of]), SMOOTHINGS):
       found = [
         made["measured"]["localisation"]["maps"][kind][smoothing]["validation_curve"][maps.HALF]
         for made in of.finished.values()
@@ -162,11 +173,11 @@ def _examples(of: study.Group, number: int) -> Iterator[study.Plot]:
     f"The first test scenes, {of.name}, seed {shown['seed']}: white the true box, dashed orange "
     "the found one; above each scene its class, and what was predicted where that is wrong."
     f"{note}",
-    example_figure(shown["measured"]["examples"]),
+    example_figure(shown["measured"]["examples"], kinds(shown)),
   )
 
 
-def example_figure(examples: Sequence[Mapping[str, Any]]) -> Any:
+def example_figure(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Any:
   """Draw a column for each scene of a record: the scene, and below it a map of each kind."""
   from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -174,8 +185,8 @@ def example_figure(examples: Sequence[Mapping[str, Any]]) -> Any:
 
   number, side = len(examples), figure_style.WIDTH / max(len(examples), 4)
   with figure_style.style_context():
-    figure = Figure(figsize=(side * number, side * (1 + len(KINDS)) * 1.08), layout="constrained")
-    axes = figure.subplots(1 + len(KINDS), number, squeeze=False)
+    figure = Figure(figsize=(side * number, side * (1 + len(kinds)) * 1.08), layout="constrained")
+    axes = figure.subplots(1 + len(kinds), number, squeeze=False)
     for column, of in zip(axes.T, examples, strict=True):
       label, predicted = of["label"], of["predicted"]
       column[0].imshow(record.from_text(of["image"]), cmap="gray", vmin=0, vmax=255)
@@ -187,7 +198,7 @@ def example_figure(examples: Sequence[Mapping[str, Any]]) -> Any:
         _outline(place, of["box"], "#ffffff", "solid")
         place.set(xticks=[], yticks=[])
         place.grid(visible=False)
-    for place, name in zip(axes[:, 0], ("scene", *KINDS), strict=True):
+    for place, name in zip(axes[:, 0], ("scene", *kinds), strict=True):
       place.set_ylabel(name)
   return figure
 

@@ -67,15 +67,42 @@ def test_maps_are_the_formulas_of_the_logits_parts():
   log_probs = head.log_prob(params["head"], features)
   compute = maps.make_mapper(options, lambda images: images)
   found = np.asarray(compute(params, state, images, labels, log_probs), np.float64)
-  assert found.shape == (3, 3, 2, 6, 6)
+  assert found.shape == (3, len(maps.KINDS), 2, 6, 6)
   logits = np.asarray(features, np.float64) @ np.asarray(params["head"]["kernel"], np.float64)
   for scene, label in enumerate(labels):
     own, least = logits[scene, label], logits[scene, np.argmin(log_probs[scene])]
     others = np.delete(logits[scene], label).mean()
-    means = found[scene, :, 0].mean((1, 2))
+    means = found[scene, :3, 0].mean((1, 2))
     np.testing.assert_allclose(means, [own, own - others, own - least], rtol=1e-4, atol=1e-6)
   window = found[:, :, 0, 1:5, 1:5].mean((2, 3))
   np.testing.assert_allclose(found[:, :, 1, 3, 3], window, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sliding_window_averages_the_scores_of_all_windows_that_cover_a_position():
+  images = jax.random.normal(jax.random.key(0), (2, 7, 7, 1))
+  found = maps.slide(lambda windows: windows.sum((1, 2, 3)), images, window=3, stride=3)
+  pixels = np.asarray(images, np.float64)[..., 0]
+  total, cover = np.zeros((2, 7, 7)), np.zeros((7, 7))
+  for top in (0, 3, 4):  # The last window ends at the border.
+    for left in (0, 3, 4):
+      score = pixels[:, top : top + 3, left : left + 3].sum((1, 2))
+      total[:, top : top + 3, left : left + 3] += score[:, None, None]
+      cover[top : top + 3, left : left + 3] += 1
+  np.testing.assert_allclose(found, total / cover, rtol=1e-5, atol=1e-6)
+
+
+def test_the_window_that_shows_the_object_is_where_the_map_is_highest():
+  # A net without weights but the sum of a pixel: the label's class is brightness.
+  options = {"stages": ((2,),), "kernel": 1, "pool": 1, "dense": (), "global_average_pool": True}
+  params, state = nn.make("cnn", **options).init(jax.random.key(0), (8, 8, 1))
+  params = jax.tree.map(jnp.ones_like, params)
+  head = {"kernel": jnp.array([[1.0, -1.0]] * 2), "bias": jnp.zeros(2)}
+  images = jnp.zeros((1, 8, 8, 1)).at[0, 1:3, 5:7].set(9.0)
+  compute = maps.make_mapper(options, lambda images: images)
+  labels, log_probs = jnp.array([0]), jnp.log(jnp.full((1, 2), 0.5))
+  slid = np.asarray(compute({"backbone": params, "head": head}, state, images, labels, log_probs))
+  place = np.unravel_index(np.argmax(slid[0, maps.KINDS.index("sliding window"), 0]), (8, 8))
+  assert place[0] < 4 and place[1] >= 4
 
 
 def test_heads_without_a_kernel_are_refused():
@@ -95,7 +122,7 @@ def _records(shares, head="softmax"):
         smoothing: {rule: {"known": value, "top_1": value} for rule in ("chosen", "paper")}
         for smoothing in maps.SMOOTHINGS
       }
-      for kind, value in zip(maps.KINDS, values, strict=True)
+      for kind, value in zip(maps.KINDS, values, strict=False)
     }
     measured = {"localisation": {"maps": of_maps}}
     metrics = {"test": {"accuracy": 0.9 + noise}}
