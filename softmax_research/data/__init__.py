@@ -29,7 +29,7 @@ from softmax_research.data.imbalance import (
   long_tailed_counts,
   step_counts,
 )
-from softmax_research.data.label_flips import flip_labels, pair_flips, symmetric_flips
+from softmax_research.data.label_flips import flip_labels, flip_probabilities
 from softmax_research.data.sources import (
   NUM_CLASSES,
   check_name,
@@ -65,13 +65,13 @@ __all__ = [
   "encode_text",
   "fingerprint",
   "flip_labels",
+  "flip_probabilities",
   "from_arrays",
   "keep_first",
   "label_noise",
   "load",
   "long_tailed_counts",
   "mixup",
-  "pair_flips",
   "random_crop",
   "random_flip",
   "read",
@@ -82,7 +82,6 @@ __all__ = [
   "standardise",
   "step_counts",
   "stratified_sample",
-  "symmetric_flips",
   "topics",
   "wdbc",
 ]

@@ -3,54 +3,28 @@
 import numpy as np
 
 
-def symmetric_flips(num_classes: int, *, rate: float) -> np.ndarray:
-  r"""Take a class for each of the others alike.
+def flip_probabilities(num_classes: int, *, flips: str, rate: float) -> np.ndarray:
+  r"""Return how likely each class is taken for each other one.
 
-  .. math:: T_{jk} = 1 - r \text{ for } j = k, \qquad T_{jk} = \frac{r}{K - 1} \text{ otherwise}
+  .. math::
+    T_{jj} = 1 - r, \qquad
+    T_{jk} = \frac{r}{K - 1} \text{ (symmetric)} \quad \text{or} \quad
+    T_{j, (j + 1) \bmod K} = r \text{ (pair)}
 
   Args:
     num_classes: K, at least 2.
-    rate: r in [0, 1), the share of labels that are wrong.
+    flips: ``symmetric``, to any other class, or ``pair``, to the next one.
+    rate: r in [0, 1), the share of labels that are wrong. In pairs the wrong class is the more
+      likely one from 0.5 on.
 
   Returns:
     Probabilities ``[K, K]``: the row is the true class, the column the label.
 
   Raises:
-    ValueError: if a number is out of range.
+    ValueError: if a number is out of range, or there are no such flips.
 
   Example:
-    >>> symmetric_flips(3, rate=0.5)
-    array([[0.5 , 0.25, 0.25],
-           [0.25, 0.5 , 0.25],
-           [0.25, 0.25, 0.5 ]])
-
-  Reference:
-    Zhang and Sabuncu 2018, "Generalized Cross Entropy Loss for Training Deep Neural Networks with
-    Noisy Labels" (arXiv 1805.07836).
-  """
-  _check(num_classes, rate)
-  own = np.eye(num_classes)
-  return (1 - rate) * own + rate / (num_classes - 1) * (1 - own)
-
-
-def pair_flips(num_classes: int, *, rate: float) -> np.ndarray:
-  r"""Take a class for the next one, and the last for the first.
-
-  .. math:: T_{jj} = 1 - r, \qquad T_{j, (j + 1) \bmod K} = r
-
-  Args:
-    num_classes: K, at least 2.
-    rate: r in [0, 1), the share of labels that are wrong; from 0.5 on the wrong class is the more
-      likely one.
-
-  Returns:
-    Probabilities ``[K, K]``: the row is the true class, the column the label.
-
-  Raises:
-    ValueError: if a number is out of range.
-
-  Example:
-    >>> pair_flips(3, rate=0.25)
+    >>> flip_probabilities(3, flips="pair", rate=0.25)
     array([[0.75, 0.25, 0.  ],
            [0.  , 0.75, 0.25],
            [0.25, 0.  , 0.75]])
@@ -59,9 +33,16 @@ def pair_flips(num_classes: int, *, rate: float) -> np.ndarray:
     Han et al. 2018, "Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy
     Labels" (arXiv 1804.06872).
   """
-  _check(num_classes, rate)
+  if num_classes < 2 or not 0 <= rate < 1:
+    raise ValueError(
+      f"Got num_classes={num_classes} and rate={rate}; there are 2 classes or more, and the rate, "
+      "the share of labels that are wrong, lies in [0, 1)."
+    )
   own = np.eye(num_classes)
-  return (1 - rate) * own + rate * np.roll(own, 1, axis=1)
+  others = {"symmetric": (1 - own) / (num_classes - 1), "pair": np.roll(own, 1, axis=1)}
+  if flips not in others:
+    raise ValueError(f"Got flips={flips!r}; the flips are {' and '.join(others)}.")
+  return (1 - rate) * own + rate * others[flips]
 
 
 def flip_labels(labels: np.ndarray, transition: np.ndarray, *, seed: int) -> np.ndarray:
@@ -79,7 +60,7 @@ def flip_labels(labels: np.ndarray, transition: np.ndarray, *, seed: int) -> np.
     ValueError: if a label has no row, a row is no distribution, or the seed is negative.
 
   Example:
-    >>> flip_labels(np.array([0, 1, 2]), pair_flips(3, rate=0.0), seed=0)
+    >>> flip_labels(np.array([0, 1, 2]), np.eye(3), seed=0)
     array([0, 1, 2], dtype=int32)
   """
   labels, transition = np.asarray(labels), np.asarray(transition, np.float64)
@@ -99,11 +80,3 @@ def flip_labels(labels: np.ndarray, transition: np.ndarray, *, seed: int) -> np.
   draws = np.random.PCG64((seed, 1)).random_raw(len(labels)) / 2.0**64
   ends = np.cumsum(transition, axis=1)[:, :-1]
   return np.sum(draws[:, None] >= ends[labels], axis=1, dtype=np.int32)
-
-
-def _check(num_classes: int, rate: float) -> None:
-  if num_classes < 2 or not 0 <= rate < 1:
-    raise ValueError(
-      f"Got num_classes={num_classes} and rate={rate}; there are 2 classes or more, and the rate, "
-      "the share of labels that are wrong, lies in [0, 1)."
-    )

@@ -15,7 +15,7 @@ import numpy as np
 from softmax_research import registry
 from softmax_research.data import documents, files
 from softmax_research.data.dataset import Dataset, Split, check_dataset, split_train_validation
-from softmax_research.data.label_flips import flip_labels, pair_flips, symmetric_flips
+from softmax_research.data.label_flips import flip_labels, flip_probabilities
 from softmax_research.data.tfds_images import load_tfds_images
 
 #: The datasets that have a name of ours, with their numbers of classes.
@@ -270,7 +270,7 @@ def label_noise(
   Args:
     of: the dataset, as `load` takes it; in brackets where it has options.
     rate: the share of labels that are wrong, in [0, 1).
-    flips: ``symmetric``, to any other class, or ``pair``, to the next one.
+    flips: see `flip_probabilities`.
     seed: chooses the labels; not negative.
     data_dir: as in `load`.
     cache_dir: as in `load`.
@@ -285,10 +285,8 @@ def label_noise(
     >>> bool(np.all(noisy.test.labels == clean.test.labels))
     True
   """
-  if flips not in (known := {"symmetric": symmetric_flips, "pair": pair_flips}):
-    raise ValueError(f"Got flips={flips!r}; the flips are {' and '.join(known)}.")
   clean = load(of, data_dir=data_dir, cache_dir=cache_dir)
-  transition = known[flips](clean.num_classes, rate=rate)
+  transition = flip_probabilities(clean.num_classes, flips=flips, rate=rate)
   labels = flip_labels(clean.train.labels, transition, seed=seed)
   name = f"{clean.name} with {100 * rate:g} % {flips} label noise"
   return dataclasses.replace(clean, name=name, train=Split(clean.train.images, labels))
