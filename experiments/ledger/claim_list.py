@@ -65,10 +65,6 @@ def _both(place: str, *comparisons: Comparison, note: str = "") -> tuple[Test, .
   return _at(f"{place} {place.replace('/', '_cpu/')}", *comparisons, note=note)
 
 
-def _better(row: str, baseline: str = "softmax") -> Comparison:
-  return Comparison(row, baseline, "accuracy", "higher")
-
-
 # Banerjee et al. 2020; the order and the margin are the release's defaults.
 _SM_TAYLOR = "SM-Taylor, n=6, m=0.6"
 _OTHERS = ("Taylor, n=6", "SM, m=0.6")
@@ -80,17 +76,17 @@ _BANERJEE = _of(
   (
     "SM-Taylor beats softmax on MNIST",
     (
-      *_both("banerjee2020/mnist", _better(_SM_TAYLOR)),
-      *modern("mnist", *better(_TODAYS)),
-      *_at("mnist_mlp mnist_heads digits", _better("sm_taylor")),
+      *_both("banerjee2020/mnist", better(_SM_TAYLOR)),
+      *modern("mnist", better(_TODAYS)),
+      *_at("mnist_mlp mnist_heads digits", better("sm_taylor")),
     ),
     _DEFAULTS + _EPOCHS,
   ),
   (
     "SM-Taylor beats softmax on CIFAR-10",
     (
-      *_both("banerjee2020/cifar10", _better(_SM_TAYLOR)),
-      *modern("cifar10", *better(_TODAYS)),
+      *_both("banerjee2020/cifar10", better(_SM_TAYLOR)),
+      *modern("cifar10", better(_TODAYS)),
     ),
     _EPOCHS,
   ),
@@ -98,8 +94,10 @@ _BANERJEE = _of(
     (
       f"Every alternative beats softmax on {name}",
       (
-        *_both(place, *map(_better, (*_OTHERS, _SM_TAYLOR))),
-        *modern(place.partition("/")[2], *better("Taylor, n=2", "Taylor, n=4", "SM", _TODAYS)),
+        *_both(place, *map(better, (*_OTHERS, _SM_TAYLOR))),
+        *modern(
+          place.partition("/")[2], *map(better, ("Taylor, n=2", "Taylor, n=4", "SM", _TODAYS))
+        ),
       ),
       _EPOCHS,
     )
@@ -109,8 +107,8 @@ _BANERJEE = _of(
     (
       f"SM-Taylor beats Taylor softmax and SM-softmax on {name}",
       (
-        *_both(place, *(_better(_SM_TAYLOR, other) for other in _OTHERS)),
-        *modern(place.partition("/")[2], *(_better(_TODAYS, of) for of in ("Taylor, n=2", "SM"))),
+        *_both(place, *(better(_SM_TAYLOR, other) for other in _OTHERS)),
+        *modern(place.partition("/")[2], *(better(_TODAYS, of) for of in ("Taylor, n=2", "SM"))),
       ),
       _EPOCHS,
     )
@@ -209,7 +207,7 @@ _DEBREBISSON = _of(
     (
       *_both("debrebisson2015/mnist", _loss("mnist", "log-Taylor", "lower")),
       *_todays_loss("mnist", "log-Taylor", "Taylor, n=2"),
-      *_at("mnist_mlp mnist_heads", _better("taylor")),
+      *_at("mnist_mlp mnist_heads", better("taylor")),
     ),
     "The paper's own table has a learning rate tuned for each loss, other nets have one for all.",
   ),
@@ -425,9 +423,9 @@ _XUAN = _of(
   (
     "A temperature above 1 in training raises accuracy",
     (
-      *modern("cifar10", *better("temperature")),
-      *_both("xuan2025/cifar10", _better("T=4")),
-      *_at("mnist_heads", _better("softmax:temperature=4.0")),
+      *modern("cifar10", better("temperature")),
+      *_both("xuan2025/cifar10", better("T=4")),
+      *_at("mnist_heads", better("softmax:temperature=4.0")),
     ),
     "A temperature in prediction changes no decision.",
   ),

@@ -23,10 +23,9 @@ def modern(data: str, *comparisons: Comparison) -> tuple[Test, ...]:
   return (Test(results, "modern", protocol + _TUNED, comparisons, {"setting": setting}),)
 
 
-def better(*rows: str, metric: str = "accuracy") -> tuple[Comparison, ...]:
-  """Say of rows that they have more, of errors less, than softmax."""
-  direction = "lower" if metric == "error" else "higher"
-  return tuple(Comparison(row, "softmax", metric, direction) for row in rows)
+def better(row: str, baseline: str = "softmax") -> Comparison:
+  """Say that a row is more accurate than its baseline."""
+  return Comparison(row, baseline, "accuracy", "higher")
 
 
 # Kornblith et al. 2021: rows by their names in the paper, and by ours.
