@@ -39,7 +39,8 @@ def methods(rate: float) -> tuple[tuple[str, str, tuple[float, ...]], ...]:
     ("sparsemax", "sparsemax", four),
     ("entmax 1.5", "entmax", four),
     ("focal", *each("softmax:link", "(focal:gamma=1.0)", "(focal:gamma=2.0)")),
-    ("squared error", *each("squared_error:target", 1.0, 4.0)),
+    # Its gradient is a mean over the classes, and so about eight times smaller.
+    ("squared error", "squared_error", tuple(8 * rate for rate in four)),
     ("cosine", *each("cosine_softmax:temperature", 0.05, 0.1)),
     ("CosFace", *each("am_softmax:scale=20.0:margin", 0.1, 0.2)),
     ("LogitNorm", *each("logit_norm:temperature", 0.04, 0.2)),
