@@ -3,7 +3,9 @@
 python -m experiments.tune --config=configs/label_noise_mnist.py --workdir=runs/label_noise_mnist
 
 5,000 images and a small MLP, trained for so long that it learns wrong labels by heart. What is
-chosen is chosen on validation labels that are wrong as often, as in practice.
+chosen is chosen on validation labels that are wrong as often, as in practice. The 288 runs of
+results/label_noise_mnist took 1 h 53 min on two cores that did much else; half of them took 6.5
+minutes of a core's own time.
 """
 
 from ml_collections import ConfigDict
