@@ -26,5 +26,4 @@ def get_config() -> ConfigDict:
   config.batch_size = 256
   config.optimizer = ConfigDict({"name": "adam", "learning_rate": 1e-3})
   config.num_test = 4000
-  config.rank_of = 0
   return config

@@ -122,11 +122,12 @@ def _bias(loss, kernel, truth, keys) -> dict[str, jax.Array]:
   draws, start = len(keys), jax.tree.map(jnp.zeros_like, (truth, truth))
   sums, _ = jax.lax.scan(add, start, keys)
   (mean, gradient_mean), (square, gradient_square) = jax.tree.map(lambda x: x / draws, sums)
-  variance = jnp.sum(gradient_square - gradient_mean**2) / (draws - 1)
+  # Where all draws are the same, rounding may leave less than nothing.
+  variance = jnp.maximum(jnp.sum(gradient_square - gradient_mean**2), 0) / (draws - 1)
   norm = jnp.sqrt(jnp.sum(truth[1] ** 2))
   return {
     "loss_bias": mean,
-    "loss_error": jnp.sqrt((square - mean**2) / (draws - 1)),
+    "loss_error": jnp.sqrt(jnp.maximum(square - mean**2, 0) / (draws - 1)),
     # The mean's squared length exceeds the bias's by the variance of the mean.
     "gradient_bias": jnp.sqrt(jnp.maximum(jnp.sum(gradient_mean**2) - variance, 0)) / norm,
     "gradient_noise": jnp.sqrt(variance * draws) / norm,

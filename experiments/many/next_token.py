@@ -28,8 +28,9 @@ def make(config: ConfigDict) -> Task:
   for key in ("context", "embedding"):
     if not isinstance(config[key], int) or config[key] < 1:
       raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
-  if not isinstance(config.rank_of, int) or config.rank_of < 0:
-    raise ValueError(f"Got rank_of={config.rank_of!r}; it must be an integer, 0 for no rank.")
+  rank_of = config.get("rank_of", 0)  # Configurations that ask for no rank lack it.
+  if not isinstance(rank_of, int) or rank_of < 0:
+    raise ValueError(f"Got rank_of={rank_of!r}; it must be an integer, 0 for no rank.")
   text = data.encode_text(data.read_text(config.text, unit=config.unit))
   if config.context >= len(text.test):
     raise ValueError(
@@ -88,9 +89,9 @@ def make(config: ConfigDict) -> Task:
     # JSON has no infinity.
     finite = {name: float(n) if np.isfinite(n) else None for name, n in numbers.items()}
     finite |= {"accuracy": float(np.mean(right)), "top_5_accuracy": float(np.mean(in_five))}
-    if not config.rank_of:
+    if not rank_of:
       return finite
-    found = features(params, None, test_inputs[chosen[: config.rank_of]], None)
+    found = features(params, None, test_inputs[chosen[:rank_of]], None)
     return finite | {"rank": rank(head, head_params, found)}
 
   unseen = 1 - float(np.mean(known))

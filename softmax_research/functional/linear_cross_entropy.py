@@ -159,7 +159,7 @@ def linear_cross_entropy(
       f"Got a kernel of {num_classes} classes; there must be at least one and fewer than 2^31. "
       "Use a tree or an adaptive softmax for more."
     )
-  is_soft = jnp.issubdtype(jnp.result_type(labels), jnp.floating)
+  is_soft = jnp.issubdtype(as_labels(labels).dtype, jnp.floating)
   if is_soft:
     targets = jax.lax.stop_gradient(jnp.asarray(labels))
     check_labels(targets, jax.ShapeDtypeStruct((*batch, num_columns), targets.dtype))

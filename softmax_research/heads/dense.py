@@ -16,6 +16,7 @@ from softmax_research.functional import (
   scores,
 )
 from softmax_research.functional.arrays import (
+  as_labels,
   check_at_least,
   check_fraction,
   check_num_classes,
@@ -322,7 +323,7 @@ def dense(
 
   def auto_loss(params, features, labels, **options):
     size = math.prod(jnp.shape(features)[:-1]) * num_classes
-    hard = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
+    hard = jnp.issubdtype(as_labels(labels).dtype, jnp.integer)
     can_stream = row_map is None and (hard or (margin is None and link is None))
     streams = can_stream and size > _PLAIN_LOGITS
     return (streaming_loss if streams else plain_loss)(params, features, labels, **options)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research import functional, registry
+from softmax_research.functional.arrays import as_labels
 from softmax_research.heads.head import Head
 
 Link = Callable[[jax.Array], jax.Array]
@@ -48,7 +49,7 @@ def linked(head: Head, link: Link) -> Head:
   """Build the head whose loss goes through a link, of a head that knows of none itself."""
 
   def loss(params, features, labels, *, step=0, key=None):
-    if jnp.issubdtype(jnp.result_type(labels), jnp.floating):
+    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
       raise ValueError(
         "Got labels that are distributions and a link, which acts on -log p of one label. Pass "
         "integer labels, or a head with one logit a class and no margin, as softmax."

@@ -412,7 +412,7 @@ def partial_fc(
     return functional.combined_margin(logits[..., None], only, **margins)[..., 0]
 
   def loss(params, features, labels, *, step=0, key=None, **options):
-    if jnp.issubdtype(jnp.result_type(labels), jnp.floating):
+    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
       return whole.loss(params, features, labels, step=step, **options)
     check_key("partial_fc", key)
     features, kernel = unit_vectors(params, features)

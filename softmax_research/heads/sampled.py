@@ -9,6 +9,7 @@ import numpy as np
 
 from softmax_research import functional
 from softmax_research.functional.arrays import (
+  as_labels,
   check_at_least,
   check_num_classes,
   per_class,
@@ -77,7 +78,7 @@ def sampled(
   layer = dense(num_classes, score=score, bias=bias, kernel_init=kernel_init)
 
   def loss(params, features, labels, *, step=0, key=None, **weights):
-    if jnp.issubdtype(jnp.result_type(labels), jnp.floating):
+    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
       return layer.loss(params, features, labels, step=step, **weights)
     check_key("sampled", key)
     return functional.sampled_softmax_loss(
@@ -233,7 +234,7 @@ def _for_distributions(head: Head) -> Head:
   """Build a head whose loss of labels that are distributions is their cross-entropy."""
 
   def loss(params, features, labels, *, step=0, key=None, **weights):
-    if jnp.issubdtype(jnp.result_type(labels), jnp.floating):
+    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
       log_probs = head.log_prob(params, features)
       return functional.negative_log_likelihood(log_probs, labels, **weights)
     return head.loss(params, features, labels, step=step, key=key, **weights)

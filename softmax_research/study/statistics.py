@@ -239,7 +239,7 @@ def pairs_needed(std: float, difference: float, *, level: float = LEVEL) -> int 
     The least such number of pairs; None without spread, or where a million would not do.
 
   Example:
-    >>> pairs_needed(0.1, 0.168), pairs_needed(0.1, 0.1)
+    >>> pairs_needed(0.1, 0.2), pairs_needed(0.1, 0.1)
     (5, 10)
   """
   if not (std > 0 and difference > 0):

@@ -53,6 +53,8 @@ def _compiled(name):
 @settings(max_examples=30, deadline=None)
 @given(logits=hnp.arrays(np.float32, (3, 5), elements=st.floats(-30, 30, width=32)))
 def test_sums_to_one_and_equals_the_oracle_anywhere(name, logits):
+  if name in ("ev-softmax", "r-softmax"):
+    logits = np.round(logits)  # They jump where a logit equals a threshold of its row.
   probs = np.asarray(_compiled(name)(logits))
   assert probs.shape == logits.shape and probs.dtype == np.float32
   assert np.all(probs >= 0)

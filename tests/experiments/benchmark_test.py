@@ -161,7 +161,7 @@ def test_a_row_compares_the_medians_of_sides_that_took_turns(monkeypatch):
 
 def test_an_unknown_benchmark_is_refused_with_those_that_exist():
   message = expect_error("benchmark", "lossess")
-  assert "'lossess'; the benchmarks are classes, losses, seeds, training." in message
+  assert "'lossess'; the benchmarks are attention, classes, losses, seeds, training." in message
 
 
 def test_libraries_whose_kernels_need_a_gpu_are_peers_there(monkeypatch):

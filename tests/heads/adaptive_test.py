@@ -100,7 +100,5 @@ def test_bad_arguments():
     heads.adaptive(7, cutoffs=(4,), tile=8)
   head = heads.adaptive(7, cutoffs=(4,), class_counts=COUNTS)
   params = head.init(jax.random.key(0), 8)
-  with pytest.raises(TypeError, match=r"labels of type float32.*integers"):
-    head.loss(params, FEATURES, np.ones((6, 7), np.float32) / 7)
   far = np.array([2**32] * 6)  # It would wrap to class 0.
   assert np.isnan(head.loss(params, FEATURES, far)).all()
