@@ -15,16 +15,14 @@ import pytest
 from softmax_research.training import environment
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Compiling, and not running, is what the tests cost, and most of that is XLA's new code for fused
-# loops: what it had before compiles in half the time. JAX from 0.11 on may lack that, and dies of a
-# flag that it does not know; there it helps not to optimise machine code. Without fused products
-# and sums (AVX has none) what is computed twice is twice the same, so that a maximum is found by
-# equality, as in the gradient of `jnp.max`. Scripts in processes of their own inherit all this.
-_FASTER = (
-  "--xla_cpu_use_fusion_emitters=false"
-  if jax.__version_info__ < (0, 11)
-  else "--xla_backend_optimization_level=0"
-)
+# Compiling, and not running, is what the tests cost. Machine code that is not optimised, and is made
+# in one part, takes less than half the time; so does XLA's older code for fused loops, which JAX
+# from 0.11 on may lack, and dies of a flag that it does not know. Without fused products and sums
+# (AVX has none) what is computed twice is twice the same, so that a maximum is found by equality,
+# as in the gradient of `jnp.max`. Scripts in processes of their own inherit all this.
+_FASTER = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+if jax.__version_info__ < (0, 11):
+  _FASTER += " --xla_cpu_use_fusion_emitters=false"
 if platform.machine() == "x86_64":
   _FASTER += " --xla_cpu_max_isa=AVX"
 # What a user sets comes last, and holds.

@@ -202,7 +202,9 @@ def test_slices_of_several_machines_are_a_table_once_one_file_has_their_records(
   assert merged.read_bytes() == before
   # The record of a cell says when it was made, and a report when the first and the last were.
   reports = [(tmp_path / name / "report.md").read_text() for name in ("whole", "merged")]
-  assert re.sub(r"\S+T\d\d:\d\d:\d\d", "", reports[0]) == re.sub(r"\S+T\d\d:\d\d:\d\d", "", reports[1])
+  assert re.sub(r"\S+T\d\d:\d\d:\d\d", "", reports[0]) == re.sub(
+    r"\S+T\d\d:\d\d:\d\d", "", reports[1]
+  )
 
 
 def test_only_the_finished_cells_checkpoints_are_removed(tmp_path):
