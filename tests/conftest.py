@@ -15,7 +15,7 @@ import pytest
 from softmax_research.training import environment
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Compiling, and not running, is what the tests cost. Machine code that is not optimised, and is made
+# Compiling, and not running, is what the tests cost. Machine code that is not optimised, and made
 # in one part, takes less than half the time; so does XLA's older code for fused loops, which JAX
 # from 0.11 on may lack, and dies of a flag that it does not know. Without fused products and sums
 # (AVX has none) what is computed twice is twice the same, so that a maximum is found by equality,
