@@ -1,12 +1,11 @@
 """Linear cross-entropy: the loss of a dense output layer without all of its logits in memory."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
 from softmax_research.functional.arrays import (
   as_labels,
@@ -21,7 +20,6 @@ from softmax_research.functional.arrays import (
   look_up,
   norms,
   product,
-  vary,
   varying_axes,
   wide_type,
 )
@@ -38,23 +36,17 @@ from softmax_research.functional.streaming import (
   Blocks,
   Constants,
   Examples,
+  Hoisted,
   Layer,
   Loss,
   choose_blocks,
   even_size,
+  hoist,
   losses,
 )
 
 Score = Callable[[jax.Array], jax.Array]
 Margin = Callable[[jax.Array, jax.Array, dict[str, jax.Array]], jax.Array]
-
-
-class Hoisted(NamedTuple):
-  """Hold an elementwise function whose closed-over tracers have become its first argument."""
-
-  call: Callable[..., jax.Array]  # (constants, *arguments of any one shape) -> result
-  constants: tuple[jax.Array, ...]
-  uses: list[bool]  # for each argument, whether the result depends on it
 
 
 def linear_cross_entropy(
@@ -450,50 +442,4 @@ def hoist_scores(
     none
     if score is None and margin is None
     else hoist(label_score, dtype, num_arguments=3, axes=axes - {axis_name}),
-  )
-
-
-def hoist(
-  function: Callable[..., jax.Array],
-  dtype: jnp.dtype,
-  *,
-  num_arguments: int = 1,
-  axes: frozenset[str] = frozenset(),
-) -> Hoisted:
-  """Make what an elementwise function `(*numbers) -> number` closes over explicit.
-
-  A custom rule of differentiation must not close over tracers: it runs after they are gone, and
-  knows of no gradient that they should get. So a learned temperature in a score, or the step of
-  training in a margin, has to come in by the front door. The arguments have the type and vary over
-  the mesh axes.
-  """
-  scalars = [vary(jnp.zeros((), dtype), axes)] * num_arguments
-  closed = jax.make_jaxpr(function)(*scalars)
-  read = {id(var) for var in closed.jaxpr.outvars}
-  for eqn in reversed(closed.jaxpr.eqns):
-    if any(id(var) in read for var in eqn.outvars):
-      read |= {id(var) for var in eqn.invars}
-
-  traced = [i for i, value in enumerate(closed.consts) if isinstance(value, jax.core.Tracer)]
-
-  def on_scalars(constants: Sequence[jax.Array], *values: jax.Array) -> jax.Array:
-    if not traced:
-      return function(*values)
-    consts = list(closed.consts)
-    for i, constant in zip(traced, constants, strict=True):
-      consts[i] = constant
-    (result,) = core.jaxpr_as_fun(core.ClosedJaxpr(closed.jaxpr, consts))(*values)
-    return result
-
-  def call(constants: Sequence[jax.Array], *values: jax.Array) -> jax.Array:
-    batched = on_scalars
-    for _ in range(values[0].ndim):
-      batched = jax.vmap(batched, in_axes=(None, *[0] * num_arguments))
-    return batched(constants, *vary(values, axes))
-
-  return Hoisted(
-    call,
-    # Under differentiation outside of `jax.jit` a tracer may stand for a Python number.
-    tuple(jnp.asarray(closed.consts[i]) for i in traced),
-    [id(var) in read for var in closed.jaxpr.invars],
   )

@@ -6,11 +6,12 @@ is kept apart from the other classes: a margin changes its logit alone.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
 from softmax_research.functional.arrays import product, vary, varying_axes, wide_type
 from softmax_research.functional.labels import is_label, weigh
@@ -637,3 +638,60 @@ def _over_blocks(loss, visit: Callable[..., Any], state: Any, blocks: Any, num_b
     return _typed_as(new, state), jax.tree.map(put, outputs, output)
 
   return jax.lax.fori_loop(0, num_blocks, body, (state, outputs))
+
+
+# --- functions that close over tracers ---
+
+
+class Hoisted(NamedTuple):
+  """Hold an elementwise function whose closed-over tracers have become its first argument."""
+
+  call: Callable[..., jax.Array]  # (constants, *arguments of any one shape) -> result
+  constants: tuple[jax.Array, ...]
+  uses: list[bool]  # for each argument, whether the result depends on it
+
+
+def hoist(
+  function: Callable[..., jax.Array],
+  dtype: jnp.dtype,
+  *,
+  num_arguments: int = 1,
+  axes: frozenset[str] = frozenset(),
+) -> Hoisted:
+  """Make what an elementwise function `(*numbers) -> number` closes over explicit.
+
+  A custom rule of differentiation must not close over tracers: it runs after they are gone, and
+  knows of no gradient that they should get. So a learned temperature in a score, or the step of
+  training in a margin, has to come in by the front door. The arguments have the type and vary over
+  the mesh axes.
+  """
+  scalars = [vary(jnp.zeros((), dtype), axes)] * num_arguments
+  closed = jax.make_jaxpr(function)(*scalars)
+  read = {id(var) for var in closed.jaxpr.outvars}
+  for eqn in reversed(closed.jaxpr.eqns):
+    if any(id(var) in read for var in eqn.outvars):
+      read |= {id(var) for var in eqn.invars}
+
+  traced = [i for i, value in enumerate(closed.consts) if isinstance(value, jax.core.Tracer)]
+
+  def on_scalars(constants: Sequence[jax.Array], *values: jax.Array) -> jax.Array:
+    if not traced:
+      return function(*values)
+    consts = list(closed.consts)
+    for i, constant in zip(traced, constants, strict=True):
+      consts[i] = constant
+    (result,) = core.jaxpr_as_fun(core.ClosedJaxpr(closed.jaxpr, consts))(*values)
+    return result
+
+  def call(constants: Sequence[jax.Array], *values: jax.Array) -> jax.Array:
+    batched = on_scalars
+    for _ in range(values[0].ndim):
+      batched = jax.vmap(batched, in_axes=(None, *[0] * num_arguments))
+    return batched(constants, *vary(values, axes))
+
+  return Hoisted(
+    call,
+    # Under differentiation outside of `jax.jit` a tracer may stand for a Python number.
+    tuple(jnp.asarray(closed.consts[i]) for i in traced),
+    [id(var) in read for var in closed.jaxpr.invars],
+  )

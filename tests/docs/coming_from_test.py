@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.special
+from flax import nnx
 from sklearn import metrics
 
 from softmax_research import functional, heads, information, training
@@ -64,6 +65,10 @@ _ARRAYS = {
   "pixels": _DRAW.integers(0, K, (2, 3, 3)),
   "impossible": np.where((_ONE_HOT == 0) & (_LOGITS > 2), -np.inf, _LOGITS).astype(np.float32),
 }
+_ARRAYS |= dict(zip("QMV", _normal(3, 2, N, S, D), strict=True))
+# Every query has the first key.
+_ARRAYS["mask"] = (np.arange(N) == 0) | (_DRAW.random((N, N)) < 0.5)
+_ARRAYS["lengths"] = np.array([N, N - 2])
 _KEY = jax.random.key(0)
 _SAMPLER = functional.log_uniform_sampler(K)
 _OURS = {name: jnp.asarray(array) for name, array in _ARRAYS.items()} | {
@@ -78,6 +83,8 @@ _OURS = {name: jnp.asarray(array) for name, array in _ARRAYS.items()} | {
   "sampler": _SAMPLER,
   "log_average": 0.5,
 }
+_SWAP = {"heads_first": lambda array: array.swapaxes(1, 2)}
+_OURS |= _SWAP
 _SIZES = {"N": N, "K": K, "D": D, "S": S}
 
 
@@ -88,11 +95,15 @@ def _torch():
   tails = [{"projection": a.weight.T, "kernel": b.weight.T} for a, b in adaptive.tail]
   params = {"head": {"kernel": adaptive.head.weight.T}, "tails": tails}
   _OURS["params"] = jax.tree.map(lambda weight: weight.detach().numpy(), params)
-  return arrays | {"torch": torch, "F": torch.nn.functional, "adaptive": adaptive}
+  return arrays | {"torch": torch, "F": torch.nn.functional, "adaptive": adaptive, **_SWAP}
 
 
 def _entmax():
   return _torch() | {"entmax": pytest.importorskip("entmax")}
+
+
+def _jax():
+  return _OURS | {"jax": jax, "nnx": nnx}
 
 
 def _optax():
@@ -273,6 +284,7 @@ def _bmi():
 
 _LIBRARIES = {
   "PyTorch": _torch,
+  "JAX and Flax": _jax,
   "optax": _optax,
   "entmax": _entmax,
   "Keras and TensorFlow": _keras,

@@ -11,11 +11,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from softmax_research import functional
-from softmax_research.functional import attention, entmax, sparsemax, taylor_score
+from softmax_research.functional import attention, attention_blocks, entmax, sparsemax, taylor_score
 from tests.contracts.members import _entmax
 
 # The function of that name hides the module as an attribute of its package.
-module = importlib.import_module("softmax_research.functional.attention")
+reference = importlib.import_module("softmax_research.functional.attention").reference
 
 RNG = np.random.default_rng(0)
 B, T, S, H, K, D, E = 2, 5, 7, 4, 2, 3, 2
@@ -29,7 +29,13 @@ COTANGENT = RNG.normal(size=(B, T, H, E))
 LOG_COTANGENT = RNG.normal(size=(B, T, H))
 SINK = np.array([0.3, -0.2, 0.0, 1.0])
 LENGTHS = np.array([4, 7])
-BLOCK = (2, 3)  # Divides neither.
+BLOCK = (2, 4)  # Divides neither, and is divided by the parts of cut blocks.
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+  monkeypatch.setattr(attention_blocks, "_CPU_PARTS", 2)
+  monkeypatch.setattr(attention_blocks, "_CPU_LEAST_CUT", 1)
 
 
 def _quartic(z):
@@ -234,7 +240,7 @@ def test_a_score_learns_its_constants_and_alpha_its_value():
 
   def plain(temperature):
     score = lambda z: z / temperature  # noqa: E731
-    return jnp.sum(module.reference(query, key, value, score=score)[0] ** 2)
+    return jnp.sum(reference(query, key, value, score=score)[0] ** 2)
 
   def sparse(alpha, blocks):
     normaliser = functools.partial(entmax, alpha=alpha[:, None, None])
@@ -255,7 +261,7 @@ def test_a_score_learns_its_constants_and_alpha_its_value():
   np.testing.assert_allclose(jax.grad(streamed)(1.5), expected, rtol=1e-4)
 
 
-def test_vmap_remat_and_turns_over_heads_agree(monkeypatch):
+def test_vmap_remat_turns_over_heads_and_parts_of_blocks_agree(monkeypatch):
   query, key, value = _small()
 
   def total(query, key, value, bias):
@@ -268,10 +274,12 @@ def test_vmap_remat_and_turns_over_heads_agree(monkeypatch):
   remat = jax.jit(jax.grad(jax.checkpoint(total), argnums=(0, 1, 2, 3)))(query, key, value, bias)
   mapped = jax.jit(jax.vmap(gradient, in_axes=(0, 0, 0, None)))(query, key, value, bias)
   mapped = [*mapped[:3], mapped[3].sum(0)]
-  monkeypatch.setattr(module, "_CPU_SIDE_BY_SIDE", 0)
-  monkeypatch.setattr(module, "_CPU_LEAST_TURN", 0)
+  monkeypatch.setattr(attention_blocks, "_CPU_SIDE_BY_SIDE", 0)
+  monkeypatch.setattr(attention_blocks, "_CPU_LEAST_TURN", 0)
   in_turns = jax.jit(lambda *arrays: gradient(*arrays))(query, key, value, bias)
-  for other in (remat, mapped, in_turns):
+  monkeypatch.setattr(attention_blocks, "_CPU_PARTS", 1)
+  whole = jax.jit(lambda *arrays: gradient(*arrays))(query, key, value, bias)
+  for other in (remat, mapped, in_turns, whole):
     for one, expected in zip(other, plain, strict=True):
       np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
 
@@ -349,7 +357,7 @@ def test_no_array_of_queries_by_keys_is_in_memory():
 
 
 def test_blocks_shrink_where_many_heads_stand_side_by_side():
-  choose = functools.partial(module._choose_blocks, on_cpu=False)
+  choose = functools.partial(attention_blocks._choose_blocks, on_cpu=False)
   assert [choose(heads)[0] for heads in (16, 64, 512, 2**20)] == [1024, 1024, 256, 128]
 
 
@@ -423,7 +431,7 @@ def test_no_queries_and_no_keys():
 
 def test_equals_the_reference_and_that_returns_weights():
   query, key, value = _small()
-  outputs, weights, _ = module.reference(query, key, value, causal=True, sink=jnp.zeros(H))
+  outputs, weights, _ = reference(query, key, value, causal=True, sink=jnp.zeros(H))
   np.testing.assert_allclose(
     outputs, attention(query, key, value, causal=True, sink=0.0), atol=1e-6
   )

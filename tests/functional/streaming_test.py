@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from softmax_research.functional.linear_cross_entropy import hoist
-from softmax_research.functional.streaming import Blocks, choose_blocks
+from softmax_research.functional.streaming import Blocks, choose_blocks, hoist
 
 HALF, SINGLE, DOUBLE = (jnp.dtype(name) for name in ("bfloat16", "float32", "float64"))
 
