@@ -1,5 +1,7 @@
 """The composed programs: they equal a plain step, and any framework's network fits."""
 
+import itertools
+
 import flax.linen
 import jax
 import numpy as np
@@ -231,19 +233,23 @@ def _types(state):
   return [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(state)]
 
 
-@pytest.mark.parametrize("head", sorted(heads.HEADS))
-@pytest.mark.parametrize("activation", ["relu", "prelu"])
-def test_a_step_leaves_the_types_that_it_found(head, activation, examples):
+# A head and a network meet in nothing but the features: all heads behind one network, and all
+# networks before one head.
+@pytest.mark.parametrize(
+  ("head", "activation", "batch_norm"),
+  [(head, "prelu", "after") for head in sorted(heads.HEADS)]
+  + [("sm", *of) for of in itertools.product(["relu", "prelu"], [False, "before", "after"])],
+)
+def test_a_step_leaves_the_types_that_it_found(head, activation, batch_norm, examples):
   """Of another type, weak ones included, the next step would be compiled again."""
   counts = {"class_counts": (5, 3, 2)} if "class_counts" in heads.head_options(head) else {}
   options = {"adaptive": {"cutoffs": (1,)}, "sampled": {"num_samples": 2}}.get(head, {})
-  for batch_norm in (False, "before", "after"):
-    network = {"widths": (4,), "activation": activation, "batch_norm": batch_norm, "dropout": 0.1}
-    programs = tiny_programs(nn.make("mlp", **network), heads.make(head, 3, **counts, **options))
-    state = jax.eval_shape(programs.init, 0)
-    order = np.arange(96).reshape(6, 16)
-    after = jax.eval_shape(programs.run_steps, state, order, *examples, 0, 1)
-    assert _types(after) == _types(state)
+  network = {"widths": (4,), "activation": activation, "batch_norm": batch_norm, "dropout": 0.1}
+  programs = tiny_programs(nn.make("mlp", **network), heads.make(head, 3, **counts, **options))
+  state = jax.eval_shape(programs.init, 0)
+  order = np.arange(96).reshape(6, 16)
+  after = jax.eval_shape(programs.run_steps, state, order, *examples, 0, 1)
+  assert _types(after) == _types(state)
 
 
 def test_a_network_with_weakly_typed_parameters_is_compiled_once(examples):
