@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from softmax_research import functional, heads
+from tests.heads.compiled import compiled
+
+adaptive = compiled(heads.adaptive)
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(6, 8)).astype(np.float32)
@@ -15,25 +18,25 @@ LABELS = np.array([5, 2, 0, 1, 6, 4])
 
 
 def test_classes_keep_the_numbers_of_the_user():
-  head = heads.adaptive(7, cutoffs=(2, 4), class_counts=COUNTS, bias=True)
+  head = adaptive(7, cutoffs=(2, 4), class_counts=COUNTS, bias=True)
   params = head.init(jax.random.key(0), 8)
-  by_rank = functional.adaptive_softmax_log_probs(FEATURES, params)
-  log_probs = jax.jit(head.log_prob)(params, FEATURES)
+  by_rank = jax.jit(functional.adaptive_softmax_log_probs)(FEATURES, params)
+  log_probs = head.log_prob(params, FEATURES)
   np.testing.assert_allclose(log_probs[:, np.array(ORDER)], by_rank, rtol=1e-6)
-  loss = jax.jit(head.loss)(params, FEATURES, LABELS)
+  loss = head.loss(params, FEATURES, LABELS)
   np.testing.assert_allclose(loss, -log_probs[np.arange(6), LABELS], rtol=1e-5)
 
 
 def test_without_counts_classes_are_numbered_by_frequency():
-  params = heads.adaptive(7, cutoffs=(2,)).init(jax.random.key(0), 8)
-  log_probs = heads.adaptive(7, cutoffs=(2,)).log_prob(params, FEATURES)
-  expected = functional.adaptive_softmax_log_probs(FEATURES, params)
+  params = adaptive(7, cutoffs=(2,)).init(jax.random.key(0), 8)
+  log_probs = adaptive(7, cutoffs=(2,)).log_prob(params, FEATURES)
+  expected = jax.jit(functional.adaptive_softmax_log_probs)(FEATURES, params)
   np.testing.assert_array_equal(log_probs, expected)
 
 
 @pytest.mark.parametrize("counts", [COUNTS, None])
 def test_labels_out_of_range_give_nan(counts):
-  head = heads.adaptive(7, cutoffs=(2,), class_counts=counts)
+  head = adaptive(7, cutoffs=(2,), class_counts=counts)
   params = head.init(jax.random.key(0), 8)
   labels = np.array([-1, 7, 0, 1, 6, 255])
   loss = head.loss(params, FEATURES, labels)
@@ -59,14 +62,14 @@ def test_options_reach_the_layer():
 
 
 def test_one_class():
-  head = heads.adaptive(1, class_counts=[3])
+  head = adaptive(1, class_counts=[3])
   params = head.init(jax.random.key(0), 8)
   np.testing.assert_array_equal(head.log_prob(params, FEATURES), 0)
   np.testing.assert_array_equal(head.loss(params, FEATURES, np.zeros(6, int)), 0)
 
 
 def test_training_fits_the_labels():
-  head = heads.adaptive(7, cutoffs=(2, 4), class_counts=COUNTS, factor=1)
+  head = adaptive(7, cutoffs=(2, 4), class_counts=COUNTS, factor=1)
   params = head.init(jax.random.key(0), 8)
   labels = jnp.asarray(LABELS)
 

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softmax_research import functional
-from softmax_research.heads import Geometry, LearntScore, dense, linear
+from softmax_research import functional, heads
+from softmax_research.heads import Geometry, LearntScore
+from tests.heads.compiled import compiled
+
+dense, linear = compiled(heads.dense), compiled(heads.linear)
 
 RNG = np.random.default_rng(0)
 PARAMS = {"kernel": RNG.normal(size=(4, 3)), "bias": RNG.normal(size=3)}
@@ -61,7 +64,7 @@ def test_a_margin_sees_norms_and_step():
     seen.update(geometry._asdict())
     return logits
 
-  head = dense(3, bias=False, margin=margin)
+  head = heads.dense(3, bias=False, margin=margin)
   head.loss({"kernel": PARAMS["kernel"]}, FEATURES, LABELS, step=7)
   assert set(seen) == set(Geometry._fields)
   np.testing.assert_allclose(seen["feature_norms"], np.linalg.norm(FEATURES, axis=-1), rtol=1e-6)
@@ -99,9 +102,8 @@ def test_zero_features_have_gradients_of_ordinary_size(normalise):
     margin=lambda logits, labels, geometry: logits * geometry.feature_norms[..., None],
   )
   params = {"kernel": jnp.asarray(PARAMS["kernel"], jnp.float32)}
-  gradients = jax.grad(lambda p, x: head.loss(p, x, jnp.array([0])).sum(), argnums=(0, 1))(
-    params, jnp.zeros((1, 4))
-  )
+  total = jax.jit(jax.grad(lambda p, x: head.loss(p, x, jnp.array([0])).sum(), argnums=(0, 1)))
+  gradients = total(params, jnp.zeros((1, 4)))
   for gradient in jax.tree.leaves(gradients):
     assert np.max(np.abs(gradient)) < 10
 
@@ -207,7 +209,7 @@ def test_a_link_acts_on_the_labels_log_probability(implementation):
 
   def losses(params, features, strength):
     # What a link closes over has a gradient too.
-    head = dense(
+    head = heads.dense(
       3,
       score=functional.taylor_score,
       margin=lambda z, y, geometry: functional.soft_margin(z, y, margin=0.6),
@@ -228,7 +230,7 @@ def test_a_link_acts_on_the_labels_log_probability(implementation):
   weights = np.arange(1.0, 6)
   with jax.enable_x64(True):
     ours, theirs = (
-      jax.value_and_grad(lambda *a, f=f: jnp.sum(weights * f(*a)), argnums=(0, 1, 2))(
+      jax.jit(jax.value_and_grad(lambda *a, f=f: jnp.sum(weights * f(*a)), argnums=(0, 1, 2)))(
         PARAMS, FEATURES, strength
       )
       for f in (losses, oracle)
@@ -266,19 +268,19 @@ def test_a_score_may_be_learnt():
     init=lambda key: {"slope": jnp.full((), 0.5, jnp.float32)},
     apply=lambda params, logits: params["slope"] * logits,
   )
-  heads = [dense(3, score=score, implementation=name) for name in ("plain", "streaming")]
-  params = heads[0].init(jax.random.key(0), 4)
+  made = [dense(3, score=score, implementation=name) for name in ("plain", "streaming")]
+  params = made[0].init(jax.random.key(0), 4)
   assert sorted(params) == ["bias", "kernel", "score"]
   np.testing.assert_array_equal(params["kernel"], dense(3).init(jax.random.key(0), 4)["kernel"])
   features = jnp.asarray(FEATURES, jnp.float32)
   plain, streaming = (
-    jax.value_and_grad(lambda p, head=head: head.loss(p, features, LABELS).sum())(params)
-    for head in heads
+    jax.jit(jax.value_and_grad(lambda p, head=head: head.loss(p, features, LABELS).sum()))(params)
+    for head in made
   )
   halved = params | {name: params[name] / 2 for name in ("kernel", "bias")}
   np.testing.assert_allclose(plain[0], dense(3).loss(halved, features, LABELS).sum(), rtol=1e-6)
   np.testing.assert_allclose(
-    heads[0].log_prob(params, features), dense(3).log_prob(halved, features), rtol=1e-6
+    made[0].log_prob(params, features), dense(3).log_prob(halved, features), rtol=1e-6
   )
   assert abs(plain[1]["score"]["slope"]) > 0.1
   jax.tree.map(

@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softmax_research.heads import make
+from softmax_research import heads
+from tests.heads.compiled import compiled
+
+make = compiled(heads.make)
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(4, 3))
@@ -86,7 +89,7 @@ def test_losses_and_gradients_are_those_of_the_formula(text):
   head = make(text, 3, **({"class_counts": COUNTS} if "ldam" in text else {}))
   with jax.enable_x64(True):
     params = _params(head)
-    losses = jax.jit(head.loss)(params, FEATURES, LABELS, step=step)
+    losses = head.loss(params, FEATURES, LABELS, step=step)
     log_probs = head.log_prob(params, FEATURES)
   np.testing.assert_allclose(losses, expected, rtol=1e-6)  # The tables are float32.
   scale = 2 if "cosine" in text.split(":")[0] else 8
@@ -99,9 +102,8 @@ def test_the_norm_of_the_features_has_a_gradient_in_magface_and_none_in_adaface(
   for text in ("magface:norms_between=(1,6)", "adaface"):
     head = make(text, 3)
     params = _params(head)
-    gradient = jax.grad(lambda x, h=head, p=params: h.loss(p, x, LABELS).sum())(
-      jnp.asarray(FEATURES, jnp.float32)
-    )
+    total = jax.jit(jax.grad(lambda x, h=head, p=params: h.loss(p, x, LABELS).sum()))
+    gradient = total(FEATURES.astype(np.float32))
     slopes[text] = np.sum(np.asarray(gradient) * FEATURES, -1) / NORMS
   inside = (NORMS > 1) & (NORMS < 6)
   assert inside.any() and not inside.all()
@@ -129,9 +131,9 @@ def test_the_nearest_of_several_centres_counts():
 def test_partial_fc_with_all_classes_is_the_whole_head():
   margins = "multiplier=1.2:angle=0.3:cosine=0.1:scale=8"
   whole, partial = (make(f"{name}:{margins}", 3) for name in ("combined_margin", "partial_fc"))
-  params, features = _params(whole), FEATURES.astype(np.float32)
+  params, features, key = _params(whole), FEATURES.astype(np.float32), jax.random.key(0)
   expected, losses = (
-    jax.value_and_grad(lambda p, h=head: h.loss(p, features, LABELS, key=jax.random.key(0)).sum())(
+    jax.jit(jax.value_and_grad(lambda p, h=head: h.loss(p, features, LABELS, key=key).sum()))(
       params
     )
     for head in (whole, make(f"partial_fc:num_samples=3:{margins}", 3))
@@ -142,7 +144,7 @@ def test_partial_fc_with_all_classes_is_the_whole_head():
   np.testing.assert_array_equal(
     partial.log_prob(params, features), whole.log_prob(params, features)
   )
-  few = partial.loss(params, features, LABELS, key=jax.random.key(0))
+  few = partial.loss(params, features, LABELS, key=key)
   assert np.all(np.asarray(few) < np.asarray(whole.loss(params, features, LABELS)))
   with pytest.raises(ValueError, match="the partial_fc head draws classes anew"):
     partial.loss(params, features, LABELS)

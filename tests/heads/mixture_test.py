@@ -76,7 +76,7 @@ def test_a_softmax_has_a_matrix_of_low_rank_and_a_mixture_has_not():
   for name in ("softmax", "mixture:num_components=8"):
     head = heads.make(name, 50)
     with jax.enable_x64(True):
-      log_probs = head.log_prob(_params(head), features)
+      log_probs = jax.jit(head.log_prob)(_params(head), features)
     ranks[name] = np.linalg.matrix_rank(np.asarray(log_probs))
   assert ranks == {"softmax": D + 2, "mixture:num_components=8": 50}
 

@@ -1,10 +1,15 @@
 """The sampled head: its samplers, its key, its errors."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from softmax_research import functional, heads
+from tests.heads.compiled import compiled
+
+dense, make, sampled = map(compiled, (heads.dense, heads.make, heads.sampled))
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(6, 8)).astype(np.float32)
@@ -13,8 +18,13 @@ COUNTS = np.array([5, 100, 0, 40, 7, 300, 7, 1, 1, 1, 1, 1])
 KEY = jax.random.key(1)
 
 
+def _sampled_softmax_loss(features, kernel, labels, *, bias=None, key, **fixed):
+  loss = jax.jit(functools.partial(functional.sampled_softmax_loss, **fixed))
+  return loss(features, kernel, labels, bias=bias, key=key)
+
+
 def test_prediction_is_the_full_softmax():
-  head = heads.sampled(12, order=4)
+  head = sampled(12, order=4)
   params = head.init(jax.random.key(0), 8)
   params["bias"] = RNG.normal(size=12).astype(np.float32)
   logits = FEATURES @ params["kernel"] + params["bias"]
@@ -24,10 +34,10 @@ def test_prediction_is_the_full_softmax():
 
 @pytest.mark.parametrize("sampler", ["uniform", "log_uniform", "frequency"])
 def test_all_classes_sampled_is_the_dense_head(sampler):
-  head = heads.sampled(12, num_samples=12, sampler=sampler, class_counts=COUNTS)
+  head = sampled(12, num_samples=12, sampler=sampler, class_counts=COUNTS)
   params = head.init(jax.random.key(0), 8)
   loss = jax.jit(head.loss)(params, FEATURES, LABELS, key=KEY)
-  expected = heads.dense(12).loss(params, FEATURES, LABELS)
+  expected = dense(12).loss(params, FEATURES, LABELS)
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
@@ -46,9 +56,9 @@ def test_all_classes_sampled_is_the_dense_head(sampler):
   ],
 )
 def test_samplers(name, expected):
-  head = heads.sampled(12, num_samples=5, sampler=name, replacement=True, class_counts=COUNTS)
+  head = sampled(12, num_samples=5, sampler=name, replacement=True, class_counts=COUNTS)
   params = head.init(jax.random.key(0), 8)
-  loss = functional.sampled_softmax_loss(
+  loss = _sampled_softmax_loss(
     FEATURES, params["kernel"], LABELS, key=KEY, num_samples=5, sampler=expected
   )
   np.testing.assert_allclose(head.loss(params, FEATURES, LABELS, key=KEY), loss, rtol=1e-4)
@@ -58,16 +68,16 @@ def test_frequencies_below_one_are_proportions():
   losses = []
   for counts in (COUNTS, COUNTS / 1000):
     options = {"num_samples": 5, "replacement": True, "class_counts": counts}
-    head = heads.sampled(12, sampler="frequency", **options)
+    head = sampled(12, sampler="frequency", **options)
     params = head.init(jax.random.key(0), 8)
     losses.append(head.loss(params, FEATURES, LABELS, key=KEY))
   np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_log_uniform_without_counts_takes_the_classes_as_they_are():
-  head = heads.sampled(12, num_samples=5, sampler="log_uniform")
+  head = sampled(12, num_samples=5, sampler="log_uniform")
   params = head.init(jax.random.key(0), 8)
-  loss = functional.sampled_softmax_loss(
+  loss = _sampled_softmax_loss(
     FEATURES,
     params["kernel"],
     LABELS,
@@ -79,11 +89,9 @@ def test_log_uniform_without_counts_takes_the_classes_as_they_are():
 
 
 def test_options_reach_the_loss():
-  head = heads.make(
-    "sampled:num_samples=3:order=2:remove_accidental_hits=False:correct_label=False", 12
-  )
+  head = make("sampled:num_samples=3:order=2:remove_accidental_hits=False:correct_label=False", 12)
   params = head.init(jax.random.key(0), 8)
-  expected = functional.sampled_softmax_loss(
+  expected = _sampled_softmax_loss(
     FEATURES,
     params["kernel"],
     LABELS,
@@ -99,10 +107,10 @@ def test_options_reach_the_loss():
 
 @pytest.mark.parametrize(("num_classes", "num_samples"), [(1, 1), (12, 2), (10_000, 1024)])
 def test_default_number_of_samples(num_classes, num_samples):
-  head = heads.sampled(num_classes)
+  head = sampled(num_classes)
   params = head.init(jax.random.key(0), 2)
   features, labels = np.ones((1, 2), np.float32), np.array([0])
-  expected = functional.sampled_softmax_loss(
+  expected = _sampled_softmax_loss(
     features,
     params["kernel"],
     labels,
@@ -121,24 +129,21 @@ def test_default_number_of_samples(num_classes, num_samples):
   ],
 )
 def test_heads_against_noise(name, loss, power):
-  head = heads.make(f"{name}:num_samples=7:order=2", 12, class_counts=COUNTS)
+  head = make(f"{name}:num_samples=7:order=2", 12, class_counts=COUNTS)
   params = head.init(jax.random.key(0), 8)
   start = -np.log(12) if name == "nce" else 0
   np.testing.assert_allclose(params["bias"], start, rtol=1e-6)
   params["bias"] = RNG.normal(size=12).astype(np.float32)
   noise = np.maximum(COUNTS, 1) ** power
   options = {"num_noise": 4.0} if name != "nce" else {}
-  expected = loss(
-    FEATURES,
-    params["kernel"],
-    LABELS,
-    bias=params["bias"],
-    key=KEY,
+  fixed = functools.partial(
+    loss,
     num_samples=7,
     sampler=functional.weighted_sampler(noise, replacement=True),
     score=functional.taylor_score,
     **options,
   )
+  expected = jax.jit(fixed)(FEATURES, params["kernel"], LABELS, bias=params["bias"], key=KEY)
   np.testing.assert_allclose(head.loss(params, FEATURES, LABELS, key=KEY), expected, rtol=1e-5)
   logits = FEATURES @ params["kernel"] + params["bias"]
   probs = (1 + logits + logits**2 / 2) * (1 if name == "nce" else noise)
@@ -156,7 +161,7 @@ def test_heads_against_noise(name, loss, power):
 def test_their_probabilities_become_the_frequencies(name):
   # Without features: classes of frequencies p, and noise of another distribution.
   p = np.array([0.5, 0.3, 0.15, 0.05])
-  head = heads.make(f"{name}:num_samples=64", 4, class_counts=[1, 1, 1, 5])
+  head = make(f"{name}:num_samples=64", 4, class_counts=[1, 1, 1, 5])
   labels = np.repeat(np.arange(4), (20 * p).astype(int))
   features = np.zeros((20, 1), np.float32)
 
@@ -181,14 +186,14 @@ def test_their_probabilities_become_the_frequencies(name):
 
 
 def test_every_key_draws_anew():
-  head = heads.sampled(12)
+  head = sampled(12)
   params = head.init(jax.random.key(0), 8)
   one, other = (head.loss(params, FEATURES, LABELS, key=jax.random.key(i)) for i in range(2))
   assert not np.allclose(one, other)
 
 
 def test_training_fits_the_labels():
-  head = heads.sampled(12, num_samples=3)
+  head = sampled(12, num_samples=3)
   params = head.init(jax.random.key(0), 8)
 
   @jax.jit
@@ -208,22 +213,22 @@ def test_training_fits_the_labels():
 
 def test_bad_arguments():
   with pytest.raises(ValueError, match="sampler='zipf'; the samplers are 'frequency', 'log_u"):
-    heads.sampled(12, sampler="zipf")
+    sampled(12, sampler="zipf")
   with pytest.raises(ValueError, match="no class_counts for the head 'sampled:sampler=frequency'"):
-    heads.sampled(12, sampler="frequency")
+    sampled(12, sampler="frequency")
   with pytest.raises(ValueError, match=r"class_counts of shape \(2,\) for 12 classes"):
-    heads.sampled(12, class_counts=[1, 2])
+    sampled(12, class_counts=[1, 2])
   with pytest.raises(ValueError, match="num_samples=13 for 12 classes"):
-    heads.sampled(12, num_samples=13)
+    sampled(12, num_samples=13)
   with pytest.raises(ValueError, match="num_noise=0"):
     heads.negative_sampling(12, num_noise=0)
   with pytest.raises(ValueError, match=r"class_counts of shape \(2,\) for 12 classes"):
     heads.nce(12, class_counts=[1, 2])
   with pytest.raises(ValueError, match="num_samples='many'"):
-    heads.make("sampled:num_samples=many", 12)
+    make("sampled:num_samples=many", 12)
   with pytest.raises(ValueError, match="Taylor order must be even"):
-    heads.sampled(12, order=3)
-  head = heads.sampled(12)
+    sampled(12, order=3)
+  head = sampled(12)
   params = head.init(jax.random.key(0), 8)
   with pytest.raises(ValueError, match=r"no key.*fold_in\(key, step\)"):
     head.loss(params, FEATURES, LABELS)

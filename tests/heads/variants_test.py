@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softmax_research import functional
-from softmax_research.heads import HEADS, dense, head_options, make, parse
+from softmax_research import functional, heads
+from softmax_research.heads import HEADS, head_options, parse
+from tests.heads.compiled import compiled
+
+dense, make = compiled(heads.dense), compiled(heads.make)
 
 RNG = np.random.default_rng(0)
 PARAMS = {"kernel": RNG.normal(size=(4, 3)), "bias": RNG.normal(size=3)}
@@ -143,7 +146,8 @@ def _at_labels(values):
 def _evaluate_with_counts(specification):
   head = make(specification, 3, class_counts=COUNTS)
   with jax.enable_x64(True):
-    loss, gradient = jax.value_and_grad(lambda p: head.loss(p, FEATURES, LABELS).mean())(PARAMS)
+    total = jax.jit(jax.value_and_grad(lambda p: head.loss(p, FEATURES, LABELS).mean()))
+    loss, gradient = total(PARAMS)
     return float(loss), gradient, np.exp(head.log_prob(PARAMS, FEATURES))
 
 
@@ -188,7 +192,7 @@ def test_a_class_without_examples():
   labels = np.zeros(5, int)
   for specification in ("pc_softmax", "logit_adjusted", "logit_adjusted:tau=0", "prior_shift"):
     head = make(specification, 3, class_counts=counts)
-    gradient = jax.grad(lambda p, h=head: h.loss(p, FEATURES, labels).mean())(PARAMS)
+    gradient = jax.jit(jax.grad(lambda p, h=head: h.loss(p, FEATURES, labels).mean()))(PARAMS)
     assert all(np.all(np.isfinite(array)) for array in gradient.values())
     assert not np.any(np.isnan(head.log_prob(PARAMS, FEATURES)))
   np.testing.assert_array_equal(head.log_prob(PARAMS, FEATURES)[:, 2], np.full(5, -np.inf))
@@ -222,10 +226,11 @@ def test_sparse_losses_and_probabilities(name, alpha, bias):
   features = FEATURES.astype(np.float32)
   logits = features @ np.asarray(params["kernel"])
   loss = head.loss(params, features, LABELS)
-  expected = functional.entmax_loss(logits, LABELS, alpha=alpha)
+  expected, probs = jax.jit(
+    lambda z: (functional.entmax_loss(z, LABELS, alpha=alpha), functional.entmax(z, alpha=alpha))
+  )(logits)
   np.testing.assert_allclose(loss, expected, atol=1e-5)
   log_probs = head.log_prob(params, features)
-  probs = functional.entmax(logits, alpha=alpha)
   np.testing.assert_allclose(np.exp(log_probs), probs, atol=1e-5)
   np.testing.assert_array_equal(np.argmax(log_probs, -1), np.argmax(logits, -1))
 
@@ -236,7 +241,7 @@ def test_a_class_without_probability_has_infinite_loss_of_likelihood_but_a_finit
   features, label = jnp.array([1.0, 0.0, 0.0]), jnp.array(1)
   np.testing.assert_array_equal(head.log_prob(params, features), [0, -np.inf, -np.inf])
   assert head.loss(params, features, label) == 4
-  gradient = jax.grad(head.loss)(params, features, label)
+  gradient = jax.jit(jax.grad(head.loss))(params, features, label)
   np.testing.assert_array_equal(gradient["bias"], [1, -1, 0])
 
 
@@ -312,7 +317,8 @@ def test_multimax_learns_its_score():
     "weights": (4,),
     "points": (4,),
   }
-  gradient = jax.grad(lambda p: head.loss(p, FEATURES.astype(np.float32), LABELS).sum())(params)
+  features = FEATURES.astype(np.float32)
+  gradient = jax.jit(jax.grad(lambda p: head.loss(p, features, LABELS).sum()))(params)
   assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient["score"]))
   with jax.enable_x64(True):
     params = PARAMS | {"score": {"weights": np.zeros(4), "points": np.ones(4)}}
@@ -347,8 +353,12 @@ def test_sparse_heads_predict_zeros_and_train_without(text):
 def test_bi_tempered_predicts_with_its_heavy_tail():
   losses, probabilities = _evaluate("bi_tempered:t1=0.5:t2=1.5")
   with jax.enable_x64(True):
-    expected = functional.bi_tempered_loss(LOGITS, LABELS, t1=0.5, t2=1.5)
-    tempered = functional.tempered_softmax(LOGITS, t=1.5)
+    expected, tempered = jax.jit(
+      lambda z: (
+        functional.bi_tempered_loss(z, LABELS, t1=0.5, t2=1.5),
+        functional.tempered_softmax(z, t=1.5),
+      )
+    )(LOGITS)
   np.testing.assert_allclose(losses, expected, rtol=1e-12)
   np.testing.assert_allclose(probabilities, tempered, rtol=1e-12)
 
