@@ -6,7 +6,7 @@ import pytest
 
 from experiments import studies
 from softmax_research import study
-from softmax_research.study import figure_style, workdir
+from softmax_research.study import dot_plot, figure_style, line_plot, workdir
 
 _RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 _STUDIES = {
@@ -22,6 +22,8 @@ _DRAWN = {of: name for name, of in reversed(_STUDIES.items())}.values()
 def test_a_committed_report_is_what_its_results_give(tmp_path, monkeypatch, name):
   if name not in _DRAWN:
     monkeypatch.setattr(figure_style, "to_svg", lambda figure, name: "")
+    monkeypatch.setattr(line_plot, "line_plot", lambda panels: None)
+    monkeypatch.setattr(dot_plot, "dot_plot", lambda panels: None)
   study.remake(studies.find(_STUDIES[name]), _RESULTS / name, tmp_path, formats=("md",))
   former = (_RESULTS / name / "report.md").read_text(encoding="utf-8")
   assert (tmp_path / "report.md").read_text(encoding="utf-8") == former

@@ -257,8 +257,8 @@ def test_a_score_learns_its_constants_and_alpha_its_value():
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
   assert abs(float(expected)) > 1e-3
   np.testing.assert_allclose(*slopes, rtol=1e-4, atol=1e-6)
-  # Outside of jit a tracer stands for a Python number.
-  np.testing.assert_allclose(jax.grad(streamed)(1.5), expected, rtol=1e-4)
+  # A tracer stands for a Python number.
+  np.testing.assert_allclose(jax.jit(lambda: jax.grad(streamed)(1.5))(), expected, rtol=1e-4)
 
 
 def test_vmap_remat_turns_over_heads_and_parts_of_blocks_agree(monkeypatch):
@@ -421,20 +421,27 @@ def test_traces_under_every_flag(normaliser):
 
 def test_no_queries_and_no_keys():
   query, key, value = _small()
-  assert attention(query[:, :0], key, value).shape == (B, 0, H, E)
-  outputs, log_total = attention(query, key[:, :0], value[:, :0], return_log_normaliser=True)
+  none = key[:, :0], value[:, :0]
+  assert jax.eval_shape(attention, query[:, :0], key, value).shape == (B, 0, H, E)
+
+  @jax.jit
+  def run(query):
+    gradient = jax.grad(lambda q: jnp.sum(attention(q, *none)))(query)
+    return *attention(query, *none, return_log_normaliser=True), gradient
+
+  outputs, log_total, gradient = run(query)
   np.testing.assert_array_equal(outputs, np.zeros((B, T, H, E)))
   np.testing.assert_array_equal(log_total, -np.inf)
-  gradient = jax.grad(lambda q: jnp.sum(attention(q, key[:, :0], value[:, :0])))(query)
   np.testing.assert_array_equal(gradient, 0)
 
 
 def test_equals_the_reference_and_that_returns_weights():
   query, key, value = _small()
-  outputs, weights, _ = reference(query, key, value, causal=True, sink=jnp.zeros(H))
-  np.testing.assert_allclose(
-    outputs, attention(query, key, value, causal=True, sink=0.0), atol=1e-6
+  outputs, weights, _ = jax.jit(functools.partial(reference, causal=True))(
+    query, key, value, sink=np.zeros(H, np.float32)
   )
+  ours = jax.jit(functools.partial(attention, causal=True, sink=0.0))(query, key, value)
+  np.testing.assert_allclose(outputs, ours, atol=1e-6)
   assert np.all(weights.sum(-1) < 1) and weights.shape == (B, H, T, S)
 
 

@@ -82,8 +82,13 @@ def test_heads_whose_classes_are_the_batch(make):
   expected = np.stack([-_info_nce(x, y, np.full(6, j)) for j in range(6)], axis=1)
   np.testing.assert_allclose(log_prob, expected, rtol=1e-12)
   with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-    half = jax.tree.map(jnp.bfloat16, (params, (X, Y)))
-    assert head.loss(*half, labels).dtype == head.log_prob(*half).dtype == jnp.float32
+    half = jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16), (params, (X, Y))
+    )
+    loss, log_prob = jax.eval_shape(
+      lambda p, f: (head.loss(p, f, labels), head.log_prob(p, f)), *half
+    )
+    assert loss.dtype == log_prob.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("kind", ["explicit", "auto", "shard_map"])
@@ -95,7 +100,7 @@ def test_on_a_mesh(kind):
     return jax.value_and_grad(lambda x: (info_nce_loss(x, y) + nt_xent_loss(x, y)).sum())(x)
 
   x, y = np.float32(X), np.float32(Y)
-  run, expected = ours, ours(x, y)
+  run, expected = ours, jax.jit(ours)(x, y)
   if kind == "shard_map":  # Each device's own batch has classes of its own.
     run = jax.shard_map(ours, mesh=mesh, in_specs=P(), out_specs=P())
   with jax.set_mesh(mesh):

@@ -137,11 +137,14 @@ def test_on_a_mesh(kind):
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
 def test_batch_shapes_and_types(shape):
-  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
-    features, kernel = jnp.ones((*shape, D), jnp.bfloat16), jnp.ones((D, K), jnp.bfloat16)
+  def run(features, kernel):
     options = {"bias": jnp.ones(K), "where": np.ones((*shape, K), bool), "score": taylor_score}
     found = linear_top_k(features, kernel, 2, **options)
-    log_total = linear_log_normaliser(features, kernel, **options)
+    return found, linear_log_normaliser(features, kernel, **options)
+
+  half = (jax.ShapeDtypeStruct(size, jnp.bfloat16) for size in ((*shape, D), (D, K)))
+  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    found, log_total = jax.eval_shape(run, *half)
   assert found.log_probs.shape == found.classes.shape == (*shape, 2)
   assert log_total.shape == shape
   assert found.log_probs.dtype == log_total.dtype == jnp.float32

@@ -1,5 +1,7 @@
 """Losses of logits and integer labels or distributions, against float64 and PyTorch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -468,18 +470,22 @@ def test_a_distribution_gives_the_expectation(sum_rivals):
 def test_impossible_and_masked_classes_of_hinge(sum_rivals):
   where = np.array([True, True, True, False])
   labels = np.array([0, 2])
-  expected = multiclass_hinge(HINGE_LOGITS[:, :3], labels, sum_rivals=sum_rivals)
-  masked = multiclass_hinge(HINGE_LOGITS, labels, sum_rivals=sum_rivals, where=where)
+  weights = np.array([0.5, 0.5, 0.0, 0.0], np.float32)
+  hinge = functools.partial(multiclass_hinge, sum_rivals=sum_rivals)
+
+  @jax.jit
+  def run(logits):
+    impossible = jnp.where(where, logits, -jnp.inf)
+    loss, pull_back = jax.vjp(lambda z: hinge(z, labels), impossible)
+    found = loss, hinge(logits, labels, where=where), hinge(logits[:, :3], labels)
+    lost, shared = hinge(impossible[0], 3), hinge(impossible[0], weights)
+    return found, pull_back(jnp.ones_like(loss))[0], lost, shared
+
+  (loss, masked, expected), gradient, lost, shared = run(HINGE_LOGITS)
   np.testing.assert_array_equal(masked, expected)
-  impossible = jnp.where(where, HINGE_LOGITS, -jnp.inf)
-  loss, pull_back = jax.vjp(
-    lambda z: multiclass_hinge(z, labels, sum_rivals=sum_rivals), impossible
-  )
   np.testing.assert_array_equal(loss, expected)
-  assert jnp.all(jnp.isfinite(pull_back(jnp.ones(2))[0]))
-  assert multiclass_hinge(impossible[0], 3, sum_rivals=sum_rivals) == jnp.inf
-  weights = jnp.array([0.5, 0.5, 0.0, 0.0])
-  assert jnp.isfinite(multiclass_hinge(impossible[0], weights, sum_rivals=sum_rivals))
+  assert np.isfinite(gradient).all()
+  assert lost == np.inf and np.isfinite(shared)
 
 
 @pytest.mark.parametrize("sum_rivals", [False, True])

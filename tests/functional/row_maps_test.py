@@ -1,5 +1,7 @@
 """Row maps: what is special about each; their values are among the contracts."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,15 +22,18 @@ _ROWS = np.random.default_rng(0).normal(size=(20, 21)).astype(np.float32)
 
 
 def test_logits_of_one_norm():
-  scaled = logit_norm(3 * _ROWS, temperature=0.5)
+  halved = jax.jit(functools.partial(logit_norm, temperature=0.5))
+  scaled = halved(3 * _ROWS)
   np.testing.assert_allclose(np.linalg.norm(scaled, axis=-1), 2, rtol=1e-6)
-  np.testing.assert_allclose(scaled, logit_norm(_ROWS, temperature=0.5), rtol=1e-6)
-  value, slope = jax.value_and_grad(lambda z: cross_entropy(logit_norm(z), 0))(jnp.zeros(4))
+  np.testing.assert_allclose(scaled, halved(_ROWS), rtol=1e-6)
+  slope_of = jax.jit(jax.value_and_grad(lambda z: cross_entropy(logit_norm(z), 0)))
+  value, slope = slope_of(np.zeros(4, np.float32))
   np.testing.assert_allclose(value, np.log(4), rtol=1e-6)
   assert np.isfinite(slope).all()
-  gone = logit_norm(np.array([3.0, -np.inf, 4.0]), temperature=1)
+  whole = jax.jit(functools.partial(logit_norm, temperature=1))
+  gone = whole(np.array([3.0, -np.inf, 4.0]))
   np.testing.assert_allclose(gone, [0.6, -np.inf, 0.8], rtol=1e-6)
-  masked = logit_norm(np.array([3.0, 9.0, 4.0]), temperature=1, where=[True, False, True])
+  masked = whole(np.array([3.0, 9.0, 4.0]), where=np.array([True, False, True]))
   np.testing.assert_array_equal(masked, gone)
 
 
@@ -50,8 +55,10 @@ def test_equal_logits_stay_all():
 @pytest.mark.parametrize("keep", [keep_above_mean, keep_above_quantile])
 def test_an_epsilon_teaches_a_label_that_is_left_out(keep):
   logits = jnp.array([-2.0, 0.5, 3.0])
-  assert keep(logits)[0] == -jnp.inf
-  loss, slope = jax.value_and_grad(lambda z: cross_entropy(keep(z, epsilon=1e-6), 0))(logits)
+  kept = jax.jit(keep)(logits)
+  assert kept[0] == -np.inf
+  slope_of = jax.jit(jax.value_and_grad(lambda z: cross_entropy(keep(z, epsilon=1e-6), 0)))
+  loss, slope = slope_of(logits)
   assert 10 < loss < 30 and slope[0] < -0.9
 
 

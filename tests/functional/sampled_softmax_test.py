@@ -253,20 +253,25 @@ def test_several_true_classes_and_candidates_of_ones_own(shared):
 
 
 def test_one_true_class_in_a_list_is_the_class_itself():
-  options = {"key": KEY, "num_samples": K, "bias": BIAS}
-  one = sampled_softmax_loss(FEATURES, KERNEL, LABELS, **options)
-  listed = sampled_softmax_loss(FEATURES, KERNEL, LABELS[:, None], **options)
+  def loss(labels, **more):
+    options = {"key": KEY, "num_samples": K, "bias": BIAS} | more
+    return sampled_softmax_loss(FEATURES, KERNEL, labels, **options)
+
+  filled = np.stack([LABELS, np.zeros_like(LABELS)], axis=1)
+  one, listed, filled, ignored, several = jax.jit(
+    lambda: (
+      loss(LABELS),
+      loss(LABELS[:, None]),
+      loss(filled, ignore_label=0),
+      loss(np.full((6, 2), -1), ignore_label=-1),
+      loss(SEVERAL),
+    )
+  )()
   np.testing.assert_array_equal(one, listed)
   # Class 0 fills up; it is a candidate as any other.
-  filled = np.stack([LABELS, np.zeros_like(LABELS)], axis=1)
-  filled = sampled_softmax_loss(FEATURES, KERNEL, filled, ignore_label=0, **options)
   np.testing.assert_allclose(filled, one, rtol=1e-5)
-  nothing = np.full((6, 2), -1)
-  ignored = sampled_softmax_loss(FEATURES, KERNEL, nothing, ignore_label=-1, **options)
   np.testing.assert_array_equal(ignored, 0)
-  assert np.isnan(sampled_softmax_loss(FEATURES, KERNEL, SEVERAL, **options)).tolist() == [
-    False, False, True, False, False, False
-  ]  # fmt: skip
+  np.testing.assert_array_equal(np.isnan(several), np.arange(6) == 2)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3)])

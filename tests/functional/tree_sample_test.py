@@ -21,11 +21,12 @@ def test_classes_are_drawn_by_their_probabilities(name):
   @jax.jit
   def draw(features, params):
     many = jnp.broadcast_to(features, (COUNT, *features.shape))
-    return tree_sample(jax.random.key(0), many, params, tree)
+    classes = tree_sample(jax.random.key(0), many, params, tree)
+    return classes, tree_log_probs(features, params, tree)
 
-  classes = np.asarray(draw(features, params))
+  classes, each = jax.device_get(draw(features, params))
   assert classes.shape == (COUNT, 2) and classes.dtype == np.int32
-  for drawn, log_probs in zip(classes.T, tree_log_probs(features, params, tree), strict=True):
+  for drawn, log_probs in zip(classes.T, each, strict=True):
     expected = COUNT * np.exp(np.float64(log_probs))
     observed = np.bincount(drawn, minlength=tree.num_classes)
     assert len(observed) == tree.num_classes
