@@ -2,10 +2,11 @@
 
 import functools
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -20,6 +21,10 @@ _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "ma
 _MOST_DEVICES = 1024
 # A network that starts from examples is given so many.
 _NUM_EXAMPLES = 1024
+# Those of the net of configs/mnist_modern.py take 150 MB. More are found among those on disk.
+_MOST_KEPT = 2
+# Of an optimiser's numbers the one that its programs take as an argument.
+_RATE = "learning_rate"
 
 
 class Splits(NamedTuple):
@@ -131,9 +136,13 @@ def load_splits(config: ConfigDict) -> Splits:
   return make_splits(dataset, train, validation, dataset.test)
 
 
-def make_head(specification: str, class_counts: np.ndarray) -> heads.Head:
-  """Build a head from its specification, giving it the class counts if it takes them."""
+def make_head(specification: str, class_counts: np.ndarray, **numbers: Any) -> heads.Head:
+  """Build a head from its specification, giving it the class counts if it takes them.
+
+  Numbers go before the options of these names.
+  """
   name, options = heads.parse(specification)
+  options |= numbers
   if "class_counts" in heads.head_options(name):
     options = {"class_counts": class_counts} | options
   head = heads.make(name, len(class_counts), **options)
@@ -144,14 +153,8 @@ def make_head(specification: str, class_counts: np.ndarray) -> heads.Head:
 
 def _check_own_head(name: str, head: heads.Head, num_classes: int) -> None:
   """Raise a ValueError unless a user's head returns what it must, of features of any number."""
-  features, labels = jax.ShapeDtypeStruct((2, 4), "float32"), jax.ShapeDtypeStruct((2,), "int32")
-
-  def outputs(key, features, labels):
-    params = head.init(key, 4)
-    return head.loss(params, features, labels, step=0, key=key), head.log_prob(params, features)
-
   try:
-    found = [of.shape for of in jax.eval_shape(outputs, jax.random.key(0), features, labels)]
+    found = [of.shape for of in jax.eval_shape(lambda: _outputs(head))]
   except Exception as error:
     raise ValueError(f"Got the head {name!r}, which fails: {registry.describe(error)}") from error
   if found != [(2,), (2, num_classes)]:
@@ -161,9 +164,17 @@ def _check_own_head(name: str, head: heads.Head, num_classes: int) -> None:
     )
 
 
-def make_head_for(splits: Splits, specification: str) -> heads.Head:
-  """Build a head for the classes of the training split."""
-  return make_head(specification, data.class_counts(splits.train.labels, splits.num_classes))
+def _outputs(head: heads.Head) -> tuple[jax.Array, jax.Array]:
+  """Return a head's losses and log-probabilities of two examples."""
+  key, features, labels = jax.random.key(0), jnp.ones((2, 4)), jnp.zeros(2, jnp.int32)
+  params = head.init(key, 4)
+  return head.loss(params, features, labels, step=0, key=key), head.log_prob(params, features)
+
+
+def make_head_for(splits: Splits, specification: str, **numbers: Any) -> heads.Head:
+  """Build a head for the classes of the training split; see `make_head`."""
+  counts = data.class_counts(splits.train.labels, splits.num_classes)
+  return make_head(specification, counts, **numbers)
 
 
 def make_backbone(
@@ -190,9 +201,36 @@ def make_backbone(
     ) from None
 
 
-def make_optimizer(config: ConfigDict, *, num_steps: int):
-  """Build the optimiser that the configuration names, for a run of so many steps."""
-  return training.make_optimizer(config.optimizer, num_steps=num_steps)
+def make_optimizer(config: ConfigDict, *, num_steps: int, **numbers: Any):
+  """Build the optimiser that the configuration names, for a run of so many steps.
+
+  Numbers go before the options of these names.
+  """
+  return training.make_optimizer(config.optimizer, num_steps=num_steps, **numbers)
+
+
+def _floats(table: registry.Registry, text: Any) -> dict[str, float]:
+  """Return the options that are floats, but for 0, which often leaves a term out.
+
+  What is of the user's own has none: its numbers stay Python's.
+  """
+  name, options = registry.parse(text)
+  return {key: of for key, of in options.items() if name in table and isinstance(of, float) and of}
+
+
+def _of_numbers(
+  make: Callable[..., Any], numbers: dict[str, float], use: Callable[[Any], Any]
+) -> tuple[Callable[..., Any], dict[str, float]]:
+  """Return a function of numbers that makes a head or an optimiser, and the numbers.
+
+  There are none where Python has to know one, to choose by it for instance.
+  """
+  made = make(**numbers)
+  try:
+    jax.eval_shape(lambda traced: use(make(**traced)), numbers)
+  except Exception:  # What meets a traced number may raise anything.
+    numbers = {}
+  return (make if numbers else lambda: made), numbers
 
 
 def make_programs(
@@ -217,14 +255,23 @@ def make_programs(
     axis_name = mesh = None
   num_batches = training.check_batch_size(config.batch_size, len(splits.train.labels))
   augment = data.augment.make(config.augment)
+  make_own_head, of_head = _of_numbers(
+    functools.partial(make_head_for, splits, head), _floats(heads.HEADS, head), _outputs
+  )
+  make_own_optimizer, of_optimizer = _of_numbers(
+    functools.partial(make_optimizer, config, num_steps=num_batches * config.num_epochs),
+    {k: of for k, of in _floats(training.OPTIMIZERS, config.optimizer).items() if k == _RATE},
+    lambda optimizer: None,
+  )
   programs = training.make_programs(
     nn.in_form(make_backbone(config, axis_name=axis_name, splits=splits), seeds_by),
-    make_head_for(splits, head),
-    make_optimizer(config, num_steps=num_batches * config.num_epochs),
+    lambda numbers: make_own_head(**numbers["head"]),
+    lambda numbers: make_own_optimizer(**numbers["optimizer"]),
     input_shape=splits.train.images.shape[1:],
     preprocess=functools.partial(data.standardise, mean=splits.mean, std=splits.std),
     augment=augment,
     ignore_label=splits.ignore_label,
+    numbers={"head": of_head, "optimizer": of_optimizer},
     axis_name=axis_name,
     mesh=mesh,
   )
@@ -243,11 +290,34 @@ def make_programs(
 
 
 def make_parallel_programs(
-  config: ConfigDict, splits: Splits, head: str, layout: training.Layout
+  config: ConfigDict,
+  splits: Splits,
+  head: str,
+  layout: training.Layout,
+  kept: dict[Any, Any] | None = None,
 ) -> training.ParallelPrograms:
-  """Compose the programs that train many seeds on the devices of a layout; see `make_programs`."""
+  """Compose the programs that train many seeds on the devices of a layout; see `make_programs`.
+
+  Those `kept` from another call serve again where the two differ in numbers alone.
+  """
   layout.check_batch_size(config.batch_size)
-  return training.parallelise(make_programs(config, splits, head, layout), layout)
+  programs, kept = make_programs(config, splits, head, layout), {} if kept is None else kept
+  key = id(splits), layout, _structure(config, head, programs.numbers)
+  # With the splits, whose place in memory no other ones can take then.
+  kept[key] = kept.pop(key, None) or (splits, training.parallelise(programs, layout))
+  if len(kept) > _MOST_KEPT:
+    del kept[next(iter(kept))]
+  shared = kept[key][1]
+  return shared._replace(init=functools.partial(shared.init, numbers=programs.numbers))
+
+
+def _structure(config: ConfigDict, head: str, numbers: dict[str, dict[str, float]]) -> str:
+  """Return all that programs are made of, beside the data and the layout, but for the numbers."""
+  parts = [str(config[key]) for key in ("backbone", "augment", "batch_size", "num_epochs")]
+  for text, left_open in ((head, numbers["head"]), (config.optimizer, numbers["optimizer"])):
+    name, options = registry.parse(text)
+    parts.append(f"{name} {options | dict.fromkeys(left_open)}")
+  return "\n".join(parts)
 
 
 def device_options() -> ConfigDict:

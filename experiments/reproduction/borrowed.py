@@ -130,6 +130,7 @@ def _context(of: Lender, context: study.Context, left: Sequence[int]) -> study.C
     interruption=context.interruption,
     progress=context.progress,
     devices=context.devices,
+    kept=context.kept,
     command=context.command,
   )
 

@@ -43,7 +43,7 @@ class Options(NamedTuple):
 
 
 class Work(NamedTuple):
-  """Hold what a run is to do: the tasks, those that are left, records so far, what is prepared."""
+  """Hold what a run is to do: tasks, those left, records so far, what is prepared, what is kept."""
 
   of: study.Study
   settings: Any
@@ -52,6 +52,7 @@ class Work(NamedTuple):
   left: list[study.Task]
   records: list[study.Record]
   prepared: Any
+  kept: dict[Any, Any]
 
   def context(self, task: study.Task, records: Sequence[study.Record]) -> study.Context:
     """Return what the study's functions are given of a task, beside the records so far."""
@@ -64,6 +65,7 @@ class Work(NamedTuple):
       workdir=self.options.workdir,
       devices=self.options.devices,
       finished=records,
+      kept=self.kept,
       command=self.options.command,
     )
 
@@ -314,7 +316,7 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
     left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
   needed = wanted if options.estimate_all else left
   prepared = of.prepare(settings, [task.cell for task in needed]) if needed else None
-  return Work(of, settings, options, wanted, left, records, prepared)
+  return Work(of, settings, options, wanted, left, records, prepared, {})
 
 
 def _fail(path, context, error: Exception, name: str, show) -> str:

@@ -50,6 +50,7 @@ class Context:
     progress: to be called with a `training.Progress` now and then.
     devices: the options of `--devices`, or None.
     finished: the records so far, of all cells.
+    kept: what cells keep for later ones of the same process, as compiled programs.
     command: the command line.
   """
 
@@ -63,6 +64,7 @@ class Context:
   progress: Callable[[Any], None] = lambda progress: None
   devices: ConfigDict | None = None
   finished: Sequence[Record] = ()
+  kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
   command: str = ""
 
   @functools.cached_property

@@ -70,7 +70,7 @@ class Checkpoints:
       return
     record = {"seeds": curves, "arrays": _describe(states), "digest": _digest(states, curves)}
     args = self._args.Composite(
-      states=self._args.StandardSave(states._asdict()), curves=self._args.JsonSave(record)
+      states=self._args.StandardSave(_stored(states)), curves=self._args.JsonSave(record)
     )
     try:
       self._manager.save(step, args=args)
@@ -105,9 +105,8 @@ class Checkpoints:
         continue
       self._check_arrays(step, arrays, _describe(like))
       try:
-        states = TrainState(
-          **self._read(step, states=self._args.StandardRestore(like._asdict())).states
-        )
+        stored = self._read(step, states=self._args.StandardRestore(_stored(like))).states
+        states = TrainState(**stored, numbers=like.numbers)
         if _digest(states, curves) != digest:
           raise ValueError("it does not hold what was saved")
       except Exception as error:
@@ -154,11 +153,16 @@ class Checkpoints:
     self._manager.reload()
 
 
+def _stored(states: TrainState) -> dict[str, Any]:
+  """Return what a checkpoint holds: all but the method's numbers, which its user knows."""
+  return {name: of for name, of in states._asdict().items() if name != "numbers"}
+
+
 def _describe(states: TrainState) -> dict[str, list]:
   """Return the shape and the type of every array by its path, as JSON holds them."""
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): [list(leaf.shape), leaf.dtype.name]
-    for path, leaf in jax.tree_util.tree_leaves_with_path(states._asdict())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(_stored(states))
   }
 
 
@@ -170,6 +174,6 @@ def _digest(states: TrainState, curves: list[Curves]) -> str:
   """Return a digest of everything that is restored."""
   digest = hashlib.sha256(json.dumps(curves, sort_keys=True).encode())
   digest.update(json.dumps(_describe(states), sort_keys=True).encode())
-  for leaf in jax.tree.leaves(states):
+  for leaf in jax.tree.leaves(states._replace(numbers=None)):
     digest.update(np.ascontiguousarray(leaf).tobytes())
   return digest.hexdigest()

@@ -76,15 +76,15 @@ def export_prediction(programs: Programs, state: TrainState, images: np.ndarray)
 
   Args:
     programs: of one seed on one device; see `make_programs`.
-    state: of NumPy arrays, for its shapes.
+    state: of NumPy arrays, for its shapes and the method's numbers.
     images: at least one, as the model takes it.
   """
   leaves, tree = jax.tree.flatten((state.params, state.model_state))
 
   def predict(leaves, images):
     params, model_state = jax.tree.unflatten(tree, leaves)
-    rest = [None] * (len(TrainState._fields) - 2)
-    return programs.predict(TrainState(params, model_state, *rest), images)
+    known = {"params": params, "model_state": model_state, "numbers": state.numbers}
+    return programs.predict(TrainState(**dict.fromkeys(TrainState._fields) | known), images)
 
   batch = jax.ShapeDtypeStruct((_BATCH, *images.shape[1:]), images.dtype)
   return export.export(jax.jit(predict), platforms=_PLATFORMS)(leaves, batch).serialize()

@@ -138,7 +138,7 @@ class ParallelPrograms(NamedTuple):
 
   Attributes:
     layout: where things lie.
-    init: `seeds -> states`.
+    init: `(seeds, numbers=...) -> states`; see `Programs`.
     hold: `(images, labels) -> data`, for `deal`; on the devices, where this process has them all.
     deal: `(states, data, epoch, num_batches, batch_size) -> batches`, the epoch's shuffled
       batches. Of several processes each reads the rows that fall to its own devices.
@@ -249,7 +249,7 @@ def _by_jit(programs: Programs, layout: Layout) -> ParallelPrograms:
 
   return ParallelPrograms(
     layout,
-    init=lambda seeds: init(_fill(seeds, layout)),
+    init=lambda seeds, numbers=programs.numbers: init(_fill(seeds, layout), numbers),
     hold=lambda *data: data if dealt else tuple(map(place, data)),
     deal=deal,
     run_steps=lambda states, batches, start, stop: run_steps(states, *batches, start, stop),
@@ -281,7 +281,7 @@ def _by_pmap(programs: Programs, layout: Layout) -> ParallelPrograms:
     return array[0] if copies > 1 else array.reshape(-1, *array.shape[2:])
 
   put = pmap(lambda array, _: array, in_axes=(None, 0))
-  init = pmap(_for_local_seeds(programs.init, 1, layout))
+  init = pmap(_for_local_seeds(programs.init, 1, layout), in_axes=(0, None))
   run_steps = pmap(
     _for_local_seeds(programs.run_steps, 2, layout),
     in_axes=(0, 0, 0, 0, None, None),
@@ -299,7 +299,7 @@ def _by_pmap(programs: Programs, layout: Layout) -> ParallelPrograms:
 
   return ParallelPrograms(
     layout,
-    init=lambda seeds: init(split(seeds)),
+    init=lambda seeds, numbers=programs.numbers: init(split(seeds), numbers),
     hold=lambda *data: tuple(put(np.asarray(a), np.arange(len(devices))) for a in data),
     deal=deal,
     run_steps=lambda states, batches, start, stop: run_steps(states, *batches, start, stop),

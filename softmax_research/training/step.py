@@ -27,6 +27,7 @@ class TrainState(NamedTuple):
     loss_sum: sum of the batch losses of the current epoch, float32.
     last_finite_loss: the newest batch loss that was finite; infinite before the first.
     bad_step: the step whose loss was not finite and which was not made; -1 while there is none.
+    numbers: those of the method, which stay as they are; see `make_programs`.
   """
 
   params: Any
@@ -37,6 +38,7 @@ class TrainState(NamedTuple):
   loss_sum: jax.Array
   last_finite_loss: jax.Array
   bad_step: jax.Array
+  numbers: Any = None
 
 
 class Divergence(NamedTuple):
@@ -81,7 +83,7 @@ class Programs(NamedTuple):
   """Hold the jitted programs that train one model with one seed; see `parallelise` for many.
 
   Attributes:
-    init: `seed -> TrainState`.
+    init: `(seed, numbers=numbers) -> TrainState`.
     run_steps: `(state, order, images, labels, start, stop) -> state`, which makes the updates
       `start` to `stop` of an epoch whose batches are the rows of `order`; without an order (None)
       the batches are the rows of images and labels. The bounds are traced: one program serves any
@@ -90,6 +92,7 @@ class Programs(NamedTuple):
     predict: `(state, images) -> log_probs`.
     shuffle: `(state, epoch, num_batches, batch_size, num_examples) -> order`.
     ignore_label: the number in place of a label where an example has none; None if all have one.
+    numbers: see `make_programs`.
   """
 
   init: Callable[..., TrainState]
@@ -97,6 +100,7 @@ class Programs(NamedTuple):
   predict: Callable[..., jax.Array]
   shuffle: Callable[..., jax.Array]
   ignore_label: int | None = None
+  numbers: Any = None
 
 
 def make_programs(
@@ -108,6 +112,7 @@ def make_programs(
   preprocess: Callable[[jax.Array], jax.Array],
   augment: Callable[[jax.Array, jax.Array], Any],
   ignore_label: int | None = None,
+  numbers: Any = None,
   axis_name: str | None = None,
   mesh: Mesh | None = None,
 ) -> Programs:
@@ -128,14 +133,19 @@ def make_programs(
       are mixed likewise.
     ignore_label: the number in place of an example's label where it has none; losses are averaged
       over the other examples. None where all have labels.
+    numbers: a tree of numbers, as margins and rates, that the programs take as arguments, so that
+      methods which differ in them alone have the same programs. `head` and `optimizer` are then
+      functions of them, and are called with traced ones.
     axis_name: the axis whose devices each take their share of a batch; random numbers are those
       of the whole batch, and losses and gradients are averaged.
     mesh: holds the axis; without it, `jax.pmap` does.
   """
 
-  tracker = getattr(head, "tracker", None)
+  def made(of: Any, numbers: Any) -> Any:
+    # Weakly typed, as Python's own numbers are, they widen no other.
+    return of if numbers is None else of(jax.tree.map(lambda n: jnp.full_like(0.0, n), numbers))
 
-  def init(seed: jax.Array) -> TrainState:
+  def init(seed: jax.Array, numbers: Any = numbers) -> TrainState:
     backbone_key, head_key, run_key = jax.random.split(jax.random.key(seed), 3)
     params, model_state = backbone.init(backbone_key, input_shape)
     # One example gives the number of features, without running the network.
@@ -143,17 +153,19 @@ def make_programs(
     features, _ = jax.eval_shape(
       lambda p, s, x: backbone.apply(p, s, x, train=False), params, model_state, images
     )
-    params = {"backbone": params, "head": head.init(head_key, features.shape[-1])}
-    params, model_state = _typed((params, model_state))
+    numbers = jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), numbers)
+    head_params = made(head, numbers).init(head_key, features.shape[-1])
+    params, model_state = _typed(({"backbone": params, "head": head_params}, model_state))
     return TrainState(
       params,
       model_state,
-      _typed(optimizer.init(params)),
+      _typed(made(optimizer, numbers).init(params)),
       step=jnp.zeros((), jnp.int32),
       key=run_key,
       loss_sum=jnp.zeros((), jnp.float32),
       last_finite_loss=jnp.full((), jnp.inf, jnp.float32),
       bad_step=jnp.full((), -1, jnp.int32),
+      numbers=numbers,
     )
 
   def update(
@@ -165,10 +177,14 @@ def make_programs(
     images = augment(augment_key, images, **accepted(augment, epoch=epoch, run_key=state.key))
     if isinstance(images, tuple):
       images, *pairs = images
-      log_probs = jax.eval_shape(predict_share, state.params, state.model_state, images)
+      log_probs = jax.eval_shape(
+        predict_share, state.params, state.model_state, state.numbers, images
+      )
       labels = _mix_labels(labels, *pairs, log_probs.shape[-1])
 
-    def share_gradient(params, model_state, step, keys, images, labels):
+    def share_gradient(params, model_state, numbers, step, keys, images, labels):
+      own_head = made(head, numbers)
+      tracker = getattr(own_head, "tracker", None)
       dropout_key, sample_key = keys
       images = preprocess(images)
       weights = None
@@ -187,7 +203,7 @@ def make_programs(
         features, new_state = backbone.apply(
           params["backbone"], model_state, images, train=True, key=dropout_key
         )
-        losses = head.loss(params["head"], features, labels, step=step, key=sample_key)
+        losses = own_head.loss(params["head"], features, labels, step=step, key=sample_key)
         measured = tracker.measure(params["head"], features, labels) if tracker else {}
         return mean(losses), (new_state, jax.tree.map(mean, measured))
 
@@ -197,7 +213,7 @@ def make_programs(
       return loss, new_state, grads, means
 
     if mesh is not None:
-      specs = (_WHOLE,) * 4 + (P(axis_name),) * 2
+      specs = (_WHOLE,) * 5 + (P(axis_name),) * 2
       gradient = _by_shares(share_gradient, mesh, axis_name, specs, _WHOLE)
     else:
       gradient = share_gradient
@@ -206,12 +222,13 @@ def make_programs(
     loss, model_state, grads, means = gradient(
       state.params,
       state.model_state,
+      state.numbers,
       state.step,
       (dropout_key, sample_key),
       images,
       labels,
     )
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    updates, opt_state = made(optimizer, state.numbers).update(grads, state.opt_state, state.params)
     finite = jnp.isfinite(loss)
     well = finite & (state.bad_step < 0)
 
@@ -222,7 +239,8 @@ def make_programs(
     params = jax.tree.map(
       lambda p, u: p + jnp.where(well, u, 0).astype(p.dtype), state.params, updates
     )
-    if tracker:  # Whatever the optimiser made of numbers without a gradient, as decayed weights.
+    if tracker := getattr(made(head, state.numbers), "tracker", None):
+      # Whatever the optimiser made of numbers without a gradient, as decayed weights.
       old = state.params["head"]
       new = tracker.update(old, means)
       params["head"] |= unless_diverged(new, {name: old[name] for name in new})
@@ -235,6 +253,7 @@ def make_programs(
       loss_sum=state.loss_sum + jnp.where(well, loss, 0),
       last_finite_loss=unless_diverged(loss, state.last_finite_loss),
       bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
+      numbers=state.numbers,
     )
 
   def run_steps(state, order, images, labels, start, stop):
@@ -247,16 +266,16 @@ def make_programs(
     state = state._replace(loss_sum=jnp.where(start == 0, 0, state.loss_sum))
     return jax.lax.fori_loop(start, stop, body, state)
 
-  def predict_share(params, model_state, images):
+  def predict_share(params, model_state, numbers, images):
     features, _ = backbone.apply(params["backbone"], model_state, preprocess(images), train=False)
-    return head.log_prob(params["head"], features)
+    return made(head, numbers).log_prob(params["head"], features)
 
   def predict(state: TrainState, images: jax.Array) -> jax.Array:
     function = predict_share
     if mesh is not None and len(images) % mesh.shape[axis_name] == 0:
-      specs = (_WHOLE, _WHOLE, P(axis_name))
+      specs = (_WHOLE,) * 3 + (P(axis_name),)
       function = _by_shares(function, mesh, axis_name, specs, P(axis_name))
-    return function(state.params, state.model_state, images)
+    return function(state.params, state.model_state, state.numbers, images)
 
   def shuffle(state, epoch, num_batches, batch_size, num_examples):
     # The epoch's number is folded in beyond any step's number.
@@ -270,6 +289,7 @@ def make_programs(
     predict=jax.jit(predict),
     shuffle=jax.jit(shuffle, static_argnums=(2, 3, 4)),
     ignore_label=ignore_label,
+    numbers=numbers,
   )
 
 

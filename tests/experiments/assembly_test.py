@@ -52,27 +52,89 @@ def test_a_bad_value_is_refused_with_what_exists(key, value, expected):
     assert part in str(error.value)
 
 
-def test_methods_that_differ_in_numbers_differ_in_the_step_alone():
-  # The others are found among the programs that are kept.
-  config, texts = default.get_config(), []
-  splits = assembly.load_splits(config)
+@pytest.fixture(name="of_constants")
+def _of_constants(monkeypatch):
+  """Make programs whose numbers are constants."""
+
+  def call(function, *arguments):
+    with monkeypatch.context() as patch:
+      patch.setattr(assembly, "_floats", lambda *_: {})
+      return function(*arguments)
+
+  return call
+
+
+def test_methods_that_differ_in_numbers_have_the_same_programs(of_constants):
+  config, splits = default.get_config(), assembly.load_splits(default.get_config())
+  config.backbone.dtype = "bfloat16"
   images, labels = splits.train.images[:20], splits.train.labels[:20]
-  for head, rate in (("sm:margin=0.3", 0.1), ("sm:margin=0.6", 0.1), ("sm:margin=0.3", 0.2)):
+
+  def texts(head, rate):
     config.optimizer.learning_rate = rate
     programs = assembly.make_programs(config, splits, head)
     state = jax.eval_shape(programs.init, 0)
-    order = programs.shuffle.lower(state, 0, 2, 10, 20)
-    texts.append(
-      [
-        programs.run_steps.lower(state, np.zeros((2, 10), int), images, labels, 0, 2).as_text(),
-        programs.init.lower(0).as_text(),
-        programs.predict.lower(state, images).as_text(),
-        order.as_text(),
-      ]
-    )
-  steps, *others = zip(*texts, strict=True)
-  assert len(set(steps)) == 3
-  assert all(len(set(program)) == 1 for program in others)
+    order = np.zeros((2, 10), int)
+    return [
+      programs.run_steps.lower(state, order, images, labels, 0, 2).as_text(),
+      programs.init.lower(0, programs.numbers).as_text(),
+      programs.predict.lower(state, images).as_text(),
+      programs.shuffle.lower(state, 0, 2, 10, 20).as_text(),
+    ]
+
+  methods = ("sm:margin=0.3", 0.1), ("sm:margin=0.6", 0.1), ("sm:margin=0.3", 0.2)
+  first, *others = (texts(*of) for of in methods)
+  assert all(of == first for of in others)
+  # They widen nothing.
+  plain, *others = of_constants(texts, *methods[0])
+  assert first[0] != plain and first[0].count("bf16") == plain.count("bf16") > 0
+  # The others are found among the programs that are kept on disk, where the step's are not.
+  assert of_constants(texts, *methods[1])[1:] == others
+
+
+def test_methods_share_kept_programs_and_learn_as_with_constants(of_constants):
+  config, splits = default.get_config(), assembly.load_splits(default.get_config())
+  config.backbone.widths, config.num_epochs = (8,), 1
+  config.optimizer.schedule, config.optimizer.warmup = "linear", 0.3
+  layout = assembly.training.make_layout()
+
+  def train(head, rate, kept):
+    config.optimizer.learning_rate = rate
+    programs = assembly.make_parallel_programs(config, splits, head, layout, kept)
+    states = programs.init([0, 1])
+    batches = programs.deal(states, programs.hold(*splits.train), 0, 20, 64)
+    return programs.predict(programs.run_steps(states, batches, 0, 20), splits.test.images)
+
+  methods = [(f"softmax:temperature={t}", rate) for t in (0.5, 2.0) for rate in (0.01, 0.03)]
+  methods += [("sm:margin=0.2", 0.03), ("sm:margin=0.6", 0.01)]
+  kept = {}
+  found = [train(*of, kept) for of in methods]
+  first, second = kept
+  for of, log_probs in zip(methods, found, strict=True):
+    assert of_constants(train, *of, {}) == pytest.approx(log_probs, abs=1e-5)
+  config.num_epochs = 2
+  train(*methods[0], kept)
+  assert second in kept and first not in kept
+
+
+@pytest.mark.parametrize(
+  "head",
+  [
+    "entmax:alpha=1.3",
+    "bi_tempered:t1=0.8",
+    "sm:margin=0.0",
+    "softmax:link=(focal:gamma=2.0)",
+    "taylor:order=4",
+    "tests.experiments.assembly_test.own_head:margin=0.3",
+  ],
+)
+def test_what_python_has_to_know_is_a_constant(head):
+  config = default.get_config()
+  programs = assembly.make_programs(config, assembly.load_splits(config), head)
+  assert programs.numbers == {"head": {}, "optimizer": {"learning_rate": 1e-3}}
+
+
+def own_head(num_classes, *, margin: float):
+  return assembly.heads.make("sm", num_classes, margin=margin)
 
 
 def test_what_fails_in_code_of_ones_own_is_told_with_its_place(tmp_path, monkeypatch):
@@ -180,13 +242,13 @@ def test_the_schedule_ends_with_the_last_step(monkeypatch):
   config, make, asked = default.get_config(), assembly.make_optimizer, []
   config.batch_size, config.num_epochs = 100, 3
 
-  def noticed(config, *, num_steps):
+  def noticed(config, *, num_steps, **numbers):
     asked.append(num_steps)
-    return make(config, num_steps=num_steps)
+    return make(config, num_steps=num_steps, **numbers)
 
   monkeypatch.setattr(assembly, "make_optimizer", noticed)
   assembly.make_programs(config, assembly.load_splits(config), "softmax")
-  assert asked == [3 * 12]  # Of 1293 examples.
+  assert set(asked) == {3 * 12}  # Of 1293 examples.
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

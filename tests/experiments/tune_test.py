@@ -6,6 +6,7 @@ import pytest
 
 from configs import label_noise_mnist
 from experiments import assembly, tune
+from softmax_research import training
 from softmax_research.study import ensembles, runner, workdir
 
 
@@ -19,10 +20,13 @@ def _config():
   return config
 
 
-def test_methods_train_with_their_best_trials(tmp_path):
-  config = _config()
+def test_methods_train_with_their_best_trials(tmp_path, monkeypatch):
+  config, made, parallelise = _config(), [], training.parallelise
+  monkeypatch.setattr(training, "parallelise", lambda *of: made.append(of) or parallelise(*of))
   options = runner.Options(tmp_path, "command", devices=assembly.device_options())
   assert runner.run(tune.STUDY, config, options) == []
+  # Trials of a method share theirs, and so do its seeds, where no two others were made between.
+  assert len(made) == 5
   records = workdir.read(tmp_path)
   trials = [made for made in records if "trial" in made["cell"]]
   assert [made["seed"] for made in trials] == [1000] * 4

@@ -37,6 +37,21 @@ def test_the_newest_checkpoint_holds_everything(saved):
   assert curves == fit.curves
 
 
+def test_a_methods_numbers_are_not_saved_with_it(saved):
+  directory, programs, fit = saved
+  numbers = {"margin": 0.6, "rate": 1e-2}
+  programs = training.parallelise(
+    tiny_programs(
+      head=lambda of: heads.make("sm_taylor", 3, margin=of["margin"]),
+      optimizer=lambda of: optax.adam(of["rate"]),
+      numbers=numbers,
+    )
+  )
+  states, _ = training.Checkpoints(directory).restore(_like(programs))
+  assert states.numbers == {name: pytest.approx([of] * 2) for name, of in numbers.items()}
+  jax.tree.map(np.testing.assert_array_equal, states.params, programs.gather(fit.states).params)
+
+
 def _cut(checkpoint):
   for path in (checkpoint / "states").rglob("*"):
     if path.is_file():

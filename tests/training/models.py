@@ -31,6 +31,7 @@ def tiny_programs(
   axis_name=None,
   ignore_label=None,
   mesh=None,
+  numbers=None,
 ):
   """The programs of a tiny model with three classes."""
   return training.make_programs(
@@ -43,6 +44,7 @@ def tiny_programs(
     axis_name=axis_name,
     ignore_label=ignore_label,
     mesh=mesh,
+    numbers=numbers,
   )
 
 

@@ -42,15 +42,20 @@ def joined(names):
 
 
 def make(layout, *, head, backbone=None, **options):
-  """Make the programs of a small network."""
+  """Make the programs of a small network; those of many devices take numbers too."""
   backbone = (backbone or {"name": "mlp", "widths": (7,)}) | options
+
+  def weighed(numbers):
+    return head._replace(loss=lambda *of, **more: numbers["weight"] * head.loss(*of, **more))
+
   programs = training.make_programs(
     nn.make(**backbone, axis_name=layout.axis_name),
-    head,
-    optax.sgd(0.05, momentum=0.9),
+    weighed,
+    lambda numbers: optax.sgd(numbers["rate"], momentum=0.9),
     input_shape=SHAPE,
     preprocess=lambda images: images.astype(jnp.float32) / 255,
     augment=augment.make("flip"),
+    numbers={"weight": 1.0, "rate": 0.05},
     axis_name=layout.axis_name,
     mesh=layout.step_mesh,
   )

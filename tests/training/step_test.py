@@ -1,9 +1,11 @@
 """The composed programs: they equal a plain step, and any framework's network fits."""
 
+import functools
 import itertools
 
 import flax.linen
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -102,6 +104,46 @@ def test_steps_equal_plain_gradient_steps(examples):
     params = optax.apply_updates(params, updates)
   for ours, plain in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
     np.testing.assert_allclose(ours, plain, atol=2e-6)
+
+
+def test_methods_that_differ_in_numbers_alone_share_programs_and_learn_as_with_constants(examples):
+  images, labels = examples
+  traced = []
+
+  def head(numbers):
+    traced.append(numbers)
+    assert (jnp.bfloat16(1) * numbers["margin"]).dtype == jnp.bfloat16
+    return heads.make("sm_taylor", 3, margin=numbers["margin"])
+
+  def optimizer(numbers):
+    options = {"schedule": "cosine", "warmup": 0.3}
+    return training.make_optimizer("adam", num_steps=6, learning_rate=numbers["rate"], **options)
+
+  def train(programs, save=lambda state: state):
+    state = programs.init([0, 1])
+    batches = programs.deal(state, programs.hold(images, labels), 0, 6, 16)
+    state = save(programs.run_steps(state, batches, 0, 3))
+    state = programs.run_steps(state, batches, 3, 6)
+    return programs.gather(state), programs.predict(state, images)
+
+  first, second = {"margin": 0.2, "rate": 0.05}, {"margin": 0.7, "rate": 0.01}
+  programs = training.parallelise(tiny_programs(head=head, optimizer=optimizer, numbers=first))
+  found = [train(programs)]
+  times = len(traced)
+  found.append(train(programs._replace(init=functools.partial(programs.init, numbers=second))))
+  again = train(programs, lambda state: programs.scatter(programs.gather(state)))
+  jax.tree.map(np.testing.assert_array_equal, again, found[0])
+  assert len(traced) == times
+  for (state, log_probs), numbers in zip(found, (first, second), strict=True):
+    constants = tiny_programs(head=head(numbers), optimizer=optimizer(numbers))
+    plain, expected = train(training.parallelise(constants))
+    np.testing.assert_allclose(log_probs, expected, atol=1e-5)
+    for name in ("params", "opt_state"):
+      ours, theirs = (jax.tree.leaves(getattr(of, name)) for of in (state, plain))
+      for one, other in zip(ours, theirs, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert state.numbers["margin"].tolist() == [np.float32(numbers["margin"])] * 2
 
 
 @pytest.mark.parametrize("name", ["adaface", "curricularface"])
