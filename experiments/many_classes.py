@@ -17,14 +17,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import many_classes_images, many_classes_words
+from experiments import assembly
 from experiments.many import equal_time, instances, next_token, report
 from softmax_research import heads, study, training
+from softmax_research.functional.arrays import check_integer
 from softmax_research.study import command
 
-#: For each task what makes it, and the configuration whose keys it has.
+#: For each task what makes it, and the file of the configuration whose keys it has.
 _TASKS = {
-  "images": (instances.make, many_classes_images.get_config),
-  "text": (next_token.make, many_classes_words.get_config),
+  "images": (instances.make, many_classes_images),
+  "text": (next_token.make, many_classes_words),
 }
 
 
@@ -35,15 +37,10 @@ def check(config: ConfigDict) -> None:
       "Got a configuration without a task of many classes; give "
       "--config=configs/many_classes_words.py or --config=configs/many_classes_images.py."
     )
-  known = _TASKS[config.task][1]()
-  if wrong := sorted(set(config) ^ set(known)):
-    raise ValueError(
-      f"The configuration has {', '.join(wrong)} too many or too few; its keys are "
-      f"{', '.join(sorted(known))}."
-    )
+  start = _TASKS[config.task][1]
+  assembly.check_keys(config, start.get_config(), start.__name__.rpartition(".")[2])
   for key in ("seeds", "looks", "batch_size", "num_test"):
-    if not isinstance(config[key], int) or config[key] < 1:
-      raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
+    check_integer(key, config[key])
   if not config.seconds > 0:
     raise ValueError(f"Got seconds={config.seconds!r}; it must be a number above 0.")
   _make_optimizer(config)

@@ -63,7 +63,7 @@ class Registry(dict[str, Callable[..., Any]]):
       defaults, say of which type a value must be.
     example: of a text, for messages.
     given: names of their arguments that the caller gives, and a text cannot.
-    rest: the function that takes what a function of the table takes as `**options`.
+    rest: by the name of a `**` argument that functions of the table have, what takes it from them.
     taken: names of its arguments that are no options, because functions of the table give them.
     build: `(function, options, *arguments, **shared)`, where more is to be done than to call the
       function with the arguments and its options. Its keyword-only arguments are options that all
@@ -80,7 +80,7 @@ class Registry(dict[str, Callable[..., Any]]):
     *,
     example: str,
     given: Sequence[str] = (),
-    rest: Callable[..., Any] | None = None,
+    rest: Mapping[str, Callable[..., Any]] | None = None,
     taken: Sequence[str] = (),
     build: Callable[..., Any] | None = None,
     contract: str = "takes its options by keyword",
@@ -89,7 +89,7 @@ class Registry(dict[str, Callable[..., Any]]):
   ):
     super().__init__(functions)
     self.kind, self.example, self.given = kind, example, frozenset(given)
-    self.rest, self.taken, self.build = rest, frozenset(taken), build
+    self.rest, self.taken, self.build = rest or {}, frozenset(taken), build
     self.contract, self.accepts, self.reader = contract, accepts, reader
 
   def make(self, text: str | Mapping[str, Any], *arguments: Any, **options: Any) -> Any:
@@ -181,8 +181,8 @@ class Registry(dict[str, Callable[..., Any]]):
   def _parameters(self, name: str) -> dict[str, inspect.Parameter]:
     """Return the parameters that are options: of the function, of what it passes on, and shared."""
     found = own = _signature(self.find(name))
-    if self.rest and any(p.kind is p.VAR_KEYWORD for p in own):
-      found = [p for p in _signature(self.rest) if p.name not in self.taken] + own
+    for passed_on in (p.name for p in own if p.kind is p.VAR_KEYWORD and p.name in self.rest):
+      found = [p for p in _signature(self.rest[passed_on]) if p.name not in self.taken] + own
     kinds = (_BY_KEYWORD, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     found = [p for p in found if p.kind in kinds and p.name not in self.given]
     return {p.name: p for p in self._shared() + found}

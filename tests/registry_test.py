@@ -111,7 +111,7 @@ _DRINKS = Registry(
   {"tea": _drink, "water": lambda cups: ["water", cups], "soup": _soup},
   example="tea:size=3",
   given=("cups",),
-  rest=_serve,
+  rest={"served": _serve},
   taken=("tray",),
   build=_mix,
   contract="takes cups and returns a list",

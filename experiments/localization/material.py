@@ -11,11 +11,12 @@ from experiments import assembly
 from experiments.localization import box_folder, scenes
 from experiments.localization.scenes import Scenes
 from softmax_research import data, registry
+from softmax_research.functional.arrays import check_integer
 
-# What makes scenes, and the configuration whose keys they have.
+# What makes scenes, and the file of the configuration whose keys they have.
 _KINDS = {
-  "digits": (scenes.digits, localize_digits.get_config),
-  "objects": (scenes.objects, localize_objects.get_config),
+  "digits": (scenes.digits, localize_digits),
+  "objects": (scenes.objects, localize_objects),
 }
 # Keys of `scenes` that say how many there are and of what; the others are options of the maker.
 _COUNTING = ("kind", "classes", "imbalance", "num_train", "num_validation", "num_test")
@@ -30,17 +31,13 @@ def check_config(config: ConfigDict) -> None:
       f"Got a configuration with scenes.kind={kind!r}; give "
       "--config=configs/localize_digits.py or --config=configs/localize_objects.py."
     )
-  known = _KINDS[kind][1]()
-  for name, found, wanted in (("", config, known), ("scenes.", shown, known.scenes)):
-    if wrong := sorted(set(found) ^ set(wanted)):
-      raise ValueError(
-        f"The configuration has {', '.join(name + key for key in wrong)} too many or too few; its "
-        f"keys are {', '.join(name + key for key in sorted(wanted))}."
-      )
+  known, start = _KINDS[kind][1].get_config(), f"localize_{kind}"
+  assembly.check_keys(config, known, start)
+  of_scenes = ([f"scenes.{key}" for key in keys] for keys in (shown, known.scenes))
+  assembly.check_keys(*of_scenes, start)
   assembly.check_config(ConfigDict({key: config[key] for key in default.get_config()}))
   for key in ("canvas", "num_train", "num_validation", "num_test"):
-    if not isinstance(shown[key], int) or shown[key] < 1:
-      raise ValueError(f"Got scenes.{key}={shown[key]!r}; it must be an integer of at least 1.")
+    check_integer(f"scenes.{key}", shown[key])
   if not shown.imbalance >= 1:
     raise ValueError(
       f"Got scenes.imbalance={shown.imbalance}; it says how many times as many scenes odd classes "

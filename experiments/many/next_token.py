@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from experiments.many.equal_time import Task, in_batches, make_backbone
 from softmax_research import data, heads, training
+from softmax_research.functional.arrays import check_integer
 
 
 def make(config: ConfigDict) -> Task:
@@ -26,11 +27,9 @@ def make(config: ConfigDict) -> Task:
     ValueError: an option is out of range, or the text cannot be had.
   """
   for key in ("context", "embedding"):
-    if not isinstance(config[key], int) or config[key] < 1:
-      raise ValueError(f"Got {key}={config[key]!r}; it must be an integer of at least 1.")
+    check_integer(key, config[key])
   rank_of = config.get("rank_of", 0)  # Configurations that ask for no rank lack it.
-  if not isinstance(rank_of, int) or rank_of < 0:
-    raise ValueError(f"Got rank_of={rank_of!r}; it must be an integer, 0 for no rank.")
+  check_integer("rank_of", rank_of, 0, remedy="Pass 0 for no rank.")
   text = data.encode_text(data.read_text(config.text, unit=config.unit))
   if config.context >= len(text.test):
     raise ValueError(

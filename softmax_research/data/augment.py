@@ -1,7 +1,8 @@
 """Random flips, crops and mixtures of a batch of images, for the inside of a jitted step.
 
-Images keep their type: augment ``uint8`` images, then ``standardise`` them. The border of a crop is
-black, which is 0 before standardising and not after.
+All take a random key and images ``[B, H, W, C]``, which keep shape and type; other images are a
+ValueError, but for mixup. Augment ``uint8`` images, then ``standardise`` them. The border of a crop
+is black, which is 0 before standardising and not after.
 """
 
 from collections.abc import Callable
@@ -51,7 +52,6 @@ def make(text: str, **options: Any) -> Augmentation:
     ValueError: if the name or an option is unknown or the padding negative.
 
   Example:
-    >>> import jax, jax.numpy as jnp
     >>> from softmax_research.data import augment
     >>> images = jnp.arange(4, dtype=jnp.uint8).reshape(1, 2, 2, 1)
     >>> augment.make("none")(jax.random.key(0), images).ravel()
@@ -118,18 +118,7 @@ AUGMENTATIONS = Registry(
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
   """Mirror each image left to right with probability one half.
 
-  Args:
-    key: PRNG key.
-    images: ``[B, H, W, C]``.
-
-  Returns:
-    ``[B, H, W, C]``, of the same type.
-
-  Raises:
-    ValueError: if the images are not ``[B, H, W, C]``.
-
   Example:
-    >>> import jax, jax.numpy as jnp
     >>> images = jnp.tile(jnp.array([1, 2, 3])[:, None], (4, 1, 1, 1))
     >>> random_flip(jax.random.key(0), images)[:, 0, 0, 0]
     Array([1, 1, 3, 3], dtype=int32)
@@ -151,14 +140,7 @@ def alternating_flip(key: jax.Array, images: jax.Array, *, epoch: jax.Array | in
     images: ``[B, H, W, C]``, always as they were before any augmentation.
     epoch: the epoch's number.
 
-  Returns:
-    ``[B, H, W, C]``, of the same type.
-
-  Raises:
-    ValueError: if the images are not ``[B, H, W, C]``.
-
   Example:
-    >>> import jax, jax.numpy as jnp
     >>> images = jnp.tile(jnp.array([1, 2, 3])[:, None], (1, 1, 1, 1))
     >>> [alternating_flip(jax.random.key(0), images, epoch=e)[0, 0, 0, 0].item() for e in range(4)]
     [3, 1, 3, 1]
@@ -181,19 +163,10 @@ def random_crop(
   """Pad each image with zeros and cut a window of its own size at a random place.
 
   Args:
-    key: PRNG key.
-    images: ``[B, H, W, C]``.
     padding: zeros on each side; each image moves by up to so many pixels along each axis.
     reflect: pad with the image's mirror at its border in place of zeros.
 
-  Returns:
-    ``[B, H, W, C]``, of the same type.
-
-  Raises:
-    ValueError: if the images are not ``[B, H, W, C]``, or the padding is negative.
-
   Example:
-    >>> import jax, jax.numpy as jnp
     >>> images = jnp.ones((2, 8, 8, 3))
     >>> random_crop(jax.random.key(0), images, padding=1).shape
     (2, 8, 8, 3)
@@ -224,15 +197,12 @@ def mixup(key: jax.Array, images: jax.Array, *, alpha: float) -> Mixed:
   integers are rounded.
 
   Args:
-    key: PRNG key.
-    images: ``[B, ...]``.
     alpha: positive; the smaller, the nearer most shares are to 0 or 1.
 
   Returns:
     The mixed images, of the same type, the permutation, and lambda.
 
   Example:
-    >>> import jax, jax.numpy as jnp
     >>> mixed = mixup(jax.random.key(0), jnp.array([[0.0], [1.0]]), alpha=1.0)
     >>> mixed.images.shape, mixed.shares.shape
     ((2, 1), (2,))
@@ -259,18 +229,12 @@ def cutmix(key: jax.Array, images: jax.Array, *, alpha: float) -> Mixed:
   stands out. An image keeps the share of its pixels that are its own, and so does its label.
 
   Args:
-    key: PRNG key.
-    images: ``[B, H, W, C]``.
     alpha: positive; 1 in the paper, where lambda is uniform.
 
   Returns:
     The mixed images, of the same type, the permutation, and the shares.
 
-  Raises:
-    ValueError: if the images are not ``[B, H, W, C]``.
-
   Example:
-    >>> import jax, jax.numpy as jnp
     >>> images = jnp.arange(2 * 8 * 8, dtype=jnp.uint8).reshape(2, 8, 8, 1)
     >>> mixed = cutmix(jax.random.key(0), images, alpha=1.0)
     >>> mixed.images.shape, mixed.images.dtype

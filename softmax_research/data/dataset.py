@@ -181,7 +181,6 @@ def split_train_validation(
       examples.
 
   Example:
-    >>> import numpy as np
     >>> from softmax_research import data
     >>> pool = data.Split(np.zeros((6, 2), np.float32), np.array([0, 0, 0, 0, 1, 1], np.int32))
     >>> train, validation = data.split_train_validation(pool, num_validation=3, seed=0)
@@ -222,7 +221,6 @@ def stratified_sample(labels: np.ndarray, size: int, *, seed: int) -> np.ndarray
     ValueError: if ``size`` or ``seed`` is out of range.
 
   Example:
-    >>> import numpy as np
     >>> stratified_sample(np.array([0, 0, 0, 1, 1, 1]), 2, seed=0).shape
     (2,)
   """
@@ -280,7 +278,6 @@ def standardise(images: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array
     TypeError: if the images are integers of another type, whose scale is unknown.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> standardise(jnp.array([[0], [255]], jnp.uint8), 0.5, 0.25).ravel()
     Array([-2.,  2.], dtype=float32)
   """
@@ -309,7 +306,6 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     A channel that never varies gets the standard deviation 1, so that it standardises to 0.
 
   Example:
-    >>> import numpy as np
     >>> channel_statistics(np.array([[1.0, 5.0], [3.0, 5.0]], np.float32))
     (array([2., 5.], dtype=float32), array([1., 1.], dtype=float32))
   """

@@ -3,6 +3,7 @@
 import numpy as np
 
 from softmax_research.data.dataset import Split
+from softmax_research.functional.arrays import check_integer
 
 
 def alternating_counts(num_classes: int, *, even: int, odd: int) -> np.ndarray:
@@ -16,9 +17,6 @@ def alternating_counts(num_classes: int, *, even: int, odd: int) -> np.ndarray:
   Returns:
     Integers ``[K]``.
 
-  Raises:
-    ValueError: if a number is out of range.
-
   Example:
     >>> alternating_counts(5, even=300, odd=3000)
     array([ 300, 3000,  300, 3000,  300])
@@ -27,7 +25,8 @@ def alternating_counts(num_classes: int, *, even: int, odd: int) -> np.ndarray:
     The imbalanced MNIST in the released code of Qin et al. 2019, "Rethinking Softmax with
     Cross-Entropy: Neural Network Classifier as Mutual Information Estimator" (arXiv 1911.10688).
   """
-  _check_whole(num_classes=num_classes, even=even, odd=odd)
+  for name, value in {"num_classes": num_classes, "even": even, "odd": odd}.items():
+    check_integer(name, value)
   return np.where(np.arange(num_classes) % 2, odd, even)
 
 
@@ -98,7 +97,6 @@ def keep_first(split: Split, counts: np.ndarray) -> Split:
     ValueError: if there is a label without a count, or a count is negative.
 
   Example:
-    >>> import numpy as np
     >>> from softmax_research import data
     >>> pool = data.Split(np.eye(5, dtype=np.float32), np.array([0, 1, 0, 0, 1], np.int32))
     >>> keep_first(pool, np.array([2, 1])).labels
@@ -119,14 +117,9 @@ def _down(numbers: np.ndarray | float) -> np.ndarray:
   return np.floor(np.asarray(numbers) + 1e-9).astype(int)
 
 
-def _check_whole(**numbers: int) -> None:
-  for name, value in numbers.items():
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-      raise ValueError(f"Got {name}={value!r}; it must be an integer of at least 1.")
-
-
 def _check_ratio(num_classes: int, largest: int, ratio: float) -> None:
-  _check_whole(num_classes=num_classes, largest=largest)
+  check_integer("num_classes", num_classes)
+  check_integer("largest", largest)
   number = isinstance(ratio, int | float) and not isinstance(ratio, bool)
   if not (number and 1 <= ratio <= largest):
     raise ValueError(

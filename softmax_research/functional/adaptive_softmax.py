@@ -12,6 +12,7 @@ import numpy.typing as npt
 from softmax_research.functional.arrays import (
   check_at_least,
   check_features,
+  check_integer,
   check_num_classes,
   has_explicit_mesh,
   is_integer,
@@ -74,12 +75,7 @@ def adaptive_softmax_init(
     of the head stand for the clusters. These are the transposed weights of
     `torch.nn.AdaptiveLogSoftmaxWithLoss`, whose `div_value` is the factor.
 
-  Raises:
-    ValueError: the cutoffs do not increase within the classes, the factor is below 1, or there
-      are 2^31 classes or more.
-
   Example:
-    >>> import jax
     >>> params = adaptive_softmax_init(jax.random.key(0), 8, 10, cutoffs=(3, 6))
     >>> jax.tree.map(jax.numpy.shape, params["tails"])
     [{'kernel': (2, 3), 'projection': (8, 2)}, {'kernel': (1, 4), 'projection': (8, 1)}]
@@ -130,18 +126,11 @@ def adaptive_softmax_log_probs(
   Returns:
     Log-probabilities in nats, `[..., K]`; float16 and bfloat16 are summed in float32.
 
-  Raises:
-    ValueError: the parameters do not fit each other or the features.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> tail = {"projection": jnp.ones((1, 1)), "kernel": jnp.zeros((1, 2))}
     >>> params = {"head": {"kernel": jnp.zeros((1, 2))}, "tails": [tail]}
     >>> jnp.exp(adaptive_softmax_log_probs(jnp.ones(1), params))
     Array([0.5 , 0.25, 0.25], dtype=float32)
-
-  Reference:
-    Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
   """
   features, cutoffs, _ = _check_inputs(features, params)
   head = _head_log_probs(features, params)
@@ -168,8 +157,7 @@ def adaptive_softmax_label_log_prob(
   average J + c_1 + sum_i p_i K_i classes an example, p_i being the clusters' frequencies.
 
   Args:
-    features: `[..., D]`.
-    params: as from `adaptive_softmax_init`; their shapes tell the cutoffs.
+    features, params, dtype: those of `adaptive_softmax_log_probs`.
     labels: integers `[...]`, the classes numbered as in the parameters.
     tile: how many examples and how many classes of a cluster are computed together; the logits of
       so many examples stand in memory, those of all classes of the cluster. Blocks of examples
@@ -177,26 +165,16 @@ def adaptive_softmax_label_log_prob(
       alone. A cluster whose logits fit in one tile is computed for all examples, in plain
       operations; None does so for every cluster, and so do meshes with Explicit axes, as their
       arrays cannot be sorted.
-    dtype: of the result; by default the type that features and parameters promote to.
 
   Returns:
     Log-probabilities in nats, `[...]`; NaN for a label out of range.
 
-  Raises:
-    ValueError: the parameters do not fit each other or the features, the labels' shape does not
-      fit, or the tile is not of two positive integers.
-    TypeError: the labels are not integers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> tail = {"projection": jnp.ones((1, 1)), "kernel": jnp.zeros((1, 2))}
     >>> params = {"head": {"kernel": jnp.zeros((1, 2))}, "tails": [tail]}
     >>> labels = jnp.array([0, 2, 3])
     >>> jnp.exp(adaptive_softmax_label_log_prob(jnp.ones((3, 1)), params, labels))
     Array([0.5 , 0.25,  nan], dtype=float32)
-
-  Reference:
-    Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
   """
   check_tile(tile)
   features, cutoffs, num_classes = _check_inputs(features, params)
@@ -302,12 +280,7 @@ def adaptive_cutoffs(
   Returns:
     Increasing cutoffs, for classes by decreasing count; none for a single class.
 
-  Raises:
-    ValueError: the counts are not finite numbers >= 0 of which one is positive, or an option is
-      out of range.
-
   Example:
-    >>> import numpy as np
     >>> adaptive_cutoffs(1 / np.arange(1, 200_001), num_clusters=2)
     (5508, 62651)
 
@@ -321,11 +294,8 @@ def adaptive_cutoffs(
   num_classes = len(mass) - 1
   most = min(_MAX_CLUSTERS, num_classes - 1)
   if num_clusters is not None:
-    if not is_integer(num_clusters) or not 1 <= num_clusters <= most:
-      raise ValueError(
-        f"Got num_clusters={num_clusters!r} for {num_classes} classes; it must be an integer from "
-        f"1 to {most}, or None for the cheapest number."
-      )
+    remedy = f"There are {num_classes} classes. Pass None for the cheapest number."
+    check_integer("num_clusters", num_clusters, 1, most, remedy)
     sizes = [int(num_clusters)]
   else:
     sizes = range(1, min(_CLUSTERS_TRIED, most) + 1)

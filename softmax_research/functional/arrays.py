@@ -57,6 +57,13 @@ def is_integer(value: Any) -> bool:
   return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
+def check_integer(name: str, value: Any, least: int = 1, most: int | None = None, remedy: str = ""):
+  """Raise a ValueError unless the value is an integer within bounds."""
+  if not is_integer(value) or value < least or (most is not None and value > most):
+    bounds = f"of at least {least}" if most is None else f"between {least} and {most}"
+    raise ValueError(f"Got {name}={value!r}; it must be an integer {bounds}. {remedy}".rstrip())
+
+
 def is_plain_zero(option: Any) -> bool:
   """Tell a plain 0, whose term can be left out, from other numbers and from tracers."""
   return isinstance(option, int | float) and option == 0

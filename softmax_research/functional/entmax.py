@@ -43,23 +43,15 @@ def entmax(
     \qquad g_k = p_k^{2 - \alpha} \text{ where } p_k > 0, \text{ else } 0
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
     alpha: at least 1; a number, or an array that broadcasts to the logits with one value for all
       classes of an example, as `[..., 1]`. It may be traced, and learnt; below 1 the probabilities
       are NaN then.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class. A row without any class
-      has probability 0 throughout.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Probabilities of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: alpha is below 1 or not finite, or its shape does not fit.
-    TypeError: the axis is not one integer.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> entmax(jnp.array([0.0, 0.75, 2.0]), alpha=1.5).round(3)
     Array([0.   , 0.104, 0.896], dtype=float32)
 
@@ -208,27 +200,14 @@ def entmax_loss(
   1 / (alpha - 1). At alpha = 1 it is the cross-entropy of softmax minus the entropy of q.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    labels: integers without the class axis, or distributions of the shape of the logits.
-    alpha: at least 1; a number, or an array that broadcasts to the logits with one value for all
-      classes of an example, as `[..., 1]`. It may be traced, and learnt; below 1 the loss is NaN
-      then.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    alpha: that of `entmax`.
+    logits, labels, class_weights, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses without the class axis, in the units of the logits: nats for alpha = 1. NaN for an
     integer label out of range; infinite for a label whose class is impossible.
 
-  Raises:
-    ValueError: alpha is below 1 or not finite, or the shape of alpha or of the labels does not
-      fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> entmax_loss(jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1]), alpha=1.5)
     Array([0., 2.], dtype=float32)
 
@@ -304,16 +283,12 @@ def sparsemax(
   there and zero elsewhere.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class. A row without any class
-      has probability 0 throughout.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Probabilities of the shape and floating type of the logits.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> sparsemax(jnp.array([0.0, 1.0, 1.5]))
     Array([0.  , 0.25, 0.75], dtype=float32)
 
@@ -343,23 +318,13 @@ def sparsemax_loss(
   distributions.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    labels: integers without the class axis, or distributions of the shape of the logits.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    logits, labels, class_weights, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses without the class axis, in the units of the logits. NaN for an integer label out of
     range; infinite for a label whose class is impossible.
 
-  Raises:
-    ValueError: the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> sparsemax_loss(jnp.array([[1.0, 0.0], [1.0, 0.5]]), jnp.array([0, 0]))
     Array([0.    , 0.0625], dtype=float32)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import is_integer, widen
+from softmax_research.functional.arrays import check_integer, widen
 from softmax_research.functional.normalise import exclude, softmax
 
 
@@ -23,7 +23,7 @@ def top_k_gates(
 
   Args:
     logits: z, one an expert, `[..., E]`.
-    k: how many experts an example may go to.
+    k: how many experts an example may go to, between 1 and E.
     normaliser: logits to probabilities, as `softmax`, `taylor_softmax` or `sparsemax`; it takes
       `where`.
     renormalise: make the weights sum to one, as above. Otherwise they are the experts' shares among
@@ -32,9 +32,6 @@ def top_k_gates(
 
   Returns:
     Weights of the shape and type of the logits, at most k of them not zero.
-
-  Raises:
-    ValueError: k is out of range.
 
   Example:
     >>> top_k_gates(jnp.log(jnp.array([2.0, 6.0, 1.0, 2.0])), k=2).round(2)
@@ -47,8 +44,7 @@ def top_k_gates(
   logits, result_type = widen(logits)
   possible = exclude(logits, where) != -jnp.inf
   num_experts = logits.shape[-1]
-  if not is_integer(k) or not 1 <= k <= num_experts:
-    raise ValueError(f"Got k={k!r}; it must be an integer between 1 and {num_experts}.")
+  check_integer("k", k, 1, num_experts)
   probs = normaliser(logits, where=possible)
   _, experts = jax.lax.top_k(jax.lax.stop_gradient(probs), k)
   chosen = jnp.any(jax.nn.one_hot(experts, num_experts, dtype=bool), axis=-2) & possible
@@ -71,9 +67,6 @@ def load_balance_loss(probs: jax.typing.ArrayLike, gates: jax.typing.ArrayLike) 
 
   Returns:
     A scalar in the type of the probabilities, float32 at least.
-
-  Raises:
-    ValueError: the shapes differ.
 
   Example:
     >>> load_balance_loss(jnp.full((8, 4), 0.25), jnp.tile(jnp.eye(4), (2, 1))).item()

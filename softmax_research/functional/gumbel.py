@@ -29,8 +29,7 @@ def gumbel_max(
   Args:
     key: a random key.
     scores: K classes along `axis`, up to a constant log-probabilities; -inf excludes a class.
-    axis: the class axis.
-    where: booleans that broadcast to the scores; false excludes a class.
+    axis, where: those of `softmax`.
 
   Returns:
     Classes, int32, without the class axis.
@@ -64,18 +63,13 @@ def gumbel_softmax(
 
   Args:
     key: a random key.
-    logits: K classes along `axis`; -inf excludes a class.
     temperature: T > 0.
     hard: make the value one-hot.
     score: logits to scores, elementwise, as `taylor_score`; the identity by default.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Numbers of sum one along the class axis, of the shape and type of the logits.
-
-  Raises:
-    ValueError: the temperature is not positive and finite.
 
   Example:
     >>> gumbel_softmax(jax.random.key(0), jnp.zeros(3), hard=True).sum().item()

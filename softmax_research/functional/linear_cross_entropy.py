@@ -131,7 +131,6 @@ def linear_cross_entropy(
     NotImplementedError: it is differentiated twice.
 
   Example:
-    >>> import jax
     >>> features, kernel = jax.numpy.ones((3, 2)), jax.numpy.zeros((2, 4))
     >>> labels = jax.numpy.array([0, 3, 4])
     >>> linear_cross_entropy(features, kernel, labels).round(4)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
   check_features,
+  check_integer,
   has_explicit_mesh,
-  is_integer,
   per_class,
   product,
   vary,
@@ -66,13 +66,7 @@ def linear_log_normaliser(
   refused are those of `linear_cross_entropy`, of which this is a part.
 
   Args:
-    features: x, `[..., D]`.
-    kernel: W, `[D, K]`.
-    bias: b, `[K]`.
-    score: logits to scores, elementwise, as `taylor_score`; the identity by default.
-    log_prior: numbers added to the scores, `[K]`; -inf excludes a class.
-    where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
-    block_size: see `linear_cross_entropy`.
+    features, kernel, bias, score, log_prior, where, block_size: those of `linear_cross_entropy`.
 
   Returns:
     log Z in nats, `[...]`, in float32 or the wider type of features and kernel; -inf where no
@@ -129,22 +123,14 @@ def linear_top_k(
   One sweep over the classes keeps the best so far and the sum of exponentials.
 
   Args:
-    features: x, `[..., D]`.
-    kernel: W, `[D, K]`.
     k: how many classes, between 1 and K.
-    bias: b, `[K]`.
-    score: logits to scores, elementwise, as `taylor_score`; the identity by default.
-    log_prior: numbers added to the scores, `[K]`; -inf excludes a class.
-    where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
+    features, kernel, bias, score, log_prior, where: those of `linear_cross_entropy`.
     block_size: how many classes are computed together, for all examples.
 
   Returns:
     Log-probabilities and classes, `[..., k]` each, the most probable first and of equal ones the
     lowest. Where fewer classes are possible, the rest has class -1 and log-probability -inf. Their
     gradient is right, but keeps every block's scores: for training use `linear_cross_entropy`.
-
-  Raises:
-    ValueError: k is out of range, a shape does not fit, or the score is not elementwise.
 
   Example:
     >>> features, kernel = jax.numpy.ones((1, 1)), jax.numpy.log(jax.numpy.array([[1.0, 2, 1]]))
@@ -154,9 +140,8 @@ def linear_top_k(
   """
   layer, features, score, class_mask = _check(features, kernel, bias, score, log_prior, where)
   num_classes, dtype = layer.kernel.shape[1], wide_type(features)
-  for name, value, most in (("k", k, num_classes), ("block_size", block_size, 2**31)):
-    if not is_integer(value) or not 1 <= value <= most:
-      raise ValueError(f"Got {name}={value!r}; it must be an integer between 1 and {most}.")
+  check_integer("k", k, 1, num_classes)
+  check_integer("block_size", block_size)
   if has_explicit_mesh(features) or has_explicit_mesh(layer.kernel):
     scores = exclude(_scores(layer, features, score), where)
     best, classes = jax.lax.top_k(scores, k)

@@ -1,4 +1,8 @@
-"""Links: functions of a loss -log p, by which a label's probability p counts in another measure."""
+"""Links: functions of a loss -log p, by which a label's probability p counts in another measure.
+
+All take losses of any shape, at least 0, and return losses of their shape and floating type. NaN
+stays.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -20,17 +24,9 @@ def focal_link(loss: jax.typing.ArrayLike, *, gamma: jax.typing.ArrayLike = 2.0)
   Examples that are learnt already hardly count any more.
 
   Args:
-    loss: -log p of labels, of any shape; at least 0.
     gamma: at least 0; 0 leaves the loss as it is.
 
-  Returns:
-    Losses of the shape and floating type of `loss`. NaN and infinite ones stay.
-
-  Raises:
-    ValueError: gamma is negative or not finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> focal_link(-jnp.log(jnp.array([0.75, 0.25])), gamma=2.0).round(2)
     Array([0.02, 0.78], dtype=float32)
 
@@ -57,17 +53,9 @@ def poly_link(loss: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 1.0
     \ell = \sum_{j \ge 1} \frac{(1 - p)^j}{j}
 
   Args:
-    loss: -log p of labels, of any shape.
     epsilon: of either sign, from -1 on; 0 leaves the loss as it is.
 
-  Returns:
-    Losses of the shape and floating type of `loss`. NaN and infinite ones stay.
-
-  Raises:
-    ValueError: epsilon is below -1 or not finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> poly_link(jnp.array([0.0, 20.0]), epsilon=1.5).round(2)  # p = 1, and nearly 0
     Array([ 0. , 21.5], dtype=float32)
 
@@ -90,17 +78,12 @@ def generalised_link(loss: jax.typing.ArrayLike, *, q: jax.typing.ArrayLike = 0.
   less do examples count that the network finds impossible, as wrongly labelled ones.
 
   Args:
-    loss: -log p of labels, of any shape.
     q: in [0, 1].
 
   Returns:
-    Losses of the shape and floating type of `loss`, at most 1 / q. NaN stays.
-
-  Raises:
-    ValueError: q is not in [0, 1].
+    Losses, at most 1 / q.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> generalised_link(-jnp.log(jnp.array([0.75, 0.25])), q=1.0).round(2)
     Array([0.25, 0.75], dtype=float32)
 

@@ -72,7 +72,6 @@ def cross_entropy(
     TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> cross_entropy(jnp.array([[0.0, 0.0], [0.0, 9.0]]), jnp.array([0, 1])).round(4)
     Array([6.931e-01, 1.000e-04], dtype=float32)
 
@@ -150,23 +149,14 @@ def negative_log_likelihood(
 
   Args:
     log_probs: log-probabilities, the classes along `axis`; -inf marks an impossible class.
-    labels: integers without the class axis, or distributions of the shape of `log_probs`.
     label_smoothing: eps in [0, 1], the weight of the uniform distribution.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: booleans that broadcast to `log_probs`; false excludes a class.
+    labels, class_weights, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses in nats, without the class axis. NaN for an integer label out of range; infinite where
     the label gives weight to an impossible class.
 
-  Raises:
-    ValueError: the smoothing is out of range or the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> negative_log_likelihood(jnp.log(jnp.array([[0.25, 0.75]])), jnp.array([1])).round(4)
     Array([0.2877], dtype=float32)
 
@@ -228,25 +218,17 @@ def one_vs_all_cross_entropy(
   log-odds of its own class.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis; or q, of the shape of the logits, each in [0, 1], which
       need not sum to one. Integers of that shape are 1 for each label of an example.
     class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. The weight
       of an example with several labels is the mean of theirs, and 1 if it has none.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    logits, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses in nats, summed over the classes, without the class axis. NaN for an integer label out
     of range, or where there should be 0 or 1; infinite for a label whose class is impossible.
 
-  Raises:
-    ValueError: the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> one_vs_all_cross_entropy(jnp.array([[0.0, 0.0], [9.0, -9.0]]), jnp.array([1, 0])).round(4)
     Array([1.3863e+00, 2.0000e-04], dtype=float32)
     >>> one_vs_all_cross_entropy(jnp.array([[9.0, -9.0, 9.0]]), jnp.array([[1, 0, 1]])).round(4)
@@ -294,26 +276,17 @@ def multiclass_hinge(
   Watkins', sums over all of them.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or distributions of the shape of the logits, for
       which the loss is the expectation over labels and takes memory for K^2 numbers an example.
     margin: m >= 0, the lead that suffices.
     sum_rivals: take the second form.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    logits, class_weights, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses without the class axis, in the units of the logits. NaN for an integer label out of
     range; infinite for a label whose class is impossible; 0 for a label without rivals.
 
-  Raises:
-    ValueError: the margin is negative or not finite, or the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> logits, labels = jnp.array([[2.0, 1.5, 1.75]]), jnp.array([0])
     >>> multiclass_hinge(logits, labels), multiclass_hinge(logits, labels, sum_rivals=True)
     (Array([0.75], dtype=float32), Array([1.25], dtype=float32))

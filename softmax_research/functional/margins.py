@@ -1,4 +1,8 @@
-"""Margins: changes of the label's logit, for training alone."""
+"""Margins: changes of the label's logit, for training alone.
+
+Margins of cosines take products of unit features and unit kernel columns, `[..., K]`, and return
+such. Multiply what they return by the scale: `log_normalise(scale * cosines)`.
+"""
 
 import math
 
@@ -9,8 +13,8 @@ import numpy as np
 from softmax_research.functional.arrays import (
   broadcasts_to,
   check_at_least,
+  check_integer,
   check_option_shape,
-  is_integer,
   per_class,
   widen,
 )
@@ -47,7 +51,6 @@ def soft_margin(
     TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> soft_margin(jnp.array([[1.0, 2.0, 3.0]]), jnp.array([2]), margin=0.5)
     Array([[1. , 2. , 2.5]], dtype=float32)
 
@@ -70,24 +73,14 @@ def additive_cosine_margin(
 
   .. math:: c'_y = \cos\theta_y - m, \qquad c'_j = \cos\theta_j \quad (j \ne y)
 
-  This is the soft margin on cosines instead of logits, where no growth of the norms can absorb
-  it. Multiply the result by the scale: `log_normalise(scale * cosines)`.
+  This is the soft margin on cosines instead of logits, where no growth of the norms can absorb it.
 
   Args:
     cosines: products of unit features and unit kernel columns, `[..., K]`.
-    labels: integers `[...]`, or distributions `[..., K]`, whose classes share the margin in
-      proportion. A label out of range lowers nothing; the loss that follows gives NaN for it.
+    labels: those of `soft_margin`.
     margin: m >= 0; the papers use 0.35.
 
-  Returns:
-    Cosines `[..., K]`.
-
-  Raises:
-    ValueError: the margin is negative or not finite, or the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> additive_cosine_margin(jnp.array([[0.5, 0.75]]), jnp.array([1]), margin=0.25)
     Array([[0.5, 0.5]], dtype=float32)
 
@@ -125,24 +118,13 @@ def additive_angular_margin(
   .. math:: \cos(\theta + m) = \cos m \cos\theta - \sin m \sqrt{1 - \cos^2\theta}
 
   The slope of the root is infinite at an angle of 0, a cone's tip in feature space; there the
-  root counts as flat, so that the gradient is finite. Multiply the result by the scale:
-  `log_normalise(scale * cosines)`.
+  root counts as flat, so that the gradient is finite.
 
   Args:
-    cosines: products of unit features and unit kernel columns, `[..., K]`.
-    labels: integers `[...]`, or distributions `[..., K]`, whose classes share the change in
-      proportion. A label out of range changes nothing; the loss that follows gives NaN for it.
+    cosines, labels: those of `additive_cosine_margin`.
     margin: m, in radians, from 0 to pi / 2; the paper uses 0.5.
 
-  Returns:
-    Cosines `[..., K]`.
-
-  Raises:
-    ValueError: the margin is out of range, or the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> cosines, labels = jnp.cos(jnp.array([[1.0, 0.3], [3.0, 0.3]])), jnp.array([0, 0])
     >>> additive_angular_margin(cosines, labels, margin=0.5).round(4)
     Array([[ 0.0707,  0.9553],
@@ -195,26 +177,15 @@ def combined_margin(
 
   psi is the cosine up to pi and falls on beyond, without a jump. With m_1 alone this is
   SphereFace's margin, of any number, not only of whole ones; with m_2 alone ArcFace's, which
-  `additive_angular_margin` lets fall otherwise past pi; with m_3 alone CosFace's. Multiply the
-  result by the scale: `log_normalise(scale * cosines)`.
+  `additive_angular_margin` lets fall otherwise past pi; with m_3 alone CosFace's.
 
   Args:
-    cosines: products of unit features and unit kernel columns, `[..., K]`.
-    labels: integers `[...]`, or distributions `[..., K]`, whose classes share the change in
-      proportion. A label out of range changes nothing; the loss that follows gives NaN for it.
+    cosines, labels: those of `additive_cosine_margin`.
     multiplier: m_1 >= 1, a number, or `[..., 1]`, one for each example.
     angle: m_2, in radians, from -pi / 2 to pi / 2, likewise; an angle below 0 counts as 0.
     cosine: m_3 >= 0, likewise.
 
-  Returns:
-    Cosines `[..., K]`.
-
-  Raises:
-    ValueError: a margin is out of range, or a shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> cosines, labels = jnp.cos(jnp.array([[1.0, 0.0], [3.0, 0.0]])), jnp.array([0, 0])
     >>> combined_margin(cosines, labels, multiplier=1.5)[:, 0].round(2)
     Array([ 0.07, -1.79], dtype=float32)
@@ -270,21 +241,13 @@ def curricular_margin(
   1 - c_j.
 
   Args:
-    cosines: products of unit features and unit kernel columns, `[..., K]`.
+    cosines: those of `additive_cosine_margin`.
     labels: integers `[...]`, or distributions `[..., K]`, of which all classes that have weight
       count as labels, and the limit is the expectation over them.
     margin: m, in radians, from 0 to pi / 2; the paper uses 0.5.
     emphasis: t, a number.
 
-  Returns:
-    Cosines `[..., K]`.
-
-  Raises:
-    ValueError: the margin is out of range, or the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> cosines, labels = jnp.array([[0.5, 0.25, -0.5]]), jnp.array([0])
     >>> curricular_margin(cosines, labels, margin=0.5, emphasis=0.75)[:, 1:]
     Array([[ 0.25, -0.5 ]], dtype=float32)
@@ -309,11 +272,7 @@ def curricular_margin(
 
 def check_multiplier(margin: int) -> None:
   """Raise a ValueError unless the multiplier of the angle is an integer of at least 1."""
-  if not is_integer(margin) or margin < 1:
-    raise ValueError(
-      f"Got margin={margin!r}; the large margin multiplies an angle by an integer of at least 1. "
-      "Pass 1 for no margin, 2 to 4 for the published ones."
-    )
+  check_integer("margin", margin, remedy="Pass 1 for no margin, 2 to 4 for the published ones.")
 
 
 def large_margin(
@@ -341,8 +300,7 @@ def large_margin(
 
   Args:
     logits: products of features and kernel, `[..., K]`.
-    labels: integers `[...]`, or distributions `[..., K]`, whose classes share the change in
-      proportion. A label out of range changes nothing; the loss that follows gives NaN for it.
+    labels: those of `soft_margin`.
     feature_norms: Euclidean norms of the features, `[...]`.
     kernel_norms: Euclidean norms of the kernel's columns, `[K]` or broadcasting to `[..., K]`.
       Where a norm is zero the angle counts as a right one.
@@ -352,13 +310,7 @@ def large_margin(
   Returns:
     Logits `[..., K]`.
 
-  Raises:
-    ValueError: the margin is no positive integer, the annealing is negative or not finite, or a
-      shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> logits, labels = jnp.array([[6.0, 0.0]]), jnp.array([0])
     >>> norms = {"feature_norms": jnp.array([5.0]), "kernel_norms": jnp.array([2.0, 1.0])}
     >>> large_margin(logits, labels, **norms, margin=2).round(4)  # the label's cosine is 0.6
@@ -434,9 +386,6 @@ def large_margin_annealing(
 
   Returns:
     lambda, of the shape of `step`.
-
-  Raises:
-    ValueError: a parameter is negative or not finite.
 
   Example:
     >>> large_margin_annealing(5000, base=1000.0, gamma=2.5e-5, power=35.0).round(1)

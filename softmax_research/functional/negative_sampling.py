@@ -1,14 +1,15 @@
-"""Negative sampling: logistic losses that tell true classes from noise, without a normaliser."""
+"""Negative sampling: logistic losses that tell true classes from noise, without a normaliser.
 
-from collections.abc import Callable
+Both losses share their arguments, most of them with `sampled_softmax_loss`.
+"""
+
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import check_at_least
-from softmax_research.functional.sampled_softmax import Candidates, Contrast, contrast
-from softmax_research.functional.samplers import Sampler
+from softmax_research.functional.sampled_softmax import Contrast, contrast
 
 
 def negative_sampling_loss(
@@ -16,13 +17,7 @@ def negative_sampling_loss(
   kernel: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
   *,
-  key: jax.Array | None = None,
-  num_samples: int | None = None,
-  candidates: Candidates | None = None,
   num_noise: jax.typing.ArrayLike | None = None,
-  bias: jax.typing.ArrayLike | None = None,
-  sampler: Sampler | None = None,
-  score: Callable[[jax.Array], jax.Array] | None = None,
   remove_accidental_hits: bool = False,
   **options: Any,
 ) -> jax.Array:
@@ -41,17 +36,12 @@ def negative_sampling_loss(
     features: x, `[..., D]`.
     kernel: W, `[D, K]`.
     labels: integers `[...]`, or `[..., T]` for T true classes, of which the loss is the mean.
-    key: a random key.
-    num_samples: S, the draws of noise, which all examples share.
-    candidates: in place of key, number and sampler, the noise itself, whose expected counts are not
-      used.
     num_noise: k, as how many draws the S count; S by default. Word2vec has 5 to 20.
-    bias: b, `[K]`.
-    sampler: q, as `weighted_sampler(counts**0.75, replacement=True)`; all classes alike by default.
-    score: logits to scores, elementwise; the identity by default.
     remove_accidental_hits: leave true classes out of the noise, as word2vec's program does and its
       paper does not.
-    **options: `class_weights`, `ignore_label` and `dtype` of `sampled_softmax_loss`.
+    **options: `key`, `num_samples`, `candidates`, `bias`, `sampler`, `score`, `class_weights`,
+      `ignore_label` and `dtype` of `sampled_softmax_loss`. The noise q is the sampler's, as of
+      `weighted_sampler(counts**0.75, replacement=True)`; all classes alike by default.
 
   Returns:
     Losses in nats, `[...]`; float16 and bfloat16 are summed in float32. NaN for a label out of
@@ -63,6 +53,7 @@ def negative_sampling_loss(
     TypeError: the labels are not integers.
 
   Example:
+    >>> from softmax_research.functional import Candidates
     >>> features, kernel = jnp.ones((1, 1)), jnp.zeros((1, 4))
     >>> found = negative_sampling_loss(
     ...   features, kernel, jnp.array([2]), candidates=Candidates([0, 1, 3])
@@ -75,20 +66,8 @@ def negative_sampling_loss(
     Compositionality", eq. 4 (arXiv 1310.4546); Levy & Goldberg 2014, "Neural Word Embedding as
     Implicit Matrix Factorization", for its minimum.
   """
-  _check_noise(num_noise)
-  found = contrast(
-    features,
-    kernel,
-    labels,
-    key=key,
-    num_samples=num_samples,
-    candidates=candidates,
-    bias=bias,
-    sampler=sampler,
-    score=score,
-    remove_accidental_hits=remove_accidental_hits,
-    **options,
-  )
+  options["remove_accidental_hits"] = remove_accidental_hits
+  found = contrast(features, kernel, labels, **options)
   return _logistic(found, found.label_scores, found.sample_scores, num_noise)
 
 
@@ -97,13 +76,7 @@ def noise_contrastive_loss(
   kernel: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
   *,
-  key: jax.Array | None = None,
-  num_samples: int | None = None,
-  candidates: Candidates | None = None,
   num_noise: jax.typing.ArrayLike | None = None,
-  bias: jax.typing.ArrayLike | None = None,
-  sampler: Sampler | None = None,
-  score: Callable[[jax.Array], jax.Array] | None = None,
   log_normaliser: jax.typing.ArrayLike = 0.0,
   remove_accidental_hits: bool = False,
   **options: Any,
@@ -115,31 +88,18 @@ def noise_contrastive_loss(
     \Delta_c = s_c - \log Z - \log k q_c, \qquad n_i \sim q
 
   It is least where :math:`s_c - \log Z` are the log-probabilities: the scores normalise themselves,
-  to log Z = 0 by default. With more noise the gradient goes to that of maximum likelihood.
+  to log Z = 0 by default. With more noise the gradient goes to that of maximum likelihood. Begin
+  with a bias of -log K, so that the scores are about normalised; draws with replacement are those
+  of the theory.
 
   Args:
-    features: x, `[..., D]`.
-    kernel: W, `[D, K]`.
-    labels: integers `[...]`, or `[..., T]` for T true classes, of which the loss is the mean.
-    key: a random key.
-    num_samples: S, the draws of noise, which all examples share.
-    candidates: in place of key, number and sampler, the noise itself with its expected counts.
-    num_noise: k, as how many draws the S count; S by default.
-    bias: b, `[K]`. Begin with -log K, so that the scores are about normalised.
-    sampler: q; draws with replacement are those of the theory. All classes alike by default.
-    score: logits to scores, elementwise; the identity by default.
+    features, kernel, labels, num_noise: those of `negative_sampling_loss`.
     log_normaliser: log Z, a number or `[...]`, fixed or learnt.
     remove_accidental_hits: leave true classes out of the noise; the minimum is then another.
-    **options: `class_weights`, `ignore_label` and `dtype` of `sampled_softmax_loss`.
+    **options: those of `negative_sampling_loss`; of candidates the expected counts are used.
 
   Returns:
-    Losses in nats, `[...]`; float16 and bfloat16 are summed in float32. NaN for a label out of
-    range.
-
-  Raises:
-    ValueError: shapes do not fit, an option is out of range, or there are neither candidates nor a
-      key to draw them.
-    TypeError: the labels are not integers.
+    Losses in nats, `[...]`, as of `negative_sampling_loss`, which also says what is raised.
 
   Example:
     >>> features, kernel = jnp.ones((1, 1)), jnp.zeros((1, 4))
@@ -155,20 +115,8 @@ def noise_contrastive_loss(
     unnormalized statistical models" (AISTATS); Mnih & Teh 2012, "A fast and simple algorithm for
     training neural probabilistic language models" (arXiv 1206.6426), for log Z = 0.
   """
-  _check_noise(num_noise)
-  found = contrast(
-    features,
-    kernel,
-    labels,
-    key=key,
-    num_samples=num_samples,
-    candidates=candidates,
-    bias=bias,
-    sampler=sampler,
-    score=score,
-    remove_accidental_hits=remove_accidental_hits,
-    **options,
-  )
+  options["remove_accidental_hits"] = remove_accidental_hits
+  found = contrast(features, kernel, labels, **options)
   shift = jnp.asarray(log_normaliser, found.label_scores.dtype)
   shift = shift[..., None] if shift.ndim else shift
   if num_noise is not None:  # The counts are of S draws.
@@ -181,13 +129,9 @@ def noise_contrastive_loss(
   )
 
 
-def _check_noise(num_noise: jax.typing.ArrayLike | None) -> None:
-  if num_noise is not None:
-    check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
-
-
 def _logistic(found: Contrast, label_scores, sample_scores, num_noise) -> jax.Array:
   noise = jnp.sum(jax.nn.softplus(sample_scores), axis=-1, keepdims=True)
   if num_noise is not None:
+    check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
     noise *= num_noise / sample_scores.shape[-1]
   return found.reduce(jax.nn.softplus(-label_scores) + noise)

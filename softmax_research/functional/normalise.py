@@ -83,7 +83,6 @@ def log_normalise(
     Log-probabilities in nats, of the shape and floating type of the scores.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> jnp.exp(log_normalise(jnp.log(jnp.array([1.0, 3.0])))).round(2)
     Array([0.25, 0.75], dtype=float32)
   """
@@ -107,15 +106,12 @@ def log_normaliser(
   where the value is -inf.
 
   Args:
-    scores: K classes along `axis`.
-    axis: the class axis.
-    where: booleans that broadcast to the scores; false excludes a class.
+    scores, axis, where: those of `log_normalise`.
 
   Returns:
     An array without the class axis, in nats.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> log_normaliser(jnp.zeros(4)).round(4)
     Array(1.3863, dtype=float32)
   """
@@ -137,21 +133,14 @@ def log_softmax(
   .. math:: \log p_k = \frac{z_k}{T} - \log \sum_j e^{z_j / T}
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
     temperature: T > 0, a number or an array that broadcasts to the logits. Above 1 the
       distribution is flatter, below 1 sharper.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class. A row without any class
-      has log-probability -inf throughout.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Log-probabilities in nats, of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: the temperature is not positive and finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> log_softmax(jnp.array([0.0, 0.0]), temperature=2.0).round(4)
     Array([-0.6931, -0.6931], dtype=float32)
 
@@ -188,16 +177,9 @@ def softmax(
   Returns:
     Probabilities of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: the temperature is not positive and finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> softmax(jnp.log(jnp.array([1.0, 3.0]))).round(2)
     Array([0.25, 0.75], dtype=float32)
-
-  Reference:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 9 (arXiv 1706.04599).
   """
   logits, result_type = widen(logits)
   log_probs = log_softmax(logits, temperature=temperature, axis=axis, where=where)

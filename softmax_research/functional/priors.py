@@ -168,7 +168,6 @@ def log_pc_softmax(
     ValueError: the prior's shape is not `[K]`, or its probabilities do not sum to one.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> log_prior = jnp.log(jnp.array([0.25, 0.75]))
     >>> jnp.exp(log_pc_softmax(jnp.log(jnp.array([3.0, 1.0])), log_prior)).round(4)
     Array([2.    , 0.6667], dtype=float32)
@@ -202,26 +201,14 @@ def pc_cross_entropy(
   Ratios may exceed one, so that the loss may be negative.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    labels: integers, of the logits' shape without the class axis, or distributions of the logits'
-      shape.
-    log_prior: see `log_pc_softmax`.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: see `log_pc_softmax`.
+    log_prior: that of `log_pc_softmax`.
+    logits, labels, class_weights, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses in nats, without the class axis; NaN for a label out of range, infinite for a label
     whose class is impossible.
 
-  Raises:
-    ValueError: the prior's shape is not `[K]`, its probabilities do not sum to one, or the
-      labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> log_prior = jnp.log(jnp.array([0.25, 0.75]))
     >>> loss = pc_cross_entropy(jnp.log(jnp.array([3.0, 1.0])), jnp.array(0), log_prior)
     >>> loss.round(4)  # -log 2
@@ -271,7 +258,6 @@ def shift_prior(
       gains a prior that had none.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> imbalanced, balanced = jnp.log(jnp.array([0.8, 0.2])), jnp.log(jnp.array([0.5, 0.5]))
     >>> jnp.exp(shift_prior(imbalanced, imbalanced, balanced)).round(2)
     Array([0.5, 0.5], dtype=float32)

@@ -28,19 +28,13 @@ def logit_norm(
   probability exceeds that of :math:`z' = (1/T, 0, \ldots)` by more than a little.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class, which stays one.
     temperature: T > 0; the paper tunes it, 0.04 on CIFAR-10.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false makes a class impossible.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Logits of the shape and floating type of the given ones; zeros for zeros.
 
-  Raises:
-    ValueError: the temperature is not positive and finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> logit_norm(jnp.array([3.0, -4.0]), temperature=0.1)
     Array([ 6., -8.], dtype=float32)
 
@@ -85,19 +79,14 @@ def keep_above_mean(
   label is among the classes below the mean.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class, which the mean leaves out.
     epsilon: at least 0; the paper's is 1e-6 in training and 0 in prediction.
+    logits, where: those of `softmax`; an impossible class does not count.
     axis: the class axis, or several.
-    where: booleans that broadcast to the logits; false makes a class impossible.
 
   Returns:
     Logits of the shape and floating type of the given ones.
 
-  Raises:
-    ValueError: epsilon is negative or not finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> keep_above_mean(jnp.array([0.0, 1.0, 5.0]))
     Array([-inf, -inf,   5.], dtype=float32)
 
@@ -137,20 +126,15 @@ def keep_above_quantile(
   that label is among the classes left out.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class, which does not count.
     rate: r in [0, 1), the share; even at 0 the lowest class is left out.
     epsilon: at least 0.
+    logits, where: those of `softmax`; an impossible class does not count.
     axis: the class axis, or several.
-    where: booleans that broadcast to the logits; false makes a class impossible.
 
   Returns:
     Logits of the shape and floating type of the given ones.
 
-  Raises:
-    ValueError: the rate is not in [0, 1), or epsilon is negative or not finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> keep_above_quantile(jnp.array([0.0, 2.0, 3.0]), rate=0.5)
     Array([-inf, -inf,   3.], dtype=float32)
 
@@ -221,21 +205,14 @@ def ev_softmax(
   .. math:: p_k = \frac{[z_k \ge \bar z] \, e^{z_k}}{\sum_j [z_j \ge \bar z] \, e^{z_j}}
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    axis: the class axis, or several.
-    where: booleans that broadcast to the logits; false excludes a class.
+    logits, axis, where: those of `keep_above_mean`, which has the source.
 
   Returns:
     Probabilities of the shape and floating type of the logits.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> ev_softmax(jnp.array([-9.0, 1.0, 1.0]))
     Array([0. , 0.5, 0.5], dtype=float32)
-
-  Reference:
-    Chen et al. 2021, "Evidential Softmax for Sparse Multimodal Distributions in Deep Generative
-    Models" (arXiv 2110.14182).
   """
   return softmax(keep_above_mean(logits, axis=axis, where=where), axis=axis)
 
@@ -253,24 +230,13 @@ def r_softmax(
     p_k = \frac{w_k e^{z_k}}{\sum_j w_j e^{z_j}}, \qquad w_k = [z_k - Q_r(z)]_+
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    rate: r in [0, 1); see `keep_above_quantile` for Q_r.
-    axis: the class axis, or several.
-    where: booleans that broadcast to the logits; false excludes a class.
+    logits, rate, axis, where: those of `keep_above_quantile`, which has Q_r and the source.
 
   Returns:
     Probabilities of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: the rate is not in [0, 1).
-
   Example:
-    >>> import jax.numpy as jnp
     >>> r_softmax(jnp.array([0.0, 1.0, 2.0, 2.0]), rate=0.34).round(2)
     Array([0. , 0. , 0.5, 0.5], dtype=float32)
-
-  Reference:
-    Balazy et al. 2023, "r-softmax: Generalized Softmax with Controllable Sparsity Rate"
-    (arXiv 2304.05243).
   """
   return softmax(keep_above_quantile(logits, rate=rate, axis=axis, where=where), axis=axis)

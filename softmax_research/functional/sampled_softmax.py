@@ -128,7 +128,6 @@ def sampled_softmax_loss(
     TypeError: the labels are not integers.
 
   Example:
-    >>> import jax
     >>> features, kernel = jax.numpy.ones((1, 1)), jax.numpy.zeros((1, 4))
     >>> labels = jax.numpy.array([2])
     >>> sampled_softmax_loss(features, kernel, labels, key=jax.random.key(0), num_samples=4)
@@ -169,13 +168,13 @@ def contrast(
   kernel: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
   *,
-  key: jax.Array | None,
-  num_samples: int | None,
-  candidates: Candidates | None,
-  bias: jax.typing.ArrayLike | None,
-  sampler: Sampler | None,
-  score: Callable[[jax.Array], jax.Array] | None,
   remove_accidental_hits: bool,
+  key: jax.Array | None = None,
+  num_samples: int | None = None,
+  candidates: Candidates | None = None,
+  bias: jax.typing.ArrayLike | None = None,
+  sampler: Sampler | None = None,
+  score: Callable[[jax.Array], jax.Array] | None = None,
   margin: Callable[[jax.Array], jax.Array] | None = None,
   class_weights: jax.typing.ArrayLike | None = None,
   ignore_label: int | None = None,

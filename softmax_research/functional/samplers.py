@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from softmax_research.functional.arrays import check_num_classes, is_integer, look_up
+from softmax_research.functional.arrays import check_integer, check_num_classes, look_up
 
 _UNITS = 2**32  # random bits are 32-bit integers
 
@@ -25,7 +25,6 @@ class Sampler(NamedTuple):
       without, that of the probability that the class is in the sample.
 
   Example:
-    >>> import jax
     >>> sampler = uniform_sampler(10)
     >>> classes, effort = sampler.sample(jax.random.key(0), 5)
     >>> jax.numpy.exp(sampler.log_expected_count(classes, effort))
@@ -46,14 +45,7 @@ def uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampler:
     num_classes: K.
     replacement: draw the same class more than once. It costs O(S) instead of O(K).
 
-  Returns:
-    The sampler.
-
-  Raises:
-    ValueError: the number of classes is below 1.
-
   Example:
-    >>> import jax
     >>> classes, _ = uniform_sampler(4).sample(jax.random.key(0), 4)
     >>> sorted(classes.tolist())
     [0, 1, 2, 3]
@@ -83,14 +75,7 @@ def log_uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampl
     num_classes: K.
     replacement: see `weighted_sampler`.
 
-  Returns:
-    The sampler.
-
-  Raises:
-    ValueError: the number of classes is below 1.
-
   Example:
-    >>> import jax
     >>> sampler = log_uniform_sampler(3, replacement=True)
     >>> classes, effort = sampler.sample(jax.random.key(0), 1)
     >>> jax.numpy.exp(sampler.log_expected_count(jax.numpy.arange(3), effort)).round(2)
@@ -129,14 +114,10 @@ def weighted_sampler(weights: npt.ArrayLike, *, replacement: bool = False) -> Sa
       shares are rounded to multiples of 2^-32, at least one for each class, and Q_k is of the
       rounded ones.
 
-  Returns:
-    The sampler.
-
   Raises:
     ValueError: the weights are not a vector of finite, positive numbers.
 
   Example:
-    >>> import jax
     >>> sampler = weighted_sampler([3, 1], replacement=True)
     >>> jax.numpy.exp(sampler.log_expected_count(jax.numpy.arange(2), 8.0)).round(2)
     Array([6., 2.], dtype=float32)
@@ -214,8 +195,7 @@ def _first_arrivals(
 
 def check_num_samples(num_samples: int, num_classes: int, replacement: bool) -> None:
   """Raise a ValueError unless so many classes can be drawn."""
-  if not is_integer(num_samples) or num_samples < 1:
-    raise ValueError(f"Got num_samples={num_samples!r}; it must be an integer of at least 1.")
+  check_integer("num_samples", num_samples)
   if not replacement and num_samples > num_classes:
     raise ValueError(
       f"Got num_samples={num_samples} for {num_classes} classes; without replacement there are "

@@ -1,4 +1,8 @@
-"""Scores: logarithms of the positive functions that take the exponential's place in softmax."""
+"""Scores: logarithms of the positive functions that take the exponential's place in softmax.
+
+All take logits, real numbers of any shape, and return scores of their shape and floating type. A
+logit of -inf marks an impossible class and keeps the score -inf.
+"""
 
 import functools
 import math
@@ -94,21 +98,13 @@ def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
   .. math:: f_n(z) = \prod_{j=1}^{n/2} \frac{(z - a_j)^2 + b_j^2}{a_j^2 + b_j^2}
 
   f_n is not monotone: it has a positive minimum at a negative logit and rises again below it, so
-  the most probable class need not be the one with the largest logit. A logit of -inf marks an
-  impossible class and keeps the score -inf.
+  the most probable class need not be the one with the largest logit.
 
   Args:
     logits: real numbers of any shape; in float32 the score is finite up to 2e5 on either side.
     order: n, even, at least 2 and at most 100.
 
-  Returns:
-    Scores of the shape and floating type of the logits.
-
-  Raises:
-    ValueError: the order is odd, below 2, above 100 or not an integer.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> jnp.exp(taylor_score(jnp.array([-1.0, 0.0, 2.0]), order=2)).round(2)
     Array([0.5, 1. , 5. ], dtype=float32)
 
@@ -173,24 +169,15 @@ def log_taylor_softmax(
   .. math:: \log p_k = \log f_n(z_k) - \log \sum_j f_n(z_j)
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    order: n, even and at least 2; see `taylor_score` for f_n.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    order: that of `taylor_score`, which has the source.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Log-probabilities in nats, of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: the order is odd, below 2 or not an integer.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> log_taylor_softmax(jnp.array([-2.0, 0.0]), order=2).round(4)
     Array([-0.6931, -0.6931], dtype=float32)
-
-  Reference:
-    Banerjee et al. 2020, "Exploring Alternatives to Softmax Function" (arXiv 2011.11538).
   """
   logits, result_type = widen(logits)
   scores = taylor_score(logits, order=order)
@@ -209,24 +196,15 @@ def taylor_softmax(
   .. math:: p_k = \frac{f_n(z_k)}{\sum_j f_n(z_j)}
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    order: n, even and at least 2; see `taylor_score` for f_n.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    order: that of `taylor_score`, which has the source.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Probabilities of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: the order is odd, below 2 or not an integer.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> taylor_softmax(jnp.array([-1.0, 1.0, 2.0]), order=2).round(4)
     Array([0.0625, 0.3125, 0.625 ], dtype=float32)
-
-  Reference:
-    Banerjee et al. 2020, "Exploring Alternatives to Softmax Function" (arXiv 2011.11538).
   """
   logits, result_type = widen(logits)
   log_probs = log_taylor_softmax(logits, order=order, axis=axis, where=where)
@@ -241,8 +219,7 @@ def spherical_score(
   .. math:: s(z) = \log (z^2 + \varepsilon)
 
   The score is even: a class is probable when its logit is far from zero, on either side, so the
-  most probable class need not be the one with the largest logit. A logit of -inf marks an
-  impossible class and keeps the score -inf.
+  most probable class need not be the one with the largest logit.
 
   Args:
     logits: real numbers of any shape, up to 1e18 in size.
@@ -250,14 +227,7 @@ def spherical_score(
       the distribution is uniform, where they are much larger only their ratios matter. The
       gradient is at most 1 / sqrt(eps). Worth tuning.
 
-  Returns:
-    Scores of the shape and floating type of the logits.
-
-  Raises:
-    ValueError: epsilon is not a positive number that float32 can hold.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> jnp.exp(spherical_score(jnp.array([-2.0, 0.0, 1.0]), epsilon=0.5)).round(2)
     Array([4.5, 0.5, 1.5], dtype=float32)
 
@@ -285,25 +255,15 @@ def log_spherical_softmax(
   .. math:: \log p_k = \log (z_k^2 + \varepsilon) - \log \sum_j (z_j^2 + \varepsilon)
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    epsilon: eps > 0; see `spherical_score`.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    epsilon: that of `spherical_score`, which has the source.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Log-probabilities in nats, of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: epsilon is not a positive number that float32 can hold.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> log_spherical_softmax(jnp.array([-3.0, 3.0])).round(4)
     Array([-0.6931, -0.6931], dtype=float32)
-
-  Reference:
-    de Brebisson & Vincent 2016, "An Exploration of Softmax Alternatives Belonging to the
-    Spherical Loss Family" (arXiv 1511.05042).
   """
   logits, result_type = widen(logits)
   scores = spherical_score(logits, epsilon=epsilon)
@@ -322,25 +282,15 @@ def spherical_softmax(
   .. math:: p_k = \frac{z_k^2 + \varepsilon}{\sum_j (z_j^2 + \varepsilon)}
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    epsilon: eps > 0; see `spherical_score`.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    epsilon: that of `spherical_score`, which has the source.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Probabilities of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: epsilon is not a positive number that float32 can hold.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> spherical_softmax(jnp.array([-2.0, 0.0, 1.0]), epsilon=1.0).round(4)
     Array([0.625, 0.125, 0.25 ], dtype=float32)
-
-  Reference:
-    de Brebisson & Vincent 2016, "An Exploration of Softmax Alternatives Belonging to the
-    Spherical Loss Family" (arXiv 1511.05042).
   """
   logits, result_type = widen(logits)
   log_probs = log_spherical_softmax(logits, epsilon=epsilon, axis=axis, where=where)
@@ -355,23 +305,14 @@ def relu_score(logits: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 
   Normalised, this is the classifier whose probabilities are ReLU outputs divided by their sum.
   A logit at or below eps has no gradient: a label whose logit has died learns only through the
   other classes, and a row whose logits have all died is uniform and does not learn at all. So
-  start training with positive logits. A logit of -inf marks an impossible class and keeps the
-  score -inf.
+  start training with positive logits.
 
   Args:
-    logits: real numbers of any shape.
     epsilon: eps > 0, the floor of a class's unnormalised probability. The gradient grows to
       1 / eps as a logit comes down to it, and steps that large stall training when eps is tiny.
       float16 logits raise eps to 2^-14, so that the gradient does not overflow.
 
-  Returns:
-    Scores of the shape and floating type of the logits.
-
-  Raises:
-    ValueError: epsilon is not a positive number that float32 can hold.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> jnp.exp(relu_score(jnp.array([-1.0, 0.5, 2.0]), epsilon=0.01)).round(2)
     Array([0.01, 0.5 , 2.  ], dtype=float32)
 
@@ -409,17 +350,9 @@ def stablemax_score(logits: jax.typing.ArrayLike) -> jax.Array:
     g(z) = \begin{cases} z + 1 & z \ge 0 \\ 1 / (1 - z) & z < 0 \end{cases}
 
   So :math:`s(z) = \mathrm{sign}(z) \log(1 + |z|)`: it rises with the logit, but so slowly that the
-  gradient of an example does not vanish when its logits grow. A logit of -inf marks an impossible
-  class and keeps the score -inf.
-
-  Args:
-    logits: real numbers of any shape.
-
-  Returns:
-    Scores of the shape and floating type of the logits.
+  gradient of an example does not vanish when its logits grow.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> jnp.exp(stablemax_score(jnp.array([-3.0, 0.0, 2.0]))).round(2)
     Array([0.25, 1.  , 3.  ], dtype=float32)
 
@@ -451,16 +384,9 @@ def sigsoftmax_score(logits: jax.typing.ArrayLike) -> jax.Array:
 
   The score is not linear in the logits, so that the log-probabilities of a dense layer may have a
   larger rank than its features have numbers. Its slope falls from 2 for low logits to 1 for high
-  ones. A logit of -inf marks an impossible class and keeps the score -inf.
-
-  Args:
-    logits: real numbers of any shape.
-
-  Returns:
-    Scores of the shape and floating type of the logits.
+  ones.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> sigsoftmax_score(jnp.array([-20.0, 0.0, 20.0])).round(4)
     Array([-40.    ,  -0.6931,  20.    ], dtype=float32)
 
@@ -492,21 +418,12 @@ def soft_cap_score(logits: jax.typing.ArrayLike, *, cap: jax.typing.ArrayLike = 
   .. math:: s(z) = c \tanh(z / c)
 
   Small logits stay as they are. With K classes no probability exceeds
-  :math:`1 / (1 + (K - 1) e^{-2c})`. A logit of -inf marks an impossible class and keeps the score
-  -inf.
+  :math:`1 / (1 + (K - 1) e^{-2c})`.
 
   Args:
-    logits: real numbers of any shape.
     cap: c > 0; 30 is Gemma 2's for its output layer, 50 for its attention.
 
-  Returns:
-    Scores of the shape and floating type of the logits.
-
-  Raises:
-    ValueError: the cap is not positive and finite.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> soft_cap_score(jnp.array([-100.0, 0.0, 5.0]), cap=5.0).round(2)
     Array([-5.  ,  0.  ,  3.81], dtype=float32)
 
@@ -545,22 +462,13 @@ def multimax_score(
     s(z) = z + w_1 [b_1 - z]_+ + w_2 [z - d_1]_+ + w_3 [b_2 - z]_+^2 + w_4 [z - d_2]_+^2
 
   In the paper's terms the first two weights are 1 - t_b and t_d - 1 of a temperature below b_1 and
-  one above d_1. With all weights zero this is softmax. A logit of -inf marks an impossible class
-  and keeps the score -inf.
+  one above d_1. With all weights zero this is softmax.
 
   Args:
-    logits: real numbers of any shape.
     weights: w, `[4]`, of either sign.
     points: b_1, d_1, b_2, d_2, `[4]`.
 
-  Returns:
-    Scores of the shape and floating type of the logits.
-
-  Raises:
-    ValueError: the weights or the points are not four.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> options = {"weights": jnp.array([0.5, 1.0, 0.0, 0.0]), "points": jnp.zeros(4)}
     >>> multimax_score(jnp.array([-2.0, 0.0, 3.0]), **options)
     Array([-1.,  0.,  6.], dtype=float32)

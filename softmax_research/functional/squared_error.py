@@ -28,26 +28,17 @@ def squared_error_loss(
   Belkin use M = 30 and kappa = 15, with few both are 1.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
     labels: integers without the class axis, or q, of the shape of the logits, each in [0, 1].
     target: M > 0, the logit that the label should have.
     label_weight: kappa > 0, the weight of the label's error among the others.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. The weight
-      of an example with several labels is the mean of theirs, and 1 if it has none.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    class_weights: as in `one_vs_all_cross_entropy`.
+    logits, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses without the class axis, in the square of the logits' units. NaN for an integer label out
     of range; infinite for a label whose class is impossible.
 
-  Raises:
-    ValueError: an option is not positive and finite, or the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> squared_error_loss(jnp.array([[2.0, 1.0]]), jnp.array([0]), target=3.0, label_weight=5.0)
     Array([3.], dtype=float32)
 

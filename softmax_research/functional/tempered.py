@@ -32,21 +32,13 @@ def tempered_softmax(
   some probability. t = 1 is softmax; t < 1 is alpha-entmax with alpha = 2 - t, with exact zeros.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
     t: at least 0, up to 5 or so.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class. A row without any class
-      has probability 0 throughout.
+    logits, axis, where: those of `softmax`.
 
   Returns:
     Probabilities of the shape and floating type of the logits.
 
-  Raises:
-    ValueError: t is negative or not finite.
-    TypeError: the axis is not one integer.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> tempered_softmax(jnp.array([0.0, 2.0, 2.0]), t=2.0).round(2)
     Array([0.22, 0.39, 0.39], dtype=float32)
 
@@ -93,32 +85,21 @@ def bi_tempered_loss(
   is the cross-entropy minus the entropy of q.
 
   Args:
-    logits: K classes along `axis`; -inf marks an impossible class.
-    labels: integers without the class axis, or distributions of the shape of the logits.
     t1: in [0, 1].
     t2: at least 0, up to 5 or so; of the paper at least 1.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
-    axis: the class axis.
-    where: booleans that broadcast to the logits; false excludes a class.
+    logits, labels, class_weights, ignore_label, axis, where: those of `cross_entropy`.
 
   Returns:
     Losses without the class axis; nats for t1 = 1. NaN for an integer label out of range; infinite
     for a label whose class is impossible.
 
-  Raises:
-    ValueError: t1 or t2 is out of range, or the labels' shape does not fit.
-    TypeError: the labels are neither integers nor floating-point numbers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> logits, labels = jnp.array([[9.0, 0.0], [9.0, 0.0]]), jnp.array([0, 1])
     >>> bi_tempered_loss(logits, labels, t1=0.5, t2=2.0).round(4)
     Array([0.0258, 1.2953], dtype=float32)
 
   Reference:
-    Amid et al. 2019, "Robust Bi-Tempered Logistic Loss Based on Bregman Divergences"
-    (arXiv 1906.03361).
+    Amid et al. 2019, as of `tempered_softmax`.
   """
   check_temperatures(t1, t2)
   logits, result_type = widen(logits)

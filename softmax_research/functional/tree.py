@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softmax_research.functional.arrays import is_integer
+from softmax_research.functional.arrays import check_integer, is_integer
 
 # A tree of K leaves has up to 2K - 1 nodes, which are counted in int32.
 _MAX_CLASSES = 2**30
@@ -57,9 +57,6 @@ class Tree:
     Args:
       parents: integers `[num_nodes]`, -1 at the root and nowhere else.
       leaves: integers `[K]`, the node of each class.
-
-    Returns:
-      The tree.
 
     Raises:
       TypeError: the parents or the leaves are not integers.
@@ -243,9 +240,6 @@ def balanced_tree(num_classes: int, *, branching: int = 2) -> Tree:
   Returns:
     A tree of depth ceil(log K / log branching).
 
-  Raises:
-    ValueError: the number of classes or the branching is not an integer in range.
-
   Example:
     >>> balanced_tree(6).path_lengths
     array([3, 3, 3, 3, 2, 2])
@@ -254,8 +248,7 @@ def balanced_tree(num_classes: int, *, branching: int = 2) -> Tree:
     Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS),
     for binary trees.
   """
-  if not is_integer(num_classes):
-    raise ValueError(f"Got num_classes={num_classes!r}; it must be an integer of at least 1.")
+  check_integer("num_classes", num_classes)
   check_tree_classes(num_classes)
   branching = _check_branching(branching)
   # The numbering of a heap; each inner node adds branching - 1 to the leaves, rounded up.
@@ -283,9 +276,6 @@ def huffman_tree(counts: npt.ArrayLike, *, branching: int = 2) -> Tree:
   Args:
     counts: how often each class occurs, `[K]`, at least 0; any unit.
     branching: children of an inner node, at least 2.
-
-  Returns:
-    The tree.
 
   Raises:
     ValueError: the counts are not a list of at least one finite number >= 0, or the branching is
@@ -444,9 +434,5 @@ def _check_classes(classes: np.ndarray) -> None:
 
 
 def _check_branching(branching: int) -> int:
-  if not is_integer(branching) or branching < 2:
-    raise ValueError(
-      f"Got branching={branching!r}; it must be an integer of at least 2, the number of children "
-      "of a node."
-    )
+  check_integer("branching", branching, 2, remedy="It is the number of children of a node.")
   return int(branching)

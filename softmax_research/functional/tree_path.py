@@ -40,7 +40,6 @@ def tree_label_rows(tree: Tree, labels: jax.typing.ArrayLike) -> jax.Array:
     TypeError: the labels are not integers.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> from softmax_research.functional import balanced_tree
     >>> tree_label_rows(balanced_tree(8), jnp.array([0, 1, 7]))
     Array([0, 1, 2, 3, 6, 7], dtype=int32)

@@ -25,15 +25,10 @@ def tree_sample(
 
   Args:
     key: a random key.
-    features: `[..., D]`.
-    params: as from `tree_init`.
-    tree: the tree.
+    features, params, tree: those of `tree_log_probs`.
 
   Returns:
     Classes, int32 `[...]`.
-
-  Raises:
-    ValueError: the parameters do not fit the tree or the features.
 
   Example:
     >>> from softmax_research.functional import balanced_tree

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import is_integer, look_up, vary, varying_axes
+from softmax_research.functional.arrays import check_integer, look_up, vary, varying_axes
 from softmax_research.functional.tree import Tree
 from softmax_research.functional.tree_softmax import (
   check_tree_inputs,
@@ -71,9 +71,7 @@ def tree_top_k(
   Differentiate `tree_label_log_prob` at the classes found; the search itself has no gradient.
 
   Args:
-    features: `[..., D]`.
-    params: as from `tree_init`.
-    tree: the tree.
+    features, params, tree: those of `tree_log_probs`.
     k: how many classes, between 1 and K.
 
   Returns:
@@ -81,19 +79,14 @@ def tree_top_k(
     visited `[...]`. Of equally probable classes any may come first. Where a feature is NaN so are
     the log-probabilities, and the classes mean nothing.
 
-  Raises:
-    ValueError: k is out of range, or the parameters do not fit the tree or the features.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> from softmax_research.functional import balanced_tree
     >>> params = {"kernel": jnp.array([[2.0], [1.0], [0.0]]), "bias": jnp.zeros(3)}
     >>> found = tree_top_k(jnp.ones(1), params, balanced_tree(4), k=2)
     >>> found.classes.tolist(), found.num_visited.item()
     ([0, 1], 4)
   """
-  if not is_integer(k) or not 1 <= k <= tree.num_classes:
-    raise ValueError(f"Got k={k!r}; it must be an integer between 1 and {tree.num_classes}.")
+  check_integer("k", k, 1, tree.num_classes)
   features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
 
   def search(feature, params):

@@ -38,7 +38,6 @@ def tree_init(key: jax.Array, num_features: int, tree: Tree) -> dict[str, jax.Ar
     `{"kernel": [R, D], "bias": [R]}` in float32: a kernel of variance 1 / D, and zeros.
 
   Example:
-    >>> import jax
     >>> from softmax_research.functional import balanced_tree
     >>> tree_init(jax.random.key(0), 5, balanced_tree(4))["kernel"].shape
     (3, 5)
@@ -80,11 +79,7 @@ def tree_log_probs(
   Returns:
     Log-probabilities in nats, `[..., K]`; float16 and bfloat16 are summed in float32.
 
-  Raises:
-    ValueError: the parameters do not fit the tree or the features.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> from softmax_research.functional import balanced_tree
     >>> params = {"kernel": jnp.array([[jnp.log(3.0)], [0.0]]), "bias": jnp.zeros(2)}
     >>> jnp.exp(tree_log_probs(jnp.ones(1), params, balanced_tree(3))).round(2)
@@ -138,23 +133,15 @@ def tree_label_log_prob(
   in reverse mode alone then; without rows there are all orders in both modes.
 
   Args:
-    features: `[..., D]`.
+    features, tree, dtype: those of `tree_log_probs`.
     params: as from `tree_init`, or only the given rows of it, `{"kernel": [U, D], "bias": [U]}`.
-    tree: the tree.
     labels: integers `[...]`.
     rows: which rows `params` holds, as from `tree_label_rows` for these labels; all by default.
-    dtype: of the result; by default the type that features and kernel promote to.
 
   Returns:
     Log-probabilities in nats, `[...]`; NaN for a label out of range.
 
-  Raises:
-    ValueError: the parameters do not fit the tree, the features or the rows, or the labels' shape
-      does not fit.
-    TypeError: the labels are not integers.
-
   Example:
-    >>> import jax.numpy as jnp
     >>> from softmax_research.functional import balanced_tree
     >>> params = {"kernel": jnp.array([[jnp.log(3.0)], [0.0]]), "bias": jnp.zeros(2)}
     >>> tree = balanced_tree(3)

@@ -1,4 +1,7 @@
-"""Output layers as pure functions: init, loss, log_prob; and what they predict."""
+"""Output layers as pure functions: init, loss, log_prob; and what they predict.
+
+Errors and shared arguments are described as those of `functional` are.
+"""
 
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.contrastive import info_nce, nt_xent

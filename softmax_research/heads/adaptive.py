@@ -52,7 +52,6 @@ def adaptive(
     ValueError: there are neither cutoffs nor counts, or an option is out of range.
 
   Example:
-    >>> import jax
     >>> head = adaptive(4, cutoffs=(2,), class_counts=[1, 5, 1, 9])
     >>> params = head.init(jax.random.key(0), 8)
     >>> params["head"]["kernel"].shape, params["tails"][0]["kernel"].shape

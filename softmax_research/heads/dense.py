@@ -117,7 +117,6 @@ def linear(
     ValueError: the number of classes is not in [1, 2^31), or a bias is asked for beside cosines.
 
   Example:
-    >>> import jax
     >>> from softmax_research import functional
     >>> head = linear(
     ...   3,
@@ -233,7 +232,6 @@ def dense(
       prior's shape is not `[K]`.
 
   Example:
-    >>> import jax
     >>> from softmax_research import functional
     >>> head = dense(3, score=functional.taylor_score)
     >>> params = head.init(jax.random.key(0), 5)

@@ -58,7 +58,6 @@ class Head(NamedTuple):
   `head._replace(log_prob=..., top_k=None, sample=None)`.
 
   Example:
-    >>> import jax
     >>> from softmax_research import heads
     >>> head = heads.dense(3)
     >>> params = head.init(jax.random.key(0), 5)
@@ -110,6 +109,16 @@ def weighted(
     return targets.finish(targets.weigh(losses))
 
   return head._replace(loss=loss)
+
+
+def with_bias(head: Head, start: float) -> Head:
+  """Build the head whose bias, if it has one, begins at a value."""
+
+  def init(key: jax.Array, num_features: int) -> dict[str, jax.Array]:
+    params = head.init(key, num_features)
+    return params | {name: params[name] + start for name in params if name == "bias"}
+
+  return head._replace(init=init)
 
 
 def _targets(params, features, labels, num_classes, class_weights=None, ignore_label=None):

@@ -30,7 +30,6 @@ def hierarchical(tree: functional.Tree) -> Head:
 
   Example:
     >>> import jax
-    >>> from softmax_research import functional
     >>> head = hierarchical(functional.taxonomy_tree([[0, 1], [2, 3, 4]]))
     >>> params = head.init(jax.random.key(0), 5)
     >>> head.log_prob(params, jax.numpy.ones((2, 5))).shape

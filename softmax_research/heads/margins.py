@@ -14,8 +14,8 @@ from softmax_research.functional.arrays import (
   as_labels,
   check_at_least,
   check_fraction,
+  check_integer,
   check_num_classes,
-  is_integer,
   look_up,
   norms,
 )
@@ -81,11 +81,14 @@ def l_softmax(
   return dense(num_classes, score=taylor_score(order), margin=widen, **layer)
 
 
-def _cosines(
+def cosine_layer(
   num_classes: int,
   change: Callable[[jax.Array, jax.Array], jax.Array] | None,
   scale: float,
-  order: int | None,
+  *,
+  order: int | None = None,
+  label_smoothing: float = 0.0,
+  z_loss: float = 0.0,
   **layer: Any,
 ) -> Head:
   """Build a head whose logits are cosines, which `change` alters by the labels.
@@ -101,52 +104,34 @@ def _cosines(
     score=lambda cosines: score(scale * cosines),
     bias=False,
     normalise=True,
+    label_smoothing=label_smoothing,
+    z_loss=z_loss,
     **layer,
   )
 
 
-def cosine_softmax(
-  num_classes: int,
-  *,
-  temperature: float = 0.05,
-  order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
-) -> Head:
+def cosine_softmax(num_classes: int, *, temperature: float = 0.05, **of_cosines: Any) -> Head:
   """Build the head of softmax on cosines over a temperature, without a margin."""
   check_at_least("temperature", temperature, 0, "Pass 0.05 or so.", strict=True)
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss}
-  return _cosines(num_classes, None, 1 / temperature, order, **layer)
+  return cosine_layer(num_classes, None, 1 / temperature, **of_cosines)
 
 
 def am_softmax(
-  num_classes: int,
-  *,
-  margin: float = 0.35,
-  scale: float = 30.0,
-  order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  num_classes: int, *, margin: float = 0.35, scale: float = 30.0, **of_cosines: Any
 ) -> Head:
   """Build the head of a margin that is taken from the label's cosine (AM-Softmax, CosFace)."""
   check_at_least("margin", margin, 0, "Pass 0 for no margin.")
   lower = functools.partial(functional.additive_cosine_margin, margin=margin)
-  return _cosines(num_classes, lower, scale, order, label_smoothing=label_smoothing, z_loss=z_loss)
+  return cosine_layer(num_classes, lower, scale, **of_cosines)
 
 
 def arcface(
-  num_classes: int,
-  *,
-  margin: float = 0.5,
-  scale: float = 64.0,
-  order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  num_classes: int, *, margin: float = 0.5, scale: float = 64.0, **of_cosines: Any
 ) -> Head:
   """Build the head of a margin, in radians, that is added to the label's angle (ArcFace)."""
   check_angle(margin)
   widen = functools.partial(functional.additive_angular_margin, margin=margin)
-  return _cosines(num_classes, widen, scale, order, label_smoothing=label_smoothing, z_loss=z_loss)
+  return cosine_layer(num_classes, widen, scale, **of_cosines)
 
 
 def combined_margin(
@@ -156,15 +141,13 @@ def combined_margin(
   angle: float = 0.3,
   cosine: float = 0.2,
   scale: float = 64.0,
-  order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  **of_cosines: Any,
 ) -> Head:
   """Build the head of all three margins of cosines; see `functional.combined_margin`."""
   options = {"multiplier": multiplier, "angle": angle, "cosine": cosine}
   check_combined(**options)
   change = functools.partial(functional.combined_margin, **options)
-  return _cosines(num_classes, change, scale, order, label_smoothing=label_smoothing, z_loss=z_loss)
+  return cosine_layer(num_classes, change, scale, **of_cosines)
 
 
 def sphereface(
@@ -176,8 +159,7 @@ def sphereface(
   gamma: float = 3e-4,
   power: float = 35.0,
   minimum: float = 0.0,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  **of_cosines: Any,
 ) -> Head:
   """Build the head of a label's angle that counts `margin` times, on unit features (SphereFace).
 
@@ -192,8 +174,7 @@ def sphereface(
     widened = functional.combined_margin(cosines, labels, multiplier=margin)
     return cosines + (widened - cosines) / (1 + plain.astype(cosines.dtype))
 
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss}
-  return _cosines(num_classes, None, scale, None, margin=widen, **layer)
+  return cosine_layer(num_classes, None, scale, margin=widen, **of_cosines)
 
 
 def ldam(
@@ -204,8 +185,7 @@ def ldam(
   scale: float = 30.0,
   defer: int | None = None,
   beta: float = 0.9999,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  **of_cosines: Any,
 ) -> Head:
   r"""Build the head of label-distribution-aware margins, larger for rarer classes.
 
@@ -220,14 +200,13 @@ def ldam(
   check_at_least("margin", margin, 0, "Pass 0 for no margin.")
   check_fraction("beta", beta)
   check_counts("ldam", num_classes, class_counts)
-  if defer is not None and (not is_integer(defer) or defer < 0):
-    raise ValueError(f"Got defer={defer!r}; it must be a step, from 0 on, or None for never.")
+  if defer is not None:
+    check_integer("defer", defer, 0, remedy="It is a step; pass None for never.")
   counts = np.maximum(np.asarray(class_counts, np.float64), 1)
   rarity = counts**-0.25
   lower = functools.partial(functional.soft_margin, margin=margin * rarity / rarity.max())
   weights = functional.class_balanced_weights(counts, beta=beta)
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss, "implementation": "plain"}
-  head = _cosines(num_classes, lower, scale, None, **layer)
+  head = cosine_layer(num_classes, lower, scale, implementation="plain", **of_cosines)
 
   def loss(params, features, labels, *, step=0, key=None, **options):
     losses = head.loss(params, features, labels, step=step, key=key, **options)
@@ -248,8 +227,7 @@ def adaface(
   concentration: float = 0.333,
   scale: float = 64.0,
   momentum: float = 0.01,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  **of_cosines: Any,
 ) -> Head:
   r"""Build the head of margins that fall on hard examples only where their quality allows.
 
@@ -265,8 +243,7 @@ def adaface(
   check_angle(margin)
   check_at_least("concentration", concentration, 0, "Pass 0.333 or so.", strict=True)
   check_fraction("momentum", momentum, or_one=True)
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss}
-  plain = _cosines(num_classes, None, scale, None, **layer)
+  plain = cosine_layer(num_classes, None, scale, **of_cosines)
   start = {"mean": 20.0, "deviation": 100.0}
 
   def lengths(features):
@@ -278,7 +255,7 @@ def adaface(
     quality = jnp.clip(concentration * (sizes - mean) / (deviation + 1e-3), -1, 1)[..., None]
     change = {"angle": -margin * quality, "cosine": margin * (1 + quality)}
     change = functools.partial(functional.combined_margin, **change)
-    return _cosines(num_classes, change, scale, None, implementation="plain", **layer).loss(
+    return cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines).loss(
       params, features, labels, **options
     )
 
@@ -301,8 +278,7 @@ def magface(
   margins_between: tuple[float, float] = (0.45, 0.8),
   weight: float = 35.0,
   scale: float = 64.0,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  **of_cosines: Any,
 ) -> Head:
   r"""Build the head of a margin that rises with the norm of the features, which it rewards.
 
@@ -322,20 +298,19 @@ def magface(
     raise ValueError(f"Got norms_between={norms_between}; they must be positive and rise.")
   check_angle(np.asarray(margins_between))
   check_at_least("weight", weight, 0, "Pass 0 for no reward of large norms.")
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss}
 
   def loss(params, features, labels, **options):
     sizes = jnp.clip(norms(features, axis=-1), low, high)
     angle = least + (most - least) * (sizes - low) / (high - low)
     change = functools.partial(functional.combined_margin, angle=angle[..., None])
-    head = _cosines(num_classes, change, scale, None, implementation="plain", **layer)
+    head = cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines)
     losses = head.loss(params, features, labels, **options)
     losses += weight * (sizes / high**2 + 1 / sizes)
     values = jax.ShapeDtypeStruct((*losses.shape, num_classes), losses.dtype)
     ignored = options.get("ignore_label")
     return check_targets(labels, values, ignore_label=ignored).finish(losses)
 
-  return _cosines(num_classes, None, scale, None, **layer)._replace(loss=loss)
+  return cosine_layer(num_classes, None, scale, **of_cosines)._replace(loss=loss)
 
 
 def curricularface(
@@ -344,8 +319,7 @@ def curricularface(
   margin: float = 0.5,
   scale: float = 64.0,
   momentum: float = 0.01,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  **of_cosines: Any,
 ) -> Head:
   """Build the head of an angular margin that turns to hard classes as training goes on.
 
@@ -354,15 +328,14 @@ def curricularface(
   """
   check_angle(margin)
   check_fraction("momentum", momentum, or_one=True)
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss}
-  plain = _cosines(num_classes, None, scale, None, **layer)
+  plain = cosine_layer(num_classes, None, scale, **of_cosines)
 
   def loss(params, features, labels, **options):
     def change(cosines, labels):
       emphasis = _read(params, "emphasis", cosines)
       return functional.curricular_margin(cosines, labels, margin=margin, emphasis=emphasis)
 
-    return _cosines(num_classes, change, scale, None, implementation="plain", **layer).loss(
+    return cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines).loss(
       params, features, labels, **options
     )
 
@@ -454,13 +427,7 @@ def _move(params, values: dict[str, jax.Array], momentum) -> dict[str, Any]:
 
 
 def subcentre_arcface(
-  num_classes: int,
-  *,
-  centres: int = 3,
-  margin: float = 0.5,
-  scale: float = 64.0,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  num_classes: int, *, centres: int = 3, margin: float = 0.5, scale: float = 64.0, **of_cosines: Any
 ) -> Head:
   """Build ArcFace's head with several centres a class, of which the nearest counts.
 
@@ -472,12 +439,10 @@ def subcentre_arcface(
   """
   check_num_classes(num_classes)
   check_angle(margin)
-  if not is_integer(centres) or centres < 1:
-    raise ValueError(f"Got centres={centres!r}; it must be an integer of at least 1.")
+  check_integer("centres", centres)
 
   def nearest(cosines: jax.Array) -> jax.Array:
     return jnp.max(cosines.reshape(*cosines.shape[:-1], num_classes, centres), axis=-1)
 
   widen = functools.partial(functional.additive_angular_margin, margin=margin)
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss, "row_map": nearest}
-  return _cosines(num_classes * centres, widen, scale, None, **layer)
+  return cosine_layer(num_classes * centres, widen, scale, row_map=nearest, **of_cosines)

@@ -4,12 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research import functional
-from softmax_research.functional.arrays import (
-  check_at_least,
-  is_integer,
-  per_class,
-  product,
-)
+from softmax_research.functional.arrays import check_integer, per_class, product
 from softmax_research.functional.labels import check_class_labels, is_known
 from softmax_research.heads.dense import dense, taylor_score
 from softmax_research.heads.head import Head, likelihood_loss
@@ -46,9 +41,6 @@ def mixture(
     A head with parameters `{"gate": [D, M], "latent": {"kernel": [D, M E], "bias": [M E]},
     "layer": {"kernel": [E, K], "bias": [K]}}`.
 
-  Raises:
-    ValueError: an option is out of range.
-
   Example:
     >>> head = mixture(100, num_components=3)
     >>> params = head.init(jax.random.key(0), 8)
@@ -59,10 +51,9 @@ def mixture(
     Yang, Dai, Salakhutdinov & Cohen 2018, "Breaking the Softmax Bottleneck: A High-Rank RNN
     Language Model" (arXiv 1711.03953).
   """
-  for name, size in (("num_components", num_components), ("width", width)):
-    if size is not None and not is_integer(size):
-      raise ValueError(f"Got {name}={size!r}; it must be an integer of at least 1.")
-    check_at_least(name, 1 if size is None else size, 1, "Pass a few.")
+  check_integer("num_components", num_components)
+  if width is not None:
+    check_integer("width", width)
   layer = dense(num_classes, score=taylor_score(order), bias=bias, implementation=implementation)
   draw = jax.nn.initializers.lecun_normal()
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from softmax_research.functional import TopClasses, gumbel_max
+from softmax_research.functional.arrays import check_integer
 from softmax_research.heads.head import Head
 
 
@@ -23,9 +24,6 @@ def top_k(head: Head, params: Any, features: jax.typing.ArrayLike, k: int) -> To
   Returns:
     Log-probabilities in nats and classes, `[..., k]`, the most probable first.
 
-  Raises:
-    ValueError: k is out of range.
-
   Example:
     >>> from softmax_research import heads
     >>> head = heads.make("huffman", 4, class_counts=[1, 2, 3, 4])
@@ -38,8 +36,7 @@ def top_k(head: Head, params: Any, features: jax.typing.ArrayLike, k: int) -> To
   if head.top_k is not None:
     return head.top_k(params, features, k)
   log_probs = head.log_prob(params, features)
-  if not 1 <= k <= log_probs.shape[-1]:
-    raise ValueError(f"Got k={k!r}; it must be an integer between 1 and {log_probs.shape[-1]}.")
+  check_integer("k", k, 1, log_probs.shape[-1])
   return TopClasses(*jax.lax.top_k(log_probs, k))
 
 

@@ -1,7 +1,9 @@
 """Heads that are trained on the label and a few random classes, and predict among all."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.samplers import Sampler, log_uniform_weights
 from softmax_research.heads.dense import dense, taylor_score
-from softmax_research.heads.head import Head, check_counts, check_key
+from softmax_research.heads.head import Head, check_counts, check_key, with_bias
 
 
 def sampled(
@@ -60,7 +62,6 @@ def sampled(
     ValueError: the sampler is unknown, lacks its counts, or an option is out of range.
 
   Example:
-    >>> import jax
     >>> head = sampled(100, num_samples=10, sampler="log_uniform")
     >>> params = head.init(jax.random.key(0), 8)
     >>> features, labels = jax.numpy.ones((2, 8)), jax.numpy.array([3, 50])
@@ -72,31 +73,14 @@ def sampled(
     Probabilistic Language Model"; Jean et al. 2015 (arXiv 1412.2007).
   """
   check_num_classes(num_classes)
+  loss = functools.partial(
+    functional.sampled_softmax_loss,
+    remove_accidental_hits=remove_accidental_hits,
+    correct_label=correct_label,
+  )
   classes = _make_sampler(num_classes, sampler, replacement, class_counts)
-  num_samples = _check_num_samples(num_classes, num_samples, classes)
-  score = taylor_score(order)
-  layer = dense(num_classes, score=score, bias=bias, kernel_init=kernel_init)
-
-  def loss(params, features, labels, *, step=0, key=None, **weights):
-    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
-      return layer.loss(params, features, labels, step=step, **weights)
-    check_key("sampled", key)
-    return functional.sampled_softmax_loss(
-      features,
-      params["kernel"],
-      labels,
-      bias=params.get("bias"),
-      key=key,
-      num_samples=num_samples,
-      sampler=classes,
-      score=score,
-      remove_accidental_hits=remove_accidental_hits,
-      correct_label=correct_label,
-      dtype=wide_type(features, params["kernel"]),
-      **weights,
-    )
-
-  return layer._replace(loss=loss)
+  layer = {"bias": bias, "kernel_init": kernel_init}
+  return _trained_on_few(loss, num_classes, num_samples, classes, order, **layer)
 
 
 def negative_sampling(
@@ -126,12 +110,6 @@ def negative_sampling(
     order: Taylor's score of this order in place of softmax's.
     bias: add a bias to the logits.
 
-  Returns:
-    A head with parameters `{"kernel": [D, K], "bias": [K]}`.
-
-  Raises:
-    ValueError: an option is out of range.
-
   Example:
     >>> head = negative_sampling(100, num_samples=10)
     >>> params, features = head.init(jax.random.key(0), 8), jnp.ones((2, 8))
@@ -142,15 +120,16 @@ def negative_sampling(
     Mikolov et al. 2013, eq. 4 (arXiv 1310.4546).
   """
   check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
-  options = {"num_noise": num_noise}
-  loss, log_noise = functional.negative_sampling_loss, _noise(num_classes, class_counts, power)
-  head = _against_noise(loss, num_classes, num_samples, log_noise, order, bias, options)
+  loss = functools.partial(functional.negative_sampling_loss, num_noise=num_noise)
+  log_noise = _noise(num_classes, class_counts, power)
+  layer = {"bias": bias, "log_prior": log_noise}
+  head = _against_noise(loss, num_classes, num_samples, log_noise, order, **layer)
 
   def log_prob(params, features):
     log_probs = head.log_prob(params, features)
     return functional.log_normalise(log_probs + per_class(log_noise, log_probs))
 
-  return _for_distributions(head._replace(log_prob=log_prob, top_k=None))
+  return head._replace(log_prob=log_prob, top_k=None)
 
 
 def nce(
@@ -168,18 +147,7 @@ def nce(
   missing. The bias begins at -log K; see `functional.noise_contrastive_loss`.
 
   Args:
-    num_classes: K.
-    num_samples: draws of noise in a step, shared by the batch; see `sampled` for their number.
-    class_counts: as in `negative_sampling`.
-    power: of the counts.
-    order: Taylor's score of this order in place of softmax's.
-    bias: add a bias to the logits.
-
-  Returns:
-    A head with parameters `{"kernel": [D, K], "bias": [K]}`.
-
-  Raises:
-    ValueError: an option is out of range.
+    num_classes, num_samples, class_counts, power, order, bias: those of `negative_sampling`.
 
   Example:
     >>> head = nce(100, num_samples=10)
@@ -190,15 +158,8 @@ def nce(
     Mnih & Teh 2012 (arXiv 1206.6426).
   """
   loss, log_noise = functional.noise_contrastive_loss, _noise(num_classes, class_counts, power)
-  head = _against_noise(loss, num_classes, num_samples, log_noise, order, bias, {})
-
-  def init(key, num_features):
-    params = head.init(key, num_features)
-    return params | {
-      name: params[name] - math.log(num_classes) for name in params if name == "bias"
-    }
-
-  return _for_distributions(head._replace(init=init))
+  head = _against_noise(loss, num_classes, num_samples, log_noise, order, bias=bias)
+  return with_bias(head, -math.log(num_classes))
 
 
 def _noise(num_classes: int, class_counts: Sequence[int] | None, power: float) -> np.ndarray:
@@ -212,42 +173,33 @@ def _noise(num_classes: int, class_counts: Sequence[int] | None, power: float) -
   return log_noise - np.logaddexp.reduce(log_noise)
 
 
-def _against_noise(loss, num_classes, num_samples, log_noise, order, bias, options) -> Head:
+def _against_noise(loss, num_classes, num_samples, log_noise, order, **layer: Any) -> Head:
   """Build a dense head with a loss against draws of noise."""
   sampler = functional.weighted_sampler(np.exp(log_noise), replacement=True)
-  num_samples = _check_num_samples(num_classes, num_samples, sampler)
-  score = taylor_score(order)
-  options = options | {"num_samples": num_samples, "sampler": sampler, "score": score}
-  layer = dense(num_classes, score=score, bias=bias)
-
-  def head_loss(params, features, labels, *, step=0, key=None, **weights):
-    del step
-    check_key("sampling", key)
-    kernel = params["kernel"]
-    options_of = options | weights | {"dtype": wide_type(features, kernel)}
-    return loss(features, kernel, labels, bias=params.get("bias"), key=key, **options_of)
-
-  return layer._replace(loss=head_loss)
+  return _trained_on_few(loss, num_classes, num_samples, sampler, order, **layer)
 
 
-def _for_distributions(head: Head) -> Head:
-  """Build a head whose loss of labels that are distributions is their cross-entropy."""
+def _trained_on_few(loss, num_classes, num_samples, sampler, order, **layer: Any) -> Head:
+  """Build a dense head with a loss of a sample; labels that are distributions have the dense one.
 
-  def loss(params, features, labels, *, step=0, key=None, **weights):
-    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
-      log_probs = head.log_prob(params, features)
-      return functional.negative_log_likelihood(log_probs, labels, **weights)
-    return head.loss(params, features, labels, step=step, key=key, **weights)
-
-  return head._replace(loss=loss)
-
-
-def _check_num_samples(num_classes: int, num_samples: int | None, sampler: Sampler) -> int:
-  """Return the number of samples; one out of range fails here, not in a traced step."""
+  So many samples that cannot be fail here, not in a traced step.
+  """
   if num_samples is None:
     num_samples = min(max(num_classes // 5, 1), 1024)
   jax.eval_shape(lambda key: sampler.sample(key, num_samples), jax.random.key(0))
-  return num_samples
+  score = taylor_score(order)
+  whole = dense(num_classes, score=score, **layer)
+
+  def head_loss(params, features, labels, *, step=0, key=None, **weights):
+    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
+      return whole.loss(params, features, labels, step=step, **weights)
+    check_key("sampling", key)
+    kernel, bias = params["kernel"], params.get("bias")
+    drawn = {"key": key, "num_samples": num_samples, "sampler": sampler}
+    of_layer = {"bias": bias, "score": score, "dtype": wide_type(features, kernel)}
+    return loss(features, kernel, labels, **drawn, **of_layer, **weights)
+
+  return whole._replace(loss=head_loss)
 
 
 def _at_least_one(class_counts: Sequence[int]) -> np.ndarray:

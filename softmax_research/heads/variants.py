@@ -26,7 +26,7 @@ from softmax_research.functional.losses import check_link
 from softmax_research.functional.tempered import check_temperatures
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import LearntScore, dense, linear, taylor_score
-from softmax_research.heads.head import Head, check_counts, weighted
+from softmax_research.heads.head import Head, check_counts, weighted, with_bias
 from softmax_research.heads.hierarchical import TREES, of_tree
 from softmax_research.heads.links import find_link, linked
 from softmax_research.heads.margins import (
@@ -34,6 +34,7 @@ from softmax_research.heads.margins import (
   am_softmax,
   arcface,
   combined_margin,
+  cosine_layer,
   cosine_softmax,
   curricularface,
   l_softmax,
@@ -68,17 +69,7 @@ def relu(num_classes: int, *, epsilon: float = 1e-2, bias_start: float = 1.0, **
   """
   check_epsilon(epsilon, typical=1e-2)
   score = functools.partial(functional.relu_score, epsilon=epsilon)
-  return _with_bias(dense(num_classes, score=score, **layer), bias_start)
-
-
-def _with_bias(head: Head, bias_start: float) -> Head:
-  """Let the bias of a head, if it has one, start at a value."""
-
-  def init(key: jax.Array, num_features: int) -> dict[str, jax.Array]:
-    params = head.init(key, num_features)
-    return params | {name: params[name] + bias_start for name in params if name == "bias"}
-
-  return head._replace(init=init)
+  return with_bias(dense(num_classes, score=score, **layer), bias_start)
 
 
 def spherical(num_classes: int, *, epsilon: float = 1e-2, **layer: Any) -> Head:
@@ -150,6 +141,19 @@ def _sparse(num_classes: int, keep: Callable[..., jax.Array], epsilon: float, **
   return head._replace(log_prob=dense(num_classes, row_map=keep, **layer).log_prob)
 
 
+def _of_logits(
+  num_classes: int, loss: Callable[..., jax.Array], bias: bool, log_prob=None, **options: Any
+) -> Head:
+  """Build a linear layer with a loss of logits; it predicts by softmax if nothing is said."""
+
+  def own(logits, labels, geometry, **weights):
+    del geometry
+    return loss(logits, labels, **options, **weights)
+
+  log_prob = log_prob or functional.log_softmax
+  return linear(num_classes, loss=own, log_prob=log_prob, bias=bias)
+
+
 def pc_softmax(
   num_classes: int, *, class_counts: Sequence[int] | None = None, bias: bool = True
 ) -> Head:
@@ -161,12 +165,7 @@ def pc_softmax(
   """
   check_counts("pc_softmax", num_classes, class_counts)
   log_prior = functional.log_prior_from_counts(class_counts)
-
-  def loss(logits, labels, geometry, **weights):
-    del geometry
-    return functional.pc_cross_entropy(logits, labels, log_prior, **weights)
-
-  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+  return _of_logits(num_classes, functional.pc_cross_entropy, bias, log_prior=log_prior)
 
 
 def logit_adjusted(
@@ -234,30 +233,22 @@ def entmax(num_classes: int, *, alpha: float = 1.5, bias: bool = True) -> Head:
   """
   check_at_least("alpha", alpha, 1, "Pass 1 for softmax, 2 for sparsemax.")
 
-  def loss(logits, labels, geometry, **weights):
-    del geometry
-    return functional.entmax_loss(logits, labels, alpha=alpha, **weights)
-
   def log_prob(logits: jax.Array) -> jax.Array:
     if alpha == 1:
       return functional.log_softmax(logits)
     return log_or_impossible(functional.entmax(logits, alpha=alpha))
 
-  return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
+  return _of_logits(num_classes, functional.entmax_loss, bias, log_prob, alpha=alpha)
 
 
 def bi_tempered(num_classes: int, *, t1: float = 0.8, t2: float = 1.2, bias: bool = True) -> Head:
   """Build the head of the bi-tempered logistic loss; `log_prob` is its tempered softmax."""
   check_temperatures(t1, t2)
 
-  def loss(logits, labels, geometry, **weights):
-    del geometry
-    return functional.bi_tempered_loss(logits, labels, t1=t1, t2=t2, **weights)
-
   def log_prob(logits):
     return log_or_impossible(functional.tempered_softmax(logits, t=t2))
 
-  return linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
+  return _of_logits(num_classes, functional.bi_tempered_loss, bias, log_prob, t1=t1, t2=t2)
 
 
 def logit_penalty(
@@ -271,14 +262,13 @@ def logit_penalty(
   check_at_least("weight", weight, 0, "Pass 0 for plain softmax.")
   check_fraction("label_smoothing", label_smoothing, or_one=True)
 
-  def loss(logits, labels, geometry, **weights):
-    del geometry
+  def loss(logits, labels, **weights):
     options = {"label_smoothing": label_smoothing, **weights}
     plain = functional.cross_entropy(logits, labels, **options)
     penalised = plain + weight * jnp.sum(logits**2, axis=-1)
     return check_targets(labels, logits, **weights).finish(penalised)
 
-  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+  return _of_logits(num_classes, loss, bias)
 
 
 def squared_error(
@@ -291,12 +281,7 @@ def squared_error(
   options = {"target": target, "label_weight": label_weight}
   for name, value in options.items():
     check_at_least(name, value, 0, "Pass 1.0 for few classes.", strict=True)
-
-  def loss(logits, labels, geometry, **weights):
-    del geometry
-    return functional.squared_error_loss(logits, labels, **options, **weights)
-
-  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+  return _of_logits(num_classes, functional.squared_error_loss, bias, **options)
 
 
 def one_vs_all(num_classes: int, *, bias: bool = True, bias_start: float | None = 0.0) -> Head:
@@ -311,15 +296,11 @@ def one_vs_all(num_classes: int, *, bias: bool = True, bias_start: float | None 
   changes.
   """
 
-  def loss(logits, labels, geometry, **weights):
-    del geometry
-    return functional.one_vs_all_cross_entropy(logits, labels, **weights)
-
   def log_prob(logits):
     return functional.log_normalise(jax.nn.log_sigmoid(logits))
 
-  head = linear(num_classes, loss=loss, log_prob=log_prob, bias=bias)
-  return _with_bias(head, -math.log(num_classes) if bias_start is None else bias_start)
+  head = _of_logits(num_classes, functional.one_vs_all_cross_entropy, bias, log_prob)
+  return with_bias(head, -math.log(num_classes) if bias_start is None else bias_start)
 
 
 def hinge(
@@ -331,13 +312,8 @@ def hinge(
   loss's own prediction, its values are not fitted to anything.
   """
   check_at_least("margin", margin, 0, "Pass 1.0 for the published loss.")
-
-  def loss(logits, labels, geometry, **weights):
-    del geometry
-    options = {"margin": margin, "sum_rivals": sum_rivals, **weights}
-    return functional.multiclass_hinge(logits, labels, **options)
-
-  return linear(num_classes, loss=loss, log_prob=functional.log_softmax, bias=bias)
+  options = {"margin": margin, "sum_rivals": sum_rivals}
+  return _of_logits(num_classes, functional.multiclass_hinge, bias, **options)
 
 
 def _build(
@@ -408,8 +384,8 @@ HEADS = registry.Registry(
   example="taylor:order=4",
   given=("num_classes",),
   build=_build,
-  rest=dense,
-  taken=("score", "margin", "row_map", "link"),
+  rest={"layer": dense, "of_cosines": cosine_layer},
+  taken=("score", "margin", "row_map", "link", "change", "scale"),
   contract="takes the number of classes, and options by keyword, and returns a heads.Head",
   accepts=lambda head: all(callable(getattr(head, part, None)) for part in Head._fields[:3]),
 )
@@ -425,9 +401,6 @@ def make(text: str, num_classes: int, **options: Any) -> Head:
     **options: the head's own options and those of its layer, as `bias` or `label_smoothing`; and
       `class_weights`, `ignore_label` and `link`, which every head has (see `dense`). A link may be
       named, as in `softmax:link=(focal:gamma=2.0)`.
-
-  Returns:
-    The head.
 
   Raises:
     ValueError: the name or an option is unknown (the message lists those that exist), or a value

@@ -22,9 +22,6 @@ def cam(
   Returns:
     Maps `[..., H, W]`.
 
-  Raises:
-    ValueError: the shapes do not fit one another.
-
   Example:
     >>> maps = jax.numpy.ones((2, 7, 7, 3))
     >>> cam(maps, jax.numpy.eye(3), jax.numpy.array([0, 2])).shape
@@ -46,15 +43,10 @@ def info_cam(
   .. math:: M_t(u) = \Bigl(w_t - \frac{1}{K - 1} \sum_{k \ne t} w_k\Bigr)^\top F(u)
 
   Args:
-    maps: the last convolution's activations F, `[..., H, W, D]`.
-    kernel: the dense head's, `[D, K]` with K >= 2.
-    labels: the class t of each image, integers `[...]`; one out of range gives NaN.
+    maps, kernel, labels: those of `cam`, for two classes at least.
 
   Returns:
     Maps `[..., H, W]`.
-
-  Raises:
-    ValueError: the shapes do not fit one another, or there is one class alone.
 
   Example:
     >>> maps = jax.numpy.ones((2, 7, 7, 3))
@@ -76,29 +68,21 @@ def info_cam_plus(
   labels: jax.typing.ArrayLike,
   log_probs: jax.typing.ArrayLike,
 ) -> jax.Array:
-  r"""Compute informative class activation maps against the least likely class alone.
+  r"""Compute `info_cam`'s maps against the least likely class alone.
 
   .. math:: M_t(u) = (w_t - w_{k^*})^\top F(u), \qquad k^* = \arg\min_k \log p_k
 
   Args:
-    maps: the last convolution's activations F, `[..., H, W, D]`.
-    kernel: the dense head's, `[D, K]` with K >= 2.
-    labels: the class t of each image, integers `[...]`; one out of range gives NaN.
+    maps, kernel, labels: those of `cam`, for two classes at least.
     log_probs: the classifier's log-probabilities, or its logits, `[..., K]`.
 
   Returns:
     Maps `[..., H, W]`.
 
-  Raises:
-    ValueError: the shapes do not fit one another, or there is one class alone.
-
   Example:
     >>> maps, log_probs = jax.numpy.ones((2, 7, 7, 3)), jax.numpy.zeros((2, 3))
     >>> info_cam_plus(maps, jax.numpy.eye(3), jax.numpy.array([0, 2]), log_probs).shape
     (2, 7, 7)
-
-  Reference:
-    Qin, Kim & Gedeon 2021, "Informative Class Activation Maps" (arXiv 2106.10472).
   """
   maps, kernel, labels = _check(maps, kernel, labels, at_least=2)
   log_probs = jnp.asarray(log_probs)
@@ -119,13 +103,10 @@ def smooth(maps: jax.typing.ArrayLike, *, window: int = 4) -> jax.Array:
 
   Args:
     maps: `[..., H, W]`.
-    window: the square's side.
+    window: the square's side, at least 1.
 
   Returns:
     Maps `[..., H, W]`.
-
-  Raises:
-    ValueError: the window is below 1.
 
   Example:
     >>> smooth(jax.numpy.ones((2, 2)), window=2)

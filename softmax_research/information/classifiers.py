@@ -111,15 +111,10 @@ def plug_in_information(
 
   Args:
     log_probs: log-probabilities of a classifier on examples it was not trained on, `[..., K]`.
-    labels: their classes, integers `[...]`; one out of range makes the estimate NaN.
-    log_prior: logarithms of the classes' frequencies, `[K]`; they give H(Y).
+    labels, log_prior: those of `pc_softmax_information`; the prior gives H(Y).
 
   Returns:
     The estimate in nats, a scalar.
-
-  Raises:
-    ValueError: the prior is none, it is zero for a class that occurs among the labels, or there
-      are fewer than two examples.
 
   Example:
     >>> log_prior = jax.numpy.log(jax.numpy.array([0.25, 0.75]))

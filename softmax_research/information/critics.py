@@ -3,7 +3,8 @@ r"""Bounds and estimates of mutual information from a critic's scores of pairs.
 All take the scores :math:`f_{ij} = f(x_i, y_j)` of B pairs with one another, `[B, B]`: those on
 the diagonal are of pairs drawn together, those off it of pairs drawn apart. All are best where
 the critic is the log-ratio of densities, :math:`f = \log p(x, y) / p(x) p(y)`; those with a
-normaliser of their own also where it is off by what does not depend on x.
+normaliser of their own also where it is off by what does not depend on x. Estimates are scalars, in
+nats; scores that are not a square of two pairs at least are a ValueError.
 """
 
 import jax
@@ -47,15 +48,6 @@ def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
   With expectations in place of the means it is a lower bound. The logarithm of a mean over few
   pairs is too small on average, so on a batch the estimate is biased upwards.
 
-  Args:
-    scores: `[B, B]`; see the module.
-
-  Returns:
-    The estimate in nats, a scalar.
-
-  Raises:
-    ValueError: the scores are not a square of two pairs at least.
-
   Example:
     >>> donsker_varadhan(jax.numpy.array([[1.0, 0.0], [0.0, 2.0]]))
     Array(1.5, dtype=float32)
@@ -84,13 +76,10 @@ def mine(
     scores: `[B, B]`; see the module.
     log_average: log a from the batch before; -inf before the first, which then is its own
       average.
-    rate: r, the weight of a new batch.
+    rate: r in (0, 1], the weight of a new batch.
 
   Returns:
     The objective to maximise, a scalar in nats, and the new log a.
-
-  Raises:
-    ValueError: the scores are not a square of two pairs at least, or the rate is not in (0, 1].
 
   Example:
     >>> objective, log_average = mine(jax.numpy.zeros((3, 3)), -jax.numpy.inf)
@@ -120,15 +109,6 @@ def nwj(scores: jax.typing.ArrayLike) -> jax.Array:
   A lower bound in expectation, without bias on a batch and with a variance that grows as the
   exponential of the information. The papers often write it for f - 1.
 
-  Args:
-    scores: `[B, B]`; see the module.
-
-  Returns:
-    The estimate in nats, a scalar.
-
-  Raises:
-    ValueError: the scores are not a square of two pairs at least.
-
   Example:
     >>> nwj(jax.numpy.array([[1.0, 0.0], [0.0, 2.0]]))
     Array(1.5, dtype=float32)
@@ -150,15 +130,6 @@ def info_nce(scores: jax.typing.ArrayLike) -> jax.Array:
   The bound of a softmax classifier that finds each x's own y among the batch's: with the B
   partners as classes it is `softmax_information`. A lower bound in expectation, of small
   variance, that cannot exceed log B.
-
-  Args:
-    scores: `[B, B]`; see the module.
-
-  Returns:
-    The estimate in nats, a scalar.
-
-  Raises:
-    ValueError: the scores are not a square of two pairs at least.
 
   Example:
     >>> info_nce(100 * jax.numpy.eye(8)).round(4)  # log 8
@@ -184,13 +155,7 @@ def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Arra
 
   Args:
     scores: `[B, B]`; see the module.
-    clip: tau; None for none, which gives `donsker_varadhan`.
-
-  Returns:
-    The estimate in nats, a scalar.
-
-  Raises:
-    ValueError: the scores are not a square of two pairs at least, or tau is not positive.
+    clip: tau > 0; None for none, which gives `donsker_varadhan`.
 
   Example:
     >>> smile(jax.numpy.array([[1.0, 9.0], [9.0, 2.0]]), clip=1.0)
@@ -218,14 +183,8 @@ def jensen_shannon(scores: jax.typing.ArrayLike) -> jax.Array:
   the joint from the product of marginals, less 2 log 2: not the mutual information. Train by it,
   and evaluate `smile` or `nwj` with the critic.
 
-  Args:
-    scores: `[B, B]`; see the module.
-
   Returns:
     The objective to maximise, a scalar in nats.
-
-  Raises:
-    ValueError: the scores are not a square of two pairs at least.
 
   Example:
     >>> jensen_shannon(jax.numpy.zeros((3, 3))).round(4)  # -2 log 2
@@ -261,9 +220,6 @@ def interpolated(
 
   Returns:
     The estimate in nats, a scalar.
-
-  Raises:
-    ValueError: the scores are not a square of three pairs at least, or alpha is out of range.
 
   Example:
     >>> scores = jax.numpy.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]])

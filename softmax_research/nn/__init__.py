@@ -1,4 +1,7 @@
-"""Backbones: networks as pure functions from images to features, and adapters from Flax."""
+"""Backbones: networks as pure functions from images to features, and adapters from Flax.
+
+Errors and shared arguments are described as those of `functional` are.
+"""
 
 from softmax_research.nn.adapters import (
   NETWORKS,

@@ -23,8 +23,6 @@ class Backbone(NamedTuple):
       for networks with dropout, used in training alone.
 
   Example:
-    >>> import jax
-    >>> import jax.numpy as jnp
     >>> def init(key, input_shape):
     ...   return {"kernel": jax.random.normal(key, (*input_shape, 3))}, {}
     >>> def apply(params, state, images, *, train, key=None):

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,18 +29,18 @@ class Block(nnx.Module):
     self,
     width: int,
     *,
-    num_heads: int,
-    expansion: int,
-    attention: str,
+    heads: int = 4,
+    expansion: int = 4,
+    attention: str = "softmax",
     causal: bool,
     rotary: bool,
-    dropout: float,
-    axis_name: str | None,
+    dropout: float = 0.0,
+    axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
     self.first_norm = nnx.LayerNorm(width, rngs=rngs)
     self.attention = SelfAttention(
-      width, num_heads=num_heads, attention=attention, causal=causal, rotary=rotary, rngs=rngs
+      width, num_heads=heads, attention=attention, causal=causal, rotary=rotary, rngs=rngs
     )
     self.second_norm = nnx.LayerNorm(width, rngs=rngs)
     self.widen = nnx.Linear(width, expansion * width, rngs=rngs)
@@ -75,7 +76,7 @@ class Block(nnx.Module):
 class _Stack(nnx.Module):
   """Hold the blocks, the positions and the last norm that both networks have."""
 
-  def __init__(self, length, *, width, depth, positions, dropout, rngs, **options):
+  def __init__(self, length, *, width, depth, positions, dropout=0.0, rngs, **options):
     check_sizes("width", width)
     check_sizes("depth", depth)
     check_fraction("dropout", dropout)
@@ -124,9 +125,6 @@ class Transformer(nnx.Module):
     axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
-  Raises:
-    ValueError: a name is unknown, or sizes do not fit.
-
   Example:
     >>> net = Transformer((8, 8, 1), patch=4, width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
     >>> net(jnp.ones((2, 8, 8, 1)), train=False).shape
@@ -171,7 +169,7 @@ class Transformer(nnx.Module):
       length,
       width=width,
       depth=depth,
-      num_heads=heads,
+      heads=heads,
       expansion=expansion,
       attention=attention,
       causal=False,
@@ -216,17 +214,8 @@ class Decoder(nnx.Module):
   Args:
     num_tokens: size of the vocabulary; tokens out of range count as the nearest in it.
     length: the most positions, where these are learnt.
-    width: the number of features of a position.
-    depth: the number of blocks.
-    heads: the number of heads, which divides the width.
-    expansion: how many times wider the dense layers are within.
-    attention: a text that `ATTENTIONS` reads.
-    positions: `rotary`, `learnt` or `none`.
-    dropout: the fraction of each branch's outputs set to zero in training.
-    rngs: keys for the parameters.
-
-  Raises:
-    ValueError: a name is unknown, or sizes do not fit.
+    width, depth, positions, rngs: those of `Transformer`.
+    **options: `heads`, `expansion`, `attention`, `dropout` and `axis_name` of `Transformer`.
 
   Example:
     >>> net = Decoder(10, width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
@@ -241,27 +230,14 @@ class Decoder(nnx.Module):
     length: int = 256,
     width: int = 64,
     depth: int = 2,
-    heads: int = 4,
-    expansion: int = 4,
-    attention: str = "softmax",
     positions: str = "rotary",
-    dropout: float = 0.0,
     rngs: nnx.Rngs,
+    **options: Any,
   ):
     check_sizes("num_tokens", num_tokens)
     self.table = nnx.Param(jax.random.normal(rngs.params(), (num_tokens, width), jnp.float32))
     self.stack = _Stack(
-      length,
-      width=width,
-      depth=depth,
-      num_heads=heads,
-      expansion=expansion,
-      attention=attention,
-      causal=True,
-      positions=positions,
-      dropout=dropout,
-      axis_name=None,
-      rngs=rngs,
+      length, width=width, depth=depth, positions=positions, causal=True, rngs=rngs, **options
     )
 
   def __call__(

@@ -1,7 +1,11 @@
 r"""Calibration after training: maps of log-probabilities, fitted to a validation split.
 
-Each `fit` takes log-probabilities, or logits, `[N, K]` of a validation split and its labels `[N]`,
-and returns a map of others, of the test split say, to calibrated ones.
+Each takes log-probabilities, or logits, `[N, K]` of a validation split and its labels, integers
+`[N]`; a `fit` returns a map of others, of the test split say, to calibrated ones.
+
+Reference:
+  Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.1 for
+  bins and isotonic regression, 4.2 for the others.
 """
 
 from collections.abc import Callable
@@ -24,17 +28,10 @@ Calibrator = Callable[[np.ndarray], np.ndarray]
 def best_temperature(log_probs: np.ndarray, labels: np.ndarray) -> float:
   r"""Return the temperature of least negative log-likelihood, found in [1/100, 100].
 
-  Args:
-    log_probs: log-probabilities or logits `[N, K]`.
-    labels: integers `[N]`.
-
   Example:
     >>> logits = np.log([[0.99, 0.01]] * 4)
     >>> print(f"{best_temperature(logits, np.array([0, 0, 0, 1])):.2f}")
     4.18
-
-  Reference:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
   """
   from scipy import optimize  # noqa: PLC0415  # It takes long to import.
 
@@ -52,17 +49,10 @@ def best_temperature(log_probs: np.ndarray, labels: np.ndarray) -> float:
 def fit_temperature(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   r"""Fit temperature scaling: the softmax of :math:`z / T`, which changes no decision.
 
-  Args:
-    log_probs: log-probabilities or logits `[N, K]`.
-    labels: integers `[N]`.
-
   Example:
     >>> logits = np.log([[0.99, 0.01]] * 4)
     >>> print(np.exp(fit_temperature(logits, np.array([0, 0, 0, 1]))(logits[:1])).round(2))
     [[0.75 0.25]]
-
-  Reference:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
   """
   temperature = best_temperature(log_probs, labels)
   return lambda new: special.log_softmax(np.asarray(new, np.float64) / temperature, axis=1)
@@ -71,18 +61,11 @@ def fit_temperature(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
 def fit_vector_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   r"""Fit vector scaling: the softmax of :math:`w \odot z + b`, by maximum likelihood.
 
-  Args:
-    log_probs: log-probabilities or logits `[N, K]`.
-    labels: integers `[N]`.
-
   Example:
     >>> logits = np.log([[0.99, 0.01], [0.01, 0.99]] * 4)
     >>> labels = np.array([0, 1, 0, 1, 0, 1, 1, 0])
     >>> print(np.exp(fit_vector_scaling(logits, labels)(logits[:1])).round(2))
     [[0.75 0.25]]
-
-  Reference:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
   """
   return _fit_scaling(
     log_probs,
@@ -96,18 +79,11 @@ def fit_vector_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
 def fit_matrix_scaling(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   r"""Fit matrix scaling: the softmax of :math:`W z + b`, by maximum likelihood.
 
-  Args:
-    log_probs: log-probabilities or logits `[N, K]`.
-    labels: integers `[N]`.
-
   Example:
     >>> logits = np.log([[0.99, 0.01], [0.01, 0.99]] * 4)
     >>> labels = np.array([0, 1, 0, 1, 0, 1, 1, 0])
     >>> print(np.exp(fit_matrix_scaling(logits, labels)(logits[:1])).round(2))
     [[0.75 0.25]]
-
-  Reference:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
   """
   return _fit_scaling(
     log_probs,
@@ -123,17 +99,10 @@ def fit_histogram_binning(log_probs: np.ndarray, labels: np.ndarray) -> Calibrat
 
   Fifteen bins of one width; one that is empty keeps its middle. Then rows are normalised.
 
-  Args:
-    log_probs: log-probabilities or logits `[N, K]`.
-    labels: integers `[N]`.
-
   Example:
     >>> logits = np.log([[0.99, 0.01]] * 4)
     >>> print(np.exp(fit_histogram_binning(logits, np.array([0, 0, 0, 1]))(logits[:1])).round(2))
     [[0.75 0.25]]
-
-  Reference:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.1.
   """
 
   def bins(probs):
@@ -152,17 +121,10 @@ def fit_histogram_binning(log_probs: np.ndarray, labels: np.ndarray) -> Calibrat
 def fit_isotonic_regression(log_probs: np.ndarray, labels: np.ndarray) -> Calibrator:
   """Fit isotonic regression: a rising step function of each class's probability, then normalised.
 
-  Args:
-    log_probs: log-probabilities or logits `[N, K]`.
-    labels: integers `[N]`.
-
   Example:
     >>> logits = np.log([[0.99, 0.01]] * 4)
     >>> print(np.exp(fit_isotonic_regression(logits, np.array([0, 0, 0, 1]))(logits[:1])).round(2))
     [[0.75 0.25]]
-
-  Reference:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.1.
   """
   from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  # It takes long to import.
 

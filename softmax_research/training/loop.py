@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from softmax_research.functional.arrays import check_integer
 from softmax_research.training import environment, metrics
 from softmax_research.training.parallel import ParallelPrograms
 from softmax_research.training.step import Divergence, Report, TrainState
@@ -78,8 +79,7 @@ def check_batch_size(batch_size: int, num_examples: int) -> int:
     >>> check_batch_size(128, 1000)
     7
   """
-  if not isinstance(batch_size, int) or batch_size < 1:
-    raise ValueError(f"Got batch_size={batch_size!r}; it must be an integer of at least 1.")
+  check_integer("batch_size", batch_size)
   if batch_size > num_examples:
     raise ValueError(
       f"Got batch_size={batch_size} for {num_examples} training examples; a batch must not be "

@@ -48,7 +48,6 @@ def update_rows(
       gives one to each part, or `ALL_ROWS` to a part that is updated whole.
 
   Example:
-    >>> import jax.numpy as jnp
     >>> params, optimizer = {"kernel": jnp.zeros((4, 1)), "scale": jnp.ones(1)}, optax.sgd(1.0)
     >>> loss, params, _ = update_rows(
     ...   optimizer,

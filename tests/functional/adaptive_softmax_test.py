@@ -388,7 +388,7 @@ def test_bad_counts(counts):
 
 @pytest.mark.parametrize("num_clusters", [0, 3, 1.0, True])
 def test_bad_num_clusters(num_clusters):
-  with pytest.raises(ValueError, match=r"Got num_clusters=.* for 3 classes.*integer from 1 to 2"):
+  with pytest.raises(ValueError, match=r"Got num_clusters=.*integer between 1 and 2.*3 classes"):
     adaptive_cutoffs([3, 2, 1], num_clusters=num_clusters)
 
 

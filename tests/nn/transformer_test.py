@@ -14,7 +14,7 @@ def test_a_block_equals_pytorchs():
   torch = pytest.importorskip("torch")
   block = Block(
     8,
-    num_heads=2,
+    heads=2,
     expansion=2,
     attention="softmax",
     causal=True,

@@ -65,7 +65,7 @@ def test_the_rank_of_log_probabilities_is_bounded_for_one_softmax_alone(config):
   params = head.init(jax.random.key(0), made.num_features)
   assert 1 <= made.evaluate(made.init(jax.random.key(0)), head, params)["rank"] <= 6
   config.rank_of = -1
-  with pytest.raises(ValueError, match="rank_of=-1; it must be an integer, 0 for no rank"):
+  with pytest.raises(ValueError, match="rank_of=-1; it must be an integer of at least 0"):
     next_token.make(config)
 
 
