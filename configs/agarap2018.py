@@ -28,7 +28,6 @@ _METHODS = (
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   # WDBC's runs take seconds: ten of each.
   wdbc = {
     **_pair("wdbc", _wdbc(), transform="as_measured", seeds=10),

@@ -32,7 +32,6 @@ _FEW = ("softmax", "Taylor, n=6", "SM, m=0.6", "SM-Taylor, n=6, m=0.6")
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   full_grid = [*_grid(), *_AS_RELEASED]
   return tables.table(
     "banerjee2020",

@@ -9,7 +9,6 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return default.get_config(
     dataset="cifar10",
     heads="softmax,sm_taylor",

@@ -30,7 +30,6 @@ _SEARCH_SEEDS = 2
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return tables.table(
     "debrebisson2015",
     deviations=(

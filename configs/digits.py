@@ -9,5 +9,4 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return default.get_config(heads="softmax,taylor,sm,sm_taylor,taylor:order=4")

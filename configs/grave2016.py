@@ -39,7 +39,6 @@ _DEVIATIONS = (
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return table("grave2016", _METHODS, "text8", _DEVIATIONS)
 
 

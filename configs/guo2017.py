@@ -34,7 +34,6 @@ _WAYS = (
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return tables.table(
     "guo2017",
     deviations=(

@@ -21,7 +21,6 @@ _RATIOS = (10, 100)
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = imbalance_mnist.get_config()
   config.dataset = "cifar10"
   config.train_range = (0, 45_000)

@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = ConfigDict()
   config.dataset = "mnist"
   config.data_dir = ""

@@ -26,7 +26,6 @@ def _each(head: str, *values: float | str) -> str:
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = default.get_config(
     datasets=",".join(
       f"label_noise:of=mnist:flips={flips}:rate={rate}"

@@ -18,7 +18,6 @@ _METHODS = (("softmax", "softmax"), ("logistic", "one_vs_all"))
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = debrebisson2015.get_config()
   config.paper = "li2020"
   for name in ("full", "cpu"):

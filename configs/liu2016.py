@@ -30,7 +30,6 @@ _FLOOR = 5.0
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return tables.table(
     "liu2016",
     deviations=(

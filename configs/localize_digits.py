@@ -18,7 +18,6 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = default.get_config(
     dataset="mnist",
     folder="",

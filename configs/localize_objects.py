@@ -13,7 +13,6 @@ from configs import localize_digits
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = localize_digits.get_config()
   config.dataset = "cifar10"
   config.scenes = ConfigDict(

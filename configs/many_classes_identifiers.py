@@ -10,7 +10,6 @@ from configs import many_classes_words
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = many_classes_words.get_config()
   config.text = "stdlib"
   config.seeds = 2

@@ -24,7 +24,6 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = ConfigDict()
   config.task = "images"
   config.dataset = "mnist"

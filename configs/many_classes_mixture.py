@@ -9,7 +9,6 @@ from configs import many_classes_words
 
 
 def get_config():
-  """Return the configuration."""
   config = many_classes_words.get_config()
   config.backbone.widths = (256, 32)
   config.heads = "softmax,mixture:num_components=4,mixture:num_components=8"

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = ConfigDict()
   config.task = "text"
   config.text = "pydoc"

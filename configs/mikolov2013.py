@@ -38,5 +38,4 @@ _DEVIATIONS = (
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return grave2016.table("mikolov2013", _METHODS, "analogies", _DEVIATIONS)

@@ -61,7 +61,6 @@ _HEADS = (
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = default.get_config(dataset="mnist", heads=",".join(_HEADS), num_epochs=5, batch_size=256)
   config.backbone.dropout = 0.2
   return config

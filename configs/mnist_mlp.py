@@ -9,7 +9,6 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = default.get_config(
     dataset="mnist", heads="softmax,taylor,sm,sm_taylor", num_epochs=12, batch_size=128
   )

@@ -13,7 +13,6 @@ from configs import modern
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return modern.study(
     "mnist",
     rate=0.2,

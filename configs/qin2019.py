@@ -30,7 +30,6 @@ _IMBALANCED = "alternating:even=300:odd=3000"
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   wide = {"stages": ((20,), (50,)), "dense": (500,)}
   return tables.table(
     "qin2019",

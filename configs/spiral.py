@@ -9,7 +9,6 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   config = default.get_config(dataset="spiral", num_epochs=60)
   config.backbone.widths = (64, 64)
   return config

@@ -24,7 +24,6 @@ _OBJECTIVES = ("temperature_1", "as_trained", "margin", "worst")
 
 
 def get_config() -> ConfigDict:
-  """Return the configuration."""
   return tables.table(
     "xuan2025",
     deviations=(

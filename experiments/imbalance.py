@@ -32,7 +32,6 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
 
 
 def check(config: ConfigDict) -> None:
-  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   settings.check_config(config)
   if not cells(config):
     raise ValueError(

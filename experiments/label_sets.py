@@ -49,7 +49,6 @@ _BATCH = 64
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   for name in ("seeds", "grid", "most", "epochs"):
     study.check_numbers(name, getattr(settings, name), 1)
   if settings.most > settings.grid**2:
@@ -141,7 +140,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 
 def report(records: Sequence[study.Record], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield f"# Which of {settings.dataset} are in a scene"
   yield (
     f"Scenes of 1 to {settings.most} images; mAP ranks the scenes of a class by its score, F1 and "

@@ -39,7 +39,6 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   least = {"classes": 2, "examples": 1, "features": 1, "samples": 1, "draws": 2}
   for name, low in least.items():
     study.check_numbers(name, getattr(settings, name), low)
@@ -135,7 +134,6 @@ def _bias(loss, kernel, truth, keys) -> dict[str, jax.Array]:
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield "# Bias of sampled softmax"
   records = [record for record in records if record["status"] == "finished"]
   full_loss = records[0]["measured"]["full_loss"]

@@ -43,7 +43,6 @@ def choose(config: ConfigDict) -> ConfigDict:
 
 
 def check(config: ConfigDict) -> None:
-  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   assembly.check_config(compare.without(More, config))
   if len(compare.cells(config)) != 1:
     raise ValueError(

@@ -35,7 +35,6 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   for name, least in (("repeats", 1), ("seconds", 0), ("threads", 1)):
     study.check_numbers(name, getattr(settings, name), least)
   if not settings.classes or not set(settings.classes) <= set(classes.TREE_CLASSES):
@@ -69,7 +68,6 @@ def exponent(places: Sequence[float], times: Sequence[float]) -> tuple[float, fl
 
 
 def report(records: Sequence[study.Record], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield "# Time of a training step by the number of classes"
   found = {r["cell"]["classes"]: r["measured"] for r in records if r["status"] == "finished"}
   dense = {size: times for size, times in found.items() if "dense_ms" in times}

@@ -54,7 +54,6 @@ def seeds(config: ConfigDict, cell: dict[str, Any]) -> Sequence[int]:
 
 
 def check(config: ConfigDict) -> None:
-  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   assembly.check_keys(config, label_noise_mnist.get_config(), "label_noise_mnist")
   for key in ("num_train", "trial_epochs"):
     if not isinstance(config[key], int) or config[key] < 0:
@@ -110,7 +109,6 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
 
 
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   own = [made for made in records if "trial" not in made["cell"] and made["status"] != "failed"]
   first = config.methods[0][0]
   yield f"# {len(config.methods)} methods, each tuned on validation"

@@ -63,7 +63,6 @@ class Corpus(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   for name in ("dimensions", "window", "least", "noise", "steps"):
     study.check_numbers(name, getattr(settings, name), 1)
   if not settings.subsample > 0 or not settings.rate > 0:
@@ -196,7 +195,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   records = [record for record in records if record["status"] == "finished"]
   first = records[0]["measured"]
   yield "# Words by their neighbours"

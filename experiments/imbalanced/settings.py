@@ -65,7 +65,6 @@ PROFILES = registry.Registry(
 
 
 def check_config(config: ConfigDict) -> None:
-  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   known = imbalance_mnist.get_config()
   assembly.check_keys(config, known, "imbalance_mnist")
   common = default.get_config()

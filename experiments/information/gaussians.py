@@ -43,7 +43,6 @@ def sizes(prior: str, scale: float) -> tuple[int, ...]:
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   for name, least in (("dimensions", 1), ("seeds", 2), ("epochs", 1), ("batch_size", 2)):
     study.check_numbers(name, getattr(settings, name), least)
   study.check_numbers("scale", settings.scale, 0.001, 100)
@@ -100,7 +99,6 @@ def _places(dimension: int) -> np.ndarray:
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield "# Mutual information of five Gaussian classes"
   yield (
     "Five classes, N(c 1, I) with c = 0, 2, -2, 4, -4. "

@@ -60,7 +60,6 @@ class Images(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   study.check_numbers("errors", settings.errors, 0, 1)
   for name, least in (("seeds", 2), ("batch_size", 3), ("steps", 1)):
     study.check_numbers(name, getattr(settings, name), least)
@@ -166,7 +165,6 @@ def _make_task(objective: str, pixels: int, classes: int):
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield f"# Mutual information of pairs of images, {settings.dataset}"
   yield (
     f"Pairs of images of {settings.dataset}: the class of the second is what a symmetric channel "

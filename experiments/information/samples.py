@@ -43,7 +43,6 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   for name in ("x", "y"):
     if not (path := getattr(settings, name)).endswith(".npy") or not pathlib.Path(path).is_file():
       raise ValueError(f"Got --{name}={path}; give a file that numpy.save wrote, as {name}.npy.")
@@ -121,7 +120,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield "# Mutual information of pairs of your own"
   groups = [of for of in study.group(records, "estimator") if of.finished]
   if not groups:

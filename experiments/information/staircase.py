@@ -66,7 +66,6 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   for name, least in (("nats", 0), ("dimension", 1), ("seeds", 2), ("batch_size", 3)):
     study.check_numbers(name, getattr(settings, name), least)
   known = {"critics": tuple(_CRITICS), "transforms": _TRANSFORMS, "joint_transforms": _TRANSFORMS}
@@ -175,7 +174,6 @@ def _number(value) -> float | None:
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield "# Estimates of mutual information up a staircase"
   kinds = {critic: of_critic(settings, critic) for critic in settings.critics}
   yield (

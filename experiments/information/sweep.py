@@ -46,7 +46,6 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   least = {"batch_size": 2, "seeds": 2, "steps": 1, "dimensions": 1, "ratios": 1, "class_counts": 2}
   for name, low in least.items():
     study.check_numbers(name, getattr(settings, name), low)
@@ -101,7 +100,6 @@ def draw(seeds: Sequence[int], problem: dict[str, Any]) -> gaussian_classes.Samp
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield "# Mutual information by sample size, dimension, imbalance and class count"
   yield (
     "Classes N(c u, I), with c = 0, 2, -2, 4, ... and u of length one along the diagonal, so that "

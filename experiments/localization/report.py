@@ -25,7 +25,6 @@ _ABOUT = (
 
 
 def blocks(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   heads = [of for of in study.group(records, "head") if of.finished]
   if not heads:
     yield "# Class activation maps"

@@ -22,7 +22,6 @@ _UNTRAINED = (
 
 
 def blocks(records: Sequence[dict[str, Any]], config: ConfigDict) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   runs, groups = [r for r in records if r["status"] == "finished"], study.group(records, "head")
   if not runs:
     yield f"# {len(groups)} heads at equal time"

@@ -1,4 +1,4 @@
-"""Imbalance: how many examples of each class are kept, and the first so many of each."""
+"""Imbalance: how many examples of each class are kept, integers ``[K]``; and the first so many."""
 
 import numpy as np
 
@@ -13,9 +13,6 @@ def alternating_counts(num_classes: int, *, even: int, odd: int) -> np.ndarray:
     num_classes: K.
     even: examples of each of the classes 0, 2, 4 and so on; at least 1.
     odd: examples of each of the others; at least 1.
-
-  Returns:
-    Integers ``[K]``.
 
   Example:
     >>> alternating_counts(5, even=300, odd=3000)
@@ -40,9 +37,6 @@ def step_counts(num_classes: int, *, largest: int, ratio: float) -> np.ndarray:
     largest: :math:`n_0`.
     ratio: r, at least 1; the quotient is rounded down.
 
-  Returns:
-    Integers ``[K]``.
-
   Raises:
     ValueError: if a number is out of range, or leaves a class without examples.
 
@@ -64,15 +58,8 @@ def long_tailed_counts(num_classes: int, *, largest: int, ratio: float) -> np.nd
   .. math:: n_k = n_0 \, r^{-k / (K - 1)}
 
   Args:
-    num_classes: K.
-    largest: :math:`n_0`.
+    num_classes, largest: those of `step_counts`, which has what is raised.
     ratio: r, the largest class over the smallest, at least 1; counts are rounded down.
-
-  Returns:
-    Integers ``[K]``.
-
-  Raises:
-    ValueError: if a number is out of range, or leaves a class without examples.
 
   Example:
     >>> long_tailed_counts(10, largest=5000, ratio=100)

@@ -49,9 +49,7 @@ def sample(head: Head, params: Any, features: jax.typing.ArrayLike, key: jax.Arr
   log-probabilities with Gumbel noise.
 
   Args:
-    head: a head.
-    params: its parameters.
-    features: `[..., D]`.
+    head, params, features: those of `top_k`.
     key: a random key.
 
   Returns:
