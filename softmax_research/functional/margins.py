@@ -265,9 +265,23 @@ def curricular_margin(
     own, limit = is_label(labels, cosines), select_label(widened, labels)[..., None]
   else:
     own, limit = labels > 0, jnp.sum(jnp.where(labels > 0, labels * widened, 0), -1, keepdims=True)
+  emphasis = jnp.asarray(emphasis, cosines.dtype)
+  return _emphasise(widened, emphasis, limit, own).astype(result_type)
+
+
+@jax.custom_jvp
+def _emphasise(cosines, emphasis, limit, own):
+  return jnp.where(~own & (cosines > limit), cosines * (emphasis + cosines), cosines)
+
+
+@_emphasise.defjvp
+def _emphasise_jvp(primals, tangents):
+  # Computed anew from the cosines: to keep which classes are hard would take arrays more.
+  (cosines, emphasis, limit, own), (cosines_dot, emphasis_dot, *_) = primals, tangents
   hard = ~own & (cosines > limit)
   values = jnp.where(hard, cosines, 0)
-  return jnp.where(hard, values * (emphasis + values), widened).astype(result_type)
+  change = jnp.where(hard, emphasis + 2 * values, 1) * cosines_dot + values * emphasis_dot
+  return _emphasise(*primals), change
 
 
 def check_multiplier(margin: int) -> None:

@@ -405,10 +405,9 @@ def _log_exp_sigmoid(logits: jax.Array) -> jax.Array:
 
 @_log_exp_sigmoid.defjvp
 def _log_exp_sigmoid_jvp(primals, tangents):
-  # 2 - sigmoid(z), by the exponential that the value has too.
+  # Not by the exponential that the value has: to keep that would take an array more.
   (logits,), (logits_dot,) = primals, tangents
-  small = jnp.exp(-jnp.abs(logits))
-  slope = 1 + jnp.where(logits < 0, 1, small) / (1 + small)
+  slope = 1 + jax.nn.sigmoid(-logits)
   return _log_exp_sigmoid(logits), jnp.where(logits == -jnp.inf, 0, slope) * logits_dot
 
 
