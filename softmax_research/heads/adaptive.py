@@ -40,9 +40,7 @@ def adaptive(
       K - 1. By default they are chosen by `functional.adaptive_cutoffs` from the counts.
     class_counts: numbers of training examples of each class, `[K]`. Without them the classes
       must be numbered by decreasing frequency, and the cutoffs given.
-    factor: by how much each cluster's dimension is smaller than the one before, at least 1.
-    bias: add a bias to the logits of frequent classes and clusters.
-    kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
+    factor, bias, kernel_init: those of `functional.adaptive_softmax_init`, which has the source.
     tile: see `functional.adaptive_softmax_label_log_prob`.
 
   Returns:
@@ -56,9 +54,6 @@ def adaptive(
     >>> params = head.init(jax.random.key(0), 8)
     >>> params["head"]["kernel"].shape, params["tails"][0]["kernel"].shape
     ((8, 3), (2, 2))
-
-  Reference:
-    Grave et al. 2017, "Efficient softmax approximation for GPUs" (arXiv 1609.04309).
   """
   check_num_classes(num_classes)
   check_at_least("factor", factor, 1, "Pass 4 for clusters of D / 4, D / 16, ... dimensions.")

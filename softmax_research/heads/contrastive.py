@@ -59,8 +59,8 @@ def info_nce(*, temperature: float = 1.0) -> Head:
 def nt_xent(*, temperature: float = 0.5) -> Head:
   r"""Build SimCLR's head: cosines among the views of a batch, without parameters.
 
-  See `functional.nt_xent_loss`. Features and labels are those of `info_nce`; the network that
-  projects the features before the cosines is the backbone's last part.
+  See `functional.nt_xent_loss`, which has the source. Features and labels are those of `info_nce`;
+  the network that projects the features before the cosines is the backbone's last part.
 
   Args:
     temperature: T > 0.
@@ -72,9 +72,6 @@ def nt_xent(*, temperature: float = 0.5) -> Head:
     >>> head = nt_xent()
     >>> head.log_prob(head.init(jax.random.key(0), 2), (jnp.eye(2), jnp.eye(2))).argmax(1)
     Array([0, 1], dtype=int32)
-
-  Reference:
-    Chen, Kornblith, Norouzi & Hinton 2020, eq. 1 (arXiv 2002.05709).
   """
   check_at_least("temperature", temperature, 0, "Pass 0.5 or so.", strict=True)
 

@@ -33,8 +33,7 @@ def mixture(
     num_classes: K.
     num_components: M.
     width: of h; as many as there are features by default.
-    order: Taylor's score of this order in place of softmax's.
-    bias: add a bias to the logits.
+    order, bias: those of `sampled`.
     implementation: see `heads.dense`; the logits of M components are M times as many.
 
   Returns:

@@ -50,10 +50,8 @@ def sampled(
     replacement: draw the same class more than once, which is faster for very many classes.
     class_counts: numbers of training examples of each class, `[K]`.
     order: Taylor's score of this order in place of softmax's.
-    bias: add a bias to the logits.
-    remove_accidental_hits: leave the label out of each example's sample.
-    correct_label: subtract log Q from the label's score too.
-    kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
+    bias, kernel_init: those of `dense`.
+    remove_accidental_hits, correct_label: those of the loss.
 
   Returns:
     A head with parameters `{"kernel": [D, K], "bias": [K]}`.
@@ -67,10 +65,6 @@ def sampled(
     >>> features, labels = jax.numpy.ones((2, 8)), jax.numpy.array([3, 50])
     >>> head.loss(params, features, labels, key=jax.random.key(1)).shape
     (2,)
-
-  Reference:
-    Bengio & Senecal 2008, "Adaptive Importance Sampling to Accelerate Training of a Neural
-    Probabilistic Language Model"; Jean et al. 2015 (arXiv 1412.2007).
   """
   check_num_classes(num_classes)
   loss = functools.partial(
@@ -107,17 +101,13 @@ def negative_sampling(
     class_counts: numbers of training examples of each class, `[K]`; the noise is in proportion to
       them raised to the power, or uniform without them. Classes without any count as one.
     power: of the counts.
-    order: Taylor's score of this order in place of softmax's.
-    bias: add a bias to the logits.
+    order, bias: those of `sampled`.
 
   Example:
     >>> head = negative_sampling(100, num_samples=10)
     >>> params, features = head.init(jax.random.key(0), 8), jnp.ones((2, 8))
     >>> head.loss(params, features, jnp.array([3, 50]), key=jax.random.key(1)).shape
     (2,)
-
-  Reference:
-    Mikolov et al. 2013, eq. 4 (arXiv 1310.4546).
   """
   check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
   loss = functools.partial(functional.negative_sampling_loss, num_noise=num_noise)
@@ -153,9 +143,6 @@ def nce(
     >>> head = nce(100, num_samples=10)
     >>> head.init(jax.random.key(0), 8)["bias"][0].round(3)
     Array(-4.605, dtype=float32)
-
-  Reference:
-    Mnih & Teh 2012 (arXiv 1206.6426).
   """
   loss, log_noise = functional.noise_contrastive_loss, _noise(num_classes, class_counts, power)
   head = _against_noise(loss, num_classes, num_samples, log_noise, order, bias=bias)
