@@ -45,7 +45,9 @@ def test_loss_is_that_of_the_paper(score):
   own = g(logits[label] - margin)
   expected = -np.log(own / (own + g(logits[0]) + g(logits[2])))
   with jax.enable_x64(True):
-    loss = cross_entropy(score(soft_margin(logits, label, margin=margin)), label)
+    loss = jax.jit(lambda z: cross_entropy(score(soft_margin(z, label, margin=margin)), label))(
+      logits
+    )
   np.testing.assert_allclose(loss, expected, rtol=1e-13)
 
 
@@ -130,15 +132,27 @@ def test_second_order_and_both_modes_of_cosine_margins():
 
 @pytest.mark.parametrize("margin_of", [additive_cosine_margin, additive_angular_margin])
 def test_properties_that_both_share(margin_of):
-  np.testing.assert_allclose(margin_of(COSINES, LABELS, margin=0), COSINES, rtol=1e-6)
-  hard = margin_of(COSINES, LABELS, margin=0.3)
-  np.testing.assert_allclose(margin_of(COSINES, np.eye(3)[LABELS], margin=0.3), hard, rtol=1e-6)
-  np.testing.assert_allclose(margin_of(COSINES, [3, -1], margin=0.3), COSINES, rtol=1e-6)
-  impossible = jnp.array([[-jnp.inf, 0.5]])
-  value, pull_back = jax.vjp(lambda c: margin_of(c, [0], margin=0.3), impossible)
+  impossible = np.array([[-np.inf, 0.5]], np.float32)
+
+  @jax.jit
+  def run(cosines):
+    value, pull_back = jax.vjp(lambda c: margin_of(c, [0], margin=0.3), impossible)
+    return (
+      margin_of(cosines, LABELS, margin=0),
+      margin_of(cosines, LABELS, margin=0.3),
+      margin_of(cosines, np.eye(3)[LABELS], margin=0.3),
+      margin_of(cosines, [3, -1], margin=0.3),
+      margin_of(jnp.asarray(cosines, jnp.bfloat16), LABELS, margin=0.3),
+      value,
+      pull_back(jnp.array([[0.0, 1.0]]))[0],
+    )
+
+  none, hard, one_hot, unknown, half, value, slopes = run(COSINES)
+  np.testing.assert_allclose(none, COSINES, rtol=1e-6)
+  np.testing.assert_allclose(one_hot, hard, rtol=1e-6)
+  np.testing.assert_allclose(unknown, COSINES, rtol=1e-6)
   np.testing.assert_array_equal(value, impossible)
-  assert jnp.all(jnp.isfinite(pull_back(jnp.array([[0.0, 1.0]]))[0]))
-  half = margin_of(jnp.asarray(COSINES, jnp.bfloat16), LABELS, margin=0.3)
+  assert np.isfinite(slopes).all()
   assert half.dtype == jnp.bfloat16
   np.testing.assert_allclose(np.asarray(half, np.float64), hard, atol=1e-2)
 
@@ -293,13 +307,14 @@ def test_second_order_and_both_modes_of_large_margin():
 
 
 def test_distributions_agree_with_integers():
-  logits = jnp.array(FEATURES @ KERNEL, jnp.float32)
-  norms = {"feature_norms": 1.5, "kernel_norms": jnp.linalg.norm(KERNEL, axis=0)}
-  every = [large_margin(logits, label, **norms, margin=3) for label in range(4)]
-  one_hot = large_margin(logits, jnp.eye(4)[2], **norms, margin=3)
+  logits = np.float32(FEATURES @ KERNEL)
+  norms = {"feature_norms": 1.5, "kernel_norms": np.linalg.norm(KERNEL, axis=0)}
+  labels = np.array([0.5, 0.0, 0.2, 0.3], np.float32)
+  run = jax.jit(
+    lambda z: [large_margin(z, y, **norms, margin=3) for y in (*range(4), np.eye(4)[2], labels)]
+  )
+  *every, one_hot, mixed = jax.device_get(run(logits))
   np.testing.assert_allclose(one_hot, every[2], rtol=1e-6)
-  labels = jnp.array([0.5, 0.0, 0.2, 0.3])
-  mixed = large_margin(logits, labels, **norms, margin=3)
   expected = logits + sum(q * (each - logits) for q, each in zip(labels, every, strict=True))
   np.testing.assert_allclose(mixed, expected, rtol=1e-5)
 
@@ -309,16 +324,13 @@ def test_the_label_alone_as_a_single_class():
   features, labels = rng.normal(size=(5, 3)).astype(np.float32), np.array([0, 3, 1, 1, 2])
   logits, norms = features @ KERNEL.astype(np.float32), np.linalg.norm(KERNEL, axis=0)
   feature_norms = np.linalg.norm(features, axis=-1)
-  full = large_margin(
-    logits, labels, feature_norms=feature_norms, kernel_norms=norms, margin=4, annealing=0.5
-  )
-  single = large_margin(
+  apply = jax.jit(functools.partial(large_margin, margin=4, annealing=0.5))
+  full = apply(logits, labels, feature_norms=feature_norms, kernel_norms=norms)
+  single = apply(
     np.take_along_axis(logits, labels[:, None], -1),
     np.zeros(5, int),
     feature_norms=feature_norms,
     kernel_norms=norms[labels][:, None],
-    margin=4,
-    annealing=0.5,
   )
   np.testing.assert_allclose(
     single, np.take_along_axis(np.asarray(full), labels[:, None], -1), rtol=1e-5
@@ -444,17 +456,24 @@ def test_one_margin_a_class():
 @pytest.mark.parametrize("multiplier", [1, 2, 4])
 def test_combined_margins_contain_the_others(multiplier):
   cosines, labels = np.linspace(-1, 1, 41)[:, None], np.zeros(41, int)
-  with jax.enable_x64(True):
+
+  @jax.jit
+  def run(cosines):
     ones = {"feature_norms": np.ones(41), "kernel_norms": np.ones(1)}
-    large = large_margin(cosines, labels, **ones, margin=multiplier)
-    found = combined_margin(cosines, labels, multiplier=multiplier)
-    np.testing.assert_allclose(found, large, atol=1e-14)
-    near = np.arccos(cosines) < np.pi - 0.4
-    found = combined_margin(cosines, labels, angle=0.4)[near]
-    expected = additive_angular_margin(cosines, labels, margin=0.4)[near]
-    np.testing.assert_allclose(found, expected, atol=1e-14)
-    found = combined_margin(cosines, labels, cosine=0.4)
-    np.testing.assert_allclose(found, cosines - 0.4, atol=1e-14)
+    return (
+      large_margin(cosines, labels, **ones, margin=multiplier),
+      combined_margin(cosines, labels, multiplier=multiplier),
+      additive_angular_margin(cosines, labels, margin=0.4),
+      combined_margin(cosines, labels, angle=0.4),
+      combined_margin(cosines, labels, cosine=0.4),
+    )
+
+  with jax.enable_x64(True):
+    large, of_large, angular, of_angular, of_cosine = jax.device_get(run(cosines))
+  np.testing.assert_allclose(of_large, large, atol=1e-14)
+  near = np.arccos(cosines) < np.pi - 0.4
+  np.testing.assert_allclose(of_angular[near], angular[near], atol=1e-14)
+  np.testing.assert_allclose(of_cosine, cosines - 0.4, atol=1e-14)
 
 
 @settings(max_examples=40, deadline=None)
@@ -468,8 +487,8 @@ def test_combined_margins_fall_as_the_angle_grows(first, second, multiplier, ang
 
 @pytest.mark.parametrize("cosine", [1.0, 1.0 + 1e-6, -1.0, -1.0 - 1e-6])
 def test_combined_margins_have_finite_slopes_at_the_ends(cosine):
-  slope = jax.jacfwd(lambda c: combined_margin(c, 0, multiplier=1.5, angle=0.5))(
-    jnp.array([cosine])
+  slope = jax.jit(jax.jacfwd(lambda c: combined_margin(c, 0, multiplier=1.5, angle=0.5)))(
+    np.float32([cosine])
   )
   assert np.isfinite(slope).all()
 

@@ -47,16 +47,24 @@ def test_heavy_tails_to_the_last_digits(t):
 
 
 def test_limits():
+  labels = np.array([2, 3])
+
+  @jax.jit
+  def run(logits):
+    probs = softmax(logits), entmax(logits)
+    tempered = [tempered_softmax(logits, t=t) for t in (1, 1 + 1e-7, 0.5)]
+    temperatures = (1, 1), (1.0, 1.0), (1 - 1e-7, 1 + 1e-7)
+    losses = [bi_tempered_loss(logits, labels, t1=t1, t2=t2) for t1, t2 in temperatures]
+    return probs, tempered, losses, cross_entropy(logits, labels)
+
   with jax.enable_x64(True):
-    np.testing.assert_array_equal(tempered_softmax(_LOGITS, t=1), softmax(_LOGITS))
-    np.testing.assert_allclose(tempered_softmax(_LOGITS, t=1 + 1e-7), softmax(_LOGITS), rtol=1e-5)
-    np.testing.assert_allclose(tempered_softmax(_LOGITS, t=0.5), entmax(_LOGITS), rtol=1e-14)
-    labels = np.array([2, 3])
-    for t in (1, 1.0):
-      loss = bi_tempered_loss(_LOGITS, labels, t1=t, t2=t)
-      np.testing.assert_allclose(loss, cross_entropy(_LOGITS, labels), rtol=1e-13)
-    near = bi_tempered_loss(_LOGITS, labels, t1=1 - 1e-7, t2=1 + 1e-7)
-    np.testing.assert_allclose(near, cross_entropy(_LOGITS, labels), rtol=1e-5)
+    (plain, sparse), (same, near, half), (*losses, close), expected = run(_LOGITS)
+  np.testing.assert_array_equal(same, plain)
+  np.testing.assert_allclose(near, plain, rtol=1e-5)
+  np.testing.assert_allclose(half, sparse, rtol=1e-14)
+  for loss in losses:
+    np.testing.assert_allclose(loss, expected, rtol=1e-13)
+  np.testing.assert_allclose(close, expected, rtol=1e-5)
 
 
 def test_the_loss_is_bounded_and_its_gradient_that_of_the_formula():
