@@ -118,6 +118,9 @@ AUGMENTATIONS = Registry(
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
   """Mirror each image left to right with probability one half.
 
+  Raises:
+    ValueError: if the images are not ``[B, H, W, C]``.
+
   Example:
     >>> images = jnp.tile(jnp.array([1, 2, 3])[:, None], (4, 1, 1, 1))
     >>> random_flip(jax.random.key(0), images)[:, 0, 0, 0]
@@ -139,6 +142,9 @@ def alternating_flip(key: jax.Array, images: jax.Array, *, epoch: jax.Array | in
     key: PRNG key, the same one in all epochs.
     images: ``[B, H, W, C]``, always as they were before any augmentation.
     epoch: the epoch's number.
+
+  Raises:
+    ValueError: if the images are not ``[B, H, W, C]``.
 
   Example:
     >>> images = jnp.tile(jnp.array([1, 2, 3])[:, None], (1, 1, 1, 1))
@@ -165,6 +171,9 @@ def random_crop(
   Args:
     padding: zeros on each side; each image moves by up to so many pixels along each axis.
     reflect: pad with the image's mirror at its border in place of zeros.
+
+  Raises:
+    ValueError: if the images are not ``[B, H, W, C]``, or the padding is negative.
 
   Example:
     >>> images = jnp.ones((2, 8, 8, 3))
@@ -233,6 +242,9 @@ def cutmix(key: jax.Array, images: jax.Array, *, alpha: float) -> Mixed:
 
   Returns:
     The mixed images, of the same type, the permutation, and the shares.
+
+  Raises:
+    ValueError: if the images are not ``[B, H, W, C]``.
 
   Example:
     >>> images = jnp.arange(2 * 8 * 8, dtype=jnp.uint8).reshape(2, 8, 8, 1)

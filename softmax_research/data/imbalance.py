@@ -14,6 +14,9 @@ def alternating_counts(num_classes: int, *, even: int, odd: int) -> np.ndarray:
     even: examples of each of the classes 0, 2, 4 and so on; at least 1.
     odd: examples of each of the others; at least 1.
 
+  Raises:
+    ValueError: if a number is out of range.
+
   Example:
     >>> alternating_counts(5, even=300, odd=3000)
     array([ 300, 3000,  300, 3000,  300])
@@ -60,6 +63,9 @@ def long_tailed_counts(num_classes: int, *, largest: int, ratio: float) -> np.nd
   Args:
     num_classes, largest: those of `step_counts`, which has what is raised.
     ratio: r, the largest class over the smallest, at least 1; counts are rounded down.
+
+  Raises:
+    ValueError: if a number is out of range, or leaves a class without examples.
 
   Example:
     >>> long_tailed_counts(10, largest=5000, ratio=100)

@@ -275,6 +275,9 @@ def label_noise(
     data_dir: as in `load`.
     cache_dir: as in `load`.
 
+  Raises:
+    ValueError: if an option is out of range, or as `load` does.
+
   Example:
     >>> noisy, clean = label_noise(of="digits", rate=0.4), digits()
     >>> round(float(np.mean(noisy.train.labels != clean.train.labels)), 1)

@@ -1,8 +1,6 @@
 """Pure functions on arrays: scores, normalisers, margins and losses.
 
-A number out of the range that an argument's description gives, and a shape that does not fit, are a
-ValueError that says what to pass; labels of another type are a TypeError. `Raises` lists what else
-there is. Where functions share arguments one of them describes these, and the others name it.
+Where functions share arguments one of them describes these, and the others name it.
 Examples know `jax`, `jnp` and the names of their module.
 """
 

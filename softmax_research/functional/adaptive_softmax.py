@@ -75,6 +75,10 @@ def adaptive_softmax_init(
     of the head stand for the clusters. These are the transposed weights of
     `torch.nn.AdaptiveLogSoftmaxWithLoss`, whose `div_value` is the factor.
 
+  Raises:
+    ValueError: the cutoffs do not increase within the classes, the factor is below 1, or there
+      are 2^31 classes or more.
+
   Example:
     >>> params = adaptive_softmax_init(jax.random.key(0), 8, 10, cutoffs=(3, 6))
     >>> jax.tree.map(jax.numpy.shape, params["tails"])
@@ -126,6 +130,9 @@ def adaptive_softmax_log_probs(
   Returns:
     Log-probabilities in nats, `[..., K]`; float16 and bfloat16 are summed in float32.
 
+  Raises:
+    ValueError: the parameters do not fit each other or the features.
+
   Example:
     >>> tail = {"projection": jnp.ones((1, 1)), "kernel": jnp.zeros((1, 2))}
     >>> params = {"head": {"kernel": jnp.zeros((1, 2))}, "tails": [tail]}
@@ -168,6 +175,11 @@ def adaptive_softmax_label_log_prob(
 
   Returns:
     Log-probabilities in nats, `[...]`; NaN for a label out of range.
+
+  Raises:
+    ValueError: the parameters do not fit each other or the features, the labels' shape does not
+      fit, or the tile is not of two positive integers.
+    TypeError: the labels are not integers.
 
   Example:
     >>> tail = {"projection": jnp.ones((1, 1)), "kernel": jnp.zeros((1, 2))}
@@ -279,6 +291,10 @@ def adaptive_cutoffs(
 
   Returns:
     Increasing cutoffs, for classes by decreasing count; none for a single class.
+
+  Raises:
+    ValueError: the counts are not finite numbers >= 0 of which one is positive, or an option is
+      out of range.
 
   Example:
     >>> adaptive_cutoffs(1 / np.arange(1, 200_001), num_clusters=2)

@@ -37,6 +37,9 @@ def info_nce_loss(
   Returns:
     Losses in nats, `[B]`, in float32 or the wider type of x and y.
 
+  Raises:
+    ValueError: the shapes do not fit, or the temperature is not positive and finite.
+
   Example:
     >>> info_nce_loss(jnp.zeros((4, 2)), jnp.ones((4, 2))).round(4)
     Array([1.3863, 1.3863, 1.3863, 1.3863], dtype=float32)
@@ -70,6 +73,9 @@ def nt_xent_loss(
 
   Returns:
     Losses in nats, `[B]`, the mean of an example's two, in float32 or the wider type of x and y.
+
+  Raises:
+    ValueError: the shapes do not fit, or the temperature is not positive and finite.
 
   Example:
     >>> nt_xent_loss(jnp.ones((4, 2)), jnp.ones((4, 2))).shape

@@ -64,6 +64,9 @@ def linear_kl_divergence(
   Returns:
     Divergences in nats, `[...]`, at least 0, in float32 or the wider type of features and kernels.
 
+  Raises:
+    ValueError: a shape does not fit, or an option is out of range.
+
   Example:
     >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.log(jnp.array([[0.75, 0.25]]))
     >>> linear_kl_divergence(jnp.ones((2, 1)), student, jnp.ones((2, 1)), teacher).round(4)

@@ -51,6 +51,10 @@ def entmax(
   Returns:
     Probabilities of the shape and floating type of the logits.
 
+  Raises:
+    ValueError: alpha is below 1 or not finite, or its shape does not fit.
+    TypeError: the axis is not one integer.
+
   Example:
     >>> entmax(jnp.array([0.0, 0.75, 2.0]), alpha=1.5).round(3)
     Array([0.   , 0.104, 0.896], dtype=float32)
@@ -207,6 +211,11 @@ def entmax_loss(
     Losses without the class axis, in the units of the logits: nats for alpha = 1. NaN for an
     integer label out of range; infinite for a label whose class is impossible.
 
+  Raises:
+    ValueError: alpha is below 1 or not finite, or the shape of alpha or of the labels does not
+      fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> entmax_loss(jnp.array([[2.0, 0.0], [2.0, 0.0]]), jnp.array([0, 1]), alpha=1.5)
     Array([0., 2.], dtype=float32)
@@ -323,6 +332,10 @@ def sparsemax_loss(
   Returns:
     Losses without the class axis, in the units of the logits. NaN for an integer label out of
     range; infinite for a label whose class is impossible.
+
+  Raises:
+    ValueError: the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
     >>> sparsemax_loss(jnp.array([[1.0, 0.0], [1.0, 0.5]]), jnp.array([0, 0]))

@@ -33,6 +33,9 @@ def top_k_gates(
   Returns:
     Weights of the shape and type of the logits, at most k of them not zero.
 
+  Raises:
+    ValueError: k is out of range.
+
   Example:
     >>> top_k_gates(jnp.log(jnp.array([2.0, 6.0, 1.0, 2.0])), k=2).round(2)
     Array([0.25, 0.75, 0.  , 0.  ], dtype=float32)
@@ -67,6 +70,9 @@ def load_balance_loss(probs: jax.typing.ArrayLike, gates: jax.typing.ArrayLike) 
 
   Returns:
     A scalar in the type of the probabilities, float32 at least.
+
+  Raises:
+    ValueError: the shapes differ.
 
   Example:
     >>> load_balance_loss(jnp.full((8, 4), 0.25), jnp.tile(jnp.eye(4), (2, 1))).item()

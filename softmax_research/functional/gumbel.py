@@ -71,6 +71,9 @@ def gumbel_softmax(
   Returns:
     Numbers of sum one along the class axis, of the shape and type of the logits.
 
+  Raises:
+    ValueError: the temperature is not positive and finite.
+
   Example:
     >>> gumbel_softmax(jax.random.key(0), jnp.zeros(3), hard=True).sum().item()
     1.0

@@ -132,6 +132,9 @@ def linear_top_k(
     lowest. Where fewer classes are possible, the rest has class -1 and log-probability -inf. Their
     gradient is right, but keeps every block's scores: for training use `linear_cross_entropy`.
 
+  Raises:
+    ValueError: k is out of range, a shape does not fit, or the score is not elementwise.
+
   Example:
     >>> features, kernel = jax.numpy.ones((1, 1)), jax.numpy.log(jax.numpy.array([[1.0, 2, 1]]))
     >>> found = linear_top_k(features, kernel, 2)

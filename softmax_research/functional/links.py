@@ -26,6 +26,9 @@ def focal_link(loss: jax.typing.ArrayLike, *, gamma: jax.typing.ArrayLike = 2.0)
   Args:
     gamma: at least 0; 0 leaves the loss as it is.
 
+  Raises:
+    ValueError: gamma is negative or not finite.
+
   Example:
     >>> focal_link(-jnp.log(jnp.array([0.75, 0.25])), gamma=2.0).round(2)
     Array([0.02, 0.78], dtype=float32)
@@ -55,6 +58,9 @@ def poly_link(loss: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 1.0
   Args:
     epsilon: of either sign, from -1 on; 0 leaves the loss as it is.
 
+  Raises:
+    ValueError: epsilon is below -1 or not finite.
+
   Example:
     >>> poly_link(jnp.array([0.0, 20.0]), epsilon=1.5).round(2)  # p = 1, and nearly 0
     Array([ 0. , 21.5], dtype=float32)
@@ -82,6 +88,9 @@ def generalised_link(loss: jax.typing.ArrayLike, *, q: jax.typing.ArrayLike = 0.
 
   Returns:
     Losses, at most 1 / q.
+
+  Raises:
+    ValueError: q is not in [0, 1].
 
   Example:
     >>> generalised_link(-jnp.log(jnp.array([0.75, 0.25])), q=1.0).round(2)

@@ -156,6 +156,10 @@ def negative_log_likelihood(
     Losses in nats, without the class axis. NaN for an integer label out of range; infinite where
     the label gives weight to an impossible class.
 
+  Raises:
+    ValueError: the smoothing is out of range or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> negative_log_likelihood(jnp.log(jnp.array([[0.25, 0.75]])), jnp.array([1])).round(4)
     Array([0.2877], dtype=float32)
@@ -228,6 +232,10 @@ def one_vs_all_cross_entropy(
     Losses in nats, summed over the classes, without the class axis. NaN for an integer label out
     of range, or where there should be 0 or 1; infinite for a label whose class is impossible.
 
+  Raises:
+    ValueError: the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> one_vs_all_cross_entropy(jnp.array([[0.0, 0.0], [9.0, -9.0]]), jnp.array([1, 0])).round(4)
     Array([1.3863e+00, 2.0000e-04], dtype=float32)
@@ -285,6 +293,10 @@ def multiclass_hinge(
   Returns:
     Losses without the class axis, in the units of the logits. NaN for an integer label out of
     range; infinite for a label whose class is impossible; 0 for a label without rivals.
+
+  Raises:
+    ValueError: the margin is negative or not finite, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
     >>> logits, labels = jnp.array([[2.0, 1.5, 1.75]]), jnp.array([0])

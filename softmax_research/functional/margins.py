@@ -80,6 +80,10 @@ def additive_cosine_margin(
     labels: those of `soft_margin`.
     margin: m >= 0; the papers use 0.35.
 
+  Raises:
+    ValueError: the margin is negative or not finite, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> additive_cosine_margin(jnp.array([[0.5, 0.75]]), jnp.array([1]), margin=0.25)
     Array([[0.5, 0.5]], dtype=float32)
@@ -123,6 +127,10 @@ def additive_angular_margin(
   Args:
     cosines, labels: those of `additive_cosine_margin`.
     margin: m, in radians, from 0 to pi / 2; the paper uses 0.5.
+
+  Raises:
+    ValueError: the margin is out of range, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
     >>> cosines, labels = jnp.cos(jnp.array([[1.0, 0.3], [3.0, 0.3]])), jnp.array([0, 0])
@@ -185,6 +193,10 @@ def combined_margin(
     angle: m_2, in radians, from -pi / 2 to pi / 2, likewise; an angle below 0 counts as 0.
     cosine: m_3 >= 0, likewise.
 
+  Raises:
+    ValueError: a margin is out of range, or a shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> cosines, labels = jnp.cos(jnp.array([[1.0, 0.0], [3.0, 0.0]])), jnp.array([0, 0])
     >>> combined_margin(cosines, labels, multiplier=1.5)[:, 0].round(2)
@@ -246,6 +258,10 @@ def curricular_margin(
       count as labels, and the limit is the expectation over them.
     margin: m, in radians, from 0 to pi / 2; the paper uses 0.5.
     emphasis: t, a number.
+
+  Raises:
+    ValueError: the margin is out of range, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
     >>> cosines, labels = jnp.array([[0.5, 0.25, -0.5]]), jnp.array([0])
@@ -324,6 +340,11 @@ def large_margin(
   Returns:
     Logits `[..., K]`.
 
+  Raises:
+    ValueError: the margin is no positive integer, the annealing is negative or not finite, or a
+      shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> logits, labels = jnp.array([[6.0, 0.0]]), jnp.array([0])
     >>> norms = {"feature_norms": jnp.array([5.0]), "kernel_norms": jnp.array([2.0, 1.0])}
@@ -400,6 +421,9 @@ def large_margin_annealing(
 
   Returns:
     lambda, of the shape of `step`.
+
+  Raises:
+    ValueError: a parameter is negative or not finite.
 
   Example:
     >>> large_margin_annealing(5000, base=1000.0, gamma=2.5e-5, power=35.0).round(1)

@@ -101,6 +101,11 @@ def noise_contrastive_loss(
   Returns:
     Losses in nats, `[...]`, as of `negative_sampling_loss`, which also says what is raised.
 
+  Raises:
+    ValueError: shapes do not fit, an option is out of range, or there are neither candidates nor a
+      key to draw them.
+    TypeError: the labels are not integers.
+
   Example:
     >>> features, kernel = jnp.ones((1, 1)), jnp.zeros((1, 4))
     >>> bias, key = -jnp.log(jnp.full(4, 4.0)), jax.random.key(0)

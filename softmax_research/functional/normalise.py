@@ -140,6 +140,9 @@ def log_softmax(
   Returns:
     Log-probabilities in nats, of the shape and floating type of the logits.
 
+  Raises:
+    ValueError: the temperature is not positive and finite.
+
   Example:
     >>> log_softmax(jnp.array([0.0, 0.0]), temperature=2.0).round(4)
     Array([-0.6931, -0.6931], dtype=float32)
@@ -176,6 +179,9 @@ def softmax(
 
   Returns:
     Probabilities of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the temperature is not positive and finite.
 
   Example:
     >>> softmax(jnp.log(jnp.array([1.0, 3.0]))).round(2)

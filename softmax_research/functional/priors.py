@@ -208,6 +208,11 @@ def pc_cross_entropy(
     Losses in nats, without the class axis; NaN for a label out of range, infinite for a label
     whose class is impossible.
 
+  Raises:
+    ValueError: the prior's shape is not `[K]`, its probabilities do not sum to one, or the
+      labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> log_prior = jnp.log(jnp.array([0.25, 0.75]))
     >>> loss = pc_cross_entropy(jnp.log(jnp.array([3.0, 1.0])), jnp.array(0), log_prior)

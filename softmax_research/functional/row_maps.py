@@ -34,6 +34,9 @@ def logit_norm(
   Returns:
     Logits of the shape and floating type of the given ones; zeros for zeros.
 
+  Raises:
+    ValueError: the temperature is not positive and finite.
+
   Example:
     >>> logit_norm(jnp.array([3.0, -4.0]), temperature=0.1)
     Array([ 6., -8.], dtype=float32)
@@ -86,6 +89,9 @@ def keep_above_mean(
   Returns:
     Logits of the shape and floating type of the given ones.
 
+  Raises:
+    ValueError: epsilon is negative or not finite.
+
   Example:
     >>> keep_above_mean(jnp.array([0.0, 1.0, 5.0]))
     Array([-inf, -inf,   5.], dtype=float32)
@@ -133,6 +139,9 @@ def keep_above_quantile(
 
   Returns:
     Logits of the shape and floating type of the given ones.
+
+  Raises:
+    ValueError: the rate is not in [0, 1), or epsilon is negative or not finite.
 
   Example:
     >>> keep_above_quantile(jnp.array([0.0, 2.0, 3.0]), rate=0.5)
@@ -234,6 +243,9 @@ def r_softmax(
 
   Returns:
     Probabilities of the shape and floating type of the logits.
+
+  Raises:
+    ValueError: the rate is not in [0, 1).
 
   Example:
     >>> r_softmax(jnp.array([0.0, 1.0, 2.0, 2.0]), rate=0.34).round(2)

@@ -45,6 +45,9 @@ def uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampler:
     num_classes: K.
     replacement: draw the same class more than once. It costs O(S) instead of O(K).
 
+  Raises:
+    ValueError: the number of classes is below 1.
+
   Example:
     >>> classes, _ = uniform_sampler(4).sample(jax.random.key(0), 4)
     >>> sorted(classes.tolist())
@@ -74,6 +77,9 @@ def log_uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampl
   Args:
     num_classes: K.
     replacement: see `weighted_sampler`.
+
+  Raises:
+    ValueError: the number of classes is below 1.
 
   Example:
     >>> sampler = log_uniform_sampler(3, replacement=True)

@@ -104,6 +104,9 @@ def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
     logits: real numbers of any shape; in float32 the score is finite up to 2e5 on either side.
     order: n, even, at least 2 and at most 100.
 
+  Raises:
+    ValueError: the order is odd, below 2, above 100 or not an integer.
+
   Example:
     >>> jnp.exp(taylor_score(jnp.array([-1.0, 0.0, 2.0]), order=2)).round(2)
     Array([0.5, 1. , 5. ], dtype=float32)
@@ -175,6 +178,9 @@ def log_taylor_softmax(
   Returns:
     Log-probabilities in nats, of the shape and floating type of the logits.
 
+  Raises:
+    ValueError: the order is odd, below 2 or not an integer.
+
   Example:
     >>> log_taylor_softmax(jnp.array([-2.0, 0.0]), order=2).round(4)
     Array([-0.6931, -0.6931], dtype=float32)
@@ -202,6 +208,9 @@ def taylor_softmax(
   Returns:
     Probabilities of the shape and floating type of the logits.
 
+  Raises:
+    ValueError: the order is odd, below 2 or not an integer.
+
   Example:
     >>> taylor_softmax(jnp.array([-1.0, 1.0, 2.0]), order=2).round(4)
     Array([0.0625, 0.3125, 0.625 ], dtype=float32)
@@ -226,6 +235,9 @@ def spherical_score(
     epsilon: eps > 0. It sets the scale of the logits: where they are much smaller than its root
       the distribution is uniform, where they are much larger only their ratios matter. The
       gradient is at most 1 / sqrt(eps). Worth tuning.
+
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
 
   Example:
     >>> jnp.exp(spherical_score(jnp.array([-2.0, 0.0, 1.0]), epsilon=0.5)).round(2)
@@ -261,6 +273,9 @@ def log_spherical_softmax(
   Returns:
     Log-probabilities in nats, of the shape and floating type of the logits.
 
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
+
   Example:
     >>> log_spherical_softmax(jnp.array([-3.0, 3.0])).round(4)
     Array([-0.6931, -0.6931], dtype=float32)
@@ -288,6 +303,9 @@ def spherical_softmax(
   Returns:
     Probabilities of the shape and floating type of the logits.
 
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
+
   Example:
     >>> spherical_softmax(jnp.array([-2.0, 0.0, 1.0]), epsilon=1.0).round(4)
     Array([0.625, 0.125, 0.25 ], dtype=float32)
@@ -311,6 +329,9 @@ def relu_score(logits: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 
     epsilon: eps > 0, the floor of a class's unnormalised probability. The gradient grows to
       1 / eps as a logit comes down to it, and steps that large stall training when eps is tiny.
       float16 logits raise eps to 2^-14, so that the gradient does not overflow.
+
+  Raises:
+    ValueError: epsilon is not a positive number that float32 can hold.
 
   Example:
     >>> jnp.exp(relu_score(jnp.array([-1.0, 0.5, 2.0]), epsilon=0.01)).round(2)
@@ -422,6 +443,9 @@ def soft_cap_score(logits: jax.typing.ArrayLike, *, cap: jax.typing.ArrayLike = 
   Args:
     cap: c > 0; 30 is Gemma 2's for its output layer, 50 for its attention.
 
+  Raises:
+    ValueError: the cap is not positive and finite.
+
   Example:
     >>> soft_cap_score(jnp.array([-100.0, 0.0, 5.0]), cap=5.0).round(2)
     Array([-5.  ,  0.  ,  3.81], dtype=float32)
@@ -466,6 +490,9 @@ def multimax_score(
   Args:
     weights: w, `[4]`, of either sign.
     points: b_1, d_1, b_2, d_2, `[4]`.
+
+  Raises:
+    ValueError: the weights or the points are not four.
 
   Example:
     >>> options = {"weights": jnp.array([0.5, 1.0, 0.0, 0.0]), "points": jnp.zeros(4)}

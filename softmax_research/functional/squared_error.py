@@ -38,6 +38,10 @@ def squared_error_loss(
     Losses without the class axis, in the square of the logits' units. NaN for an integer label out
     of range; infinite for a label whose class is impossible.
 
+  Raises:
+    ValueError: an option is not positive and finite, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
+
   Example:
     >>> squared_error_loss(jnp.array([[2.0, 1.0]]), jnp.array([0]), target=3.0, label_weight=5.0)
     Array([3.], dtype=float32)

@@ -38,6 +38,10 @@ def tempered_softmax(
   Returns:
     Probabilities of the shape and floating type of the logits.
 
+  Raises:
+    ValueError: t is negative or not finite.
+    TypeError: the axis is not one integer.
+
   Example:
     >>> tempered_softmax(jnp.array([0.0, 2.0, 2.0]), t=2.0).round(2)
     Array([0.22, 0.39, 0.39], dtype=float32)
@@ -92,6 +96,10 @@ def bi_tempered_loss(
   Returns:
     Losses without the class axis; nats for t1 = 1. NaN for an integer label out of range; infinite
     for a label whose class is impossible.
+
+  Raises:
+    ValueError: t1 or t2 is out of range, or the labels' shape does not fit.
+    TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
     >>> logits, labels = jnp.array([[9.0, 0.0], [9.0, 0.0]]), jnp.array([0, 1])

@@ -240,6 +240,9 @@ def balanced_tree(num_classes: int, *, branching: int = 2) -> Tree:
   Returns:
     A tree of depth ceil(log K / log branching).
 
+  Raises:
+    ValueError: the number of classes or the branching is not an integer in range.
+
   Example:
     >>> balanced_tree(6).path_lengths
     array([3, 3, 3, 3, 2, 2])

@@ -30,6 +30,9 @@ def tree_sample(
   Returns:
     Classes, int32 `[...]`.
 
+  Raises:
+    ValueError: the parameters do not fit the tree or the features.
+
   Example:
     >>> from softmax_research.functional import balanced_tree
     >>> params = {"kernel": jnp.array([[99.0], [0.0], [-99.0]]), "bias": jnp.zeros(3)}

@@ -79,6 +79,9 @@ def tree_top_k(
     visited `[...]`. Of equally probable classes any may come first. Where a feature is NaN so are
     the log-probabilities, and the classes mean nothing.
 
+  Raises:
+    ValueError: k is out of range, or the parameters do not fit the tree or the features.
+
   Example:
     >>> from softmax_research.functional import balanced_tree
     >>> params = {"kernel": jnp.array([[2.0], [1.0], [0.0]]), "bias": jnp.zeros(3)}

@@ -79,6 +79,9 @@ def tree_log_probs(
   Returns:
     Log-probabilities in nats, `[..., K]`; float16 and bfloat16 are summed in float32.
 
+  Raises:
+    ValueError: the parameters do not fit the tree or the features.
+
   Example:
     >>> from softmax_research.functional import balanced_tree
     >>> params = {"kernel": jnp.array([[jnp.log(3.0)], [0.0]]), "bias": jnp.zeros(2)}
@@ -140,6 +143,11 @@ def tree_label_log_prob(
 
   Returns:
     Log-probabilities in nats, `[...]`; NaN for a label out of range.
+
+  Raises:
+    ValueError: the parameters do not fit the tree, the features or the rows, or the labels' shape
+      does not fit.
+    TypeError: the labels are not integers.
 
   Example:
     >>> from softmax_research.functional import balanced_tree

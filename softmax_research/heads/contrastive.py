@@ -25,6 +25,9 @@ def info_nce(*, temperature: float = 1.0) -> Head:
   Returns:
     A head with parameters `{"kernel": [D, D]}`; `log_prob` is `[B, B]`.
 
+  Raises:
+    ValueError: the temperature is not positive and finite.
+
   Example:
     >>> head = info_nce()
     >>> params, x = head.init(jax.random.key(0), 5), jnp.ones((4, 5))
@@ -67,6 +70,9 @@ def nt_xent(*, temperature: float = 0.5) -> Head:
 
   Returns:
     A head with parameters `{}`; `log_prob`, of each y for each x, is `[B, B]`.
+
+  Raises:
+    ValueError: the temperature is not positive and finite.
 
   Example:
     >>> head = nt_xent()

@@ -40,6 +40,9 @@ def mixture(
     A head with parameters `{"gate": [D, M], "latent": {"kernel": [D, M E], "bias": [M E]},
     "layer": {"kernel": [E, K], "bias": [K]}}`.
 
+  Raises:
+    ValueError: an option is out of range.
+
   Example:
     >>> head = mixture(100, num_components=3)
     >>> params = head.init(jax.random.key(0), 8)

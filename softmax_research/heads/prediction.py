@@ -24,6 +24,9 @@ def top_k(head: Head, params: Any, features: jax.typing.ArrayLike, k: int) -> To
   Returns:
     Log-probabilities in nats and classes, `[..., k]`, the most probable first.
 
+  Raises:
+    ValueError: k is out of range.
+
   Example:
     >>> from softmax_research import heads
     >>> head = heads.make("huffman", 4, class_counts=[1, 2, 3, 4])

@@ -103,6 +103,9 @@ def negative_sampling(
     power: of the counts.
     order, bias: those of `sampled`.
 
+  Raises:
+    ValueError: an option is out of range.
+
   Example:
     >>> head = negative_sampling(100, num_samples=10)
     >>> params, features = head.init(jax.random.key(0), 8), jnp.ones((2, 8))
@@ -138,6 +141,9 @@ def nce(
 
   Args:
     num_classes, num_samples, class_counts, power, order, bias: those of `negative_sampling`.
+
+  Raises:
+    ValueError: an option is out of range.
 
   Example:
     >>> head = nce(100, num_samples=10)

@@ -22,6 +22,9 @@ def cam(
   Returns:
     Maps `[..., H, W]`.
 
+  Raises:
+    ValueError: the shapes do not fit one another.
+
   Example:
     >>> maps = jax.numpy.ones((2, 7, 7, 3))
     >>> cam(maps, jax.numpy.eye(3), jax.numpy.array([0, 2])).shape
@@ -47,6 +50,9 @@ def info_cam(
 
   Returns:
     Maps `[..., H, W]`.
+
+  Raises:
+    ValueError: the shapes do not fit one another, or there is one class alone.
 
   Example:
     >>> maps = jax.numpy.ones((2, 7, 7, 3))
@@ -79,6 +85,9 @@ def info_cam_plus(
   Returns:
     Maps `[..., H, W]`.
 
+  Raises:
+    ValueError: the shapes do not fit one another, or there is one class alone.
+
   Example:
     >>> maps, log_probs = jax.numpy.ones((2, 7, 7, 3)), jax.numpy.zeros((2, 3))
     >>> info_cam_plus(maps, jax.numpy.eye(3), jax.numpy.array([0, 2]), log_probs).shape
@@ -107,6 +116,9 @@ def smooth(maps: jax.typing.ArrayLike, *, window: int = 4) -> jax.Array:
 
   Returns:
     Maps `[..., H, W]`.
+
+  Raises:
+    ValueError: the window is below 1.
 
   Example:
     >>> smooth(jax.numpy.ones((2, 2)), window=2)

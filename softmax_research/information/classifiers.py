@@ -116,6 +116,10 @@ def plug_in_information(
   Returns:
     The estimate in nats, a scalar.
 
+  Raises:
+    ValueError: the prior is none, it is zero for a class that occurs among the labels, or there
+      are fewer than two examples.
+
   Example:
     >>> log_prior = jax.numpy.log(jax.numpy.array([0.25, 0.75]))
     >>> log_probs = jax.numpy.log(jax.numpy.array([[0.9, 0.1], [0.2, 0.8]]))

@@ -48,6 +48,9 @@ def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
   With expectations in place of the means it is a lower bound. The logarithm of a mean over few
   pairs is too small on average, so on a batch the estimate is biased upwards.
 
+  Raises:
+    ValueError: the scores are not a square of two pairs at least.
+
   Example:
     >>> donsker_varadhan(jax.numpy.array([[1.0, 0.0], [0.0, 2.0]]))
     Array(1.5, dtype=float32)
@@ -81,6 +84,9 @@ def mine(
   Returns:
     The objective to maximise, a scalar in nats, and the new log a.
 
+  Raises:
+    ValueError: the scores are not a square of two pairs at least, or the rate is not in (0, 1].
+
   Example:
     >>> objective, log_average = mine(jax.numpy.zeros((3, 3)), -jax.numpy.inf)
     >>> float(objective), float(log_average)
@@ -109,6 +115,9 @@ def nwj(scores: jax.typing.ArrayLike) -> jax.Array:
   A lower bound in expectation, without bias on a batch and with a variance that grows as the
   exponential of the information. The papers often write it for f - 1.
 
+  Raises:
+    ValueError: the scores are not a square of two pairs at least.
+
   Example:
     >>> nwj(jax.numpy.array([[1.0, 0.0], [0.0, 2.0]]))
     Array(1.5, dtype=float32)
@@ -130,6 +139,9 @@ def info_nce(scores: jax.typing.ArrayLike) -> jax.Array:
   The bound of a softmax classifier that finds each x's own y among the batch's: with the B
   partners as classes it is `softmax_information`. A lower bound in expectation, of small
   variance, that cannot exceed log B.
+
+  Raises:
+    ValueError: the scores are not a square of two pairs at least.
 
   Example:
     >>> info_nce(100 * jax.numpy.eye(8)).round(4)  # log 8
@@ -156,6 +168,9 @@ def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Arra
   Args:
     scores: `[B, B]`; see the module.
     clip: tau > 0; None for none, which gives `donsker_varadhan`.
+
+  Raises:
+    ValueError: the scores are not a square of two pairs at least, or tau is not positive.
 
   Example:
     >>> smile(jax.numpy.array([[1.0, 9.0], [9.0, 2.0]]), clip=1.0)
@@ -185,6 +200,9 @@ def jensen_shannon(scores: jax.typing.ArrayLike) -> jax.Array:
 
   Returns:
     The objective to maximise, a scalar in nats.
+
+  Raises:
+    ValueError: the scores are not a square of two pairs at least.
 
   Example:
     >>> jensen_shannon(jax.numpy.zeros((3, 3))).round(4)  # -2 log 2
@@ -220,6 +238,9 @@ def interpolated(
 
   Returns:
     The estimate in nats, a scalar.
+
+  Raises:
+    ValueError: the scores are not a square of three pairs at least, or alpha is out of range.
 
   Example:
     >>> scores = jax.numpy.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]])

@@ -101,6 +101,9 @@ def gaussian_correlation(information: float, dimension: int) -> float:
   Returns:
     The correlation, in [0, 1).
 
+  Raises:
+    ValueError: the information is negative or infinite, or the dimension below 1.
+
   Example:
     >>> round(gaussian_correlation(2.0, 20), 6)
     0.425757
@@ -124,6 +127,9 @@ def discrete_information(joint: np.typing.ArrayLike) -> float:
 
   Returns:
     The information in nats.
+
+  Raises:
+    ValueError: it is not a matrix of non-negative numbers with sum one.
 
   Example:
     >>> round(discrete_information([[0.5, 0.0], [0.0, 0.5]]), 6)
@@ -156,6 +162,9 @@ def symmetric_channel(num_classes: int, error: float) -> np.ndarray:
 
   Returns:
     Conditional probabilities `[K, K]`, rows by input.
+
+  Raises:
+    ValueError: there are fewer than two classes, or the error is no probability.
 
   Example:
     >>> symmetric_channel(3, 0.5)[0].tolist()

@@ -33,6 +33,9 @@ class SeparableCritic(nnx.Module):
     kernel_init: see `MLP`.
     rngs: keys for the parameters.
 
+  Raises:
+    ValueError: a name is unknown or a size below 1.
+
   Example:
     >>> critic = SeparableCritic(3, 2, widths=(8,), embedding=4, rngs=nnx.Rngs(0))
     >>> critic(jnp.ones((5, 3)), jnp.ones((5, 2))).shape
@@ -84,6 +87,9 @@ class JointCritic(nnx.Module):
 
   Args:
     x_size, y_size, widths, activation, kernel_init, rngs: see `SeparableCritic`.
+
+  Raises:
+    ValueError: a name is unknown or a size below 1.
 
   Example:
     >>> critic = JointCritic(3, 2, widths=(8, 4), rngs=nnx.Rngs(0))

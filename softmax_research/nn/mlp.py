@@ -24,6 +24,9 @@ class MLP(nnx.Module):
     axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
+  Raises:
+    ValueError: a name is unknown or a number out of range.
+
   Example:
     >>> net = MLP((28, 28, 1), widths=(512, 256), rngs=nnx.Rngs(0))
     >>> net(jax.numpy.ones((2, 28, 28, 1)), train=False).shape

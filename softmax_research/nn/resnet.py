@@ -40,6 +40,9 @@ class ResNet(nnx.Module):
     axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
+  Raises:
+    ValueError: a name is unknown, a number out of range, or the depth not one of the above.
+
   Example:
     >>> net = ResNet((32, 32, 3), depth=8, widths=(4, 8, 16), rngs=nnx.Rngs(0))
     >>> jax.eval_shape(lambda images: net(images, train=False), jnp.ones((2, 32, 32, 3))).shape

@@ -125,6 +125,9 @@ class Transformer(nnx.Module):
     axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
+  Raises:
+    ValueError: a name is unknown, or sizes do not fit.
+
   Example:
     >>> net = Transformer((8, 8, 1), patch=4, width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
     >>> net(jnp.ones((2, 8, 8, 1)), train=False).shape
@@ -216,6 +219,9 @@ class Decoder(nnx.Module):
     length: the most positions, where these are learnt.
     width, depth, positions, rngs: those of `Transformer`.
     **options: `heads`, `expansion`, `attention`, `dropout` and `axis_name` of `Transformer`.
+
+  Raises:
+    ValueError: a name is unknown, or sizes do not fit.
 
   Example:
     >>> net = Decoder(10, width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
