@@ -23,10 +23,11 @@ _CPU_BLOCK = (512, 512)
 # Heads whose weights are fewer than these stand side by side: the turns of a loop cost more then.
 _CPU_LEAST_TURN = 2**14
 _CPU_SIDE_BY_SIDE = 2**20
-# Blocks that causality cuts are visited by parts, of which nobody sees some, unless they are small.
-# With blocks of 512 and 2,048 queries, values and gradients take 580 ms of processor time without
-# parts, 571 with two a side, 536 with four.
-_CPU_PARTS, _CPU_LEAST_CUT = 4, 384
+# In turns, heads go in pairs, so that each operation is large enough for two cores: with 2,048
+# queries of 64 features values and gradients take 280 ms, where they take 326 one by one and 297 by
+# fours. In blocks of 256 they take 443 ms. Blocks that causality cuts, visited by their parts, took
+# less of the processor, 476 ms in place of 519, and more time, 321 ms.
+_CPU_TOGETHER = 2
 # Elsewhere all heads stand side by side: so many weights of them, in blocks of a power of two.
 _WEIGHTS = 2**26
 _SIDES = (128, 1024)
@@ -41,13 +42,6 @@ class _Form(NamedTuple):
   offset: int
   queries: int
   keys: int
-  parts: int  # of either side of a block that causality cuts, if it divides both
-
-  def refine(self) -> "_Form":
-    """Return the form of the parts of a cut block, most of which need not be visited."""
-    divides = self.causal and not (self.queries % self.parts or self.keys % self.parts)
-    parts = self.parts if divides else 1
-    return self._replace(queries=self.queries // parts, keys=self.keys // parts, parts=parts)
 
 
 class _Head(NamedTuple):
@@ -138,14 +132,14 @@ def attend(
   )
   axes = varying_axes(head)
   hoisted = None if score is None else hoist(score, wide, axes=axes)
-  parts = _CPU_PARTS if on_cpu and min(sizes) >= _CPU_LEAST_CUT else 1
-  form = _Form(normaliser, hoisted and hoisted.call, causal, num_keys - num_queries, *sizes, parts)
+  offset = num_keys - num_queries
+  form = _Form(normaliser, hoisted and hoisted.call, causal, offset, *sizes)
   constants = () if hoisted is None else hoisted.constants
   turn = sizes[0] * sizes[1]
   many = num_examples * num_heads * turn > _CPU_SIDE_BY_SIDE and turn >= _CPU_LEAST_TURN
   of_heads = functools.partial(_attend, form, constants)
-  for _ in range(3):
-    of_heads = _over_heads(of_heads, in_turns=on_cpu and many)
+  for together in (1, _CPU_TOGETHER, 1):  # Of a group, of the keys' heads, of examples.
+    of_heads = _over_heads(of_heads, in_turns=on_cpu and many, together=together)
   outputs, log_total = of_heads(vary(head, axes))
 
   def restore(array):
@@ -165,9 +159,10 @@ def _choose_blocks(num_heads: int, *, on_cpu: bool) -> tuple[int, int]:
   return (min(max(side, _SIDES[0]), _SIDES[1]),) * 2
 
 
-def _over_heads(function, *, in_turns: bool):
+def _over_heads(function, *, in_turns: bool, together: int):
   """Apply a function of one head's arrays along their first axes, of which those of size 1 serve
-  all."""
+  all; in turns so many together.
+  """
 
   def apply(head):
     leaves, tree = jax.tree.flatten(head)
@@ -189,7 +184,8 @@ def _over_heads(function, *, in_turns: bool):
       rest = iter(own)
       return on_leaves(*(next(rest) if m else leaf for m, leaf in zip(mapped, once, strict=True)))
 
-    return jax.lax.map(turn, [leaf for m, leaf in zip(mapped, once, strict=True) if m])
+    own = [leaf for m, leaf in zip(mapped, once, strict=True) if m]
+    return jax.lax.map(turn, own, batch_size=together if together > 1 else None)
 
   return apply
 
@@ -217,7 +213,7 @@ def _sweep(form, constants, head):
       top = jnp.broadcast_to(own.log_counts, zeros.shape)
     state = vary((top, zeros, sums), axes)
 
-    def visit(j, state, *, own=own, i=i, form=form, is_cut=False):
+    def visit(j, state, *, is_cut):
       top, total, sums = state
       scores = _block_scores(form, constants, own, i, j, is_cut)[0]
       value = _cut(head.value, j, form.keys)
@@ -231,16 +227,9 @@ def _sweep(form, constants, head):
         total = total + jnp.sum(mass, axis=-1, keepdims=True)
       return vary((top, total, sums), axes)
 
-    def cut_blocks(r):
-      part, rows = i * fine.parts + r, _rows(own, r, fine.queries)
-      _, some = _key_blocks(fine, part, len(head.key))
-      cut = functools.partial(visit, own=rows, i=part, form=fine, is_cut=form.causal)
-      return _loop(full * fine.parts, some, cut, _cut(state, r, fine.queries))
-
-    fine = form.refine()
-    full, _ = _key_blocks(form, i, len(head.key))
-    state = _loop(0, full, visit, state)
-    top, total, sums = _over_blocks(cut_blocks, fine.parts)
+    full, some = _key_blocks(form, i, len(head.key))
+    state = _loop(0, full, functools.partial(visit, is_cut=False), state)
+    top, total, sums = _loop(full, some, functools.partial(visit, is_cut=form.causal), state)
     if not is_sum:
       return sums, top
     if form.normaliser == "softpick":
@@ -287,13 +276,12 @@ def _gradients(form, residuals, cotangents):
   state = zeros(head.query.T), of_bias, of_constants
   transposed_keys = head.key.T
 
-  def of_keys(form, state, j, start, stop, sums=None, *, is_cut=False):
-    """Add to the gradients what blocks of queries from `start` on give, with one block of keys."""
+  def of_keys(state, j):
     key, value = _cut(head.key, j, form.keys), _cut(head.value, j, form.keys)
     transposed_key = _columns(transposed_keys, j, form.keys)
     columns = head._replace(key=key, value=value)
 
-    def visit(i, state):
+    def visit(i, state, *, is_cut):
       of_query, of_bias, of_constants, of_key, of_value = state
       own = _rows(columns, i, form.queries)
       row = _cut((base, slope, of_outputs), i, form.queries)
@@ -313,22 +301,20 @@ def _gradients(form, residuals, cotangents):
       of_query, of_bias, of_key, of_value = vary((of_query, of_bias, of_key, of_value), axes)
       return of_query, of_bias, of_constants, of_key, of_value
 
-    sums = sums or (zeros(key), zeros(value))
-    *state, of_key, of_value = _loop(start, stop, visit, (*state, *sums))
+    some, full = _query_blocks(form, j, len(head.query))
+    state = *state, zeros(key), zeros(value)
+    state = _loop(some, full, functools.partial(visit, is_cut=form.causal), state)
+    *state, of_key, of_value = _loop(
+      full, len(head.query) // form.queries, functools.partial(visit, is_cut=False), state
+    )
     return tuple(state), (of_key, of_value)
 
-  def of_block(state, j):
-    def cut_blocks(state, r):
-      part = j * fine.parts + r
-      some, _ = _query_blocks(fine, part, len(head.query))
-      return of_keys(fine, state, part, some, full * fine.parts, is_cut=form.causal)
-
-    _, full = _query_blocks(form, j, len(head.query))
-    state, sums = _scan(cut_blocks, state, fine.parts)
-    return of_keys(form, state, j, full, len(head.query) // form.queries, sums)
-
-  fine = form.refine()
-  state, (of_key, of_value) = _scan(of_block, state, len(head.key) // form.keys)
+  num_blocks = len(head.key) // form.keys
+  if num_blocks == 1:
+    state, (of_key, of_value) = of_keys(state, 0)
+  else:
+    state, of_columns = jax.lax.scan(of_keys, state, jnp.arange(num_blocks))
+    of_key, of_value = (array.reshape(-1, array.shape[-1]) for array in of_columns)
   unscaled, of_bias, of_constants = state
   unscaled = unscaled.T
   of_factors = jnp.sum(unscaled * head.query.astype(wide), axis=-1, keepdims=True)
@@ -474,14 +460,6 @@ def _over_blocks(function, num_blocks: int):
     return function(0)
   found = jax.lax.map(function, jnp.arange(num_blocks))
   return jax.tree.map(lambda array: array.reshape(-1, array.shape[-1]), found)
-
-
-def _scan(visit, state, num_blocks: int):
-  """Return the state after all blocks, and what they return, one below the other."""
-  if num_blocks == 1:
-    return visit(state, 0)
-  state, found = jax.lax.scan(visit, state, jnp.arange(num_blocks))
-  return state, jax.tree.map(lambda array: array.reshape(-1, array.shape[-1]), found)
 
 
 def _rows(head: _Head, i, size: int) -> _Head:

@@ -29,13 +29,7 @@ COTANGENT = RNG.normal(size=(B, T, H, E))
 LOG_COTANGENT = RNG.normal(size=(B, T, H))
 SINK = np.array([0.3, -0.2, 0.0, 1.0])
 LENGTHS = np.array([4, 7])
-BLOCK = (2, 4)  # Divides neither, and is divided by the parts of cut blocks.
-
-
-@pytest.fixture(autouse=True)
-def _small_parts(monkeypatch):
-  monkeypatch.setattr(attention_blocks, "_CPU_PARTS", 2)
-  monkeypatch.setattr(attention_blocks, "_CPU_LEAST_CUT", 1)
+BLOCK = (2, 4)  # Divides neither.
 
 
 def _quartic(z):
@@ -261,7 +255,7 @@ def test_a_score_learns_its_constants_and_alpha_its_value():
   np.testing.assert_allclose(jax.jit(lambda: jax.grad(streamed)(1.5))(), expected, rtol=1e-4)
 
 
-def test_vmap_remat_turns_over_heads_and_parts_of_blocks_agree(monkeypatch):
+def test_vmap_remat_and_turns_over_heads_agree(monkeypatch):
   query, key, value = _small()
 
   def total(query, key, value, bias):
@@ -277,9 +271,7 @@ def test_vmap_remat_turns_over_heads_and_parts_of_blocks_agree(monkeypatch):
   monkeypatch.setattr(attention_blocks, "_CPU_SIDE_BY_SIDE", 0)
   monkeypatch.setattr(attention_blocks, "_CPU_LEAST_TURN", 0)
   in_turns = jax.jit(lambda *arrays: gradient(*arrays))(query, key, value, bias)
-  monkeypatch.setattr(attention_blocks, "_CPU_PARTS", 1)
-  whole = jax.jit(lambda *arrays: gradient(*arrays))(query, key, value, bias)
-  for other in (remat, mapped, in_turns, whole):
+  for other in (remat, mapped, in_turns):
     for one, expected in zip(other, plain, strict=True):
       np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
 
