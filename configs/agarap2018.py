@@ -7,9 +7,9 @@ arXiv 1803.08375. ReLU in place of softmax at the output, in ten-fold cross-vali
 author's notebooks carry one model from fold to fold, so from the second fold on it is judged by
 examples it was trained on; settings named `clean` give each fold a new model.
 
-Run time and hardware: `cpu` 24 minutes on one core of an AMD EPYC, of them WDBC (--only=wdbc) 2 with
-ten seeds each, and beside other work half an hour more for the 150 of the first;
-`full` has not been run.
+Run time and hardware: `cpu` 24 minutes on one core of an AMD EPYC, of them WDBC (--only=wdbc) 2
+with ten seeds of each setting; the 150 of the first took 45 minutes more, beside much other work. `full`
+has not been run.
 
 To expect under `full`: MNIST with the dense net, test 97.98 % (softmax) and 97.77 % (ReLU);
 WDBC 92.40 and 90.64 %. The fair comparison is the first fold and the test split.
