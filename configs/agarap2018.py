@@ -8,7 +8,7 @@ author's notebooks carry one model from fold to fold, so from the second fold on
 examples it was trained on; settings named `clean` give each fold a new model.
 
 Run time and hardware: `cpu` 24 minutes on one core of an AMD EPYC, of them WDBC (--only=wdbc) 2
-with ten seeds of each setting; the 150 of the first took 45 minutes more, beside much other work. `full`
+with ten seeds of each setting; the 150 of the first took 45 minutes more, beside other work. `full`
 has not been run.
 
 To expect under `full`: MNIST with the dense net, test 97.98 % (softmax) and 97.77 % (ReLU);
