@@ -20,7 +20,7 @@ SIZES = (2, 2048, 8, 64)
 #: Of memory, and of linear attention with keys of so many features.
 LONG, KEY_FEATURES = (1, 8192, 2, 64), 16
 #: Where linear attention with keys as wide as values meets softmax.
-CROSSING = (1024, 2048, 4096, 8192, 16_384)
+CROSSING = (1024, 2048, 4096, 8192, 16_384, 32_768)
 PEER = "our softmax"
 
 
