@@ -1,6 +1,6 @@
 """Output layers as pure functions: init, loss, log_prob; and what they predict.
 
-Errors and shared arguments are described as those of `functional` are.
+Shared arguments are described as those of `functional` are.
 """
 
 from softmax_research.heads.adaptive import adaptive

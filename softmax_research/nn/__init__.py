@@ -1,6 +1,6 @@
 """Backbones: networks as pure functions from images to features, and adapters from Flax.
 
-Errors and shared arguments are described as those of `functional` are.
+Shared arguments are described as those of `functional` are.
 """
 
 from softmax_research.nn.adapters import (
