@@ -1,6 +1,6 @@
 """Mutual information from classifiers and critics, exact truths, and activation maps.
 
-Errors and shared arguments are described as those of `functional` are.
+Shared arguments are described as those of `functional` are.
 """
 
 from softmax_research.information.activation_maps import cam, info_cam, info_cam_plus, smooth
