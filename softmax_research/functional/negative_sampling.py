@@ -1,15 +1,13 @@
-"""Negative sampling: logistic losses that tell true classes from noise, without a normaliser.
+"""Negative sampling: logistic losses that tell true classes from noise, without a normaliser."""
 
-Both losses share their arguments, most of them with `sampled_softmax_loss`.
-"""
-
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import check_at_least
-from softmax_research.functional.sampled_softmax import Contrast, contrast
+from softmax_research.functional.sampled_softmax import Candidates, Contrast, contrast
+from softmax_research.functional.samplers import Sampler
 
 
 def negative_sampling_loss(
@@ -18,8 +16,16 @@ def negative_sampling_loss(
   labels: jax.typing.ArrayLike,
   *,
   num_noise: jax.typing.ArrayLike | None = None,
+  key: jax.Array | None = None,
+  num_samples: int | None = None,
+  candidates: Candidates | None = None,
+  bias: jax.typing.ArrayLike | None = None,
+  sampler: Sampler | None = None,
+  score: Callable[[jax.Array], jax.Array] | None = None,
   remove_accidental_hits: bool = False,
-  **options: Any,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
+  dtype: jax.typing.DTypeLike | None = None,
 ) -> jax.Array:
   r"""Compute word2vec's loss: the logistic loss of a true class against some of noise.
 
@@ -37,11 +43,12 @@ def negative_sampling_loss(
     kernel: W, `[D, K]`.
     labels: integers `[...]`, or `[..., T]` for T true classes, of which the loss is the mean.
     num_noise: k, as how many draws the S count; S by default. Word2vec has 5 to 20.
+    sampler: of the noise q, as `weighted_sampler(counts**0.75, replacement=True)`; by default all
+      classes with equal probability and without replacement.
     remove_accidental_hits: leave true classes out of the noise, as word2vec's program does and its
       paper does not.
-    **options: `key`, `num_samples`, `candidates`, `bias`, `sampler`, `score`, `class_weights`,
-      `ignore_label` and `dtype` of `sampled_softmax_loss`. The noise q is the sampler's, as of
-      `weighted_sampler(counts**0.75, replacement=True)`; all classes alike by default.
+    key, num_samples, candidates, bias, score, class_weights, ignore_label, dtype: those of
+      `sampled_softmax_loss`.
 
   Returns:
     Losses in nats, `[...]`; float16 and bfloat16 are summed in float32. NaN for a label out of
@@ -66,8 +73,21 @@ def negative_sampling_loss(
     Compositionality", eq. 4 (arXiv 1310.4546); Levy & Goldberg 2014, "Neural Word Embedding as
     Implicit Matrix Factorization", for its minimum.
   """
-  options["remove_accidental_hits"] = remove_accidental_hits
-  found = contrast(features, kernel, labels, **options)
+  found = contrast(
+    features,
+    kernel,
+    labels,
+    key=key,
+    num_samples=num_samples,
+    candidates=candidates,
+    bias=bias,
+    sampler=sampler,
+    score=score,
+    remove_accidental_hits=remove_accidental_hits,
+    class_weights=class_weights,
+    ignore_label=ignore_label,
+    dtype=dtype,
+  )
   return _logistic(found, found.label_scores, found.sample_scores, num_noise)
 
 
@@ -78,8 +98,16 @@ def noise_contrastive_loss(
   *,
   num_noise: jax.typing.ArrayLike | None = None,
   log_normaliser: jax.typing.ArrayLike = 0.0,
+  key: jax.Array | None = None,
+  num_samples: int | None = None,
+  candidates: Candidates | None = None,
+  bias: jax.typing.ArrayLike | None = None,
+  sampler: Sampler | None = None,
+  score: Callable[[jax.Array], jax.Array] | None = None,
   remove_accidental_hits: bool = False,
-  **options: Any,
+  class_weights: jax.typing.ArrayLike | None = None,
+  ignore_label: int | None = None,
+  dtype: jax.typing.DTypeLike | None = None,
 ) -> jax.Array:
   r"""Compute the loss of noise-contrastive estimation of a dense layer.
 
@@ -93,10 +121,12 @@ def noise_contrastive_loss(
   of the theory.
 
   Args:
-    features, kernel, labels, num_noise: those of `negative_sampling_loss`.
     log_normaliser: log Z, a number or `[...]`, fixed or learnt.
+    candidates: as in `sampled_softmax_loss`; their expected counts are used.
     remove_accidental_hits: leave true classes out of the noise; the minimum is then another.
-    **options: those of `negative_sampling_loss`; of candidates the expected counts are used.
+    features, kernel, labels, num_noise, sampler: those of `negative_sampling_loss`.
+    key, num_samples, bias, score, class_weights, ignore_label, dtype: those of
+      `sampled_softmax_loss`.
 
   Returns:
     Losses in nats, `[...]`, as of `negative_sampling_loss`, which also says what is raised.
@@ -120,8 +150,21 @@ def noise_contrastive_loss(
     unnormalized statistical models" (AISTATS); Mnih & Teh 2012, "A fast and simple algorithm for
     training neural probabilistic language models" (arXiv 1206.6426), for log Z = 0.
   """
-  options["remove_accidental_hits"] = remove_accidental_hits
-  found = contrast(features, kernel, labels, **options)
+  found = contrast(
+    features,
+    kernel,
+    labels,
+    key=key,
+    num_samples=num_samples,
+    candidates=candidates,
+    bias=bias,
+    sampler=sampler,
+    score=score,
+    remove_accidental_hits=remove_accidental_hits,
+    class_weights=class_weights,
+    ignore_label=ignore_label,
+    dtype=dtype,
+  )
   shift = jnp.asarray(log_normaliser, found.label_scores.dtype)
   shift = shift[..., None] if shift.ndim else shift
   if num_noise is not None:  # The counts are of S draws.
