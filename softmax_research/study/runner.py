@@ -225,18 +225,24 @@ def in_order(of: study.Study, settings: Any, records: Sequence[study.Record]) ->
 
 def list_cells(work: Work) -> None:
   """Print what is left with its estimated time; a ValueError says which cell would fail."""
-  total = 0.0
+  total, unknown = 0.0, 0
   for task in work.left:
     seconds, source = by_records(task, work.records), "by finished runs"
     if seconds is None and work.of.estimate is not None:
       seconds, source = work.estimate(task), "by measured steps"
       if seconds is None:
         continue
+    elif seconds is None:
+      seconds, source = by_alike(task, work.records), "by finished runs of other cells"
     total += seconds or 0.0
+    unknown += seconds is None
     said = "not known" if seconds is None else f"about {duration(seconds)}, {source}"
     print(f"{describe(task)}: {said}", flush=True)
   runs = sum(len(task.seeds) for task in work.left)
-  print(f"{len(work.left)} cells, {runs} runs, about {duration(total)}")
+  known = len(work.left) - unknown
+  time = f"about {duration(total)}" if known or not work.left else "time not known"
+  more = f", and {unknown} cells whose time is not known" if known and unknown else ""
+  print(f"{len(work.left)} cells, {runs} runs, {time}{more}")
 
 
 def list_estimates(work: Work) -> None:
@@ -276,19 +282,19 @@ def by_records(task: study.Task, records: Sequence[study.Record]) -> float | Non
 
 
 def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> str:
-  """Say how long what is left will take, by the records of this study so far.
+  """Say how long what is left will take, by the records of this study so far."""
+  seconds = [by_alike(task, records) for task in left]
+  return f"time left: about {duration(sum(seconds))}" if seconds and None not in seconds else ""
 
-  A seed takes the median of those whose cells have the most in common with its own.
-  """
+
+def by_alike(task: study.Task, records: Sequence[study.Record]) -> float | None:
+  """Estimate a task's seconds by the finished cells that have the most in common with its own."""
   timed = [r for r in records if r["status"] != "failed" and r["time"]["seconds"]]
-  if not left or not timed:
-    return ""
-  total = 0.0
-  for cell, seeds in left:
-    shared = [sum(r["cell"].get(key) == value for key, value in cell.items()) for r in timed]
-    alike = [r for r, count in zip(timed, shared, strict=True) if count == max(shared)]
-    total += statistics.median(r["time"]["seconds"] for r in alike) * len(seeds)
-  return f"time left: about {duration(total)}"
+  if not timed:
+    return None
+  shared = [sum(r["cell"].get(key) == value for key, value in task.cell.items()) for r in timed]
+  alike = [r for r, count in zip(timed, shared, strict=True) if count == max(shared)]
+  return statistics.median(r["time"]["seconds"] for r in alike) * len(task.seeds)
 
 
 def check_shard(text: str) -> tuple[int, int] | None:

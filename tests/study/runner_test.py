@@ -233,7 +233,7 @@ def test_checkpoints_of_other_settings_lie_elsewhere(tmp_path):
 
 def test_nothing_is_made_by_a_dry_run_or_where_a_check_fails(tmp_path, capsys):
   _run(tmp_path / "dry", options={"dry_run": True})
-  assert "2 cells, 4 runs" in capsys.readouterr().out
+  assert "2 cells, 4 runs, time not known" in capsys.readouterr().out
   assert not (tmp_path / "dry").exists()
 
   def check(settings):
@@ -256,6 +256,10 @@ def test_estimates_come_from_finished_seeds_before_measured_steps(tmp_path, caps
   printed = capsys.readouterr().out
   assert "size=10, seed 1: about 1.5 s, by finished runs" in printed
   assert "size=20, seeds 0, 1: about 2 min 0 s, by measured steps" in printed
+  assert "2 cells, 3 runs, about 2 min 2 s" in printed
+  _run(tmp_path, options={"dry_run": True}, sizes=(10, 20), seeds=2)
+  printed = capsys.readouterr().out
+  assert "size=20, seeds 0, 1: about 3.0 s, by finished runs of other cells" in printed
 
 
 def test_seed_by_seed_makes_a_seed_of_every_cell_before_the_next(tmp_path):
