@@ -6,9 +6,16 @@ import jax.numpy as jnp
 from softmax_research.functional.arrays import (
   check_at_least,
   has_explicit_mesh,
+  look_up,
   norms,
   product,
   widen,
+)
+from softmax_research.functional.labels import (
+  check_class_labels,
+  find_ignored,
+  is_known,
+  is_label,
 )
 from softmax_research.functional.losses import cross_entropy
 
@@ -19,6 +26,7 @@ def info_nce_loss(
   *,
   labels: jax.typing.ArrayLike | None = None,
   temperature: jax.typing.ArrayLike = 1.0,
+  ignore_label: int | None = None,
 ) -> jax.Array:
   r"""Compute the loss of finding each x's own y among those of the batch.
 
@@ -33,9 +41,11 @@ def info_nce_loss(
     y: `[C, D]`, C = B without labels. More of them are more classes, as hard negatives.
     labels: which y belongs to each x, integers `[B]`; by default its own, `arange(B)`.
     temperature: T > 0.
+    ignore_label: that of `cross_entropy`, for an x without a y. The classes are those of the batch,
+      so there are no class weights.
 
   Returns:
-    Losses in nats, `[B]`, in float32 or the wider type of x and y.
+    Losses in nats, `[B]`, in float32 or the wider type of x and y. NaN for a label out of range.
 
   Raises:
     ValueError: the shapes do not fit, or the temperature is not positive and finite.
@@ -52,11 +62,17 @@ def info_nce_loss(
   x, y = jnp.asarray(x), jnp.asarray(y)
   _check_pairs(x, y, same_length=labels is None)
   labels = jnp.arange(len(x)) if labels is None else labels
-  return cross_entropy(product(x, _everywhere(y).T) / temperature, labels)
+  scores = product(x, _everywhere(y).T) / temperature
+  return cross_entropy(scores, labels, ignore_label=ignore_label)
 
 
 def nt_xent_loss(
-  x: jax.typing.ArrayLike, y: jax.typing.ArrayLike, *, temperature: jax.typing.ArrayLike = 0.5
+  x: jax.typing.ArrayLike,
+  y: jax.typing.ArrayLike,
+  *,
+  labels: jax.typing.ArrayLike | None = None,
+  temperature: jax.typing.ArrayLike = 0.5,
+  ignore_label: int | None = None,
 ) -> jax.Array:
   r"""Compute SimCLR's loss of two views of each example, by cosines among all views of the batch.
 
@@ -64,15 +80,18 @@ def nt_xent_loss(
     \ell_{ij} = -\log \frac{e^{\cos(z_i, z_j) / T}}{\sum_{k \ne i} e^{\cos(z_i, z_k) / T}},
     \qquad \ell_i = \tfrac12 (\ell_{i,i+B} + \ell_{i+B,i}), \qquad z = (x, y)
 
-  The 2B views but the view itself are the classes.
+  The 2B views but the view itself are the classes. A view without a partner is a class of the
+  others all the same.
 
   Args:
     x: first views, `[B, D]`.
     y: second views, `[B, D]`.
+    labels, ignore_label: those of `info_nce_loss`.
     temperature: T > 0.
 
   Returns:
-    Losses in nats, `[B]`, the mean of an example's two, in float32 or the wider type of x and y.
+    Losses in nats, `[B]`, the mean of an example's two, in float32 or the wider type of x and y;
+    NaN for a label out of range.
 
   Raises:
     ValueError: the shapes do not fit, or the temperature is not positive and finite.
@@ -87,12 +106,23 @@ def nt_xent_loss(
   """
   check_at_least("temperature", temperature, 0, "Pass 0.5 or so.", strict=True)
   x, y = unit_length(x), unit_length(y)
-  _check_pairs(x, y)
-  views, size = jnp.concatenate([_everywhere(x), _everywhere(y)]), 2 * len(x)
-  others = ~jnp.eye(size, dtype=bool)
-  partners = jnp.roll(jnp.arange(size), len(x))
-  losses = cross_entropy(product(views, views.T) / temperature, partners, where=others)
-  return jnp.mean(losses.reshape(2, len(x)), axis=0)
+  _check_pairs(x, y, same_length=labels is None)
+  x, y, size = _everywhere(x), _everywhere(y), len(x)
+  in_order = labels is None
+  labels = jnp.arange(size) if in_order else labels
+  labels = _everywhere(
+    check_class_labels(labels, x, len(y), "Pass the number of its y for each x.")
+  )
+  ignored, known = find_ignored(labels, ignore_label), is_known(labels, len(y))
+  labels = jnp.where(known, labels, 0).astype(jnp.int32)
+  views, firsts, seconds = jnp.concatenate([x, y]), jnp.arange(size), size + labels
+  own = y if in_order else look_up(y.T, labels).T
+  scores = product(jnp.concatenate([x, own]), views.T) / temperature
+  selves, partners = jnp.concatenate([firsts, seconds]), jnp.concatenate([seconds, firsts])
+  partners = jnp.where(jnp.concatenate([known, known]), partners, -1)
+  losses = cross_entropy(scores, partners, where=~is_label(selves, scores))
+  losses = jnp.mean(losses.reshape(2, size), axis=0)
+  return losses if ignored is None else jnp.where(ignored, 0, losses)
 
 
 def unit_length(vectors: jax.typing.ArrayLike) -> jax.Array:

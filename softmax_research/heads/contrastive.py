@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional import info_nce_loss, log_softmax, nt_xent_loss
-from softmax_research.functional.arrays import as_labels, check_at_least, look_up, product, widen
+from softmax_research.functional.arrays import check_at_least, product, widen
 from softmax_research.functional.contrastive import unit_length
 from softmax_research.heads.head import Head
 
@@ -17,7 +17,8 @@ def info_nce(*, temperature: float = 1.0) -> Head:
   .. math:: f_{ij} = x_i^\top W y_j / T, \qquad \log p_{ij} = f_{ij} - \log \sum_k e^{f_{ik}}
 
   Its features are a pair `(x [B, D], y [B, D])`, as two views of the same images, and its labels
-  say which y belongs to each x: `jnp.arange(B)`.
+  say which y belongs to each x: `jnp.arange(B)`. Its loss takes `ignore_label`, for an x without a
+  y, and no `class_weights`: the classes are other ones in every batch.
 
   Args:
     temperature: T > 0.
@@ -47,10 +48,11 @@ def info_nce(*, temperature: float = 1.0) -> Head:
     x, y = features
     return product(jnp.asarray(x), params["kernel"]), widen(y)[0]
 
-  def loss(params, features, labels, *, step=0, key=None):
+  def loss(params, features, labels, *, step=0, key=None, ignore_label=None):
     del step, key
     x, y = project(params, features)
-    return info_nce_loss(x, y, labels=labels, temperature=temperature)
+    options = {"temperature": temperature, "ignore_label": ignore_label}
+    return info_nce_loss(x, y, labels=labels, **options)
 
   def log_prob(params, features):
     x, y = project(params, features)
@@ -62,8 +64,10 @@ def info_nce(*, temperature: float = 1.0) -> Head:
 def nt_xent(*, temperature: float = 0.5) -> Head:
   r"""Build SimCLR's head: cosines among the views of a batch, without parameters.
 
-  See `functional.nt_xent_loss`, which has the source. Features and labels are those of `info_nce`;
-  the network that projects the features before the cosines is the backbone's last part.
+  See `functional.nt_xent_loss`, which has the source. Features, labels and options of the loss are
+  those of `info_nce`; the network that projects the features before the cosines is the backbone's
+  last part. In the loss all other views compete, in `log_prob` the y's alone, among which a partner
+  is looked for: the loss's own probabilities, given that the partner is a y.
 
   Args:
     temperature: T > 0.
@@ -85,11 +89,10 @@ def nt_xent(*, temperature: float = 0.5) -> Head:
     del key, num_features
     return {}
 
-  def loss(params, features, labels, *, step=0, key=None):
+  def loss(params, features, labels, *, step=0, key=None, ignore_label=None):
     del params, step, key
-    x, y = features
-    own = look_up(jnp.asarray(y).T, as_labels(labels)).T
-    return nt_xent_loss(x, own, temperature=temperature)
+    options = {"temperature": temperature, "ignore_label": ignore_label}
+    return nt_xent_loss(*features, labels=labels, **options)
 
   def log_prob(params, features):
     del params

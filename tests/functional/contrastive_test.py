@@ -92,13 +92,94 @@ def test_heads_whose_classes_are_the_batch(make):
     assert loss.dtype == log_prob.dtype == jnp.float32
 
 
+def _by_hand(x, y, labels, cosines):
+  """Each x's loss: that of its own view and that of its y's, of plain loops."""
+  if cosines:
+    x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
+  views, losses = np.concatenate([x, y]) if cosines else y, []
+  for i, label in enumerate(labels):
+    if not 0 <= label < len(y):
+      losses.append(np.nan)
+      continue
+
+    def lost(of, partner, but=None):
+      scores = np.exp([of @ v / 0.7 for k, v in enumerate(views) if k != but])
+      return np.log(scores.sum()) - of @ partner / 0.7
+
+    if cosines:
+      place = len(x) + label
+      losses.append((lost(x[i], y[label], i) + lost(y[label], x[i], place)) / 2)
+    else:
+      losses.append(lost(x[i], y[label]))
+  return np.array(losses)
+
+
+@pytest.mark.parametrize("make", [heads.info_nce, heads.nt_xent])
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
+def test_a_label_out_of_range_is_nan_and_an_ignored_one_is_nothing(make, dtype):
+  head, labels = make(temperature=0.7), np.array([0, 1, 2, -1, 4, 9], dtype)
+  params = jax.tree.map(np.float64, head.init(jax.random.key(0), 3))
+  known = np.isin(labels, range(6))
+
+  @jax.jit
+  def run(x, y):
+    def total(x, y, rows):
+      return jnp.where(rows, head.loss(params, (x, y), labels), 0).sum()
+
+    ignoring = head.loss(params, (x, y), labels, ignore_label=-1)
+    losses = head.loss(params, (x, y), labels)
+    slopes = (jax.grad(total, (0, 1))(x, y, rows) for rows in (known, ~known))
+    return losses, ignoring, *slopes
+
+  with jax.enable_x64(True):
+    losses, ignoring, slopes, none = run(X, Y)
+  x = X @ params.get("kernel", np.eye(3))
+
+  def oracle(x, y):
+    return _by_hand(x, y, labels, make is heads.nt_xent)
+
+  np.testing.assert_allclose(losses, oracle(x, Y), rtol=1e-12)  # NaN where the oracle is.
+  np.testing.assert_array_equal(np.isnan(losses), ~known)
+  np.testing.assert_allclose(ignoring[:5], np.where(known, losses, 0)[:5], rtol=1e-15)
+  assert ignoring[3] == 0 and np.isnan(ignoring[5])
+  of_kernel = params.get("kernel", np.eye(3))
+  expected = (
+    differences(lambda x: np.nansum(oracle(x @ of_kernel, Y)), X),
+    differences(lambda y: np.nansum(oracle(x, y)), Y),
+  )
+  for ours, theirs in zip(slopes, expected, strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+  for leaf in none:  # What has no label teaches nothing.
+    np.testing.assert_array_equal(leaf, 0)
+  with jax.enable_x64(True), pytest.raises(TypeError, match="class_weights"):
+    head.loss(params, (X, Y), labels, class_weights=np.ones(6))
+
+
+def test_the_predictions_of_nt_xent_are_its_loss_given_that_the_partner_is_a_y():
+  head, (x, y) = heads.nt_xent(temperature=0.7), (np.float32(X), np.float32(Y))
+  losses = np.stack([head.loss({}, (x, y), np.full(6, j)) for j in range(6)], axis=1)
+  views = np.concatenate([X, Y])
+  views /= np.linalg.norm(views, axis=1, keepdims=True)
+  scores = np.exp(views @ views.T / 0.7)
+  np.fill_diagonal(scores, 0)
+  among_all = scores / scores.sum(1, keepdims=True)
+  both = np.log(among_all[:6, 6:]) + np.log(among_all[6:, :6]).T
+  np.testing.assert_allclose(losses, -both / 2, rtol=1e-5)
+  given_y = among_all[:6, 6:] / among_all[:6, 6:].sum(1, keepdims=True)
+  np.testing.assert_allclose(np.exp(head.log_prob({}, (x, y))), given_y, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["explicit", "auto", "shard_map"])
 def test_on_a_mesh(kind):
   axis_type = AxisType.Explicit if kind == "explicit" else AxisType.Auto
   mesh = jax.make_mesh((2,), ("batch",), (axis_type,), devices=jax.devices("cpu")[:2])
 
   def ours(x, y):
-    return jax.value_and_grad(lambda x: (info_nce_loss(x, y) + nt_xent_loss(x, y)).sum())(x)
+    def losses(x):
+      others = nt_xent_loss(x, y, labels=np.array([1, 0, 2, 5, -1, 3]), ignore_label=-1)
+      return info_nce_loss(x, y) + nt_xent_loss(x, y) + others
+
+    return jax.value_and_grad(lambda x: losses(x).sum())(x)
 
   x, y = np.float32(X), np.float32(Y)
   run, expected = ours, jax.jit(ours)(x, y)
