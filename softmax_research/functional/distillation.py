@@ -62,7 +62,8 @@ def linear_kl_divergence(
     block_size: how many examples make a block; by default as many as have 2^26 logits.
 
   Returns:
-    Divergences in nats, `[...]`, at least 0, in float32 or the wider type of features and kernels.
+    Divergences in nats, `[...]`, in float32 or the wider type of features and kernels; at least 0
+    up to rounding, as -1e-7 for layers that are nearly the same.
 
   Raises:
     ValueError: a shape does not fit, or an option is out of range.

@@ -71,6 +71,15 @@ def test_of_itself_it_is_zero_and_an_excluded_class_is_no_harm():
       np.testing.assert_allclose(gradient, 0, atol=1e-5)
 
 
+def test_of_nearly_the_same_it_is_at_least_zero_up_to_rounding():
+  student, of_student = map(jnp.float32, ARRAYS[:2])
+  change = 1e-6 * jnp.float32(RNG.normal(size=of_student.shape))
+  for direction in ("forward", "reverse", "jensen_shannon"):
+    run = jax.jit(functools.partial(linear_kl_divergence, direction=direction))
+    found = run(student, of_student, student, of_student + change)
+    np.testing.assert_allclose(found, 0, atol=5e-7)  # In float64 it is 1e-12 or so.
+
+
 def test_logits_are_in_memory_for_a_block_alone():
   def loss(*arrays):
     return linear_kl_divergence(*arrays, block_size=64).mean()
