@@ -288,7 +288,7 @@ def magface(
 
   `norms_between` are l_a and u_a, `margins_between` l_m and u_m, in radians, and `weight` is
   lambda. A norm outside of the bounds has no gradient: choose them by the norms that the network
-  starts with.
+  starts with. A class weight multiplies the reward too.
 
   Meng et al. 2021, "MagFace: A Universal Representation for Face Recognition and Quality
   Assessment" (arXiv 2103.06627).
@@ -305,10 +305,10 @@ def magface(
     change = functools.partial(functional.combined_margin, angle=angle[..., None])
     head = cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines)
     losses = head.loss(params, features, labels, **options)
-    losses += weight * (sizes / high**2 + 1 / sizes)
     values = jax.ShapeDtypeStruct((*losses.shape, num_classes), losses.dtype)
-    ignored = options.get("ignore_label")
-    return check_targets(labels, values, ignore_label=ignored).finish(losses)
+    weights = {name: options.get(name) for name in ("class_weights", "ignore_label")}
+    targets = check_targets(labels, values, **weights).normalise(-1)
+    return targets.finish(losses + targets.weigh(weight * (sizes / high**2 + 1 / sizes)))
 
   return cosine_layer(num_classes, None, scale, **of_cosines)._replace(loss=loss)
 

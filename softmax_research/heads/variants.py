@@ -256,6 +256,8 @@ def logit_penalty(
 ) -> Head:
   r"""Build softmax's head with a penalty on the logits, :math:`\beta \|z\|^2` in the loss.
 
+  A class weight multiplies the penalty too.
+
   Kornblith et al. 2021, "Why Do Better Loss Functions Lead to Less Transferable Features?"
   (arXiv 2010.16402).
   """
@@ -265,8 +267,9 @@ def logit_penalty(
   def loss(logits, labels, **weights):
     options = {"label_smoothing": label_smoothing, **weights}
     plain = functional.cross_entropy(logits, labels, **options)
-    penalised = plain + weight * jnp.sum(logits**2, axis=-1)
-    return check_targets(labels, logits, **weights).finish(penalised)
+    penalty = weight * jnp.sum(logits**2, axis=-1)
+    targets = check_targets(labels, logits, **weights).normalise(-1)
+    return targets.finish(plain + targets.weigh(penalty))
 
   return _of_logits(num_classes, loss, bias)
 
