@@ -59,10 +59,11 @@ def _mean(logits):
   return logits.mean(-1, keepdims=True)
 
 
-def _r_softmax(logits, rate):
+def _excess(logits, rate):
+  """By how much the logits exceed a quantile; where none does, 1 for the largest."""
   excess = np.maximum(logits - np.quantile(logits, rate, axis=-1, keepdims=True), 0)
   nothing = (excess == 0).all(-1, keepdims=True)
-  return _weighted(logits, np.where(nothing, logits == logits.max(-1, keepdims=True), excess))
+  return np.where(nothing, logits == logits.max(-1, keepdims=True), excess)
 
 
 class Normaliser(NamedTuple):
@@ -104,7 +105,9 @@ NORMALISERS = {
   "sparsemax": Normaliser(functional.sparsemax, lambda z: _entmax(z, 2.0), True),
   "entmax": Normaliser(functional.entmax, lambda z: _entmax(z, 1.5), True),
   "ev-softmax": Normaliser(functional.ev_softmax, lambda z: _weighted(z, z >= _mean(z)), True),
-  "r-softmax": Normaliser(_of(functional.r_softmax, rate=0.6), lambda z: _r_softmax(z, 0.6), True),
+  "r-softmax": Normaliser(
+    _of(functional.r_softmax, rate=0.6), lambda z: _weighted(z, _excess(z, 0.6)), True
+  ),
   "tempered softmax": Normaliser(
     _of(functional.tempered_softmax, t=1.7), lambda z: _tempered(z, 1.7), True
   ),
@@ -227,6 +230,20 @@ MARGINS = {
   ),
 }
 
+# It changes the logits of other classes too, and so stands apart from the margins of one label.
+_CURRICULAR = Margin(
+  lambda z, y: functional.curricular_margin(z, y, margin=0.5, emphasis=0.3),
+  lambda z, y: _curricular(z, y, 0.3),
+)
+
+
+def _curricular(cosines, labels, emphasis):
+  widened = MARGINS["angular"].oracle(cosines, labels)
+  hard = cosines > _at(widened, labels)[..., None]
+  own = _one_hot(labels, cosines.shape[-1]) > 0
+  return np.where(hard & ~own, cosines * (emphasis + cosines), widened)
+
+
 _BENDS = {
   "weights": np.array([0.4, -0.3, 0.2, 0.5]),
   "points": np.array([0.05, 0.2, -0.1, 0.3]),
@@ -275,6 +292,16 @@ def _composed(margin, score):
   return Loss(
     lambda z, y, **options: functional.cross_entropy(ours(margin.apply(z, y)), y, **options),
     lambda z, y: _cross_entropy(oracle(margin.oracle(z, y)), y),
+  )
+
+
+def _mapped(row_map, weights):
+  """Cross-entropy of softmax whose classes have weights that depend on all logits of a row."""
+  return Loss(
+    lambda z, y, where=None, **options: functional.cross_entropy(
+      row_map(z, epsilon=1e-3, where=where), y, **options
+    ),
+    lambda z, y: -np.log(_at(_weighted(z, weights(z) + 1e-3), y)),
   )
 
 
@@ -327,46 +354,58 @@ def _with_z_loss(logits, labels, weights=1):
   return _at(losses, labels) + 0.01 * np.log(np.exp(logits).sum(-1)) ** 2
 
 
-LOSSES = {
-  "smoothed likelihood": Loss(
-    _likelihood,
-    _smoothed(0.2),
-    _smoothed(0.2),
-  ),
-  "smoothed cross-entropy": Loss(
-    _of(functional.cross_entropy, label_smoothing=0.1),
-    _smoothed(0.1),
-    _smoothed(0.1),
-  ),
-  "cross-entropy with z-loss": Loss(
-    _of(functional.cross_entropy, z_loss=0.01),
-    _with_z_loss,
-    _with_z_loss,
-  ),
-  "PC-softmax": Loss(
-    _pc_cross_entropy,
-    lambda z, y: -_at(z, y) + np.log((_prior(z) * np.exp(z)).sum(-1)),
-  ),
-  "one against all": Loss(functional.one_vs_all_cross_entropy, _one_vs_all),
-  "hinge": Loss(functional.multiclass_hinge, _hinge),
-  "sparsemax": Loss(functional.sparsemax_loss, lambda z, y: _fenchel_young(z, y, 2.0)),
-  "entmax": Loss(functional.entmax_loss, lambda z, y: _fenchel_young(z, y, 1.5)),
-  "logit norm": Loss(
-    lambda z, y, where=None, **options: functional.cross_entropy(
-      functional.logit_norm(z, temperature=0.3, where=where), y, **options
+LOSSES = (
+  {
+    "smoothed likelihood": Loss(
+      _likelihood,
+      _smoothed(0.2),
+      _smoothed(0.2),
     ),
-    lambda z, y: _cross_entropy(z / (0.3 * np.linalg.norm(z, axis=-1, keepdims=True)), y),
-  ),
-  "squared error": Loss(
-    _of(functional.squared_error_loss, target=2.0, label_weight=3.0), _squared_error
-  ),
-  "bi-tempered": Loss(
-    _of(functional.bi_tempered_loss, t1=0.7, t2=1.3), lambda z, y: _bi_tempered(z, y, 0.7, 1.3)
-  ),
-} | {
-  f"{margin} margin, {score} score": _composed(MARGINS[margin], SCORES[score])
-  for margin in MARGINS
-  for score in SCORES
-  # They meet in nothing but a composition, of which two scores are enough.
-  if margin == "none" or score in ("softmax", "taylor")
-}
+    "smoothed cross-entropy": Loss(
+      _of(functional.cross_entropy, label_smoothing=0.1),
+      _smoothed(0.1),
+      _smoothed(0.1),
+    ),
+    "cross-entropy with z-loss": Loss(
+      _of(functional.cross_entropy, z_loss=0.01),
+      _with_z_loss,
+      _with_z_loss,
+    ),
+    "PC-softmax": Loss(
+      _pc_cross_entropy,
+      lambda z, y: -_at(z, y) + np.log((_prior(z) * np.exp(z)).sum(-1)),
+    ),
+    "one against all": Loss(functional.one_vs_all_cross_entropy, _one_vs_all),
+    "hinge": Loss(functional.multiclass_hinge, _hinge),
+    "sparsemax": Loss(functional.sparsemax_loss, lambda z, y: _fenchel_young(z, y, 2.0)),
+    "entmax": Loss(functional.entmax_loss, lambda z, y: _fenchel_young(z, y, 1.5)),
+    "logit norm": Loss(
+      lambda z, y, where=None, **options: functional.cross_entropy(
+        functional.logit_norm(z, temperature=0.3, where=where), y, **options
+      ),
+      lambda z, y: _cross_entropy(z / (0.3 * np.linalg.norm(z, axis=-1, keepdims=True)), y),
+    ),
+    "above the mean": _mapped(functional.keep_above_mean, lambda z: z >= _mean(z)),
+    "above a quantile": _mapped(
+      _of(functional.keep_above_quantile, rate=0.6),
+      lambda z: _excess(z, 0.6),
+    ),
+    "squared error": Loss(
+      _of(functional.squared_error_loss, target=2.0, label_weight=3.0), _squared_error
+    ),
+    "bi-tempered": Loss(
+      _of(functional.bi_tempered_loss, t1=0.7, t2=1.3), lambda z, y: _bi_tempered(z, y, 0.7, 1.3)
+    ),
+  }
+  | {
+    f"curricular margin, {score} score": _composed(_CURRICULAR, SCORES[score])
+    for score in ("softmax", "taylor")
+  }
+  | {
+    f"{margin} margin, {score} score": _composed(MARGINS[margin], SCORES[score])
+    for margin in MARGINS
+    for score in SCORES
+    # They meet in nothing but a composition, of which two scores are enough.
+    if margin == "none" or score in ("softmax", "taylor")
+  }
+)
