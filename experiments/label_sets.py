@@ -124,10 +124,15 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
     augment=lambda key, images: images,
   )
   programs = training.parallelise(programs, training.make_layout(seeds_by="map"))
-  states, held = programs.init(list(context.seeds)), programs.hold(*train)
-  for epoch in range(settings.epochs):
-    batches = programs.deal(states, held, epoch, num_batches, _BATCH)
-    states = programs.run_steps(states, batches, 0, num_batches)
+  states = training.fit(
+    programs,
+    train,
+    None,
+    seeds=context.seeds,
+    num_epochs=settings.epochs,
+    batch_size=_BATCH,
+    on_progress=context.progress,
+  ).states
   scores = [np.exp(training.predict(programs, states, of.images)) for of in (validation, test)]
   seconds = (time.perf_counter() - began) / len(context.seeds)
   records = []

@@ -48,15 +48,28 @@ def check_labels(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int =
   return labels
 
 
-def read_several(labels: jax.typing.ArrayLike, values: jax.Array, *, axis: int = -1):
+def read_several(
+  labels: jax.typing.ArrayLike,
+  values: jax.Array | jax.ShapeDtypeStruct,
+  ignore_label: int | None = None,
+  *,
+  axis: int = -1,
+):
   """Return labels, and which examples have labels that are some, `[...]` or True.
 
   Integers of the values' shape, which are 1 for each label of an example, become numbers; in an
-  example that has others there are none.
+  example that has others there are none. They leave no place for a label that is ignored.
   """
   labels = as_labels(labels)
   if labels.shape != values.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
     return labels, True
+  if ignore_label is not None:
+    raise ValueError(
+      f"Got ignore_label={ignore_label} and integer labels of shape {labels.shape}, rows of zeros "
+      "and ones; what is ignored stands in place of the one label of an example, and a row of "
+      "zeros says that it has none. Leave out examples whose labels are not known, and pass "
+      "ignore_label=None."
+    )
   weights = labels.astype(values.dtype)
   known = jnp.all((weights == 0) | (weights == 1), axis=axis, keepdims=True)
   return jnp.where(known, weights, 0), jnp.squeeze(known, axis)

@@ -57,7 +57,8 @@ def cross_entropy(
     label_smoothing: eps in [0, 1].
     z_loss: lambda >= 0, the weight of the squared log-normaliser, which keeps the logits from
       drifting; 1e-4 is a common choice.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. The z-loss
+      is of no label, and has no weight.
     ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
@@ -233,7 +234,7 @@ def one_vs_all_cross_entropy(
     of range, or where there should be 0 or 1; infinite for a label whose class is impossible.
 
   Raises:
-    ValueError: the labels' shape does not fit.
+    ValueError: the labels' shape does not fit, or a label is to be ignored among rows of integers.
     TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
@@ -247,7 +248,7 @@ def one_vs_all_cross_entropy(
     Networks" (arXiv 2003.02309).
   """
   logits, result_type = widen(logits)
-  labels, known = read_several(labels, logits, axis=axis)
+  labels, known = read_several(labels, logits, ignore_label, axis=axis)
   targets = check_targets(labels, logits, class_weights, ignore_label, axis).average(labels, axis)
   labels = targets.labels
   logits = exclude(exclude(logits, where), logits != -jnp.inf)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import check_at_least, check_option_shape, widen
-from softmax_research.functional.labels import check_targets, select_label
+from softmax_research.functional.labels import check_targets, read_several, select_label
 from softmax_research.functional.normalise import exclude
 
 
@@ -28,7 +28,7 @@ def squared_error_loss(
   Belkin use M = 30 and kappa = 15, with few both are 1.
 
   Args:
-    labels: integers without the class axis, or q, of the shape of the logits, each in [0, 1].
+    labels: those of `one_vs_all_cross_entropy`, several of an example among them.
     target: M > 0, the logit that the label should have.
     label_weight: kappa > 0, the weight of the label's error among the others.
     class_weights: as in `one_vs_all_cross_entropy`.
@@ -36,15 +36,18 @@ def squared_error_loss(
 
   Returns:
     Losses without the class axis, in the square of the logits' units. NaN for an integer label out
-    of range; infinite for a label whose class is impossible.
+    of range, or where there should be 0 or 1; infinite for a label whose class is impossible.
 
   Raises:
-    ValueError: an option is not positive and finite, or the labels' shape does not fit.
+    ValueError: an option is not positive and finite, the labels' shape does not fit, or a label is
+      to be ignored among rows of integers.
     TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:
     >>> squared_error_loss(jnp.array([[2.0, 1.0]]), jnp.array([0]), target=3.0, label_weight=5.0)
     Array([3.], dtype=float32)
+    >>> squared_error_loss(jnp.array([[2.0, 1.0, 0.0, 1.0]]), jnp.array([[1, 1, 0, 0]]))
+    Array([0.5], dtype=float32)
 
   Reference:
     Hui & Belkin 2021, "Evaluation of Neural Architectures Trained with Square Loss vs
@@ -53,6 +56,7 @@ def squared_error_loss(
   check_at_least("target", target, 0, "Pass 1.0 for few classes.", strict=True)
   check_at_least("label_weight", label_weight, 0, "Pass 1.0 for few classes.", strict=True)
   logits, result_type = widen(logits)
+  labels, known = read_several(labels, logits, ignore_label, axis=axis)
   targets = check_targets(labels, logits, class_weights, ignore_label, axis).average(labels, axis)
   labels = targets.labels
   logits = exclude(logits, where)
@@ -78,4 +82,4 @@ def squared_error_loss(
     loss += jnp.sum(labels * change(values, target, label_weight), axis=axis)
     lost = jnp.any((labels > 0) & ~possible, axis=axis)
   loss = jnp.where(lost, jnp.inf, loss / count)
-  return targets.finish(targets.weigh(loss)).astype(result_type)
+  return jnp.where(known, targets.finish(targets.weigh(loss)), jnp.nan).astype(result_type)

@@ -32,7 +32,8 @@ class Progress(NamedTuple):
     step: updates made.
     num_steps: in all.
     loss: the mean of the epoch so far; None while the first call compiles.
-    validation_accuracy: after the last epoch; None before the first has ended.
+    validation_accuracy: after the last epoch; None before the first has ended, or without
+      validation.
     images_per_second: of measured calls alone; 0 before the first.
     seconds_left: likewise; None before the first.
   """
@@ -53,7 +54,7 @@ class Fit(NamedTuple):
   Attributes:
     states: the final states, with a leading axis of seeds.
     curves: for each seed lists with one number an epoch: `epoch`, `train_loss`,
-      `validation_nll`, `validation_accuracy`, `seconds`.
+      `validation_nll`, `validation_accuracy`, `seconds`; None where there is none.
     diverged: for each seed None, or where the loss ceased to be finite.
     images_per_second: training throughput of all seeds together, without the first call, which
       compiles.
@@ -135,9 +136,10 @@ def fit(
 
   Args:
     programs: see `parallelise`.
-    train: a split with `images` and `labels`, integers `[N]` or distributions `[N, K]`, held on the
-      devices for the whole run.
-    validation: a split, evaluated after each epoch.
+    train: a split with `images` and `labels`, those of `make_programs`, held on the devices for the
+      whole run.
+    validation: a split, evaluated after each epoch; or None, for no evaluation, as where examples
+      have several labels. Of those `predict` and `evaluate_sets` tell how well they are found.
     seeds: each seeds the parameters, the order of the examples, augmentation and dropout.
     num_epochs: passes over the training split.
     batch_size: examples in a step of one seed.
@@ -148,9 +150,12 @@ def fit(
       training goes on after them.
 
   Raises:
-    ValueError: the batch size does not fit the data or the devices.
+    ValueError: the batch size does not fit the data or the devices, or the examples for validation
+      have several labels.
   """
   num_batches = check_batch_size(batch_size, len(train.labels))
+  if validation is not None:
+    _check_single(validation.labels)
   programs.layout.check_batch_size(batch_size)
   held = programs.hold(train.images, train.labels)
   states, curves = resume or (programs.init(seeds), [{n: [] for n in _CURVES} for _ in seeds])
@@ -174,14 +179,17 @@ def fit(
     clock.count(stop - start)
     well = np.flatnonzero(report.bad_step < 0)
     if stop == num_batches and len(well):
-      looked = time.perf_counter()
-      log_probs = predict(programs, states, validation.images)[: len(seeds)]
-      clock.count_look(time.perf_counter() - looked)
+      found = dict.fromkeys(well, (None, None))
+      if validation is not None:
+        looked = time.perf_counter()
+        log_probs = predict(programs, states, validation.images)[: len(seeds)]
+        clock.count_look(time.perf_counter() - looked)
+        lost = np.isnan(log_probs).any(axis=(1, 2)) & (report.bad_step < 0)
+        found = {i: scores(log_probs[i], validation.labels) for i in well}
       seconds, began = time.perf_counter() - began, time.perf_counter()
-      lost = np.isnan(log_probs).any(axis=(1, 2)) & (report.bad_step < 0)
       for i in well:
         loss = float(report.loss_sum[i] / num_batches)
-        values = (epoch + 1, loss, *scores(log_probs[i], validation.labels), seconds)
+        values = (epoch + 1, loss, *found[i], seconds)
         for name, value in zip(_CURVES, values, strict=True):
           curves[i][name].append(value)
       on_epoch(states, curves)
@@ -194,7 +202,7 @@ def fit(
           report.position(),
           num_steps,
           float(np.mean(report.loss_sum[well])) / stop,
-          float(np.mean(accuracies)) if accuracies else None,
+          float(np.mean(accuracies)) if accuracies and None not in accuracies else None,
           clock.images_per_second(),
           clock.seconds_left(
             num_steps - report.position(), num_epochs - (epoch + stop // num_batches)
@@ -205,6 +213,20 @@ def fit(
   # The last update of all has no loss after it that would tell; its predictions do.
   ends = report._replace(bad_step=np.where(lost, report.step, report.bad_step))
   return Fit(states, curves, ends.divergences(), clock.images_per_second(), goes_on)
+
+
+def _check_single(labels: np.ndarray) -> None:
+  """Raise a ValueError where rows say that examples have several labels, or none."""
+  labels = np.asarray(labels)
+  if labels.ndim != 2:
+    return
+  if np.issubdtype(labels.dtype, np.integer) or not metrics.are_distributions(labels).all():
+    raise ValueError(
+      f"Got labels for validation of type {labels.dtype} and shape {labels.shape}, which are no "
+      "distributions over classes; with several labels an example there is no accuracy to follow. "
+      "Pass validation=None, and judge what training.predict returns by training.evaluate_sets. "
+      "Cast one-hot rows to a floating-point type."
+    )
 
 
 def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Report:

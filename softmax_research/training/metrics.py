@@ -115,13 +115,18 @@ def hits(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
   return predicted == labels if labels.ndim == 1 else labels[np.arange(len(labels)), predicted]
 
 
+def are_distributions(labels: np.ndarray) -> np.ndarray:
+  """Return which rows are at least 0 and sum to one, `[N]`."""
+  return np.all(labels >= 0, axis=1) & (np.abs(labels.sum(1) - 1) <= _TOLERANCE)
+
+
 def _check_soft_labels(log_probs: np.ndarray, labels: np.ndarray) -> None:
   if log_probs.ndim != 2 or labels.shape != log_probs.shape or not len(labels):
     raise ValueError(
       f"Got log-probabilities of shape {log_probs.shape} and labels of shape {labels.shape}; "
       "labels that are distributions must have the shape of the log-probabilities."
     )
-  if np.any(wrong := ~(np.all(labels >= 0, axis=1) & (np.abs(labels.sum(1) - 1) <= _TOLERANCE))):
+  if np.any(wrong := ~are_distributions(labels)):
     raise ValueError(
       f"Got {wrong.sum()} labels that are no distributions, the first of example "
       f"{int(np.argmax(wrong))}; each must be at least 0, and sum to 1."

@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from softmax_research.functional.labels import is_known, read_several
 from softmax_research.registry import accepted
 
 _WHOLE = P()
@@ -118,7 +119,8 @@ def make_programs(
 ) -> Programs:
   """Compose a backbone, a head and an optimiser into jitted programs.
 
-  Labels are integers `[N]` or distributions `[N, K]`.
+  Labels are integers `[N]` or distributions `[N, K]`; for a head that takes several labels an
+  example, as `one_vs_all`, also rows of zeros and ones `[N, K]`, of any type.
 
   Args:
     backbone: pure functions `init(key, input_shape) -> (params, state)` and
@@ -132,7 +134,7 @@ def make_programs(
       images in pairs returns `(images, partners, shares)`, as `data.augment.Mixed`, and the labels
       are mixed likewise.
     ignore_label: the number in place of an example's label where it has none; losses are averaged
-      over the other examples. None where all have labels.
+      over the other examples. None where all have labels, and for rows of zeros and ones.
     numbers: a tree of numbers, as margins and rates, that the programs take as arguments, so that
       methods which differ in them alone have the same programs. `head` and `optimizer` are then
       functions of them, and are called with traced ones.
@@ -175,21 +177,22 @@ def make_programs(
       jax.random.fold_in(state.key, state.step), 3
     )
     images = augment(augment_key, images, **accepted(augment, epoch=epoch, run_key=state.key))
-    if isinstance(images, tuple):
-      images, *pairs = images
+    images, *pairs = images if isinstance(images, tuple) else (images,)
+    weights = None
+    if pairs or ignore_label is not None:
       log_probs = jax.eval_shape(
         predict_share, state.params, state.model_state, state.numbers, images
       )
-      labels = _mix_labels(labels, *pairs, log_probs.shape[-1])
+      labels, weights = _weigh_labels(labels, log_probs, ignore_label)
+    if pairs:
+      labels, weights = _mix_labels(labels, weights, *pairs, log_probs.shape[-1])
 
-    def share_gradient(params, model_state, numbers, step, keys, images, labels):
+    def share_gradient(params, model_state, numbers, step, keys, images, labels, weights):
       own_head = made(head, numbers)
       tracker = getattr(own_head, "tracker", None)
       dropout_key, sample_key = keys
       images = preprocess(images)
-      weights = None
-      if ignore_label is not None:
-        labels, weights = _without_ignored(labels, ignore_label)
+      if weights is not None:
         number = jnp.sum(weights)
         number = number if axis_name is None else jax.lax.pmean(number, axis_name)
 
@@ -213,12 +216,14 @@ def make_programs(
       return loss, new_state, grads, means
 
     if mesh is not None:
-      specs = (_WHOLE,) * 5 + (P(axis_name),) * 2
+      specs = (_WHOLE,) * 5 + (P(axis_name),) * 3
       gradient = _by_shares(share_gradient, mesh, axis_name, specs, _WHOLE)
     else:
       gradient = share_gradient
       if axis_name is not None:
-        images, labels = (_own_share(array, axis_name) for array in (images, labels))
+        images, labels, weights = jax.tree.map(
+          lambda array: _own_share(array, axis_name), (images, labels, weights)
+        )
     loss, model_state, grads, means = gradient(
       state.params,
       state.model_state,
@@ -227,6 +232,7 @@ def make_programs(
       (dropout_key, sample_key),
       images,
       labels,
+      weights,
     )
     updates, opt_state = made(optimizer, state.numbers).update(grads, state.opt_state, state.params)
     finite = jnp.isfinite(loss)
@@ -293,23 +299,36 @@ def make_programs(
   )
 
 
-def _mix_labels(labels, partners, shares, num_classes: int) -> jax.Array:
-  """Return distributions over the classes; what has no label gives nothing to them."""
-  if jnp.issubdtype(labels.dtype, jnp.integer):
-    labels = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-  return shares[:, None] * labels + (1 - shares[:, None]) * labels[partners]
+def _weigh_labels(labels, log_probs, ignore_label: int | None):
+  """Return labels without the ignored one, and how much each example counts; None if all do."""
+  labels, known = read_several(labels, log_probs, ignore_label)
+  if known is not True:
+    return jnp.where(known[:, None], labels, jnp.nan), None
+  if ignore_label is None:
+    return labels, None
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    return labels, jnp.ones(labels.shape[:-1], jnp.float32)
+  has_label = labels != ignore_label
+  return jnp.where(has_label, labels, 0), has_label.astype(jnp.float32)
 
 
-def _without_ignored(labels, ignore_label: int) -> tuple[jax.Array, jax.Array]:
-  """Return labels that all are valid, and how much each example counts.
+def _mix_labels(labels, weights, partners, shares, num_classes: int):
+  """Return rows over the classes, each the mean of two, and how much each example counts.
 
   Of an example that was mixed with one without a label only its part counts.
   """
   if jnp.issubdtype(labels.dtype, jnp.integer):
-    has_label = labels != ignore_label
-    return jnp.where(has_label, labels, 0), has_label.astype(jnp.float32)
-  weights = jnp.sum(labels, axis=-1)
-  return labels / jnp.where(weights == 0, 1, weights)[:, None], weights
+    known = is_known(labels, num_classes)[:, None]
+    labels = jnp.where(known, jax.nn.one_hot(labels, num_classes, dtype=jnp.float32), jnp.nan)
+
+  def mix(rows):
+    own = shares.reshape(-1, *[1] * (rows.ndim - 1))
+    return own * rows + (1 - own) * rows[partners]
+
+  if weights is None:
+    return mix(labels), None
+  counted = mix(weights)
+  return mix(weights[:, None] * labels) / jnp.where(counted == 0, 1, counted)[:, None], counted
 
 
 def _typed(tree: Any) -> Any:

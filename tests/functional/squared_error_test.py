@@ -1,10 +1,11 @@
 """The squared error against PyTorch's and its formula; the contracts have the rest."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softmax_research.functional import squared_error_loss
+from softmax_research.functional import one_vs_all_cross_entropy, squared_error_loss
 
 _LOGITS, _LABELS = np.random.default_rng(0).normal(size=(4, 5)), np.array([0, 3, 1, 4])
 
@@ -33,6 +34,45 @@ def test_distributions_and_options_for_each_example():
     ours = squared_error_loss(_LOGITS, shares, target=target, label_weight=3.0)
   expected = shares * 3 * (_LOGITS - target[:, None]) ** 2 + (1 - shares) * _LOGITS**2
   np.testing.assert_allclose(ours, expected.mean(-1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_several_labels_are_ones_among_zeros(dtype):
+  several = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0]], dtype)
+  weights = np.array([0.5, 2.0, 3.0, 0.0, 1.0])
+
+  @jax.jit
+  def run(z):
+    def loss(z):
+      return squared_error_loss(z, several, target=2.0, label_weight=3.0, class_weights=weights)
+
+    losses, pull = jax.vjp(loss, z)
+    moved = squared_error_loss(z.T, several.T, target=2.0, label_weight=3.0, axis=0)
+    return losses, pull(np.ones(4))[0], moved
+
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+    losses, gradient, moved = run(_LOGITS)
+  plain = np.where(several == 1, 3 * (_LOGITS - 2) ** 2, _LOGITS**2).mean(-1)
+  means = np.array([(0.5 + 3) / 2, 1, 6.5 / 5, 2])  # Of the weights of an example's labels.
+  np.testing.assert_allclose(moved, plain, rtol=1e-12)
+  np.testing.assert_allclose(losses, means * plain, rtol=1e-12)
+  slopes = np.where(several == 1, 6 * (_LOGITS - 2), 2 * _LOGITS) / 5
+  np.testing.assert_allclose(gradient, means[:, None] * slopes, rtol=1e-12)
+
+
+def test_numbers_where_there_should_be_zero_or_one_give_nan():
+  several = jnp.array([[1, 0, 2, 0, 0], [1, 0, 1, 0, 0], [-1, 0, 0, 0, 0]])
+  losses, pull = jax.vjp(lambda z: squared_error_loss(z, several), jnp.float32(_LOGITS[:3]))
+  np.testing.assert_array_equal(np.isnan(losses), [True, False, True])
+  (gradient,) = pull(jnp.ones(3))
+  np.testing.assert_array_equal(np.any(gradient != 0, axis=1), [False, True, False])
+
+
+@pytest.mark.parametrize("loss", [squared_error_loss, one_vs_all_cross_entropy])
+def test_a_row_of_several_labels_has_no_place_for_one_that_is_ignored(loss):
+  message = r"ignore_label=-1 and integer labels of shape \(4, 5\), rows .* pass ignore_label=None"
+  with pytest.raises(ValueError, match=message):
+    loss(_LOGITS, np.ones((4, 5), int), ignore_label=-1)
 
 
 @pytest.mark.parametrize("option", ["target", "label_weight"])

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from softmax_research import training
+from softmax_research import heads, training
 from tests.training.models import bright_rows, tiny_programs
 
 
@@ -154,3 +154,27 @@ def test_a_fit_to_partly_labelled_data_learns_and_judges_by_labels_alone():
   log_probs = training.predict(programs, fit.states, validation.images)[0]
   expected = training.evaluate(log_probs[::2], validation.labels[::2])
   assert curves["validation_nll"][-1] == pytest.approx(expected["nll"])
+
+
+def test_several_labels_are_learnt_without_validation_and_judged_as_sets():
+  examples = [bright_rows(size, seed) for size, seed in ((96, 0), (40, 1))]
+  train, test = (split._replace(labels=np.eye(3, dtype=int)[split.labels]) for split in examples)
+  for split in (train, test):  # Another bright row is another label.
+    split.images[::2, 0] += 150 * (split.labels[::2, :1, None, None] == 0).astype(np.uint8)[:, 0]
+    split.labels[::2, 0] = 1
+  programs = training.parallelise(tiny_programs(head=heads.make("one_vs_all", 3)))
+  options, seen = {"seeds": [0, 1], "num_epochs": 15, "batch_size": 16}, []
+  fit = training.fit(programs, train, None, **options, on_progress=seen.append)
+  for curves in fit.curves:
+    assert curves["epoch"] == list(range(1, 16))
+    assert curves["validation_nll"] == curves["validation_accuracy"] == [None] * 15
+    assert curves["train_loss"][-1] < 0.5 * curves["train_loss"][0]
+  assert seen[-1].step == 90 and {progress.validation_accuracy for progress in seen} == {None}
+  scores = np.exp(training.predict(programs, fit.states, test.images))[0]
+  found = training.evaluate_sets(scores, scores >= 0.4, test.labels)
+  assert found["mean_average_precision"] > 0.9
+  for labels in (test.labels, np.float32(test.labels)):
+    message = "no distributions over classes; .* Pass validation=None, .* training.evaluate_sets"
+    unborn = programs._replace(init=None)  # Refused before any work.
+    with pytest.raises(ValueError, match=message):
+      training.fit(unborn, train, test._replace(labels=labels), **options)

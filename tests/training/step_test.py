@@ -29,6 +29,8 @@ class _LinenNet(flax.linen.Module):
     return flax.linen.relu(flax.linen.Dense(6)(images.reshape(len(images), -1)))
 
 
+_SETS = np.random.default_rng(2).integers(0, 2, (96, 3))
+
 _BACKBONES = {
   "nnx": lambda: nn.from_nnx(_NnxNet),
   "linen": lambda: nn.from_linen(_LinenNet()),
@@ -213,6 +215,23 @@ def test_devices_share_the_examples_that_have_a_label(examples):
   _assert_close(*found)
 
 
+@pytest.mark.parametrize("strategy", ["jit", "pmap"])
+def test_devices_share_several_labels_that_are_mixed(strategy, examples):
+  def mix(key, batch):
+    return batch, np.arange(16)[::-1], np.full(16, 0.25, np.float32)
+
+  made = {"head": heads.make("one_vs_all", 3), "optimizer": optax.sgd(0.5), "augment": mix}
+  layout, found = training.make_layout(data=8, strategy=strategy), []
+  for where in (training.make_layout(), layout):
+    options = {"axis_name": where.axis_name, "mesh": where.step_mesh}
+    programs = training.parallelise(tiny_programs(**made, **options), where)
+    states, held = programs.init([3]), programs.hold(examples[0], _SETS)
+    batches = programs.deal(states, held, 0, 1, 16)
+    states = programs.gather(programs.run_steps(states, batches, 0, 1))
+    found.append((states.params, states.loss_sum))
+  _assert_close(*found)
+
+
 def test_labels_are_mixed_as_images_are(examples):
   images, labels = examples
   rng = np.random.default_rng(0)
@@ -234,6 +253,42 @@ def test_labels_are_mixed_as_images_are(examples):
       tiny_programs(**made), images[:16], soft * (16 / soft.sum()), np.arange(16)[None]
     )
     _assert_close(mixed, expected)
+
+
+@pytest.mark.parametrize("head", ["one_vs_all", "squared_error"])
+def test_several_labels_are_their_floats_alone_and_mixed(head, examples):
+  images, _ = examples
+  rng, first = np.random.default_rng(0), np.arange(16)[None]
+  partners, shares = rng.permutation(16), np.float32(rng.uniform(size=16))
+  made = {"head": heads.make(head, 3), "optimizer": optax.sgd(0.5)}
+  programs = tiny_programs(**made)
+  plain = _one_step(programs, images, np.float32(_SETS), first)
+  _assert_close(_one_step(programs, images, _SETS, first), plain)
+  # Rows say of every example which labels it has, so that there are none to ignore.
+  ignoring = tiny_programs(**made, ignore_label=-1)
+  _assert_close(_one_step(ignoring, images, np.float32(_SETS), first), plain)
+  mixed = _SETS[:16] * shares[:, None] + _SETS[partners] * (1 - shares[:, None])
+  expected = _one_step(programs, images[:16], np.float32(mixed), first)
+
+  def mix(key, batch):
+    return batch, partners, shares
+
+  for given, ignored in ((_SETS, None), (np.float32(_SETS), None), (np.float32(_SETS), -1)):
+    found = tiny_programs(**made, augment=mix, ignore_label=ignored)
+    _assert_close(_one_step(found, images, given, first), expected)
+  for options in ({}, {"augment": mix}):
+    with pytest.raises(ValueError, match=r"ignore_label=-1 and integer labels of shape \(16, 3\)"):
+      _one_step(tiny_programs(**made, ignore_label=-1, **options), images, _SETS, first)
+
+
+@pytest.mark.parametrize("labels", [_SETS + 1, np.full(96, 3)])
+def test_mixing_keeps_a_label_that_is_none_from_teaching_anything(labels, examples):
+  def mix(key, batch):
+    return batch, np.arange(16)[::-1], np.full(16, 0.5, np.float32)
+
+  programs = tiny_programs(head=heads.make("one_vs_all", 3), augment=mix)
+  state = programs.run_steps(programs.init(3), np.arange(16)[None], examples[0], labels, 0, 1)
+  assert state.bad_step == 0
 
 
 def test_cutting_an_epoch_in_pieces_changes_no_bit(examples):
