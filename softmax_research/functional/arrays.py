@@ -5,6 +5,7 @@ with Explicit axes an array's type says how it is sharded; inside `jax.shard_map
 axes the array varies, that is, differs between devices.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -138,6 +139,12 @@ def product(features: jax.Array, kernel: jax.Array, *, dtype: Any = None) -> jax
   So is the result, unless another type is asked for.
   """
   dtype = dtype or wide_type(features, kernel)
+  batch = features.shape[:-1]
+  if len(batch) > 1 and jax.default_backend() == "cpu" and not has_explicit_mesh(features):
+    # The gradient for the kernel sums over the batch. On CPU, XLA has a fast routine for a sum over
+    # one axis; over two it took ten times as long for 4 x 256 examples, 32 features, 4,000 classes.
+    flat = features.reshape(math.prod(batch), features.shape[-1])
+    return jnp.matmul(flat, kernel, preferred_element_type=dtype).reshape(*batch, kernel.shape[-1])
   return jnp.matmul(features, kernel, preferred_element_type=dtype)
 
 

@@ -139,6 +139,18 @@ def test_half_precision_is_summed_in_float32(dtype):
   assert total[0, 0] == 4096
 
 
+def test_a_kernels_gradient_is_one_sum_over_the_batch():
+  features, kernel = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4), np.ones((4, 5), np.float32)
+  step = jax.make_jaxpr(jax.grad(lambda kernel: jnp.sum(product(features, kernel) ** 2)))
+  contracted = [
+    len(equation.params["dimension_numbers"][0][0])
+    for equation in step(kernel).eqns
+    if equation.primitive.name == "dot_general"
+  ]
+  assert contracted == [1, 1]  # XLA has no fast routine on CPU for a sum over two axes.
+  np.testing.assert_allclose(product(features, kernel), features @ kernel, rtol=1e-6)
+
+
 def test_wider_types_are_kept():
   with jax.enable_x64(True):
     assert product(jnp.ones((1, 2)), jnp.ones((2, 1), jnp.float32)).dtype == jnp.float64
