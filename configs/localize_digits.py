@@ -4,7 +4,7 @@ python -m experiments.localize --config=configs/localize_digits.py --workdir=run
 
 The paper fine-tunes VGG16 and ResNet50, trained on ImageNet, on CUB-200-2011 and Tiny-ImageNet.
 This is a net of four convolutions, from scratch, on scenes whose boxes are exact: it has to train
-in minutes on two cores (28 for the 12 runs of results/localize_digits, beside other work, on an AMD
+in minutes (18 for the 12 runs of results/localize_digits, beside other work, on one core of an AMD
 EPYC; rate, epochs and scenes are not tuned). As there, it ends in global average pooling and a
 linear head; its maps have a quarter of the images' side. Training scenes show odd digits ten times
 as often as even ones, since with equal classes PC-softmax's loss is softmax's less a constant.
