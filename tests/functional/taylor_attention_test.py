@@ -19,6 +19,8 @@ QUERY, KEY, VALUE = (
 )
 COTANGENT = jnp.asarray(RNG.normal(size=(2, 13, 4, 3)), jnp.float32)
 LENGTHS = jnp.array([13, 9])
+RUN = jax.jit(taylor_attention)
+STEP = jax.jit(functools.partial(taylor_attention, causal=True, return_state=True))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
@@ -59,10 +61,9 @@ def test_equals_quadratic_attention_in_values_and_gradients(monkeypatch):
 def test_one_token_at_a_time_and_half_types():
   causal = jax.jit(functools.partial(taylor_attention, causal=True))
   whole = causal(QUERY, KEY, VALUE)
-  step = jax.jit(functools.partial(taylor_attention, causal=True, return_state=True))
-  outputs, state = step(QUERY[:, :5], KEY[:, :5], VALUE[:, :5])
+  outputs, state = STEP(QUERY[:, :5], KEY[:, :5], VALUE[:, :5])
   for t in range(5, 13):
-    part, state = step(*(array[:, t : t + 1] for array in (QUERY, KEY, VALUE)), state=state)
+    part, state = STEP(*(array[:, t : t + 1] for array in (QUERY, KEY, VALUE)), state=state)
     np.testing.assert_allclose(part, whole[:, t : t + 1], rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(outputs, whole[:, :5], rtol=1e-4, atol=1e-5)
   half = [array.astype(jnp.bfloat16) for array in (QUERY, KEY, VALUE)]
@@ -81,6 +82,56 @@ def test_where_the_series_is_least_the_sum_stays_positive():
     np.testing.assert_allclose(found, 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [8, 30, 100])
+def test_large_orthogonal_queries_and_keys_err_by_no_more_than_is_said(size):
+  rng = np.random.default_rng(3)
+  halves, value = size * rng.normal(size=(2, 64, 8)), rng.uniform(size=(64, 4))
+  turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+  query, key = halves[0] @ turn[:8], halves[1] @ turn[8:]
+  arrays = [jnp.asarray(array[None, :, None], jnp.float32) for array in (query, key, value)]
+  query, key, value = (np.asarray(array, np.float64)[0, :, 0] for array in arrays)
+  scores = query @ key.T / 4
+  weights = 1 + scores + scores**2 / 2
+  largest = np.linalg.norm(query, axis=-1).max() * np.linalg.norm(key, axis=-1).max() / 4
+  # Less than is said; without a least sum of weights the errors have no bound.
+  bound = 2**-24 * largest**2 / 8
+  found = RUN(*arrays)
+  expected = weights @ value / weights.sum(-1, keepdims=True)
+  np.testing.assert_allclose(found[0, :, 0], expected, atol=bound)
+  _, state = STEP(*(array[:, :63] for array in arrays))
+  last, _ = STEP(*(array[:, 63:] for array in arrays), state=state)
+  np.testing.assert_allclose(last[0, 0, 0], expected[-1], atol=bound)
+
+
+def test_products_are_of_full_precision():
+  gradient = jax.grad(lambda *a: jnp.sum(taylor_attention(*a, causal=True)), argnums=(0, 1, 2))
+  usual = str(jax.make_jaxpr(gradient)(QUERY, KEY, VALUE))
+  with jax.default_matmul_precision("highest"):
+    assert str(jax.make_jaxpr(lambda *a: gradient(*a))(QUERY, KEY, VALUE)) == usual
+
+
+def test_what_is_padding_may_be_nan_and_a_scale_of_any_sign():
+  def run(key, value, scale):
+    return jnp.sum(
+      taylor_attention(QUERY, key, value, key_lengths=LENGTHS, scale=scale) * COTANGENT
+    )
+
+  padding = (jnp.arange(13) >= LENGTHS[:, None])[..., None, None]
+  gradient = jax.jit(jax.value_and_grad(run, argnums=(0, 1, 2)))
+  for scale in (0.0, -1.0):
+    expected, found = (
+      gradient(*(jnp.where(padding, fill, array) for array in (KEY, VALUE)), scale)
+      for fill in (0, jnp.nan)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+  heads = jnp.array([0.5, -1.0, 0.0, 2.0])
+  expected = attention(QUERY, KEY, VALUE, score=taylor_score, scale=heads)
+  np.testing.assert_allclose(
+    taylor_attention(QUERY, KEY, VALUE, scale=heads), expected, rtol=1e-4, atol=1e-5
+  )
+
+
 def test_traces_under_every_flag_and_no_keys():
   with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
     for causal in (True, False):
@@ -90,6 +141,9 @@ def test_traces_under_every_flag_and_no_keys():
   empty = taylor_attention(QUERY, KEY[:, :0], VALUE[:, :0])
   np.testing.assert_array_equal(empty, np.zeros(COTANGENT.shape))
   assert taylor_attention(QUERY[:, :0], KEY, VALUE).shape == (2, 0, 4, 3)
+  # Without features all weights are 1.
+  means = taylor_attention(QUERY[..., :0], KEY[..., :0], VALUE)
+  np.testing.assert_allclose(means[:, 0, ::2], VALUE.mean(1), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +153,13 @@ def test_traces_under_every_flag_and_no_keys():
     ({"key": KEY[:, :4], "value": VALUE[:, :4], "causal": True}, "there must be as many"),
     ({"state": jnp.zeros(3)}, "only causal attention has one"),
     ({"state": jnp.zeros(3), "causal": True}, "Got a state of shape"),
+    (
+      {"state": jnp.zeros((2, 2, 28, 4), jnp.bfloat16), "causal": True},
+      "type bfloat16; .* float32",
+    ),
+    ({"scale": jnp.ones(6)}, "Got scale of shape .6,. for 4 heads; pass a number"),
+    ({"key_lengths": jnp.array([13.0, 9.5])}, "type float32; they must be integers"),
+    ({"key_lengths": jnp.array([13, 9, 4])}, "Got key_lengths of shape .3,."),
   ],
 )
 def test_bad_input_is_refused(change, message):
