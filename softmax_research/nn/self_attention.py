@@ -225,20 +225,19 @@ class SelfAttention(nnx.Module):
     return self.out(outputs.reshape(sequence.shape))
 
   def weights(self, query: jax.Array, key: jax.Array) -> jax.Array:
-    """Return the weights `[B, H, T, S]` that given queries and keys have."""
-    if isinstance(self.attend, LinearTaylor):
-      options: dict[str, Any] = {"score": functional.taylor_score}
-    elif isinstance(self.attend, Weighing):
-      options = self.attend.options()
-    else:
-      raise ValueError("Only attention of this library's own kinds shows its weights.")
-    # Values that are one-hot make the outputs the weights.
-    length = key.shape[1]
-    value = jnp.broadcast_to(
-      jnp.eye(length, dtype=key.dtype)[None, :, None], (*key.shape[:3], length)
-    )
-    found = functional.attention(query, key, value, causal=self.causal, **options)
-    return jnp.swapaxes(found, 1, 2)
+    """Return the weights `[B, H, T, S]` that given queries and keys have.
+
+    Outputs of attention of your own are taken to be sums of the values.
+    """
+    # Values that are one-hot make the outputs the weights; there are as many a time as a key has
+    # features, since attention of one's own may rely on that.
+    length, size = key.shape[1], key.shape[-1]
+    found = []
+    for first in range(0, length, size):
+      value = jnp.eye(length, size, -first, dtype=key.dtype)[None, :, None]
+      value = jnp.broadcast_to(value, key.shape)
+      found.append(self.attend(query, key, value, causal=self.causal))
+    return jnp.swapaxes(jnp.concatenate(found, axis=-1)[..., :length], 1, 2)
 
 
 def rotate(values: jax.Array, *, base: float = 10_000.0) -> jax.Array:

@@ -65,6 +65,9 @@ def test_one_of_ones_own_and_what_is_refused():
   layer = SelfAttention(8, num_heads=2, attention=f"{__name__}.uniform", rngs=nnx.Rngs(0))
   outputs = layer(jnp.asarray(QUERY.reshape(2, 5, 8)))
   np.testing.assert_allclose(outputs[:, 0], outputs[:, 4], atol=1e-6)
+  # It has five keys of four features.
+  weights = layer.weights(jnp.asarray(QUERY), jnp.asarray(KEY))
+  np.testing.assert_allclose(weights, np.full((2, 2, 5, 5), 0.2), atol=1e-6)
   for options, message in (
     ({"attention": "hardmax"}, "attentions are entmax, relu"),
     ({"attention": "taylor:order=3"}, "must be even"),
