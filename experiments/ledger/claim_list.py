@@ -2,7 +2,13 @@
 
 import itertools
 
-from experiments.ledger import information_claims, loss_claims, map_claims, prior_claims
+from experiments.ledger import (
+  attention_claims,
+  information_claims,
+  loss_claims,
+  map_claims,
+  prior_claims,
+)
 from experiments.ledger.loss_claims import better, modern
 from softmax_research.study import claims
 from softmax_research.study.claims import Claim, Comparison, Test
@@ -508,6 +514,18 @@ _MIKOLOV = _of(
   ("Negative sampling solves more analogies than a Huffman tree", "there are no analogies here"),
 )
 
+
+# Attention.
+_ATTENTION = (
+  *claims.at(
+    attention_claims.OF_OTHERS,
+    ("attention", "short", "transformers of 2 blocks of width 32, one learning rate for all"),
+  ),
+  attention_claims.SPARSEMAX._replace(
+    tests=(), untested="results/attention is older than sparsemax in its study"
+  ),
+)
+
 #: All claims, paper by paper.
 CLAIMS = (
   *_BANERJEE,
@@ -522,4 +540,5 @@ CLAIMS = (
   *_GRAVE,
   *_MIKOLOV,
   *loss_claims.CLAIMS,
+  *_ATTENTION,
 )

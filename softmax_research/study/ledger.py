@@ -123,7 +123,8 @@ def of_papers(rulings: Sequence[Ruling]) -> list[Block]:
   for name in dict.fromkeys(ruling.claim.paper for ruling in rulings):
     paper = papers.load(name)
     blocks.append(f"## {name}")
-    blocks.append(f'{paper.citation}, "{paper.title}", arXiv {paper.arxiv}.')
+    arxiv = f", arXiv {paper.arxiv}" if paper.arxiv else ""
+    blocks.append(f'{paper.citation}, "{paper.title}"{arxiv}.')
     own = [ruling for ruling in rulings if ruling.claim.paper == name]
     for chosen in claims.decisive(own):
       claim = chosen.claim

@@ -68,7 +68,7 @@ class Number(NamedTuple):
 
 
 class Paper(NamedTuple):
-  """Hold a paper's citation and its numbers."""
+  """Hold a paper's citation and its numbers; `arxiv` is empty where it is not there."""
 
   name: str
   title: str
