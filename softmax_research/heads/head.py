@@ -104,7 +104,7 @@ def weighted(
     return head._replace(loss=functools.partial(head.loss, **given))
 
   def loss(params, features, labels, **options):
-    targets = _targets(params, features, labels, num_classes, **given)
+    targets = find_targets(params, features, labels, num_classes, **given)
     losses = head.loss(params, features, targets.labels, **options)
     return targets.finish(targets.weigh(losses))
 
@@ -121,7 +121,8 @@ def with_bias(head: Head, start: float) -> Head:
   return head._replace(init=init)
 
 
-def _targets(params, features, labels, num_classes, class_weights=None, ignore_label=None):
+def find_targets(params, features, labels, num_classes, class_weights=None, ignore_label=None):
+  """Return the labels as `check_targets` does, before there are any values of the classes."""
   dtype = wide_type(features, *jax.tree.leaves(params))
   values = jax.ShapeDtypeStruct((*jnp.shape(features)[:-1], num_classes), dtype)
   return check_targets(labels, values, class_weights, ignore_label)
@@ -145,7 +146,7 @@ def likelihood_loss(
     labels = as_labels(labels)
     if jnp.issubdtype(labels.dtype, jnp.floating):
       return negative_log_likelihood(log_prob(params, features), labels, **weights)
-    targets = _targets(params, features, labels, num_classes, **weights)
+    targets = find_targets(params, features, labels, num_classes, **weights)
     return targets.finish(targets.weigh(-label_log_prob(params, features, targets.labels)))
 
   return loss

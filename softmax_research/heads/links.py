@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from softmax_research import functional, registry
 from softmax_research.functional.arrays import as_labels
-from softmax_research.heads.head import Head
+from softmax_research.functional.labels import read_several
+from softmax_research.heads.head import Head, find_targets
 
 Link = Callable[[jax.Array], jax.Array]
 
@@ -45,15 +46,28 @@ def find_link(link: Link | str | None) -> Link | None:
   return found
 
 
-def linked(head: Head, link: Link) -> Head:
-  """Build the head whose loss goes through a link, of a head that knows of none itself."""
+def linked(head: Head, num_classes: int, link: Link, *, likelihood: bool) -> Head:
+  """Build the head whose loss of a label goes through a link, of a head that knows of none itself.
 
-  def loss(params, features, labels, *, step=0, key=None):
-    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
-      raise ValueError(
-        "Got labels that are distributions and a link, which acts on -log p of one label. Pass "
-        "integer labels, or a head with one logit a class and no margin, as softmax."
-      )
-    return link(head.loss(params, features, labels, step=step, key=key))
+  Class weights come after the link. `likelihood` says whether the head's loss of a distribution is
+  the expectation of -log p over labels, and so has one of link(-log p) too.
+  """
+
+  def loss(params, features, labels, *, step=0, key=None, **weights):
+    labels = as_labels(labels)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+      if not likelihood:
+        raise ValueError(
+          "Got labels that are distributions and a link, which acts on the loss of one label. Pass "
+          "integer labels, or a head whose loss is -log p of the label, as softmax."
+        )
+      linked_log_probs = -link(-head.log_prob(params, features))
+      return functional.negative_log_likelihood(linked_log_probs, labels, **weights)
+    values = jax.ShapeDtypeStruct((*jnp.shape(features)[:-1], num_classes), jnp.float32)
+    read, _ = read_several(labels, values, weights.get("ignore_label"))
+    targets = find_targets(params, features, read, num_classes, **weights).average(read, -1)
+    own = targets.labels if read is labels else labels  # Rows of several are the head's to judge.
+    losses = link(head.loss(params, features, own, step=step, key=key))
+    return targets.finish(targets.weigh(losses))
 
   return head._replace(loss=loss)

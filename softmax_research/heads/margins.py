@@ -55,6 +55,7 @@ def l_softmax(
   order: int | None = None,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
+  **rest: Any,
 ) -> Head:
   """Build large-margin softmax's head, without bias.
 
@@ -77,8 +78,8 @@ def l_softmax(
       annealing=functional.large_margin_annealing(geometry.step, **schedule),
     )
 
-  layer = {"label_smoothing": label_smoothing, "z_loss": z_loss, "bias": False}
-  return dense(num_classes, score=taylor_score(order), margin=widen, **layer)
+  rest |= {"label_smoothing": label_smoothing, "z_loss": z_loss}
+  return dense(num_classes, score=taylor_score(order), margin=widen, bias=False, **rest)
 
 
 def cosine_layer(

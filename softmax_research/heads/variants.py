@@ -177,6 +177,7 @@ def logit_adjusted(
   bias: bool = True,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
+  **rest: Any,
 ) -> Head:
   """Build the head of logit-adjusted cross-entropy: tau log P added to the logits in the loss.
 
@@ -193,16 +194,12 @@ def logit_adjusted(
     bias=bias,
     label_smoothing=label_smoothing,
     z_loss=z_loss,
+    **rest,
   )
 
 
 def prior_shift(
-  num_classes: int,
-  *,
-  class_counts: Sequence[int] | None = None,
-  bias: bool = True,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
+  num_classes: int, *, class_counts: Sequence[int] | None = None, **layer: Any
 ) -> Head:
   """Build a head that trains as softmax does and moves its predictions to a uniform prior.
 
@@ -211,7 +208,7 @@ def prior_shift(
   check_counts("prior_shift", num_classes, class_counts)
   log_prior = functional.log_prior_from_counts(class_counts)
   uniform = functional.log_prior_from_counts(np.asarray(class_counts) > 0)
-  plain = dense(num_classes, bias=bias, label_smoothing=label_smoothing, z_loss=z_loss)
+  plain = dense(num_classes, **layer)
 
   def log_prob(params, features):
     return functional.shift_prior(plain.log_prob(params, features), log_prior, uniform)
@@ -252,7 +249,12 @@ def bi_tempered(num_classes: int, *, t1: float = 0.8, t2: float = 1.2, bias: boo
 
 
 def logit_penalty(
-  num_classes: int, *, weight: float = 6e-4, label_smoothing: float = 0.0, bias: bool = True
+  num_classes: int,
+  *,
+  weight: float = 6e-4,
+  label_smoothing: float = 0.0,
+  bias: bool = True,
+  **of_loss: Any,
 ) -> Head:
   r"""Build softmax's head with a penalty on the logits, :math:`\beta \|z\|^2` in the loss.
 
@@ -265,7 +267,7 @@ def logit_penalty(
   check_fraction("label_smoothing", label_smoothing, or_one=True)
 
   def loss(logits, labels, **weights):
-    options = {"label_smoothing": label_smoothing, **weights}
+    options = {"label_smoothing": label_smoothing, **of_loss, **weights}
     plain = functional.cross_entropy(logits, labels, **options)
     penalty = weight * jnp.sum(logits**2, axis=-1)
     targets = check_targets(labels, logits, **weights).normalise(-1)
@@ -329,14 +331,24 @@ def _build(
   link: str | Callable[[jax.Array], jax.Array] | None = None,
 ) -> Head:
   """Build a head with the options that all share."""
+  if link is not None and make is pc_softmax:
+    raise ValueError(
+      "Got a link and the head 'pc_softmax', whose loss may be negative and is no -log p. Pass "
+      "'logit_adjusted', which has the same gradient, or no link."
+    )
   weights = {"class_weights": class_weights, "ignore_label": ignore_label}
   link = find_link(link)
   check_link(link, options.get("label_smoothing", 0))
   passes_on = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make).parameters.values())
   head = make(num_classes, **options, **({"link": link} if link and passes_on else {}))
-  head = linked(head, link) if link and not passes_on else head
+  if link and not passes_on:
+    head = linked(head, num_classes, link, likelihood=make in _LIKELIHOODS)
   return weighted(head, num_classes, **weights)
 
+
+_TREES = {name: of_tree(make_tree) for name, make_tree in TREES.items()}
+# Heads without a link of their own whose loss of a distribution is that of `log_prob`.
+_LIKELIHOODS = (*_TREES.values(), adaptive, mixture, negative_sampling, nce, sampled)
 
 #: Heads by name, each a function of the number of classes and its own options.
 HEADS = registry.Registry(
@@ -377,7 +389,7 @@ HEADS = registry.Registry(
     "one_vs_all": one_vs_all,
     "squared_error": squared_error,
     "hinge": hinge,
-    **{name: of_tree(make_tree) for name, make_tree in TREES.items()},
+    **_TREES,
     "adaptive": adaptive,
     "mixture": mixture,
     "negative_sampling": negative_sampling,
@@ -402,8 +414,9 @@ def make(text: str, num_classes: int, **options: Any) -> Head:
       alone or with options, as `sm_taylor:order=4:margin=0.6`.
     num_classes: K.
     **options: the head's own options and those of its layer, as `bias` or `label_smoothing`; and
-      `class_weights`, `ignore_label` and `link`, which every head has (see `dense`). A link may be
-      named, as in `softmax:link=(focal:gamma=2.0)`.
+      `class_weights`, `ignore_label` and, but for `pc_softmax`, `link`, which every head has (see
+      `dense`). A link may be named, as in `softmax:link=(focal:gamma=2.0)`. Penalties and class
+      weights come after it, and labels that are distributions need a head whose loss is -log p.
 
   Raises:
     ValueError: the name or an option is unknown (the message lists those that exist), or a value

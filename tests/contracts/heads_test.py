@@ -172,6 +172,60 @@ def test_class_weights_ignored_labels_and_distributions(name):
     np.testing.assert_allclose(soft[:-1][_KNOWN[:-1]], 0.25 * one + 0.75 * other, rtol=1e-4)
 
 
+# Heads whose loss is no -log p, or one of a sample with a margin: of a distribution it has no link.
+_UNLIKELY = ("bi_tempered", "entmax", "hinge", "one_vs_all", "partial_fc", "sparsemax")
+_UNLIKELY += ("squared_error",)
+
+
+@_ALL
+def test_a_link_bends_the_loss_of_a_label_and_neither_penalties_nor_weights(name):
+  if name == "pc_softmax":
+    with pytest.raises(ValueError, match=r"loss may be negative .* Pass 'logit_adjusted'"):
+      _make(name, link="focal")
+    return
+  _, params, features = _problem(name)
+  # A penalty with the class's weight, or one without.
+  known = heads.head_options(name)
+  heavy = {"weight": 0.01} if "weight" in known else {"z_loss": 0.1} if "z_loss" in known else {}
+  light, link = dict.fromkeys(heavy, 0.0), {"link": "generalised:q=0.05"}
+  plain, penalised = _make(name, **light), _make(name, **heavy)
+  bent, both = _make(name, **light, **link), _make(name, **heavy, **link)
+  weights = {"class_weights": np.arange(_NUM_CLASSES) / 100}
+  one_hot = np.eye(_NUM_CLASSES, dtype=np.float32)[_LABELS[_KNOWN]]
+
+  @jax.jit
+  def run(params, features):
+    losses = [head.loss(params, features, _LABELS, key=_KEY) for head in (plain, penalised)]
+
+    def loss(features):
+      found = both.loss(params, features, _LABELS, key=_KEY, ignore_label=12, **weights)
+      return jnp.nansum(found), found
+
+    gradient, found = jax.grad(loss, has_aux=True)(features)
+    if name in _UNLIKELY:
+      with pytest.raises(ValueError, match="distributions and a link"):
+        bent.loss(params, features[_KNOWN], one_hot, key=_KEY)
+      return *losses, found, gradient, None
+    soft = bent.loss(params, features[_KNOWN], one_hot, key=_KEY, **weights)
+    return *losses, found, gradient, soft
+
+  losses, penalised, found, gradient, soft = jax.device_get(run(params, features))
+  own = np.where(_KNOWN, _LABELS, 0)
+
+  def bend(losses):
+    return own / 100 * -np.expm1(-0.05 * losses) / 0.05
+
+  penalty = (penalised - losses) * (own / 100 if "weight" in heavy else 1)
+  expected = np.where(_LABELS == 12, 0, bend(losses) + penalty)
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(gradient[~_KNOWN | (_LABELS == 12)], 0)
+  assert np.isfinite(gradient).all() and gradient.any()
+  if name in _SAMPLING:  # Of a distribution they visit all classes.
+    losses = -np.take_along_axis(_run(name)["log_probs"], own[:, None], axis=-1)[:, 0]
+  if name not in _UNLIKELY:
+    np.testing.assert_allclose(soft, bend(losses)[_KNOWN], rtol=1e-4, atol=1e-5)
+
+
 @_ALL
 def test_a_step_along_the_gradient_lowers_the_loss(name):
   found = _run(name)

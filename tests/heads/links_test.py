@@ -42,3 +42,12 @@ def test_what_names_no_link(text, message):
 
 def test_a_function_is_left_as_it_is():
   assert links.find_link(jnp.square) is jnp.square and links.find_link(None) is None
+
+
+def test_rows_of_labels_have_the_mean_of_their_weights_after_the_link():
+  plain, bent = (heads.make(f"one_vs_all{link}", 3) for link in ("", ":link=(generalised:q=1.0)"))
+  params, features = plain.init(jax.random.key(0), 4), jax.random.normal(jax.random.key(1), (3, 4))
+  rows = jnp.array([[1, 0, 1], [0, 0, 0], [0, 2, 0]])
+  losses = bent.loss(params, features, rows, class_weights=np.array([1.0, 2.0, 4.0]))
+  error = -np.expm1(-plain.loss(params, features, rows))
+  np.testing.assert_allclose(losses, error * np.array([2.5, 1, np.nan]), rtol=1e-5)

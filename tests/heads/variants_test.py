@@ -279,37 +279,6 @@ def test_hinge(margin):
   np.testing.assert_allclose(probabilities, softmax, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-  "text, plain, link",
-  [
-    ("softmax:link=focal", "softmax", functional.focal_link),
-    ("taylor:link=(focal:gamma=3.0)", "taylor", lambda x: functional.focal_link(x, gamma=3.0)),
-    ("huffman:link=poly", "huffman", functional.poly_link),
-    ("am_softmax:link=(generalised:q=0.5)", "am_softmax", lambda x: 2 * (1 - jnp.exp(-x / 2))),
-  ],
-)
-def test_every_head_takes_a_link_by_name(text, plain, link):
-  counts = {"class_counts": COUNTS} if "huffman" in text else {}
-  plain, head = make(plain, 3, **counts), make(text, 3, **counts)
-  weighted = make(text, 3, class_weights=np.array([1.0, 2.0, 0.5]), **counts)
-  params = plain.init(jax.random.key(0), 5)
-  labels = np.array([0, 2, -1, 1])
-
-  @jax.jit
-  def run(params, features):
-    losses, pull_back = jax.vjp(lambda x: head.loss(params, x, labels), features)
-    others = plain.loss(params, features, labels), weighted.loss(params, features, labels)
-    return losses, pull_back(jnp.ones(4))[0], *others
-
-  losses, gradient, expected, heavy = run(params, SOME_FEATURES)
-  np.testing.assert_allclose(losses, link(expected), rtol=1e-5)
-  np.testing.assert_allclose(heavy, losses * np.array([1, 0.5, np.nan, 2]), rtol=1e-5)
-  np.testing.assert_array_equal(gradient[2], 0)
-  np.testing.assert_array_equal(
-    head.log_prob(params, SOME_FEATURES), plain.log_prob(params, SOME_FEATURES)
-  )
-
-
 def test_multimax_learns_its_score():
   head = make("multimax", 3)
   params = head.init(jax.random.key(0), 4)
