@@ -7,7 +7,7 @@ compared with is here too.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from softmax_research.functional.arrays import (
   check_at_least,
   has_explicit_mesh,
   is_integer,
+  varying_axes,
   wide_type,
 )
 from softmax_research.functional.attention_blocks import SOFTPICK_EPSILON, attend, shifted_expm1
@@ -33,8 +34,8 @@ Normaliser = Callable[..., jax.Array]
 STREAMED = ("softmax", "softpick", "sigmoid", "relu")
 SPARSE = {"sparsemax": sparsemax, "entmax": entmax}
 
-# How many weights of a normaliser that does not stream are in memory at a time.
-_SPARSE_WEIGHTS = 2**22
+# How many weights, or masks, of a block of queries and all keys are in memory at a time.
+_WEIGHTS = 2**22
 
 
 def attention(
@@ -62,8 +63,9 @@ def attention(
     w_{tj} = \frac{e^{s_{tj}}}{e^{\mathrm{sink}} + \sum_i e^{s_{ti}}}
 
   The factor a is the scale, times c log n if a length scale c is given. n is here and below the
-  number of keys that a query may attend to, by all masks, so that padding changes nothing. Other
-  normalisers are
+  number of keys that a query may attend to, by all masks, so that padding changes nothing. Padding
+  by lengths, or by a mask of keys alone, may hold anything, also NaN; what other masks exclude must
+  be finite. Other normalisers are
 
   .. math::
     \text{softpick: } w = \frac{[e^s - 1]_+}{\sum_i |e^{s_i} - 1| + \varepsilon}, \qquad
@@ -88,7 +90,8 @@ def attention(
       `functools.partial(entmax, alpha=alpha)`; a number alpha a head is an array `[H, 1, 1]`.
     bias: b, added to the logits before the score; it broadcasts to `[..., H, T, S]`. -inf excludes
       a key.
-    where: booleans that broadcast to `[..., H, T, S]`; false excludes a key for a query.
+    where: booleans that broadcast to `[..., H, T, S]`; false excludes a key for a query. Masks of
+      floats, which are added, are a bias.
     causal: whether a query sees no later keys. The last query stands beside the last key, also
       where there are more keys than queries, as in decoding.
     query_lengths: integers `[...]`; later queries are padding, and have the output 0.
@@ -103,7 +106,8 @@ def attention(
 
   Returns:
     Outputs `[..., T, H, E]` in the type of the query, summed in float32 or wider. Log-normalisers,
-    if asked for, are `[..., T, H]`, in nats, in float32 or wider; -inf where there is no key.
+    if asked for, are `[..., T, H]`, in nats, in float32 or wider; where there is no key, they are
+    -inf, and log eps of softpick.
 
   Raises:
     ValueError: shapes do not fit, heads do not divide, there are fewer keys than queries in causal
@@ -124,43 +128,31 @@ def attention(
     Vision Transformers" (arXiv 2309.08586); Correia et al. 2019, "Adaptively Sparse Transformers"
     (arXiv 1909.00015).
   """
-  query, key, value = check_heads(query, key, value)
-  *batch, num_queries, num_heads, _ = query.shape
-  num_keys = key.shape[-3]
-  if causal and num_keys < num_queries:
-    raise ValueError(
-      f"Got {num_keys} keys for {num_queries} queries of causal attention; the first queries would "
-      "have no key. The last query stands beside the last key: pass at least as many keys."
-    )
+  if block_size is not None:
+    _check_block_size(block_size)
+  given, factors, sink = _prepare(
+    query,
+    key,
+    value,
+    score=score,
+    normaliser=normaliser,
+    bias=bias,
+    where=where,
+    causal=causal,
+    query_lengths=query_lengths,
+    key_lengths=key_lengths,
+    scale=scale,
+    length_scale=length_scale,
+    sink=sink,
+  )
+  query, key, value = given[:3]
   name = _name_of(normaliser)
-  if sink is not None and name != "softmax":
-    raise ValueError(f"Got a sink for the normaliser {normaliser!r}; softmax alone has one.")
   if return_log_normaliser and name not in ("softmax", "softpick"):
     raise ValueError(
       f"Got return_log_normaliser=True for the normaliser {normaliser!r}; softmax and softpick "
       "alone have one."
     )
-  if block_size is not None:
-    _check_block_size(block_size)
-  weights_shape = (*batch, num_heads, num_queries, num_keys)
-  given = _Given(
-    query,
-    key,
-    value,
-    None if bias is None else jnp.asarray(bias).astype(wide_type(query, key, value)),
-    _masks(where, query_lengths, key_lengths, weights_shape),
-    score,
-    normaliser,
-    causal,
-  )
-  if bias is not None:
-    _check_broadcast("bias", given.bias, weights_shape)
-  factors = _factors(given, scale, length_scale)
-  sink = None if sink is None else _a_head("sink", sink, num_heads, given.wide)
-  if score is not None:
-    _check_elementwise(score)
-  explicit = any(has_explicit_mesh(array) for array in (query, key, value))
-  if explicit or 0 in query.shape or 0 in key.shape or 0 in value.shape:
+  if _is_explicit(given) or 0 in query.shape or 0 in key.shape or 0 in value.shape:
     # No blocks can be cut out of axes whose sharding is part of the type.
     outputs, log_total = _plain(given, factors)
   elif name is None:
@@ -182,8 +174,10 @@ def attention(
   if sink is not None:
     # One more key of value 0 divides all weights by one number.
     sink = jnp.broadcast_to(_expand(sink, log_total), log_total.shape)
-    outputs = outputs * jax.nn.sigmoid(log_total - sink)[..., None]
-    log_total = jnp.logaddexp(log_total, sink)
+    outputs = outputs * _share(log_total, sink)[..., None]
+    is_empty = jnp.maximum(log_total, sink) == -jnp.inf
+    log_total = jnp.logaddexp(jnp.where(is_empty, 0, log_total), sink)
+    log_total = jnp.where(is_empty, -jnp.inf, log_total)
   outputs = outputs.astype(query.dtype)
   return (outputs, log_total) if return_log_normaliser else outputs
 
@@ -198,28 +192,48 @@ def reference(
   bias: jax.typing.ArrayLike | None = None,
   where: jax.typing.ArrayLike | None = None,
   causal: bool = False,
+  query_lengths: jax.typing.ArrayLike | None = None,
+  key_lengths: jax.typing.ArrayLike | None = None,
+  scale: jax.typing.ArrayLike | None = None,
+  length_scale: jax.typing.ArrayLike | None = None,
   sink: jax.typing.ArrayLike | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Compute what `attention` computes with all weights in memory, and return them too.
 
-  It has derivatives of every kind.
+  It has derivatives of every kind. Its arguments are those of `attention`.
 
   Returns:
     Outputs `[..., T, H, E]`, weights `[..., H, T, S]` and scores of that shape, -inf where a key is
     excluded.
+
+  Example:
+    >>> import jax
+    >>> from softmax_research.functional.attention import reference
+    >>> query, key, value = jax.random.normal(jax.random.key(0), (3, 1, 5, 2, 4))
+    >>> outputs, weights, scores = reference(query, key, value, causal=True)
+    >>> weights.shape
+    (1, 2, 5, 5)
   """
-  query, key, value = check_heads(query, key, value)
-  shape = (*query.shape[:-3], query.shape[-2], query.shape[-3], key.shape[-3])
-  bias = None if bias is None else jnp.asarray(bias).astype(wide_type(query, key, value))
-  given = _Given(
-    query, key, value, bias, _masks(where, None, None, shape), score, normaliser, causal
+  given, factors, sink = _prepare(
+    query,
+    key,
+    value,
+    score=score,
+    normaliser=normaliser,
+    bias=bias,
+    where=where,
+    causal=causal,
+    query_lengths=query_lengths,
+    key_lengths=key_lengths,
+    scale=scale,
+    length_scale=length_scale,
+    sink=sink,
   )
-  scores, possible = _scores(given, _factors(given, None, None))
+  scores, possible = _scores(given, factors)
   weights, log_total = _weights(given, scores, possible)
   if sink is not None:
-    sink = _a_head("sink", sink, query.shape[-2], given.wide)[:, None, None]
-    weights = weights * jax.nn.sigmoid(log_total - sink)
-  return _combine(weights, value).astype(query.dtype), weights, scores
+    weights = weights * _share(log_total, _expand(sink[:, None, None], log_total))
+  return _combine(weights, given.value).astype(given.query.dtype), weights, scores
 
 
 class _Given(NamedTuple):
@@ -228,8 +242,8 @@ class _Given(NamedTuple):
   query: jax.Array
   key: jax.Array
   value: jax.Array
-  bias: jax.Array | None
-  masks: tuple[jax.Array, ...]  # booleans, each of which broadcasts to [..., H, T, S]
+  bias: jax.Array | None  # likewise
+  masks: tuple[jax.Array, ...]  # booleans that broadcast to [..., H, T, S], of as many axes
   score: Callable[[jax.Array], jax.Array] | None
   normaliser: Any
   causal: bool
@@ -242,6 +256,43 @@ class _Given(NamedTuple):
 
 
 # --- what is asked of arguments ---
+
+
+def _prepare(
+  query, key, value, *, scale, length_scale, sink, bias, where, query_lengths, key_lengths, **others
+) -> tuple[_Given, jax.Array, jax.Array | None]:
+  """Return checked arguments, what logits are multiplied by, and the sink, `[1]` or `[H]`."""
+  query, key, value = check_heads(query, key, value)
+  *batch, num_queries, num_heads, _ = query.shape
+  num_keys = key.shape[-3]
+  if others["causal"] and num_keys < num_queries:
+    raise ValueError(
+      f"Got {num_keys} keys for {num_queries} queries of causal attention; the first queries would "
+      "have no key. The last query stands beside the last key: pass at least as many keys."
+    )
+  if sink is not None and _name_of(others["normaliser"]) != "softmax":
+    raise ValueError(
+      f"Got a sink for the normaliser {others['normaliser']!r}; softmax alone has one."
+    )
+  if others["score"] is not None:
+    _check_elementwise(others["score"])
+  shape = (*batch, num_heads, num_queries, num_keys)
+  masks = [_expand(mask, query) for mask in _masks(where, query_lengths, key_lengths, shape)]
+  wide = wide_type(query, key, value)
+  if bias is not None:
+    bias = jnp.asarray(bias).astype(wide)
+    _check_broadcast("bias", bias, shape)
+    bias = _expand(bias, query)
+  for mask in masks:
+    # No weight of 0 stands before a NaN of padding then, here and in the gradients.
+    if mask.shape[-3:-1] == (1, 1):
+      of_keys = jnp.moveaxis(mask, -1, -3)
+      key, value = jnp.where(of_keys, key, 0), jnp.where(of_keys, value, 0)
+    elif mask.shape[-3] == mask.shape[-1] == 1:
+      query = jnp.where(jnp.moveaxis(mask, -2, -3), query, 0)
+  given = _Given(query, key, value, bias, tuple(masks), **others)
+  sink = None if sink is None else _a_head("sink", sink, num_heads, wide)
+  return given, _factors(given, scale, length_scale), sink
 
 
 def check_heads(query, key, value) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -279,14 +330,14 @@ def _name_of(normaliser) -> str | None:
   """Return the name of a normaliser that streams, or None for another."""
   if normaliser is None:
     return "softmax"
-  if callable(normaliser) or normaliser in SPARSE:
+  if callable(normaliser):
     return None
-  if normaliser not in STREAMED:
+  if not isinstance(normaliser, str) or normaliser not in (*STREAMED, *SPARSE):
     raise ValueError(
       f"Got normaliser={normaliser!r}; it must be one of {', '.join((*STREAMED, *SPARSE))}, or a "
       "function of scores, as functional.sparsemax."
     )
-  return normaliser
+  return normaliser if normaliser in STREAMED else None
 
 
 def _check_block_size(block_size) -> None:
@@ -307,22 +358,39 @@ def _check_broadcast(name: str, array: jax.Array, shape: tuple[int, ...]) -> Non
 
 def _check_elementwise(score) -> None:
   """Raise a ValueError for a score whose values depend on more than one number."""
+  if not callable(score):
+    raise ValueError(
+      f"Got score={score!r}; it must be a function of logits, as functional.taylor_score, or None."
+    )
   message = (
     "Got a score that is not elementwise: a number's score must not depend on others, nor have "
     "another shape. What couples the keys is a normaliser."
   )
   probe = np.array([[-0.5, 0.25, 1.5], [0.75, -1.0, 2.0]], np.float32)
-  together = jax.make_jaxpr(score)(probe)
   try:
-    apart = jax.make_jaxpr(jax.vmap(jax.vmap(score)))(probe)
+    traced = [jax.make_jaxpr(each)(probe) for each in (score, jax.vmap(jax.vmap(score)))]
   except (IndexError, TypeError, ValueError) as error:
     raise ValueError(message) from error
-  if [out.shape for out in together.out_avals] != [probe.shape]:
+  if any([out.shape for out in one.out_avals] != [probe.shape] for one in traced):
     raise ValueError(message)
-  if any(isinstance(const, jax.core.Tracer) for const in together.consts):
-    return  # Its values are not known yet.
-  with jax.ensure_compile_time_eval():
-    found = [np.asarray(core.jaxpr_as_fun(one)(probe)[0]) for one in (together, apart)]
+  if varying_axes([one.consts for one in traced]):
+    return  # In `jax.shard_map` no number can stand for what differs between devices.
+
+  def known(const):
+    """Put any number for what is not known yet."""
+    if not isinstance(const, jax.core.Tracer):
+      return const
+    return np.full(
+      const.shape, 0.75 if jnp.issubdtype(const.dtype, jnp.floating) else 1, const.dtype
+    )
+
+  with jax.ensure_compile_time_eval(), jax.debug_nans(False):
+    found = [
+      np.asarray(
+        core.jaxpr_as_fun(core.ClosedJaxpr(one.jaxpr, [*map(known, one.consts)]))(probe)[0]
+      )
+      for one in traced
+    ]
   if not np.allclose(*found, rtol=1e-4, atol=1e-6, equal_nan=True):
     raise ValueError(message)
 
@@ -341,9 +409,14 @@ def _masks(where, query_lengths, key_lengths, shape: tuple[int, ...]) -> tuple[j
   """Return the masks that arguments are, none larger than what was given."""
   found = []
   if where is not None:
-    where = jnp.asarray(where, bool)
+    where = jnp.asarray(where)
+    if not jnp.issubdtype(where.dtype, jnp.bool_) and not jnp.issubdtype(where.dtype, jnp.integer):
+      raise ValueError(
+        f"Got where of type {where.dtype}; it must hold booleans. Pass a mask that is added to the "
+        "logits as bias=."
+      )
     _check_broadcast("where", where, shape)
-    found.append(where)
+    found.append(where.astype(bool))
   batch = shape[:-3]
   for name, lengths, axis in (
     ("query_lengths", query_lengths, -2),
@@ -360,7 +433,7 @@ def _masks(where, query_lengths, key_lengths, shape: tuple[int, ...]) -> tuple[j
     positions = jnp.arange(shape[axis], dtype=jnp.int32)
     positions = positions[None, :, None] if axis == -2 else positions[None, None]
     lengths = lengths.astype(jnp.int32)[..., None, None, None]
-    found.append(positions.reshape((1,) * (lengths.ndim - 3) + positions.shape) < lengths)
+    found.append(_expand(positions, lengths) < lengths)
   return tuple(found)
 
 
@@ -381,13 +454,51 @@ def _factors(given: _Given, scale, length_scale) -> jax.Array:
 def _log_counts(given: _Given) -> jax.Array:
   """Return log n, `[..., H, T]` with 1 for what it does not depend on; 0 where there is no key."""
   num_queries, num_keys = given.query.shape[-3], given.key.shape[-3]
-  masks = _all_masks(given)
-  if not masks:
-    return jnp.full((1, 1), math.log(max(num_keys, 1)), given.wide)
-  possible = _all(masks)
-  rows = (*possible.shape[:-2], min(possible.shape[-2], num_queries), num_keys)
-  counts = jnp.sum(jnp.broadcast_to(possible, rows), axis=-1, dtype=jnp.int32)
+  masks = _all_masks(given._replace(causal=False))
+  if any(1 not in mask.shape[-2:] for mask in masks):
+    counts = _count_by_queries(given)
+  else:
+    # The last query sees as many as there are, the one before it those but the last.
+    of_keys = [mask for mask in masks if mask.shape[-2] == 1]
+    possible = jnp.ones((*[1] * (given.query.ndim - 1), num_keys), bool)
+    possible = functools.reduce(jnp.logical_and, of_keys, possible)
+    if given.causal:
+      counts = jnp.cumsum(possible, axis=-1, dtype=jnp.int32)[..., 0, num_keys - num_queries :]
+    else:
+      counts = jnp.sum(possible, axis=-1, dtype=jnp.int32)
+    for mask in masks:
+      if mask.shape[-2] != 1:
+        counts = jnp.where(mask[..., 0], counts, 0)
   return jnp.log(jnp.maximum(counts, 1).astype(given.wide))
+
+
+def _count_by_queries(given: _Given) -> jax.Array:
+  """Return n where masks are of queries and keys, with a block of queries' masks in memory."""
+  num_queries, num_keys = given.query.shape[-3], given.key.shape[-3]
+  whole = (None if given.bias is None else jax.lax.stop_gradient(given.bias), *given.masks)
+
+  def count(start, size):
+    def cut(array):
+      if array is None or array.shape[-2] == 1:
+        return array
+      return jax.lax.dynamic_slice_in_dim(array, start, size, axis=-2)
+
+    bias, *masks = map(cut, whole)
+    part = given._replace(query=given.query[..., :size, :, :], bias=bias, masks=tuple(masks))
+    masks = _all_masks(part._replace(offset=start + num_keys - num_queries))
+    return jnp.sum(functools.reduce(jnp.logical_and, masks), axis=-1, dtype=jnp.int32)
+
+  lead = np.broadcast_shapes(*(array.shape[:-2] for array in whole if array is not None))
+  most = max(_WEIGHTS // max(math.prod(lead) * num_keys, 1), 1)
+  if num_queries <= most or _is_explicit(given):
+    return count(0, num_queries)
+  size = even_size(num_queries, most)
+  # The last block begins before the end of the one before it.
+  before = (num_queries - 1) // size * size
+  starts = jnp.minimum(jnp.arange(0, num_queries, size, dtype=jnp.int32), num_queries - size)
+  counts = jnp.moveaxis(jax.lax.map(lambda start: count(start, size), starts), 0, -2)
+  counts = counts.reshape(*lead, -1)
+  return jnp.concatenate([counts[..., :before], counts[..., before - num_queries :]], axis=-1)
 
 
 def _expand(array: jax.Array, other: jax.Array) -> jax.Array:
@@ -395,17 +506,20 @@ def _expand(array: jax.Array, other: jax.Array) -> jax.Array:
   return array.reshape((1,) * (other.ndim - array.ndim) + array.shape)
 
 
-def _all(masks: Sequence[jax.Array]) -> jax.Array:
-  rank = max(mask.ndim for mask in masks)
-  masks = [mask.reshape((1,) * (rank - mask.ndim) + mask.shape) for mask in masks]
-  return functools.reduce(jnp.logical_and, masks)
+def _is_explicit(given: _Given) -> bool:
+  return any(has_explicit_mesh(array) for array in given[:3])
+
+
+def _share(log_total: jax.Array, sink: jax.Array) -> jax.Array:
+  """Return what a sink leaves to the keys; any number where there are none."""
+  return jax.nn.sigmoid(jnp.where(log_total == -jnp.inf, 0, log_total) - sink)
 
 
 def _all_masks(given: _Given) -> tuple[jax.Array, ...]:
   """Return all that excludes keys: a bias of -inf and causality too."""
   masks = given.masks
   if given.causal:
-    masks += (_causal_mask(given)[None],)
+    masks += (_expand(_causal_mask(given), given.query),)
   return masks if given.bias is None else (*masks, given.bias != -jnp.inf)
 
 
@@ -421,8 +535,7 @@ def _causal_mask(given: _Given) -> jax.Array:
 
 def _plain(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array | None]:
   """Return outputs `[..., T, H, E]` and log-normalisers `[..., T, H]`, in a wide type."""
-  scores, possible = _scores(given, factors)
-  weights, log_total = _weights(given, scores, possible)
+  weights, log_total = _weights(given, *_scores(given, factors))
   if log_total is not None:
     log_total = jnp.swapaxes(log_total[..., 0], -1, -2)
   return _combine(weights, given.value), log_total
@@ -442,9 +555,9 @@ def _scores(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array]:
     logits = logits.reshape(*logits.shape[:-4], num_heads, *logits.shape[-2:])
   logits = logits * _expand(factors[..., None], logits)
   if given.bias is not None:
-    logits = logits + _expand(given.bias, logits)
+    logits = logits + given.bias
   masks = _all_masks(given)
-  possible = jnp.ones((1,) * logits.ndim, bool) if not masks else _expand(_all(masks), logits)
+  possible = functools.reduce(jnp.logical_and, masks, jnp.ones((1,) * logits.ndim, bool))
   logits = jnp.where(possible, logits, 0)
   scores = logits if given.score is None else given.score(logits)
   return jnp.where(possible, scores, -jnp.inf), jnp.broadcast_to(possible, scores.shape)
@@ -462,7 +575,7 @@ def _weights(given: _Given, scores, possible) -> tuple[jax.Array, jax.Array | No
         f"{scores.shape}; they must be the same."
       )
     return weights, None
-  some = jnp.any(possible, axis=-1, keepdims=True)
+  possible = scores != -jnp.inf  # A score may exclude a key too.
   inner = jnp.where(possible, scores, 0)
   if name in ("sigmoid", "relu"):
     log_count = _expand(_log_counts(given)[..., None], scores)
@@ -474,7 +587,7 @@ def _weights(given: _Given, scores, possible) -> tuple[jax.Array, jax.Array | No
     return jnp.where(possible, weights, 0), None
   if name == "softmax":
     log_total = log_normaliser(scores)[..., None]
-    weights = jnp.exp(inner - jnp.where(some, log_total, 0))
+    weights = jnp.exp(inner - jnp.where(log_total == -jnp.inf, 0, log_total))
   else:
     top = jnp.maximum(jnp.max(jax.lax.stop_gradient(inner), -1, keepdims=True, initial=0), 0)
     excess = jnp.where(possible, shifted_expm1(inner, top), 0)
@@ -503,7 +616,7 @@ def _by_queries(given: _Given, factors: jax.Array, block_size) -> jax.Array:
   """Return outputs of a normaliser that needs all scores of a query at once."""
   *batch, num_queries, num_heads, _ = given.query.shape
   num_keys = given.key.shape[-3]
-  most = max(_SPARSE_WEIGHTS // (math.prod(batch) * num_heads * num_keys), 1)
+  most = max(_WEIGHTS // (math.prod(batch) * num_heads * num_keys), 1)
   size = even_size(num_queries, block_size[0] if block_size else most)
   if size >= num_queries:
     return _plain(given, factors)[0]
@@ -511,7 +624,7 @@ def _by_queries(given: _Given, factors: jax.Array, block_size) -> jax.Array:
 
   def in_blocks(array, axis):
     """Put blocks first, the last padded; what is the same for all queries stays as it is."""
-    if array is None or array.ndim < -axis or array.shape[axis] == 1:
+    if array is None or array.shape[axis] == 1:
       return None
     array = jnp.moveaxis(array, axis, 0)
     array = jnp.pad(array, [(0, num_blocks * size - num_queries)] + [(0, 0)] * (array.ndim - 1))

@@ -264,6 +264,9 @@ def _gradients(form, residuals, cotangents):
   slope = of_log_total - jnp.sum(of_outputs * outputs, axis=-1, keepdims=True)
   base = jnp.where(log_total == -jnp.inf, 0, log_total)
   of_outputs = of_outputs.astype(head.value.dtype)
+  # The largest factor comes after the products: float16 would not hold it times a query.
+  largest = jnp.max(jnp.abs(head.factors))
+  largest = jnp.where(largest == 0, 1, largest)
 
   def zeros(array):
     return vary(jnp.zeros(array.shape, wide), axes)
@@ -292,7 +295,7 @@ def _gradients(form, residuals, cotangents):
       of_logits, new_constants = pull(of_scores)
       if of_bias is not None:
         of_bias = _add_to_bias(form, of_bias, of_logits.T, i, j)
-      scaled = (own.query.astype(wide) * own.factors).astype(key.dtype)
+      scaled = (own.query.astype(wide) * (own.factors / largest)).astype(key.dtype)
       of_value = of_value + _product("st,te->se", weights, row_of_outputs)
       of_key = of_key + _product("st,td->sd", of_logits, scaled)
       unscaled = _product("ds,st->dt", transposed_key, of_logits)
@@ -322,7 +325,7 @@ def _gradients(form, residuals, cotangents):
     of_factors = jnp.sum(of_factors, axis=0, keepdims=True)
   of_head = _Head(
     (unscaled * head.factors).astype(head.query.dtype),
-    of_key.astype(head.key.dtype),
+    (of_key * largest).astype(head.key.dtype),
     of_value.astype(head.value.dtype),
     of_factors,
     of_bias,
@@ -341,7 +344,7 @@ def _gradients(form, residuals, cotangents):
 def _refuse(form, primals, tangents):
   raise NotImplementedError(
     "attention has no second derivatives where it streams: it keeps no weights to differentiate. "
-    "Use functional.attention.reference for them."
+    "Use `from softmax_research.functional.attention import reference` for them."
   )
 
 

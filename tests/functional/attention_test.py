@@ -1,7 +1,7 @@
 """Attention against numpy in float64, values and gradients, and against its own reference."""
 
 import functools
-import importlib
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,11 @@ from jax.sharding import PartitionSpec as P
 
 from softmax_research import functional
 from softmax_research.functional import attention, attention_blocks, entmax, sparsemax, taylor_score
+from softmax_research.functional.attention import reference
 from tests.contracts.members import _entmax
 
-# The function of that name hides the module as an attribute of its package.
-reference = importlib.import_module("softmax_research.functional.attention").reference
+# The function of that name hides it as an attribute of its package.
+module = sys.modules["softmax_research.functional.attention"]
 
 RNG = np.random.default_rng(0)
 B, T, S, H, K, D, E = 2, 5, 7, 4, 2, 3, 2
@@ -338,6 +339,7 @@ def test_large_logits_neither_overflow_nor_lose_the_maximum():
 def test_no_array_of_queries_by_keys_is_in_memory():
   shape = (1, 2048, 1, 8)
   arrays = [jax.ShapeDtypeStruct(shape, jnp.float32)] * 3
+  lengths = np.array([2000])
 
   def memory(**options):
     def total(*arrays):
@@ -346,8 +348,112 @@ def test_no_array_of_queries_by_keys_is_in_memory():
     compiled = jax.jit(jax.grad(total, argnums=(0, 1, 2))).lower(*arrays).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
-  assert memory(block_size=(128, 128)) < 2048**2 * 4 / 8
+  for options in (
+    {},
+    {"normaliser": "sigmoid"},
+    {"normaliser": "relu", "key_lengths": lengths},
+    {"length_scale": 1.0, "query_lengths": lengths},
+  ):
+    assert memory(block_size=(128, 128), **options) < 2048**2 * 4 / 8
   assert memory(block_size=(128, 128), normaliser=sparsemax) < 2048**2 * 4 / 2
+
+
+def test_numbers_of_keys_equal_numpy(monkeypatch):
+  monkeypatch.setattr(module, "_WEIGHTS", 4 * B * S)  # Blocks of four of the five queries.
+  of_queries, of_keys = np.array([5, 3])[:, None, None, None], LENGTHS[:, None, None, None]
+  rows, columns = np.arange(T)[:, None], np.arange(S)[None]
+  sparse = np.where(WHERE, 0, -np.inf)
+  cases = [
+    ({}, True),
+    ({"causal": True}, columns <= rows + S - T),
+    ({"where": WHERE}, WHERE),
+    ({"where": WHERE[1, 0, 1]}, WHERE[1, 0, 1]),
+    (
+      {"causal": True, "query_lengths": np.array([5, 3]), "where": WHERE[:, :, 3:4]},
+      (columns <= rows + S - T) & (rows < of_queries) & WHERE[:, :, 3:4],
+    ),
+    (
+      {"causal": True, "key_lengths": LENGTHS, "where": WHERE[1]},
+      (columns <= rows + S - T) & (columns < of_keys) & WHERE[1],
+    ),
+    (
+      {"causal": True, "bias": sparse, "query_lengths": np.array([5, 3])},
+      (columns <= rows + S - T) & (rows < of_queries) & WHERE,
+    ),
+  ]
+
+  def log_counts(**options):
+    names = ("score", "normaliser", "bias", "where", "query_lengths", "key_lengths", "scale")
+    options = dict.fromkeys((*names, "length_scale", "sink")) | {"causal": False} | options
+    return module._log_counts(module._prepare(*_small(), **options)[0])
+
+  found = jax.jit(lambda: [log_counts(**options) for options, _ in cases])()
+  for ours, (_, mask) in zip(found, cases, strict=True):
+    expected = np.broadcast_to(mask, (B, H, T, S)).sum(-1)
+    np.testing.assert_allclose(
+      np.broadcast_to(np.exp(ours), expected.shape), np.maximum(expected, 1), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("normaliser", ["softmax", "relu", "sparsemax"])
+def test_padding_may_hold_anything(normaliser):
+  kept = np.arange(S) < LENGTHS[:, None]
+  query = np.where(np.arange(T)[:, None, None] < 3, QUERY, np.nan)
+  key = np.where(kept[..., None, None], KEY, np.inf)
+  value = np.where(kept[..., None, None], VALUE, np.nan)
+  clean = [jnp.asarray(np.nan_to_num(array, posinf=0)) for array in (query, key, value)]
+
+  def attend(masks, *arrays):
+    rows = np.full(B, 3)
+    return attention(*arrays, normaliser=normaliser, query_lengths=rows, block_size=BLOCK, **masks)
+
+  run = jax.jit(
+    lambda *arrays: [
+      _differentiate(functools.partial(attend, masks), *arrays)
+      for masks in ({"key_lengths": LENGTHS}, {"where": kept[:, None, None]})
+    ]
+  )
+  name = 2.0 if normaliser == "sparsemax" else normaliser
+  expected = _oracle(query, key, value, normaliser=name, lengths=LENGTHS, query_lengths=[3] * B)[0]
+  of_clean = run(*clean)
+  for (values, gradients), (_, of_same) in zip(run(query, key, value), of_clean, strict=True):
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+    for ours, other in zip(gradients, of_same, strict=True):
+      np.testing.assert_allclose(ours, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sink_of_minus_infinity_is_none():
+  def attend(query, key, value, sink):
+    return attention(
+      query, key, value, sink=sink, where=WHERE, block_size=BLOCK, return_log_normaliser=True
+    )
+
+  @jax.jit
+  def run(*arrays):
+    found, pull = jax.vjp(attend, *arrays)
+    return found, pull(jax.tree.map(jnp.ones_like, found))
+
+  found, gradients = run(QUERY, KEY, VALUE, -np.inf)
+  for ours, expected in zip(found, _oracle(QUERY, KEY, VALUE, where=WHERE), strict=True):
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+  assert all(np.isfinite(gradient).all() for gradient in gradients) and gradients[3] == 0
+
+
+def test_float16_holds_gradients_where_it_does_not_hold_scaled_queries():
+  arrays = [QUERY * 300, KEY * 1e-5, VALUE / 80]
+  arrays = [np.asarray(array, np.float16) for array in arrays]
+  _, gradients = jax.jit(
+    lambda *given: _differentiate(functools.partial(attention, scale=500.0), *given)
+  )(*arrays)
+
+  def weighted(*arrays):
+    return COTANGENT * _oracle(*arrays, scale=np.full(H, 500.0))[0]
+
+  slopes = _slopes(weighted, [array.astype(float) for array in arrays], step=1e-9)
+  for slope, gradient in zip(slopes, gradients, strict=True):
+    for direction, change in slope:
+      along = np.asarray(gradient, float) * direction
+      np.testing.assert_allclose(along.sum(), change, atol=1e-2 * np.abs(along).sum())
 
 
 def test_blocks_shrink_where_many_heads_stand_side_by_side():
@@ -429,14 +535,33 @@ def test_no_queries_and_no_keys():
   np.testing.assert_array_equal(gradient, 0)
 
 
-def test_equals_the_reference_and_that_returns_weights():
-  query, key, value = _small()
-  outputs, weights, _ = jax.jit(functools.partial(reference, causal=True))(
-    query, key, value, sink=np.zeros(H, np.float32)
+def test_the_reference_equals_numpy_and_returns_weights():
+  names = ["lengths, a scale a head", "scaled by length", "causal, a mask, a bias a head, a sink"]
+  with jax.enable_x64(True):
+    run = jax.jit(lambda *arrays: [reference(*arrays, **CASES[name][0]) for name in names])
+    found = run(*map(jnp.asarray, (QUERY, KEY, VALUE)))
+  for (outputs, weights, _), name in zip(found, names, strict=True):
+    np.testing.assert_allclose(outputs, _oracle(QUERY, KEY, VALUE, **CASES[name][1])[0], atol=1e-11)
+    combined = np.einsum("bhts,bshe->bthe", weights, np.repeat(VALUE, 2, 2))
+    np.testing.assert_allclose(outputs, combined, atol=1e-11)
+
+
+@pytest.mark.parametrize("normaliser", ["softmax", "softpick"])
+def test_a_score_that_excludes_all_keys_of_a_query(normaliser):
+  query = _small()[0].at[:, :2].set(0)
+  options = {"score": lambda z: jnp.where(z == 0, -jnp.inf, z), "normaliser": normaliser}
+  run = jax.jit(
+    lambda *arrays: (
+      attention(*arrays, **options, return_log_normaliser=True),
+      reference(*arrays, **options),
+    )
   )
-  ours = jax.jit(functools.partial(attention, causal=True, sink=0.0))(query, key, value)
-  np.testing.assert_allclose(outputs, ours, atol=1e-6)
-  assert np.all(weights.sum(-1) < 1) and weights.shape == (B, H, T, S)
+  (ours, log_total), (outputs, weights, _) = run(query, *_small()[1:])
+  np.testing.assert_allclose(ours, outputs, atol=1e-6)
+  np.testing.assert_array_equal(ours[:, :2], 0)
+  np.testing.assert_array_equal(weights[:, :, :2], 0)
+  empty = -np.inf if normaliser == "softmax" else np.log(1e-6)
+  np.testing.assert_allclose(log_total[:, :2], empty, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -448,7 +573,10 @@ def test_equals_the_reference_and_that_returns_weights():
     ({"key": KEY[:, :4], "value": VALUE[:, :4], "causal": True}, "Got 4 keys for 5 queries"),
     ({"score": lambda z: z - z.max(-1, keepdims=True)}, "not elementwise"),
     ({"score": lambda z: z.sum()}, "not elementwise"),
+    ({"score": "taylor"}, "Got score='taylor'; it must be a function"),
     ({"normaliser": "tanh"}, "it must be one of softmax, softpick"),
+    ({"normaliser": ["softmax"]}, "it must be one of softmax, softpick"),
+    ({"where": np.zeros((T, S))}, "as bias="),
     ({"normaliser": "sigmoid", "sink": 0.0}, "softmax alone has one"),
     ({"normaliser": "relu", "return_log_normaliser": True}, "alone have one"),
     ({"block_size": 4}, r"it must be \(queries, keys\)"),
@@ -473,12 +601,25 @@ def test_bad_input_is_refused(change, message):
     attention(**given)
 
 
+def test_a_score_that_couples_keys_by_what_it_learns_is_refused():
+  arrays = _small()
+
+  def total(constant, couple):
+    score = lambda z: constant * z - couple * constant * z.mean()  # noqa: E731
+    return jnp.sum(attention(*arrays, score=score))
+
+  for transform in (jax.jit, jax.grad):
+    with pytest.raises(ValueError, match="not elementwise"):
+      jax.eval_shape(transform(functools.partial(total, couple=1)), 1.0)
+  jax.eval_shape(jax.jit(functools.partial(total, couple=0)), 1.0)
+
+
 def test_second_derivatives_are_refused():
   query, key, value = _small()
 
   def total(query):
     return jnp.sum(attention(query, key, value) ** 2)
 
-  with pytest.raises(NotImplementedError, match="no second derivatives"):
+  with pytest.raises(NotImplementedError, match="attention import reference"):
     jax.grad(lambda q: jnp.sum(jax.grad(total)(q)))(query)
   assert functional.attention is attention
