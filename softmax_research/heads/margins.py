@@ -55,6 +55,7 @@ def l_softmax(
   order: int | None = None,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
+  implementation: str = "auto",
   **rest: Any,
 ) -> Head:
   """Build large-margin softmax's head, without bias.
@@ -78,7 +79,7 @@ def l_softmax(
       annealing=functional.large_margin_annealing(geometry.step, **schedule),
     )
 
-  rest |= {"label_smoothing": label_smoothing, "z_loss": z_loss}
+  rest |= {"label_smoothing": label_smoothing, "z_loss": z_loss, "implementation": implementation}
   return dense(num_classes, score=taylor_score(order), margin=widen, bias=False, **rest)
 
 
@@ -90,6 +91,7 @@ def cosine_layer(
   order: int | None = None,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
+  implementation: str = "auto",
   **layer: Any,
 ) -> Head:
   """Build a head whose logits are cosines, which `change` alters by the labels.
@@ -107,8 +109,21 @@ def cosine_layer(
     normalise=True,
     label_smoothing=label_smoothing,
     z_loss=z_loss,
+    implementation=implementation,
     **layer,
   )
+
+
+def _whole_cosine_layer(
+  num_classes: int, change, scale: float, *, implementation: str = "auto", **of_cosines: Any
+) -> Head:
+  """Build a cosine layer whose margin is each example's or class's own: blocks know none such."""
+  if implementation == "streaming":
+    raise ValueError(
+      "Got implementation='streaming' for a head whose margin differs by example or class, which "
+      "needs all logits at once. Pass implementation='plain' or 'auto'."
+    )
+  return cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines)
 
 
 def cosine_softmax(num_classes: int, *, temperature: float = 0.05, **of_cosines: Any) -> Head:
@@ -207,7 +222,7 @@ def ldam(
   rarity = counts**-0.25
   lower = functools.partial(functional.soft_margin, margin=margin * rarity / rarity.max())
   weights = functional.class_balanced_weights(counts, beta=beta)
-  head = cosine_layer(num_classes, lower, scale, implementation="plain", **of_cosines)
+  head = _whole_cosine_layer(num_classes, lower, scale, **of_cosines)
 
   def loss(params, features, labels, *, step=0, key=None, **options):
     losses = head.loss(params, features, labels, step=step, key=key, **options)
@@ -244,7 +259,7 @@ def adaface(
   check_angle(margin)
   check_at_least("concentration", concentration, 0, "Pass 0.333 or so.", strict=True)
   check_fraction("momentum", momentum, or_one=True)
-  plain = cosine_layer(num_classes, None, scale, **of_cosines)
+  plain = _whole_cosine_layer(num_classes, None, scale, **of_cosines)
   start = {"mean": 20.0, "deviation": 100.0}
 
   def lengths(features):
@@ -256,9 +271,8 @@ def adaface(
     quality = jnp.clip(concentration * (sizes - mean) / (deviation + 1e-3), -1, 1)[..., None]
     change = {"angle": -margin * quality, "cosine": margin * (1 + quality)}
     change = functools.partial(functional.combined_margin, **change)
-    return cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines).loss(
-      params, features, labels, **options
-    )
+    head = _whole_cosine_layer(num_classes, change, scale, **of_cosines)
+    return head.loss(params, features, labels, **options)
 
   def measure(params, features, labels):
     del params, labels
@@ -304,14 +318,15 @@ def magface(
     sizes = jnp.clip(norms(features, axis=-1), low, high)
     angle = least + (most - least) * (sizes - low) / (high - low)
     change = functools.partial(functional.combined_margin, angle=angle[..., None])
-    head = cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines)
+    head = _whole_cosine_layer(num_classes, change, scale, **of_cosines)
     losses = head.loss(params, features, labels, **options)
     values = jax.ShapeDtypeStruct((*losses.shape, num_classes), losses.dtype)
     weights = {name: options.get(name) for name in ("class_weights", "ignore_label")}
     targets = check_targets(labels, values, **weights).normalise(-1)
     return targets.finish(losses + targets.weigh(weight * (sizes / high**2 + 1 / sizes)))
 
-  return cosine_layer(num_classes, None, scale, **of_cosines)._replace(loss=loss)
+  plain = _whole_cosine_layer(num_classes, None, scale, **of_cosines)
+  return plain._replace(loss=loss)
 
 
 def curricularface(
@@ -329,16 +344,15 @@ def curricularface(
   """
   check_angle(margin)
   check_fraction("momentum", momentum, or_one=True)
-  plain = cosine_layer(num_classes, None, scale, **of_cosines)
+  plain = _whole_cosine_layer(num_classes, None, scale, **of_cosines)
 
   def loss(params, features, labels, **options):
     def change(cosines, labels):
       emphasis = _read(params, "emphasis", cosines)
       return functional.curricular_margin(cosines, labels, margin=margin, emphasis=emphasis)
 
-    return cosine_layer(num_classes, change, scale, implementation="plain", **of_cosines).loss(
-      params, features, labels, **options
-    )
+    head = _whole_cosine_layer(num_classes, change, scale, **of_cosines)
+    return head.loss(params, features, labels, **options)
 
   def measure(params, features, labels):
     labels = as_labels(labels)

@@ -177,6 +177,7 @@ def logit_adjusted(
   bias: bool = True,
   label_smoothing: float = 0.0,
   z_loss: float = 0.0,
+  implementation: str = "auto",
   **rest: Any,
 ) -> Head:
   """Build the head of logit-adjusted cross-entropy: tau log P added to the logits in the loss.
@@ -194,6 +195,7 @@ def logit_adjusted(
     bias=bias,
     label_smoothing=label_smoothing,
     z_loss=z_loss,
+    implementation=implementation,
     **rest,
   )
 

@@ -122,6 +122,30 @@ def test_the_most_probable_classes_are_those_of_the_log_probabilities(name):
   assert np.all(np.take_along_axis(log_probs, classes[:, None], axis=-1) > -np.inf)
 
 
+_STREAM = [n for n in sorted(heads.HEADS) if "implementation" in heads.head_options(n)]
+
+
+@pytest.mark.parametrize("name", _STREAM)
+def test_streaming_gives_the_same_losses_or_is_refused_with_a_remedy(name):
+  try:
+    head = _make(name, implementation="streaming")
+  except ValueError as error:
+    assert "Pass implementation='plain' or 'auto'" in str(error)
+    return
+  _, params, features = _problem(name)
+  labels = jnp.asarray(np.where(_KNOWN, _LABELS, -1))
+  run = jax.jit(functools.partial(_losses_and_gradients, head))
+  losses, of_params, of_features = jax.device_get(run(params, features, labels))
+  found = _run(name)
+  np.testing.assert_allclose(losses, found["losses"][0], rtol=1e-4, atol=1e-5)
+  expected = jax.tree.map(lambda leaf: leaf[0], found["gradients"])
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4),
+    [of_params, of_features],
+    expected,
+  )
+
+
 @_ALL
 def test_a_label_out_of_range_is_nan_and_teaches_nothing(name):
   found = _run(name)
