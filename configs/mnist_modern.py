@@ -3,6 +3,7 @@
 python -m experiments.tune --config=configs/mnist_modern.py --workdir=runs/mnist_modern
 
 A small net of the kind of `configs/cifar10_modern.py`, without whitening, and shifts by two pixels.
+Rates are around 0.4: of those around 0.2 softmax's trials chose the largest.
 
 Run time and hardware: it has not been run whole.
 """
@@ -15,7 +16,7 @@ from configs import modern
 def get_config() -> ConfigDict:
   return modern.study(
     "mnist",
-    rate=0.2,
+    rate=0.4,
     optimizer={"weight_decay": 0.005, "rates": {"*/norm/bias": 16.0}},
     backbone=modern.net(16, 32, 64, whitening=0),
     augment="crop:padding=2",
