@@ -172,9 +172,10 @@ class Registry(dict[str, Callable[..., Any]]):
       found = getattr(importlib.import_module(module), function)
       inspect.signature(found)  # Of what is no function it fails.
     except Exception as error:  # A module of the user's own may fail in any way.
+      no_file = "is no file here and " if self.reader else ""
       raise ValueError(
-        f"Got the {self.kind} {name!r}, which cannot be imported as a function: {error}. Name one "
-        f"of your own by its path, {own}, from a directory where Python finds it."
+        f"Got the {self.kind} {name!r}, which {no_file}cannot be imported as a function: {error}. "
+        f"Name one of your own by its path, {own}, from a directory where Python finds it."
       ) from error
     return found
 

@@ -204,6 +204,8 @@ def test_a_file_is_named_where_a_file_makes_sense(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (tmp_path / "soup.txt").write_text("boil")
   assert recipes.make("soup.txt:page=3") == ["recipe", "boil", 3]
+  with pytest.raises(ValueError, match=r"'pie.txt', which is no file here and cannot be "):
+    recipes.make("pie.txt")
   assert recipes.make(f"{tmp_path}/soup.txt") == ["recipe", "boil", 1]
   with pytest.raises(ValueError, match=r"'pages' .*; its options are page=1"):
     recipes.make("soup.txt:pages=3")

@@ -407,7 +407,9 @@ def _parse_script(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
-    fail(f"{error}\nRun with --help for the flags of this script.")
+    missing = re.search(r"Flag --(\w+) must have a value", str(error))
+    said = f"Got no --{missing[1]}: {flags.FLAGS[missing[1]].help}" if missing else error
+    fail(f"{said}\nRun with --help for the flags of this script.")
 
 
 def _parse(argv: list[str], *, defined: _Holders) -> list[str]:

@@ -169,7 +169,7 @@ def provenance(
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
   cells = len({str(made["cell"]) for made in runs})
   seeds = sorted({made["seed"] for made in runs if made["seed"] is not None})
-  text = f"{len(runs)}: {_count(cells, 'cell')}"
+  text = f"{len(runs)}: {count(cells, 'cell')}"
   if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
     return f"{text}, seeds {seeds[0]} to {seeds[-1]}"
   return f"{text}, seeds {', '.join(map(str, seeds))}" if seeds else text
@@ -184,7 +184,7 @@ def _dataset(dataset: Any) -> str | None:
     if dataset.get(f"num_{split}") is not None
   ]
   if dataset.get("num_classes") is not None:
-    sizes.append(_count(dataset["num_classes"], "class", "classes"))
+    sizes.append(count(dataset["num_classes"], "class", "classes"))
   name = str(dataset.get("name") or NOT_RECORDED)
   return f"{name}: {', '.join(sizes)}" if sizes else name
 
@@ -194,5 +194,6 @@ def _distinct(values: Sequence[str | None]) -> str:
   return "; ".join(dict.fromkeys(value for value in values if value)) or NOT_RECORDED
 
 
-def _count(number: int, noun: str, plural: str | None = None) -> str:
+def count(number: int, noun: str, plural: str | None = None) -> str:
+  """Write a number with its noun, of which one is in the singular."""
   return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -241,8 +241,9 @@ def list_cells(work: Work) -> None:
   runs = sum(len(task.seeds) for task in work.left)
   known = len(work.left) - unknown
   time = f"about {duration(total)}" if known or not work.left else "time not known"
-  more = f", and {unknown} cells whose time is not known" if known and unknown else ""
-  print(f"{len(work.left)} cells, {runs} runs, {time}{more}")
+  cells, others = (report.count(number, "cell") for number in (len(work.left), unknown))
+  more = f", and {others} whose time is not known" if known and unknown else ""
+  print(f"{cells}, {report.count(runs, 'run')}, {time}{more}")
 
 
 def list_estimates(work: Work) -> None:

@@ -47,7 +47,8 @@ class FinishedModel:
     (images,) = as_images("Got images that do not fit", [np.asarray(images)])
     if images.shape[1:] != self.image_shape:
       raise ValueError(
-        f"Got images of shape {images.shape}; the model takes {('N', *self.image_shape)}."
+        f"Got images of shape {images.shape}; the model takes "
+        f"[N, {', '.join(map(str, self.image_shape))}]."
       )
     if images.dtype != self._dtype and self._dtype == np.uint8:
       raise ValueError(
@@ -144,8 +145,9 @@ def load(workdir: str | pathlib.Path, head: str, seed: int = 0, **cell: str) -> 
     raise damaged
   if len(fitting) != 1:
     listed = "; ".join(", ".join(f"{k}={v}" for k, v in of.items()) for of in found.values())
+    which = f"{len(fitting)} models of {workdir} are" if fitting else f"no model of {workdir} is"
     raise ValueError(
       f"Got head={head!r}, seed={seed}{''.join(f', {k}={v!r}' for k, v in cell.items())}; "
-      f"{len(fitting)} models in {workdir} are so, of these: {listed}."
+      f"{which} so. Name one of these: {listed}."
     )
   return FinishedModel(fitting[0])

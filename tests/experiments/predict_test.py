@@ -6,7 +6,7 @@ from tests.experiments.scripts import expect_error, run_script
 def test_bad_input_is_refused_in_a_line(tmp_path):
   workdir = f"--workdir={tmp_path}"
   for arguments, expected in (
-    ([workdir], "--images must have a value"),
+    ([workdir], "Got no --images: File or folder"),
     ([workdir, "--images=a.npy", "--seed=a"], "--seed=a: invalid literal"),
     ([workdir, "--images=a.npy"], "There are no models in"),
     ([workdir, "--images=a.npy", "stray"], "Got stray, which no flag takes"),

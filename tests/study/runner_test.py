@@ -257,6 +257,8 @@ def test_estimates_come_from_finished_seeds_before_measured_steps(tmp_path, caps
   assert "size=10, seed 1: about 1.5 s, by finished runs" in printed
   assert "size=20, seeds 0, 1: about 2 min 0 s, by measured steps" in printed
   assert "2 cells, 3 runs, about 2 min 2 s" in printed
+  _run(tmp_path, options={"dry_run": True}, sizes=(20,), seeds=1)
+  assert "1 cell, 1 run, about" in capsys.readouterr().out
   _run(tmp_path, options={"dry_run": True}, sizes=(10, 20), seeds=2)
   printed = capsys.readouterr().out
   assert "size=20, seeds 0, 1: about 3.0 s, by finished runs of other cells" in printed
