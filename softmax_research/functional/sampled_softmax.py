@@ -10,6 +10,7 @@ from softmax_research.functional.arrays import (
   as_index,
   as_labels,
   check_features,
+  check_option_shape,
   look_up,
   per_class,
   product,
@@ -185,7 +186,8 @@ def contrast(
   features = check_features(features, kernel)
   num_classes, batch = kernel.shape[1], features.shape[:-1]
   labels = as_labels(labels)
-  if labels.ndim == len(batch):
+  is_single = labels.ndim == len(batch)
+  if is_single:
     labels = check_class_labels(labels, features, num_classes, _REMEDY)[..., None]
   else:
     each = jax.ShapeDtypeStruct((*batch, *labels.shape[-1:], features.shape[-1]), features.dtype)
@@ -209,6 +211,9 @@ def contrast(
       sampler.log_expected_count(classes, effort),
       sampler.log_expected_count(jnp.where(known, labels, 0), effort),
     )
+  elif is_single and candidates.label_log_counts is not None:
+    given = jnp.asarray(candidates.label_log_counts)
+    candidates = candidates._replace(label_log_counts=given[..., None] if given.ndim else given)
   classes = as_index(as_labels(candidates.classes))
   if classes.ndim != 1 and classes.shape[:-1] != batch:
     raise ValueError(
@@ -225,18 +230,19 @@ def contrast(
     own = jnp.where(known, targets.labels, -1)
     count &= ~jnp.any(own[..., None] == classes[..., None, :], axis=-2)
 
-  def log_counts(given, scores):
+  def log_counts(name, scores):
+    given = getattr(candidates, name)
     if given is None:
       return jnp.zeros_like(scores)
-    given = jnp.asarray(given, scores.dtype)
-    return given[..., None] if given.shape == batch else per_class(given, scores)
+    check_option_shape(name, given, scores.shape)
+    return per_class(given, scores)
 
   return Contrast(
     targets,
     jnp.where(known, label_scores, -jnp.inf),
     jnp.where(count, sample_scores, -jnp.inf),
-    log_counts(candidates.label_log_counts, label_scores),
-    log_counts(candidates.log_counts, sample_scores),
+    log_counts("label_log_counts", label_scores),
+    log_counts("log_counts", sample_scores),
     dtype or jnp.result_type(features, kernel),
   )
 

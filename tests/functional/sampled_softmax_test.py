@@ -252,6 +252,30 @@ def test_several_true_classes_and_candidates_of_ones_own(shared):
   np.testing.assert_allclose(gradient, differences(oracle, FEATURES), rtol=1e-6, atol=1e-8)
 
 
+def test_candidates_as_many_as_examples_are_still_shared_by_all():
+  classes, log_counts = OWN[1], LOG_COUNTS[1]
+  label_log_counts = LABEL_LOG_COUNTS[:4, 0]
+  drawn = {"key": KEY, "num_samples": 4, "sampler": SAMPLERS["weighted"](replacement=True)}
+  given = {"candidates": Candidates(classes, log_counts, label_log_counts)}
+
+  @jax.jit
+  def run(features, labels):
+    four = features[:4], KERNEL, labels[:4]
+    return (
+      sampled_softmax_loss(features, KERNEL, labels, **drawn)[:4],
+      sampled_softmax_loss(*four, **drawn),
+      sampled_softmax_loss(*four, **given, remove_accidental_hits=False),
+    )
+
+  with jax.enable_x64(True):
+    of_six, of_four, own = run(FEATURES, LABELS)
+  np.testing.assert_allclose(of_four, of_six, rtol=1e-12)
+  logits = FEATURES[:4] @ KERNEL
+  label = np.exp(logits[np.arange(4), LABELS[:4]] - label_log_counts)
+  others = np.exp(logits[:, classes] - log_counts).sum(1)
+  np.testing.assert_allclose(own, np.log1p(others / label), rtol=1e-12)
+
+
 def test_one_true_class_in_a_list_is_the_class_itself():
   def loss(labels, **more):
     options = {"key": KEY, "num_samples": K, "bias": BIAS} | more
@@ -375,3 +399,5 @@ def test_bad_arguments():
     sampled_softmax_loss(FEATURES, KERNEL, LABELS, num_samples=3)
   with pytest.raises(ValueError, match=r"candidates of shape \(5, 4\) for features of shape"):
     sampled_softmax_loss(FEATURES, KERNEL, LABELS, candidates=Candidates(OWN[:5]))
+  with pytest.raises(ValueError, match=r"log_counts of shape \(5,\) for values of shape \(6, 4\)"):
+    sampled_softmax_loss(FEATURES, KERNEL, LABELS, candidates=Candidates(OWN, np.zeros(5)))
