@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
   check_at_least,
+  check_option_shape,
   has_explicit_mesh,
   look_up,
   norms,
@@ -59,10 +60,12 @@ def info_nce_loss(
     eq. 4 (arXiv 1807.03748).
   """
   check_at_least("temperature", temperature, 0, "Pass 0.1 or so for cosines.", strict=True)
+  check_option_shape("temperature", temperature, ())
   x, y = jnp.asarray(x), jnp.asarray(y)
   _check_pairs(x, y, same_length=labels is None)
   labels = jnp.arange(len(x)) if labels is None else labels
-  scores = product(x, _everywhere(y).T) / temperature
+  scores = product(x, _everywhere(y).T)
+  scores /= jnp.asarray(temperature, scores.dtype)
   return cross_entropy(scores, labels, ignore_label=ignore_label)
 
 
@@ -105,6 +108,7 @@ def nt_xent_loss(
     Representations", eq. 1 (arXiv 2002.05709).
   """
   check_at_least("temperature", temperature, 0, "Pass 0.5 or so.", strict=True)
+  check_option_shape("temperature", temperature, ())
   x, y = unit_length(x), unit_length(y)
   _check_pairs(x, y, same_length=labels is None)
   x, y, size = _everywhere(x), _everywhere(y), len(x)
@@ -115,9 +119,10 @@ def nt_xent_loss(
   )
   ignored, known = find_ignored(labels, ignore_label), is_known(labels, len(y))
   labels = jnp.where(known, labels, 0).astype(jnp.int32)
-  views, firsts, seconds = jnp.concatenate([x, y]), jnp.arange(size), size + labels
+  views, firsts, seconds = jnp.concatenate([x, y]), jnp.arange(size, dtype=jnp.int32), size + labels
   own = y if in_order else look_up(y.T, labels).T
-  scores = product(jnp.concatenate([x, own]), views.T) / temperature
+  scores = product(jnp.concatenate([x, own]), views.T)
+  scores /= jnp.asarray(temperature, scores.dtype)
   selves, partners = jnp.concatenate([firsts, seconds]), jnp.concatenate([seconds, firsts])
   partners = jnp.where(jnp.concatenate([known, known]), partners, -1)
   losses = cross_entropy(scores, partners, where=~is_label(selves, scores))

@@ -9,6 +9,7 @@ from softmax_research.functional.arrays import (
   check_at_least,
   check_features,
   check_integer,
+  check_option_shape,
   has_explicit_mesh,
   per_class,
   product,
@@ -78,6 +79,7 @@ def linear_kl_divergence(
     (arXiv 1503.02531).
   """
   check_at_least("temperature", temperature, 0, "Pass 1 for plain predictions.", strict=True)
+  check_option_shape("temperature", temperature, ())
   if direction not in DIRECTIONS:
     raise ValueError(f"Got direction={direction!r}; it must be one of {', '.join(DIRECTIONS)}.")
   if block_size is not None:

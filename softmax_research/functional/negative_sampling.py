@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_at_least
+from softmax_research.functional.arrays import check_at_least, check_option_shape
 from softmax_research.functional.sampled_softmax import Candidates, Contrast, contrast
 from softmax_research.functional.samplers import Sampler
 
@@ -73,6 +73,7 @@ def negative_sampling_loss(
     Compositionality", eq. 4 (arXiv 1310.4546); Levy & Goldberg 2014, "Neural Word Embedding as
     Implicit Matrix Factorization", for its minimum.
   """
+  _check_num_noise(num_noise)
   found = contrast(
     features,
     kernel,
@@ -150,6 +151,7 @@ def noise_contrastive_loss(
     unnormalized statistical models" (AISTATS); Mnih & Teh 2012, "A fast and simple algorithm for
     training neural probabilistic language models" (arXiv 1206.6426), for log Z = 0.
   """
+  _check_num_noise(num_noise)
   found = contrast(
     features,
     kernel,
@@ -165,6 +167,7 @@ def noise_contrastive_loss(
     ignore_label=ignore_label,
     dtype=dtype,
   )
+  check_option_shape("log_normaliser", log_normaliser, found.label_scores.shape[:-1])
   shift = jnp.asarray(log_normaliser, found.label_scores.dtype)
   shift = shift[..., None] if shift.ndim else shift
   if num_noise is not None:  # The counts are of S draws.
@@ -177,9 +180,14 @@ def noise_contrastive_loss(
   )
 
 
+def _check_num_noise(num_noise) -> None:
+  if num_noise is not None:
+    check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
+    check_option_shape("num_noise", num_noise, ())
+
+
 def _logistic(found: Contrast, label_scores, sample_scores, num_noise) -> jax.Array:
   noise = jnp.sum(jax.nn.softplus(sample_scores), axis=-1, keepdims=True)
   if num_noise is not None:
-    check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
     noise *= num_noise / sample_scores.shape[-1]
   return found.reduce(jax.nn.softplus(-label_scores) + noise)

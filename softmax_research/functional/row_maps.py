@@ -9,7 +9,13 @@ import math
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_at_least, check_fraction, norms, widen
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_fraction,
+  check_option_shape,
+  norms,
+  widen,
+)
 from softmax_research.functional.normalise import exclude, softmax
 
 
@@ -49,6 +55,7 @@ def logit_norm(
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
   sizes = jnp.expand_dims(norms(jnp.where(logits == -jnp.inf, 0, logits), axis=axis), axis)
+  check_option_shape("temperature", temperature, sizes.shape)
   return _scale(logits, 1 / (temperature * jnp.where(sizes > 0, sizes, 1))).astype(result_type)
 
 

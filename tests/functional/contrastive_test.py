@@ -201,3 +201,10 @@ def test_zero_vectors_and_bad_arguments():
     info_nce_loss(X, Y[:5])
   with pytest.raises(ValueError, match="temperature=0"):
     nt_xent_loss(X, Y, temperature=0)
+  for loss in (info_nce_loss, nt_xent_loss):
+    with pytest.raises(ValueError, match=r"temperature of shape \(6,\)"):
+      loss(X, Y, temperature=np.ones(6))
+    with jax.enable_x64(True):  # A number of NumPy's widens nothing.
+      x = jax.ShapeDtypeStruct((6, 3), jnp.float32)
+      found = jax.eval_shape(lambda x, loss=loss: loss(x, x, temperature=np.float64(0.5)), x)
+    assert found.dtype == jnp.float32

@@ -94,6 +94,7 @@ def test_logits_are_in_memory_for_a_block_alone():
   ("options", "message"),
   [
     ({"temperature": 0.0}, "temperature=0.0; it must be finite and > 0"),
+    ({"temperature": np.ones(1)}, r"temperature of shape \(1,\)"),
     ({"direction": "sideways"}, "direction='sideways'; it must be one of forward, reverse"),
     ({"block_size": 0}, "block_size=0"),
     ({"student_bias": np.zeros(3)}, r"bias of shape \(3,\) for a kernel of"),

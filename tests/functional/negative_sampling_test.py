@@ -166,5 +166,8 @@ def test_bad_arguments():
     negative_sampling_loss(FEATURES, KERNEL, LABELS, key=KEY)
   with pytest.raises(ValueError, match="num_noise=0; it must be finite and > 0"):
     noise_contrastive_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, num_noise=0)
+  for wrong in ({"num_noise": np.ones(6)}, {"log_normaliser": np.ones((2, len(LABELS)))}):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} of shape"):
+      noise_contrastive_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, **wrong)
   with pytest.raises(TypeError, match="label_smoothing"):
     negative_sampling_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, label_smoothing=0.1)

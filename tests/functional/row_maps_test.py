@@ -81,6 +81,7 @@ def test_derivatives_of_an_interpolated_quantile():
   "call, message",
   [
     (lambda: logit_norm(_ROWS, temperature=0), "temperature=0"),
+    (lambda: logit_norm(_ROWS, temperature=np.ones(len(_ROWS))), "temperature of shape"),
     (lambda: r_softmax(_ROWS, rate=1.0), "rate=1.0"),
     (lambda: keep_above_mean(_ROWS, epsilon=-1), "epsilon=-1"),
   ],
