@@ -164,6 +164,8 @@ def check_targets(
   labels, num_classes, weights = check_labels(labels, values, axis=axis), values.shape[axis], None
   check_class_weights(class_weights, num_classes)
   ignored = find_ignored(labels, ignore_label)
+  if jnp.issubdtype(labels.dtype, jnp.floating):
+    labels = labels.astype(values.dtype)
   if ignored is not None:
     labels = jnp.where(ignored, 0, labels)  # A number out of range would be selected as NaN.
   if class_weights is not None:
@@ -174,7 +176,7 @@ def check_targets(
     others = [d for d in range(values.ndim) if d != axis % values.ndim]
     class_weights = jnp.expand_dims(class_weights, others)
     if weights is None:
-      labels = labels.astype(values.dtype) * class_weights
+      labels = labels * class_weights
   return Targets(labels, num_classes, class_weights, weights, ignored)
 
 
@@ -325,7 +327,7 @@ def replace_label(values: jax.Array, replacements: jax.Array, labels: jax.Array)
     return jnp.where(is_label(labels, values), replacements, values)
   # An impossible class stays one: -inf - -inf would be NaN.
   change = jnp.where(values == -jnp.inf, 0, replacements - values)
-  return values + labels * change
+  return values + labels.astype(values.dtype) * change
 
 
 def map_label(

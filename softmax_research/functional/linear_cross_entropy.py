@@ -172,6 +172,8 @@ def linear_cross_entropy(
   dtype, wide = jnp.promote_types(features.dtype, kernel.dtype), wide_type(features, kernel)
   dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
   features, kernel = features.astype(dtype), kernel.astype(dtype)
+  if is_soft and wide_type(targets) != wide:
+    targets = targets.astype(wide)
   bias = check_vector("bias", bias, num_columns, wide)
   log_prior = check_vector("log_prior", log_prior, num_columns, wide)
   check_class_weights(class_weights, num_columns)

@@ -280,6 +280,7 @@ def curricular_margin(
   if jnp.issubdtype(labels.dtype, jnp.integer):
     own, limit = is_label(labels, cosines), select_label(widened, labels)[..., None]
   else:
+    labels = labels.astype(cosines.dtype)
     own, limit = labels > 0, jnp.sum(jnp.where(labels > 0, labels * widened, 0), -1, keepdims=True)
   emphasis = jnp.asarray(emphasis, cosines.dtype)
   return _emphasise(widened, emphasis, limit, own).astype(result_type)
@@ -393,7 +394,7 @@ def _psi(cosine: jax.Array, margin: int) -> jax.Array:
   previous, chebyshev = jnp.ones_like(cosine), cosine
   for _ in range(margin - 1):
     previous, chebyshev = chebyshev, 2 * cosine * chebyshev - previous
-  boundaries = np.cos(np.arange(1, margin) * np.pi / margin)
+  boundaries = np.cos(np.arange(1, margin) * np.pi / margin).tolist()
   sector = sum((jnp.where(cosine < boundary, 1, 0) for boundary in boundaries), 0)
   return jnp.where(sector % 2 == 0, chebyshev, -chebyshev) - 2 * sector
 

@@ -241,9 +241,11 @@ def test_half_precision_is_accurate_and_finite_up_to_ten_thousand(name):
 
 @_ALL
 def test_traces_under_every_flag_without_changing_types(name):
-  def trace(dtype, batch=(2,)):
+  def trace(dtype, batch=(2,), label_type=None):
     logits = jax.ShapeDtypeStruct((*batch, 5), dtype)
     labels = jax.ShapeDtypeStruct(batch, jnp.int32)
+    if label_type is not None:
+      labels = jax.ShapeDtypeStruct(logits.shape, label_type)
     run = functools.partial(_values_and_gradients, LOSSES[name].apply)
     values, gradient = jax.eval_shape(run, logits, labels)
     assert values.shape == batch and gradient.shape == (*batch, 5)
@@ -252,6 +254,7 @@ def test_traces_under_every_flag_without_changing_types(name):
   with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
     trace(jnp.float32, (0, 3))
     trace(jnp.bfloat16, (2, 3))
+    trace(jnp.float32, label_type=jnp.float16)
   with jax.enable_x64(True):
     for dtype in (jnp.float32, jnp.float64):
       trace(dtype)

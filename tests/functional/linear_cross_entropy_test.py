@@ -223,6 +223,13 @@ def test_blocks_of_any_size():
     _compare(derivatives, expected, rtol=1e-10, atol=1e-13)
 
 
+def test_distributions_in_float64_widen_nothing():
+  with jax.enable_x64(True):
+    given = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((2, D), (D, K)))
+    found = jax.eval_shape(lambda x, w: linear_cross_entropy(x, w, np.full((2, K), 1 / K)), *given)
+  assert found.dtype == jnp.float32
+
+
 def test_shapes_types_and_transformations():
   loss = functools.partial(linear_cross_entropy, bias=BIAS, block_size=BLOCK)
 
