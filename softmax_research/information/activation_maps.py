@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from softmax_research.functional.arrays import widen
+
 
 def cam(
   maps: jax.typing.ArrayLike, kernel: jax.typing.ArrayLike, labels: jax.typing.ArrayLike
@@ -131,7 +133,7 @@ def smooth(maps: jax.typing.ArrayLike, *, window: int = 4) -> jax.Array:
   """
   if window < 1:
     raise ValueError(f"Got window={window}; a side is at least 1, which changes nothing.")
-  maps = jnp.asarray(maps, jnp.result_type(float))
+  maps, _ = widen(maps)
   pads = [(0, 0)] * (maps.ndim - 2) + [(window // 2, (window - 1) // 2)] * 2
   padded = jnp.pad(maps, pads)
   height, width = maps.shape[-2:]

@@ -138,7 +138,8 @@ def plug_in_information(
       f"Got log_prior of shape {log_prior.shape} for log_probs of shape {jnp.shape(log_probs)}; "
       "it must have one log-probability for each class."
     )
-  return entropy(log_prior) - jnp.mean(negative_log_likelihood(log_probs, labels))
+  losses = negative_log_likelihood(log_probs, labels)
+  return entropy(log_prior).astype(losses.dtype) - jnp.mean(losses)
 
 
 def _check_prior(log_prior: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> None:

@@ -9,8 +9,10 @@ nats; scores that are not a square of two pairs at least are a ValueError.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softmax_research.functional.arrays import widen
+from softmax_research.functional.normalise import log_normaliser
 
 
 def _check_scores(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -37,7 +39,9 @@ def _apart(scores: jax.Array) -> jax.Array:
 def _log_mean_exp(scores: jax.Array, where: jax.Array, axis: int | None = None) -> jax.Array:
   """Return log mean exp over those marked."""
   count = jnp.sum(where, axis=axis, dtype=scores.dtype)
-  return jax.nn.logsumexp(scores, axis=axis, where=where) - jnp.log(count)
+  if axis is None:
+    scores, where, axis = scores.ravel(), where.ravel(), 0
+  return log_normaliser(scores, axis=axis, where=where) - jnp.log(count)
 
 
 def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -95,9 +99,10 @@ def mine(
   Reference:
     Belghazi et al. 2018 (arXiv 1801.04062), eq. 12.
   """
-  if not isinstance(rate, jax.core.Tracer) and not 0 < rate <= 1:
+  if not isinstance(rate, jax.core.Tracer) and not 0 < np.asarray(rate) <= 1:
     raise ValueError(f"Got rate={rate}; it is a weight in (0, 1]. Pass 0.01 or so.")
   scores = _check_scores(scores)
+  rate, log_average = (jnp.asarray(number, scores.dtype) for number in (rate, log_average))
   log_mean = _log_mean_exp(scores, _apart(scores))
   fixed = jax.lax.stop_gradient(log_mean)
   mixed = jnp.logaddexp(jnp.log1p(-rate) + log_average, jnp.log(rate) + fixed)
@@ -152,7 +157,7 @@ def info_nce(scores: jax.typing.ArrayLike) -> jax.Array:
     (arXiv 1807.03748), eq. 4; Poole et al. 2019 (arXiv 1905.06922), eq. 10.
   """
   scores = _check_scores(scores)
-  return jnp.log(len(scores)) + jnp.mean(_joint(scores) - jax.nn.logsumexp(scores, axis=1))
+  return jnp.log(len(scores)) + jnp.mean(_joint(scores) - log_normaliser(scores))
 
 
 def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Array:
@@ -180,10 +185,13 @@ def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Arra
     Song & Ermon 2020, "Understanding the Limitations of Variational Mutual Information
     Estimators" (arXiv 1910.06222), eq. 17.
   """
-  if not (clip is None or isinstance(clip, jax.core.Tracer) or clip > 0):
+  if not (clip is None or isinstance(clip, jax.core.Tracer) or np.asarray(clip) > 0):
     raise ValueError(f"Got clip={clip}; it must be positive. Pass None for no clipping.")
   scores = _check_scores(scores)
-  clipped = scores if clip is None else jnp.clip(scores, -clip, clip)
+  if clip is None:
+    return donsker_varadhan(scores)
+  clip = jnp.asarray(clip, scores.dtype)
+  clipped = jnp.clip(scores, -clip, clip)
   return jnp.mean(_joint(scores)) - _log_mean_exp(clipped, _apart(scores))
 
 
@@ -253,7 +261,7 @@ def interpolated(
   scores = _check_scores(scores)
   if len(scores) < 3:
     raise ValueError(f"Got {len(scores)} pairs; the bound leaves one out. Pass three at least.")
-  if not isinstance(alpha, jax.core.Tracer) and not 0 <= alpha <= 1:
+  if not isinstance(alpha, jax.core.Tracer) and not 0 <= np.asarray(alpha) <= 1:
     raise ValueError(f"Got alpha={alpha}; it lies in [0, 1]: 0 for NWJ, 1 for InfoNCE.")
   apart = _apart(scores)
   log_means = _log_sum_exp_of_others(scores) - jnp.log(len(scores) - 1)
@@ -272,7 +280,7 @@ def _log_sum_exp_of_others(scores: jax.Array) -> jax.Array:
   that one is the largest: then the others are summed.
   """
   largest = jnp.arange(len(scores))[:, None] == jnp.argmax(scores, axis=0, keepdims=True)
-  without = jax.nn.logsumexp(scores, axis=0, where=~largest, keepdims=True)
+  without = log_normaliser(scores, axis=0, where=~largest)[None]
   top = jax.lax.stop_gradient(jnp.max(scores, axis=0, keepdims=True))
   terms = jnp.exp(scores - top)
   rest = jnp.where(largest, 1, jnp.sum(terms, axis=0, keepdims=True) - terms)

@@ -86,7 +86,7 @@ def plug_in() -> Estimator:
   """Add the labels' entropy to the log-likelihoods of a softmax classifier."""
   return _classifier(
     lambda logits, labels, log_prior: (
-      classifiers.entropy(log_prior) - functional.cross_entropy(logits, labels)
+      classifiers.entropy(log_prior).astype(logits.dtype) - functional.cross_entropy(logits, labels)
     )
   )
 

@@ -1,5 +1,7 @@
 """Classifiers as estimators, against exact expectations over small discrete distributions."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,15 @@ def test_a_class_that_never_occurs_adds_no_entropy():
   log_probs = jnp.log(jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
   estimate = plug_in_information(log_probs, jnp.array([0, 1]), log_prior=log_prior)
   assert estimate == pytest.approx(np.log(2))
+
+
+def test_a_prior_in_float64_widens_nothing():
+  with jax.enable_x64(True):
+    log_probs = jax.ShapeDtypeStruct((4, 3), jnp.float32)
+    log_prior = np.log(np.full(3, 1 / 3))
+    for estimate in (plug_in_information, pc_softmax_information):
+      run = functools.partial(estimate, labels=np.zeros(4, int), log_prior=log_prior)
+      assert jax.eval_shape(run, log_probs).dtype == jnp.float32
 
 
 def test_a_label_out_of_range_makes_it_nan():

@@ -190,6 +190,23 @@ def test_no_type_is_widened_and_no_rank_promoted(name):
   assert traced.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"interpolated 1.0"}))  # It is infinite.
+def test_pairs_apart_that_cannot_be_have_finite_gradients(name):
+  scores = jnp.where(jnp.eye(5, dtype=bool), 1.0, -jnp.inf).at[0, 1].set(0.5)
+  assert np.all(np.isfinite(jax.jit(jax.grad(CASES[name][0]))(scores)))
+
+
+def test_numbers_of_numpy_and_constants_of_a_program_are_numbers():
+  def all_three(scores, number):
+    return *mine(scores, number, rate=number), smile(scores, clip=number)
+
+  scores = jax.ShapeDtypeStruct((5, 5), jnp.float32)
+  with jax.enable_x64(True):
+    for number in (np.float64(0.5), jnp.asarray(0.5)):
+      found = jax.eval_shape(lambda scores, number=number: all_three(scores, number), scores)
+      assert {value.dtype for value in found} == {np.dtype(np.float32)}
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (1, 1), (2, 3, 3)])
 def test_scores_are_a_square_of_pairs(name, shape):
