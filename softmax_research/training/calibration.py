@@ -187,4 +187,8 @@ def _checked(log_probs, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bounded(logits):
-  return np.maximum(np.asarray(logits, np.float64), _LEAST)
+  """Return logits whose least is not far below the largest of their row."""
+  logits = np.asarray(logits, np.float64)
+  # Logits are defined up to a constant, and all of a row may be low.
+  largest = logits.max(1, keepdims=True, initial=-np.inf)
+  return np.maximum(logits, _LEAST + np.where(np.isfinite(largest), largest, 0))

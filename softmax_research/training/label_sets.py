@@ -22,9 +22,10 @@ def evaluate_sets(scores: np.ndarray, predicted: np.ndarray, labels: np.ndarray)
 
   Returns:
     A dictionary: `mean_average_precision`, the mean over the classes that have examples, and
-    `average_precision` `[K]` (None for the others); `micro_f1` over all pairs of an example and a
-    class, `macro_f1` the mean over the classes (0 for a class without any label, true or
-    predicted); `exact_match`, the share of examples whose set is right.
+    `average_precision` `[K]` (None for the others, and None for the mean if there are no labels at
+    all); `micro_f1` over all pairs of an example and a class, `macro_f1` the mean over the classes
+    (0 for a class without any label, true or predicted); `exact_match`, the share of examples whose
+    set is right.
 
   Raises:
     ValueError: the shapes do not fit, there are no examples, a score is NaN or a label is neither
@@ -49,10 +50,11 @@ def evaluate_sets(scores: np.ndarray, predicted: np.ndarray, labels: np.ndarray)
     raise ValueError("Got labels other than 0 and 1; of class numbers make rows with ones there.")
   labels = labels.astype(bool)
   precisions = [_average_precision(*pair) for pair in zip(scores.T, labels.T, strict=True)]
+  known = [precision for precision in precisions if precision is not None]
   right, counted = (labels & predicted).sum(0), labels.sum(0) + predicted.sum(0)
   by_class = 2 * right / np.maximum(counted, 1)
   return {
-    "mean_average_precision": float(np.mean([p for p in precisions if p is not None])),
+    "mean_average_precision": float(np.mean(known)) if known else None,
     "average_precision": precisions,
     "micro_f1": float(2 * right.sum() / max(counted.sum(), 1)),
     "macro_f1": float(by_class.mean()),
@@ -84,6 +86,8 @@ def _average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
   if not labels.any():
     return None
   order = np.argsort(-scores, kind="stable")
-  last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+  ranked = scores[order]
+  # No differences: that of two infinite scores, equal ones, is NaN.
+  last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
   right = np.cumsum(labels[order])[last]
   return float(np.sum(np.diff(right, prepend=0) * right / (last + 1)) / labels.sum())

@@ -30,6 +30,14 @@ def test_metrics_are_scikit_learns(ties):
   assert found["exact_match"] == pytest.approx(metrics.accuracy_score(labels, predicted))
 
 
+def test_impossible_labels_are_tied_and_without_labels_there_is_no_precision():
+  labels = np.array([[0], [1], [0], [1]])
+  found = training.evaluate_sets(np.array([[-np.inf], [-np.inf], [-np.inf], [0.0]]), labels, labels)
+  assert found["mean_average_precision"] == pytest.approx(0.75)  # (1 + 2 / 4) / 2
+  none = training.evaluate_sets(np.zeros((4, 1)), labels, 0 * labels)
+  assert none["mean_average_precision"] is None
+
+
 def test_the_best_threshold_is_that_of_all_tried():
   rng = np.random.default_rng(1)
   labels = (rng.random((30, 4)) < 0.4).astype(int)
