@@ -39,10 +39,10 @@ def taylor_attention(
   softmax at great lengths alone.
 
   The products cancel in phi(q) . phi(k) where large q and k are nearly orthogonal. With b the
-  largest a |q| |k| the outputs' error is up to about u b^2 of the largest value, u being 6e-8 in
-  float32: 0.5 % at b = 300, and at 4,000 no digit need be right. Random q and k keep their digits
-  at any size, since f then grows with b^2; quadratic attention always does. The sum of weights is
-  never below n / 2 for n keys, as no f is below 1/2.
+  largest product of a and the norms of q and k the outputs' error is up to about u b^2 of the
+  largest value, u being 6e-8 in float32: 0.5 % at b = 300, and at 4,000 no digit need be right.
+  Random q and k keep their digits at any size, since f then grows with b^2; quadratic attention
+  always does. The sum of weights is never below n / 2 for n keys, as no f is below 1/2.
 
   Causal attention goes on from a state: that of the tokens so far, for one token at a time as for
   any number.
