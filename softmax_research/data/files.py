@@ -158,9 +158,16 @@ def read(
 
 def check_path(path: pathlib.Path) -> None:
   """Raise a ValueError if there are no data of these forms."""
+  _check_exists(path)
   if _form(path) is None:
-    there = f"holds no data: {_FORMS}" if path.is_dir() else "is no npz file"
-    raise ValueError(f"{path} {there if path.exists() else 'is no file and no folder'}")
+    raise ValueError(f"{path} {f'holds no data: {_FORMS}' if path.is_dir() else 'is no npz file'}")
+
+
+def _check_exists(path: pathlib.Path) -> None:
+  if not path.exists():
+    raise ValueError(
+      f"{path} is no file and no folder; give a path from {pathlib.Path.cwd()}, or a whole one"
+    )
 
 
 def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[str], np.ndarray]:
@@ -170,8 +177,7 @@ def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[st
     Their names, which are numbers where they have none, and the images ``[N, ...]``.
   """
   path = pathlib.Path(path).expanduser()
-  if not path.exists():
-    raise ValueError(f"{path} is no file and no folder")
+  _check_exists(path)
   if path.suffix in (".npy", ".npz"):
     arrays = _read_numpy(path)
     keys = [key for key in ("images", "test_images", "x_test") if key in arrays]
