@@ -269,7 +269,10 @@ def describe(task: study.Task) -> str:
   name, seeds = record.describe(task.cell), [seed for seed in task.seeds if seed is not None]
   if not seeds:
     return name
-  return f"{name}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+  listed = ", ".join(map(str, seeds))
+  if len(seeds) > 3 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+    listed = f"{seeds[0]} to {seeds[-1]}"
+  return f"{name}, seed{'s' * (len(seeds) > 1)} {listed}"
 
 
 def by_records(task: study.Task, records: Sequence[study.Record]) -> float | None:

@@ -264,6 +264,11 @@ def test_estimates_come_from_finished_seeds_before_measured_steps(tmp_path, caps
   assert "size=20, seeds 0, 1: about 3.0 s, by finished runs of other cells" in printed
 
 
+def test_many_seeds_in_a_row_are_named_by_the_first_and_the_last():
+  named = [runner.describe(study.Task({"size": 1}, seeds)) for seeds in ((0, 1), range(2, 9))]
+  assert named == ["size=1, seeds 0, 1", "size=1, seeds 2 to 8"]
+
+
 def test_seed_by_seed_makes_a_seed_of_every_cell_before_the_next(tmp_path):
   _run(tmp_path, toy.STUDY._replace(seed_by_seed=True))
   assert [name[:2] for name in _names(tmp_path)] == [(10, 0), (100, 0), (10, 1), (100, 1)]
