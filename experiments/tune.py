@@ -111,7 +111,8 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   own = [made for made in records if "trial" not in made["cell"] and made["status"] != "failed"]
   first = config.methods[0][0]
-  yield f"# {len(config.methods)} methods, each tuned on validation"
+  made, there = len({record["cell"]["method"] for record in own}), len(config.methods)
+  yield f"# {f'{made} of ' if made < there else ''}{there} methods, each tuned on validation"
   yield _ABOUT.format(trials=_budget(config, first), baseline=study.escape(first))
   if not own:
     yield "No method was trained yet."
