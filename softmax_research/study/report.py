@@ -170,9 +170,7 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
   cells = len({str(made["cell"]) for made in runs})
   seeds = sorted({made["seed"] for made in runs if made["seed"] is not None})
   text = f"{len(runs)}: {count(cells, 'cell')}"
-  if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-    return f"{text}, seeds {seeds[0]} to {seeds[-1]}"
-  return f"{text}, seeds {', '.join(map(str, seeds))}" if seeds else text
+  return f"{text}, seeds {span(seeds)}" if seeds else text
 
 
 def _dataset(dataset: Any) -> str | None:
@@ -192,6 +190,13 @@ def _dataset(dataset: Any) -> str | None:
 def _distinct(values: Sequence[str | None]) -> str:
   """Return the distinct values, in the order of their first record."""
   return "; ".join(dict.fromkeys(value for value in values if value)) or NOT_RECORDED
+
+
+def span(numbers: Sequence[int]) -> str:
+  """List numbers in order, of more than two in a row the first and the last."""
+  if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+    return f"{numbers[0]} to {numbers[-1]}"
+  return ", ".join(map(str, numbers))
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -267,12 +267,7 @@ def list_estimates(work: Work) -> None:
 def describe(task: study.Task) -> str:
   """Name a task for a person."""
   name, seeds = record.describe(task.cell), [seed for seed in task.seeds if seed is not None]
-  if not seeds:
-    return name
-  listed = ", ".join(map(str, seeds))
-  if len(seeds) > 3 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-    listed = f"{seeds[0]} to {seeds[-1]}"
-  return f"{name}, seed{'s' * (len(seeds) > 1)} {listed}"
+  return f"{name}, seed{'s' * (len(seeds) > 1)} {report.span(seeds)}" if seeds else name
 
 
 def by_records(task: study.Task, records: Sequence[study.Record]) -> float | None:
