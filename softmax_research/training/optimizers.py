@@ -93,7 +93,7 @@ def _steps(
       f"Got boundaries={boundaries!r} for the schedule 'steps'; they must be fractions of the run "
       "or steps, all above 0, as boundaries=(0.5,0.75)."
     )
-  steps = [round(b * num_steps) if b < 1 else int(b) for b in boundaries]
+  steps = [round(b * num_steps) if b <= 1 else int(b) for b in boundaries]
   return optax.piecewise_constant_schedule(learning_rate, {step: factor for step in steps})
 
 
@@ -172,10 +172,10 @@ def _path(keys: tuple[Any, ...]) -> str:
 
 
 class AverageState(NamedTuple):
-  """Hold the number of updates made, and the sum of the parameters after those that count."""
+  """Hold the number of updates made, and the mean of the parameters after those that count."""
 
   step: jax.Array
-  total: Any
+  mean: Any
 
 
 def average_last(num_averaged: int, num_steps: int) -> optax.GradientTransformation:
@@ -208,17 +208,19 @@ def average_last(num_averaged: int, num_steps: int) -> optax.GradientTransformat
 
   def update(updates: Any, state: AverageState, params: Any = None) -> tuple[Any, AverageState]:
     step = state.step + 1
-    counts, last = step > num_steps - num_averaged, step == num_steps
-    total = jax.tree.map(
-      lambda t, p, u: t + jnp.where(counts, p + u, 0).astype(t.dtype), state.total, params, updates
-    )
-    updates = jax.tree.map(
-      lambda t, p, u: jnp.where(last, t / num_averaged - p, u).astype(u.dtype),
-      total,
+    count, last = step - (num_steps - num_averaged), step == num_steps
+    # No sum, which would lose digits, and move parameters that stay as they are.
+    share = jnp.where(count > 0, 1 / jnp.maximum(count, 1), 0)
+    mean = jax.tree.map(
+      lambda m, p, u: m + share.astype(m.dtype) * (p + u - m).astype(m.dtype),
+      state.mean,
       params,
       updates,
     )
-    return updates, AverageState(step, total)
+    updates = jax.tree.map(
+      lambda m, p, u: jnp.where(last, m - p, u).astype(u.dtype), mean, params, updates
+    )
+    return updates, AverageState(step, mean)
 
   return optax.GradientTransformation(init, update)
 
@@ -273,7 +275,7 @@ def _make_optimizer(
 
 #: Optimisers by name: those of optax that need nothing but the gradient, of which `sgd` decays
 #: weights too; one of your own is a function of a schedule and its options. Biases and scales do
-#: not decay.
+#: not decay, but with `novograd`, which takes no mask.
 OPTIMIZERS = Registry(
   "optimizer",
   {
@@ -305,7 +307,8 @@ def make(
     **options: the optimiser's own options, and those that all share: `learning_rate`, at the top of
       the schedule; `schedule="constant"`, a key of `SCHEDULES` or a function of your own, with
       `schedule_options`; `warmup=0.0`, the fraction of the run in [0, 1) during which the rate
-      rises linearly from 0; `clip_norm=None`, a bound on the global norm of the gradient;
+      rises linearly from 0, after which the schedule begins, its steps and fractions counted from
+      there; `clip_norm=None`, a bound on the global norm of the gradient;
       `rates=None`, factors of the rate by patterns of parameters' paths, see `scale_rates`;
       `average=0.0`, the fraction of the run at its end whose parameters are averaged, see
       `average_last`.

@@ -102,6 +102,22 @@ def test_a_run_ends_at_the_average_of_its_last_parameters():
   np.testing.assert_allclose(ours[-1]["w"], expected, rtol=1e-5, atol=1e-6)
 
 
+@jax.jit
+def _average_of_no_updates(params):
+  average = optimizers.average_last(3000, 3000)
+
+  def step(_, made):
+    updates, state = average.update(jnp.zeros_like(params), made[1], made[0])
+    return made[0] + updates, state
+
+  return jax.lax.fori_loop(0, 3000, step, (params, average.init(params)))[0]
+
+
+def test_parameters_that_stay_are_their_average():
+  params = jnp.asarray(np.random.default_rng(0).normal(size=100), jnp.float32)
+  np.testing.assert_array_equal(_average_of_no_updates(params), params)
+
+
 @pytest.mark.parametrize(
   ("schedule", "options", "expected"),
   [
@@ -109,6 +125,7 @@ def test_a_run_ends_at_the_average_of_its_last_parameters():
     ("linear", {}, [0.1, 0.075, 0.05, 0.025, 0.0]),
     ("cosine", {}, [0.05 * (1 + np.cos(np.pi * t / 4)) for t in range(5)]),
     ("steps", {"boundaries": (0.5, 3), "factor": 0.1}, [0.1, 0.1, 0.01, 0.001, 0.001]),
+    ("steps", {"boundaries": (0.5, 1.0)}, [0.1, 0.1, 0.01, 0.01, 0.001]),
     ("inverse_time", {"decay": 1.0}, [0.1 / (1 + t) for t in range(5)]),
   ],
 )
