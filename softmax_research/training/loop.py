@@ -240,7 +240,7 @@ def _scores(
   """Return the likelihood and the accuracy; a prediction that is NaN is wrong."""
   if np.isnan(log_probs).any():
     log_probs, labels = metrics.labelled(log_probs, labels, ignore_label)
-    right = np.isfinite(log_probs).all(1) * metrics.hits(np.argmax(log_probs, 1), labels)
+    right = ~np.isnan(log_probs).any(1) * metrics.hits(np.argmax(log_probs, 1), labels)
     return None, float(np.mean(right))
   scores = metrics.evaluate(log_probs, labels, ignore_label=ignore_label)
   return scores["nll"], scores["accuracy"]

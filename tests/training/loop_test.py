@@ -73,6 +73,9 @@ def test_predictions_that_are_not_numbers_after_the_last_update_are_a_divergence
   fit = _fit(programs._replace(predict=broken), num_epochs=1)
   assert fit.diverged[0] is None and fit.diverged[1].step == 6
   assert fit.curves[1]["validation_nll"] == [None]
+  # A class may be impossible where nothing is wrong.
+  log_probs = np.array([[0.0, -np.inf], [np.nan, np.nan]])
+  assert training.loop._scores(log_probs, np.array([0, 0]), None) == (None, 0.5)
 
 
 def test_a_run_cut_between_any_two_calls_ends_with_the_same_bits(programs, monkeypatch):
