@@ -144,15 +144,18 @@ def unique(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
   """Return of each name one record: the first that is no failure, or else the last failure.
 
   So files of several machines are merged by concatenation, in any order and with repetitions, and a
-  failure goes away once its cell is finished.
+  failure goes away once all its seeds are there.
   """
   records = list(records)
-  done = {key(record)[:2] for record in records if record["status"] != "failed"}
+  done = {key(record) for record in records if record["status"] != "failed"}
   chosen: dict[tuple, dict[str, Any]] = {}
   for record in records:
     if record["status"] != "failed":
       chosen.setdefault(key(record), record)
-    elif key(record)[:2] not in done:  # A failure is of a whole cell, whatever its seeds.
+    elif (
+      not {(*key(record)[:2], seed) for seed in record["measured"].get("seeds", [record["seed"]])}
+      <= done
+    ):
       chosen[key(record)] = record
   return list(chosen.values())
 

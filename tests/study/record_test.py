@@ -89,8 +89,9 @@ def test_numbers_that_json_lacks_are_refused_and_leave_the_file(tmp_path):
 
 
 def test_of_one_name_the_first_that_is_no_failure_counts():
-  failed = WHOLE | {"seed": None, "status": "failed"}
+  failed = WHOLE | {"seed": None, "status": "failed", "measured": {"seeds": [0, 1]}}
   later = WHOLE | {"command": "later"}
+  assert record.unique([WHOLE, failed]) == [WHOLE, failed]  # Of another seed.
   found = record.unique([failed, WHOLE, later, WHOLE | {"seed": 1}])
   assert [(r["seed"], r["command"]) for r in found] == [
     (0, WHOLE["command"]),

@@ -100,10 +100,18 @@ def test_a_failed_cell_is_recorded_and_the_others_go_on(tmp_path):
   mended = toy.STUDY._replace(run=_counting)
   assert _run(tmp_path, mended, sizes=(13, 10)) == []
   assert (13, None, "failed") not in _names(tmp_path) and (13, 0, "finished") in _names(tmp_path)
+  # One that was added and fails does not hide behind those.
+  assert _run(tmp_path, mended, sizes=(13, 10), seeds=8) == [
+    "size=13, seeds 2 to 7",
+    "size=10, seeds 2 to 7",
+  ]
+  assert "no seed 7" in (tmp_path / "report.md").read_text()
 
 
 def _counting(cell, context):
   for seed in context.seeds:
+    if seed == 7:
+      raise ArithmeticError("no seed 7")
     yield context.record(seed, seconds=0.0, measured={"error": 0.0})
 
 
