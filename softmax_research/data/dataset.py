@@ -108,6 +108,15 @@ def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
   return np.bincount(labels[(labels >= 0) & (labels < num_classes)], minlength=num_classes)
 
 
+def check_classes(labels: np.ndarray) -> None:
+  """Raise a ValueError unless labels are integers ``[N]``: what follows is of one class each."""
+  if labels.ndim != 1 or labels.dtype.kind not in "iu":
+    raise ValueError(
+      f"Got labels {labels.dtype} {labels.shape}; they must be integers [N], a class an example. Of"
+      " distributions give np.argmax(labels, 1)."
+    )
+
+
 def _check_split(where: str, split: Split, num_classes: int, ignored: int | None) -> None:
   images, labels = split
   if (images.dtype, images.ndim) not in ((np.uint8, 4), (np.float32, 4), (np.float32, 2)):

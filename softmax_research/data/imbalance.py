@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from softmax_research.data.dataset import Split
+from softmax_research.data.dataset import Split, check_classes
 from softmax_research.functional.arrays import check_integer
 
 
@@ -87,7 +87,7 @@ def keep_first(split: Split, counts: np.ndarray) -> Split:
     counts: how many of each class at most, integers ``[K]``; a class that has fewer keeps all.
 
   Raises:
-    ValueError: if there is a label without a count, or a count is negative.
+    ValueError: if labels are no integers ``[N]``, one has no count, or a count is negative.
 
   Example:
     >>> from softmax_research import data
@@ -98,6 +98,7 @@ def keep_first(split: Split, counts: np.ndarray) -> Split:
   labels, counts = np.asarray(split.labels), np.asarray(counts)
   if np.any(counts < 0):
     raise ValueError(f"Got counts={counts.tolist()}; how many are kept must not be negative.")
+  check_classes(labels)
   if labels.size and labels.max() >= len(counts):
     raise ValueError(f"Got label {labels.max()} and {len(counts)} counts; give each class one.")
   kept = [np.flatnonzero(labels == label)[:count] for label, count in enumerate(counts)]

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from softmax_research.data.dataset import check_classes
+
 
 def flip_probabilities(num_classes: int, *, flips: str, rate: float) -> np.ndarray:
   r"""Return how likely each class is taken for each other one.
@@ -57,7 +59,8 @@ def flip_labels(labels: np.ndarray, transition: np.ndarray, *, seed: int) -> np.
     ``int32 [N]``.
 
   Raises:
-    ValueError: if a label has no row, a row is no distribution, or the seed is negative.
+    ValueError: if labels are no integers ``[N]``, one has no row, a row is no distribution, or the
+      seed is negative.
 
   Example:
     >>> flip_labels(np.array([0, 1, 2]), np.eye(3), seed=0)
@@ -70,6 +73,7 @@ def flip_labels(labels: np.ndarray, transition: np.ndarray, *, seed: int) -> np.
     raise ValueError(f"Got a transition of shape {transition.shape}; it must be [K, K].")
   if np.any(transition < 0) or not np.allclose(transition.sum(1), 1):
     raise ValueError("Got a transition with a row that is no distribution; each must sum to 1.")
+  check_classes(labels)
   if labels.size and not 0 <= labels.min() <= labels.max() < len(transition):
     raise ValueError(
       f"Got labels from {labels.min()} to {labels.max()} for {len(transition)} classes; each label "

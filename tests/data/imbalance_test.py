@@ -62,3 +62,5 @@ def test_labels_without_a_count():
     data.keep_first(pool, np.array([1, 1]))
   with pytest.raises(ValueError, match="must not be negative"):
     data.keep_first(pool, np.array([1, 1, -1]))
+  with pytest.raises(ValueError, match=r"they must be integers \[N\]"):
+    data.keep_first(pool._replace(labels=np.eye(3, dtype=np.float32)), np.ones(3, int))

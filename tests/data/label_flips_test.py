@@ -46,6 +46,7 @@ def test_bad_rates(num_classes, rate):
     ([0, 1], np.full((2, 2), 0.4), 0, "no distribution"),
     ([0, 1], np.eye(3)[:2], 0, r"shape \(2, 3\)"),
     ([0, 1], np.eye(2), -1, "seed=-1"),
+    ([[0.0, 1.0]], np.eye(2), 0, r"they must be integers \[N\]"),
   ],
 )
 def test_bad_labels_and_transitions(labels, transition, seed, message):
