@@ -30,7 +30,8 @@ _LARGEST_SIZE = 4096
 _SPLITS = ("train_images", "train_labels", "test_images", "test_labels")
 # Keras saves its datasets under these names.
 _SPELLINGS = dict(zip(("x_train", "y_train", "x_test", "y_test"), _SPLITS, strict=True))
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+#: How names of image files end.
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 # CIFAR's files for training and testing, the file of class names, and the key of the labels in a
 # pickle or else the number of bytes before the pixels, of which the last is the label.
@@ -187,9 +188,9 @@ def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[st
     return [str(i) for i in range(len(images))], images
   _check_size(path, size)
   files = [path] if path.is_file() else sorted(path.rglob("[!.]*"))
-  files = [file for file in files if file.suffix.lower() in _SUFFIXES]
+  files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
   if not files:
-    raise ValueError(f"{path} holds no images; they end in {', '.join(_SUFFIXES)}, npy or npz")
+    raise ValueError(f"{path} holds no images; they end in {', '.join(IMAGE_SUFFIXES)}, npy or npz")
   names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
   return names, _decode(files, size)
 
@@ -430,7 +431,7 @@ def _image_files(path: pathlib.Path) -> dict[str, list[tuple[pathlib.Path, str]]
       (file, folder.name)
       for folder in folders
       for file in sorted(folder.rglob("[!.]*"))
-      if file.suffix.lower() in _SUFFIXES
+      if file.suffix.lower() in IMAGE_SUFFIXES
     ]
   return found
 

@@ -104,7 +104,7 @@ def check_name(name: str) -> None:
 
 
 def fingerprint(name: str) -> str | None:
-  """Return a digest of the file or of the names and sizes in the folder that a text names.
+  """Return a digest of the file or the folder that a text names; of images the size must do.
 
   Args:
     name: see `load`.
@@ -124,14 +124,19 @@ def fingerprint(name: str) -> str | None:
 def _fingerprint(path: pathlib.Path, changed: int) -> str:
   """Return the digest of a path; it is computed anew where the path was changed."""
   del changed
+
+  def digest(file):
+    with file.open("rb") as opened:
+      return hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+
+  def facts(file):
+    # Labels that were changed, and pixels that are not compressed, leave a file's size.
+    is_image = file.suffix.lower() in files.IMAGE_SUFFIXES
+    return str(file.relative_to(path)), file.stat().st_size if is_image else digest(file)
+
   if path.is_file():
-    with path.open("rb") as file:
-      return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-  inner = sorted(
-    (str(file.relative_to(path)), file.stat().st_size)
-    for file in path.rglob("[!.]*")
-    if file.is_file()
-  )
+    return digest(path)
+  inner = sorted(facts(file) for file in path.rglob("[!.]*") if file.is_file())
   return hashlib.sha256(repr(inner).encode()).hexdigest()[:12]
 
 

@@ -52,6 +52,10 @@ def test_a_fingerprint_is_of_what_is_in_a_file_or_folder(tmp_path):
   (tmp_path / "two" / "2.png").touch()
   assert data.fingerprint(one) != data.fingerprint(two)
   assert data.fingerprint(f"{one}/0.png") == data.fingerprint(f"{one}/1.png")
+  (tmp_path / "two" / "labels").write_text("01")
+  (tmp_path / "one" / "2.png").touch()
+  (tmp_path / "one" / "labels").write_text("10")
+  assert data.fingerprint(one) != data.fingerprint(two)
   assert data.fingerprint("tfds:mnist") is data.fingerprint("my.own") is None
 
 
