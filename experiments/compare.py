@@ -119,7 +119,7 @@ def derive(
       None,
       seconds=None,
       metrics=classifiers.evaluate(mean, splits),
-      measured={"worst": _worst(mean.test, splits.test)},
+      measured={"worst": _worst(mean.test, splits)},
       command=records[-1]["command"],
     )
 
@@ -147,18 +147,24 @@ def _config_for(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
   return own
 
 
-def _worst(log_probs: np.ndarray, split: Any) -> list[dict[str, Any]]:
-  """List the examples whose label got the smallest probability, with their pictures."""
-  of_label = log_probs[np.arange(len(log_probs)), split.labels]
+def _worst(log_probs: np.ndarray, splits: assembly.Splits) -> list[dict[str, Any]]:
+  """List the test examples whose label got the smallest probability, with their pictures.
+
+  Of a distribution the largest entry counts as the label.
+  """
+  images, labels = splits.test
+  labels = np.argmax(labels, 1) if labels.ndim == 2 else labels
+  known = np.flatnonzero(labels != splits.ignore_label)
+  of_label = log_probs[known, labels[known]]
   return [
     {
       "index": int(i),
-      "label": int(split.labels[i]),
+      "label": int(labels[i]),
       "predicted": int(np.argmax(log_probs[i])),
-      "probability": float(np.exp(of_label[i])),
-      "png": _png(split.images[i]),
+      "probability": float(np.exp(log_probs[i, labels[i]])),
+      "png": _png(images[i]),
     }
-    for i in np.argsort(of_label, kind="stable")[:_NUM_WORST]
+    for i in known[np.argsort(of_label, kind="stable")[:_NUM_WORST]]
   ]
 
 

@@ -182,6 +182,20 @@ def test_records_hold_which_data_lay_under_a_path(tmp_path):
   assert len(digests) == 2 and "dataset_digest" not in compare.config_of(_config(), cell)
 
 
+@pytest.mark.parametrize("of", ["distributions", "some"])
+def test_labels_of_an_ensemble_may_be_distributions_or_missing(tmp_path, of):
+  rng = np.random.default_rng(0)
+  arrays = {"images": rng.normal(size=(90, 4)), "labels": np.arange(90) // 3 % 3}
+  if of == "some":
+    arrays |= {"labels": np.where(np.arange(90) % 3, arrays["labels"], -1), "ignore_label": -1}
+  else:
+    arrays["labels"] = 0.8 * np.eye(3)[arrays["labels"]] + 0.2 / 3
+  np.savez(tmp_path / "own.npz", **arrays)
+  own = {"dataset": str(tmp_path / "own.npz"), "heads": "softmax", "num_epochs": 1}
+  *_, ensemble = _run(tmp_path / "run", **own, backbone="identity", batch_size=16)
+  assert {of["label"] for of in ensemble["measured"]["worst"]} == {0, 1, 2}
+
+
 @pytest.mark.parametrize(
   ("changes", "expected"),
   [
