@@ -3,11 +3,11 @@
     python -m experiments.train --config=configs/digits.py --head=taylor:order=4 --seed=0 \\
         --workdir=runs/taylor
 
-A checkpoint is saved after every epoch, and on SIGTERM and SIGINT (Ctrl-C) within about a second;
-the exit status is then 143 or 130. The same command run again goes on from the last checkpoint and
-ends with the same bits as a run that nothing disturbed. With --tensorboard the learning curves and
-the final metrics are also written as TensorBoard events. The trained model is kept for
-experiments.predict and training.load.
+A checkpoint is saved after every epoch, and within about three seconds of SIGTERM and SIGINT
+(Ctrl-C); the exit status is then 143 or 130. The same command run again goes on from the last
+checkpoint and ends with the same bits as a run that nothing disturbed. With --tensorboard the
+learning curves and the final metrics are also written as TensorBoard events. The trained model is
+kept for experiments.predict and training.load.
 """
 
 import pathlib

@@ -12,8 +12,10 @@ from softmax_research.training import environment, metrics
 from softmax_research.training.parallel import ParallelPrograms
 from softmax_research.training.step import Divergence, Report, TrainState
 
-# Long enough to hide the cost of a call, short enough for live progress.
-_SECONDS_PER_CALL = 1.0
+# Long enough to hide the cost of a call, short enough for live progress. On CPU a call takes its
+# temporary memory from the system, which clears it: where that is a gigabyte, calls of a second
+# spend an eighth of their time on it.
+_SECONDS_PER_CALL = 3.0
 
 #: A run's learning curves by name; see `Fit`.
 Curves = dict[str, list[float]]

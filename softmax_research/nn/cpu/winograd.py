@@ -50,6 +50,9 @@ def saves_products(
 # 64 on 16 by 16, 2; 128 to 128 on 8 by 8, 1.8.
 # - Six products of six matrices: one of all 36 waits for a copy of all tiles into one array, and 36
 #   of one each pay for a call each.
+# - The stack of tiles stands by itself: as a part of the product's flat operand, the compiler would
+#   divide for the place of every number, and the transforms would take twice as long. It keeps no
+#   tiles of the forward pass by itself then, so they are residuals.
 # - The gradient for the images is the forward map transposed, step by step. As another convolution,
 #   of the cotangents, it would need tiles that the gradient for the kernel has no use for.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -74,13 +77,12 @@ def _forward(images, kernel, padding):
     _unflatten(_multiply(w, t), height, width) for w, t in zip(weights, tiles, strict=True)
   ]
   columns = [_gather_outputs(list(p), 2, width) for p in products]
-  return _gather_outputs(columns, 1, height), (images, kernel)
+  return _gather_outputs(columns, 1, height), (tiles, kernel)
 
 
 def _backward(padding, residuals, cotangents):
-  images, kernel = residuals
-  height, width = _output_sizes(images, padding)
-  tiles = _spread_images(images, padding)  # The compiler keeps those of the forward pass.
+  tiles, kernel = residuals
+  height, width = cotangents.shape[1:3]
   d_products = [
     _flatten(_gather_outputs_transposed(row, 2))
     for row in _gather_outputs_transposed(cotangents, 1)
@@ -94,7 +96,8 @@ def _backward(padding, residuals, cotangents):
   d_tiles = [
     _unflatten(_multiply(w, d), height, width) for w, d in zip(transposed, d_products, strict=True)
   ]
-  (_, *sizes, _), (row_padding, column_padding) = images.shape, padding
+  row_padding, column_padding = padding
+  sizes = [size + 2 - sum(pads) for size, pads in zip((height, width), padding, strict=True)]
   columns = [_take_inputs_transposed(list(d), 2, sizes[1], column_padding) for d in d_tiles]
   d_images = _take_inputs_transposed(columns, 1, sizes[0], row_padding)
   factors = jnp.asarray(_KERNEL, kernel.dtype)
@@ -132,7 +135,8 @@ def _multiply(matrices: jax.Array, arrays: jax.Array) -> jax.Array:
 
 def _flatten(arrays: Sequence[jax.Array]) -> jax.Array:
   """Stack six arrays `[C, T, T', B]` to `[6, C, T * T' * B]`."""
-  return jnp.stack([array.reshape(array.shape[0], -1) for array in arrays])
+  stacked = lax.optimization_barrier(jnp.stack(arrays))
+  return stacked.reshape(*stacked.shape[:2], -1)
 
 
 def _unflatten(arrays: jax.Array, height: int, width: int) -> jax.Array:
