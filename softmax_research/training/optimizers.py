@@ -129,8 +129,9 @@ def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
   the factor 0 it stays as it is.
 
   Args:
-    factors: by pattern, as of file names, of a parameter's path, `*/norm/bias` for instance. The
-      first pattern that fits a path counts; what none fits keeps its rate.
+    factors: by pattern, as of file names, of a parameter's path, `*/norm/bias` for instance. Of
+      several patterns that fit a path the longest counts, whatever their order, which a ConfigDict
+      does not keep; what none fits keeps its rate.
 
   Returns:
     A transformation whose `init` raises a ValueError for a pattern that fits no parameter.
@@ -154,8 +155,8 @@ def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
     return optax.EmptyState()
 
   def factor(path: str) -> float:
-    fitting = (of for pattern, of in factors.items() if fnmatch.fnmatchcase(path, pattern))
-    return next(fitting, 1.0)
+    fitting = [pattern for pattern in factors if fnmatch.fnmatchcase(path, pattern)]
+    return factors[max(fitting, key=lambda of: (len(of), of))] if fitting else 1.0
 
   def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
     del params
