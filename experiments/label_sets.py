@@ -124,7 +124,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
     augment=lambda key, images: images,
   )
   programs = training.parallelise(programs, training.make_layout(seeds_by="map"))
-  states = training.fit(
+  fitted = training.fit(
     programs,
     train,
     None,
@@ -132,11 +132,18 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
     num_epochs=settings.epochs,
     batch_size=_BATCH,
     on_progress=context.progress,
-  ).states
-  scores = [np.exp(training.predict(programs, states, of.images)) for of in (validation, test)]
+  )
+  scores = [
+    np.exp(training.predict(programs, fitted.states, of.images)) for of in (validation, test)
+  ]
   seconds = (time.perf_counter() - began) / len(context.seeds)
   records = []
-  for seed, on_validation, on_test in zip(context.seeds, *scores, strict=True):
+  for seed, diverged, *of in zip(context.seeds, fitted.diverged, *scores, strict=True):
+    if diverged:
+      made = {"status": "diverged", "measured": {"diverged": diverged._asdict()}}
+      records.append(context.record(seed, seconds=seconds, **made))
+      continue
+    on_validation, on_test = of
     threshold = training.best_threshold(on_validation, validation.labels)
     found = training.evaluate_sets(on_test, on_test >= threshold, test.labels)
     made = {"metrics": {"test": found}, "measured": {"threshold": threshold}}

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from softmax_research.functional.arrays import check_integer
@@ -163,7 +164,7 @@ def fit(
   states, curves = resume or (programs.init(seeds), [{n: [] for n in _CURVES} for _ in seeds])
   report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
   clock, batches, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
-  lost = np.zeros(len(seeds), bool)
+  lost = None
   scores = functools.partial(_scores, ignore_label=programs.ignore_label)
   began = time.perf_counter()
   while goes_on := report.goes_on(num_steps):
@@ -186,7 +187,7 @@ def fit(
         looked = time.perf_counter()
         log_probs = predict(programs, states, validation.images)[: len(seeds)]
         clock.count_look(time.perf_counter() - looked)
-        lost = np.isnan(log_probs).any(axis=(1, 2)) & (report.bad_step < 0)
+        lost = np.isnan(log_probs).any(axis=(1, 2))
         found = {i: scores(log_probs[i], validation.labels) for i in well}
       seconds, began = time.perf_counter() - began, time.perf_counter()
       for i in well:
@@ -212,7 +213,10 @@ def fit(
         )
       )
     asked_to_stop = should_stop()
-  # The last update of all has no loss after it that would tell; its predictions do.
+  # The last update of all has no loss after it that would tell; its predictions do, or parameters.
+  if lost is None:
+    lost = _lost(programs.gather(states).params, len(seeds))
+  lost &= report.bad_step < 0
   ends = report._replace(bad_step=np.where(lost, report.step, report.bad_step))
   return Fit(states, curves, ends.divergences(), clock.images_per_second(), goes_on)
 
@@ -234,6 +238,12 @@ def _check_single(labels: np.ndarray) -> None:
 def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Report:
   """Return the report of the seeds alone, without the places that repeat the last one."""
   return Report(*(numbers[:num_seeds] for numbers in programs.report(states)))
+
+
+def _lost(params: Any, num_seeds: int) -> np.ndarray:
+  """Return which seeds have parameters that are not finite."""
+  leaves = [of[:num_seeds].reshape(num_seeds, -1) for of in jax.tree.leaves(params)]
+  return np.any([~np.isfinite(of).all(1) for of in leaves], axis=0)
 
 
 def _scores(

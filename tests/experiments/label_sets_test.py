@@ -55,6 +55,14 @@ def test_the_study_from_end_to_end(tmp_path):
   assert "| mAP, % |" in " ".join((tmp_path / "report.md").read_text().split())
 
 
+def test_a_seed_that_diverges_is_not_judged(tmp_path):
+  small = _SMALL._replace(heads=("one_vs_all",), epochs=1, seeds=1, learning_rate=1e30)
+  assert runner.run(label_sets.STUDY, small, runner.Options(tmp_path, "command")) == []
+  (made,) = workdir.read(tmp_path)
+  assert made["status"] == "diverged" and made["measured"]["diverged"]["step"] > 0
+  assert not made["metrics"] and "diverged" in (tmp_path / "report.md").read_text()
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [

@@ -72,6 +72,13 @@ def test_predictions_that_are_not_numbers_after_the_last_update_are_a_divergence
 
   fit = _fit(programs._replace(predict=broken), num_epochs=1)
   assert fit.diverged[0] is None and fit.diverged[1].step == 6
+  # Nor is one without validation taken for well, or one that was ended after it was saved.
+  states = programs.gather(fit.states)
+  states.params["head"]["bias"] = states.params["head"]["bias"] + [[0], [np.nan]]
+  for validation in (None, bright_rows()):
+    again = {"num_epochs": 1, "resume": (programs.scatter(states), fit.curves)}
+    again = training.fit(programs, bright_rows(), validation, seeds=[0, 1], batch_size=16, **again)
+    assert again.diverged == [None, fit.diverged[1]]
   assert fit.curves[1]["validation_nll"] == [None]
   # A class may be impossible where nothing is wrong.
   log_probs = np.array([[0.0, -np.inf], [np.nan, np.nan]])
