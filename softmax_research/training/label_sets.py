@@ -37,18 +37,8 @@ def evaluate_sets(scores: np.ndarray, predicted: np.ndarray, labels: np.ndarray)
     >>> round(found["mean_average_precision"], 4), found["micro_f1"]
     (0.9167, 1.0)
   """
-  scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
   predicted = np.asarray(predicted, bool)
-  if scores.ndim != 2 or not scores.size or not scores.shape == predicted.shape == labels.shape:
-    raise ValueError(
-      f"Got scores of shape {scores.shape}, predictions of {predicted.shape} and labels of "
-      f"{labels.shape}; all must be [N, K] with N >= 1."
-    )
-  if np.isnan(scores).any():
-    raise ValueError("Got a score that is NaN; the model that gave it has diverged.")
-  if not np.isin(labels, (0, 1)).all():
-    raise ValueError("Got labels other than 0 and 1; of class numbers make rows with ones there.")
-  labels = labels.astype(bool)
+  scores, labels = _checked(scores, labels, predicted)
   precisions = [_average_precision(*pair) for pair in zip(scores.T, labels.T, strict=True)]
   known = [precision for precision in precisions if precision is not None]
   right, counted = (labels & predicted).sum(0), labels.sum(0) + predicted.sum(0)
@@ -69,10 +59,14 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     scores: `[N, K]`, of a validation split.
     labels: `[N, K]`, 1 for the labels of an example and else 0.
 
+  Raises:
+    ValueError: as `evaluate_sets` does.
+
   Example:
     >>> best_threshold(np.array([[0.9, 0.2], [0.6, 0.1]]), np.array([[1, 0], [1, 0]]))
     0.6
   """
+  scores, labels = _checked(scores, labels, scores)
   order = np.argsort(-np.ravel(scores), kind="stable")
   ranked = np.ravel(scores)[order]
   right = np.cumsum(np.ravel(labels)[order])
@@ -80,6 +74,21 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
   # A threshold takes all that have its score: only the last of equal ones can be one.
   last = np.append(ranked[1:] != ranked[:-1], True)
   return float(ranked[np.argmax(np.where(last, f1, -1))])
+
+
+def _checked(scores, labels, predicted) -> tuple[np.ndarray, np.ndarray]:
+  """Return the scores and the labels as truth values, if they can be judged."""
+  scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+  if scores.ndim != 2 or not scores.size or not scores.shape == np.shape(predicted) == labels.shape:
+    raise ValueError(
+      f"Got scores of shape {scores.shape}, predictions of {np.shape(predicted)} and labels of "
+      f"{labels.shape}; all must be [N, K] with N >= 1."
+    )
+  if np.isnan(scores).any():
+    raise ValueError("Got a score that is NaN; the model that gave it has diverged.")
+  if not np.isin(labels, (0, 1)).all():
+    raise ValueError("Got labels other than 0 and 1; of class numbers make rows with ones there.")
+  return scores, labels.astype(bool)
 
 
 def _average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:

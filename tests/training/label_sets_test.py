@@ -63,3 +63,5 @@ def test_what_is_refused(change, message):
   good = {"scores": np.zeros((3, 2)), "predicted": np.ones((3, 2)), "labels": np.ones((3, 2), int)}
   with pytest.raises(ValueError, match=message):
     training.evaluate_sets(**good | change)
+  with pytest.raises(ValueError, match=message):
+    training.best_threshold(*[(good | change)[name] for name in ("scores", "labels")])
