@@ -180,7 +180,10 @@ def _mean_shares(of: Group) -> np.ndarray | None:
   if not matrices:
     return None
   # A class without test examples has a row of zeros, and stays so.
-  return np.mean([m / np.maximum(m.sum(axis=1, keepdims=True), 1) for m in matrices], axis=0)
+  sums = [m.sum(axis=1, keepdims=True) for m in matrices]
+  return np.mean(
+    [m / np.where(of > 0, of, 1) for m, of in zip(matrices, sums, strict=True)], axis=0
+  )
 
 
 def _off_diagonal(shares: np.ndarray) -> np.ndarray:

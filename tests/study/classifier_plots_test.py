@@ -81,6 +81,8 @@ def test_shares_are_averaged_over_seeds():
 def test_perfect_heads_are_drawn():
   (axes,) = _confusion(_with_confusion(0, [[3, 0], [0, 4]]))
   assert [text.get_text() for text in axes.texts] == ["100", "100"]
+  (axes,) = _confusion(_with_confusion(0, [[0.3, 0.1], [0, 0.2]]))  # Labels are distributions.
+  assert [text.get_text() for text in axes.texts] == ["75", "25", "100"]
 
 
 def test_many_classes_have_neither_numbers_nor_names():
