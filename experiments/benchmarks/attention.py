@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.benchmarks import torch_losses
+from experiments.benchmarks import pytorch
 from experiments.benchmarks.losses import repeat
 from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
 from softmax_research import functional
@@ -88,7 +88,7 @@ def _torch_side(sizes) -> Run:
   import torch  # noqa: PLC0415  # In the process of this side alone.
 
   *given, cotangent = (
-    torch.from_numpy(array).to(torch_losses.device()).transpose(1, 2).contiguous()
+    torch.from_numpy(array).to(pytorch.device()).transpose(1, 2).contiguous()
     for array in arrays(sizes)
   )
   given = [array.requires_grad_() for array in given]
@@ -98,6 +98,6 @@ def _torch_side(sizes) -> Run:
       array.grad = None
     attend = torch.nn.functional.scaled_dot_product_attention
     attend(*given, is_causal=True).backward(cotangent)
-    return torch_losses.finished()
+    return pytorch.finished()
 
   return run

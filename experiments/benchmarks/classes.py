@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmarks import batches, losses, torch_losses
+from experiments.benchmarks import losses, pytorch
 from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
 from softmax_research import functional, training
 
@@ -63,14 +63,14 @@ def tree_name(num_classes: int) -> str:
 
 
 def _linear(dtype: str) -> Case:
-  side = functools.partial(torch_losses.linear_side, LINEAR, dtype)
+  side = functools.partial(pytorch.linear_side, LINEAR, dtype)
   sides = {
     OURS: functools.partial(_dense_loss, LINEAR, functional.linear_cross_entropy, dtype),
     "our plain form": functools.partial(_dense_loss, LINEAR, _plain, dtype),
     "PyTorch": side,
   }
-  if dtype == "bfloat16" and torch_losses.device() == "cuda":
-    fused = [peer for peer, module in torch_losses.FUSED.items() if find_spec(module)]
+  if dtype == "bfloat16" and pytorch.device() == "cuda":
+    fused = [peer for peer, module in pytorch.FUSED.items() if find_spec(module)]
     sides |= {peer: functools.partial(side, peer) for peer in fused}
   return Case(f"linear {list(LINEAR)}" + (f" {dtype}" if dtype != "float32" else ""), sides)
 
@@ -87,7 +87,7 @@ def _memory() -> Case:
 
 def _tree(num_classes: int) -> Case:
   def side(num_classes):
-    labels = functools.partial(batches.labels, (TREE[0], num_classes), "index")
+    labels = functools.partial(pytorch.draw_labels, (TREE[0], num_classes), "index")
     return functools.partial(
       _tree_step, functools.partial(functional.balanced_tree, num_classes), labels
     )
@@ -100,7 +100,7 @@ def _tree(num_classes: int) -> Case:
 
 
 def _huffman() -> Case:
-  labels = functools.partial(batches.zipf_labels, TREE[0], ZIPF_CLASSES)
+  labels = functools.partial(pytorch.draw_zipf_labels, TREE[0], ZIPF_CLASSES)
 
   def huffman():
     return functional.huffman_tree(1 / np.arange(1, ZIPF_CLASSES + 1))
@@ -129,9 +129,9 @@ def _dense_inputs(sizes: tuple[int, int, int], dtype: str = "float32") -> tuple[
   """Make features, kernel and labels on the device, and wait until that is their only place."""
   examples, classes, size = sizes
   inputs = (
-    batches.features(examples, size).astype(dtype),
-    batches.kernel(size, classes).astype(dtype),
-    batches.labels((examples, classes), "index"),
+    pytorch.draw_features(examples, size).astype(dtype),
+    pytorch.draw_kernel(size, classes).astype(dtype),
+    pytorch.draw_labels((examples, classes), "index"),
   )
   return jax.block_until_ready(jax.device_put(inputs))
 
@@ -162,7 +162,7 @@ def _tree_step(make_tree: Callable[[], functional.Tree], make_labels: Callable[[
     return training.update_rows(optimizer, loss, params, moments, which)[1:]
 
   params = functional.tree_init(jax.random.key(0), size, tree)
-  params["features"] = jnp.asarray(batches.features(examples, size))
+  params["features"] = jnp.asarray(pytorch.draw_features(examples, size))
   return _repeat_step(step, params, optimizer.init(params), labels)
 
 

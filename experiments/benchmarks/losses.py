@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmarks import batches, torch_losses
+from experiments.benchmarks import pytorch
 from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
 from softmax_research import functional
 
@@ -156,7 +156,7 @@ def adaptive_case() -> Case:
     "adaptive softmax, Zipf labels {} x {}, {} classes, cutoffs {}".format(*ADAPTIVE),
     {
       OURS: functools.partial(_our_adaptive, *ADAPTIVE),
-      "PyTorch": functools.partial(torch_losses.adaptive_side, *ADAPTIVE),
+      "PyTorch": functools.partial(pytorch.adaptive_side, *ADAPTIVE),
     },
   )
 
@@ -173,24 +173,24 @@ def _case(
   """Return the case of a loss; its peers are functions of JAX, or names of PyTorch's losses."""
   sides = {OURS: functools.partial(_value_and_gradient, sizes, labels, ours)}
   for peer, loss in peers.items():
-    make = torch_losses.side if isinstance(loss, str) else _value_and_gradient
+    make = pytorch.loss_side if isinstance(loss, str) else _value_and_gradient
     sides[peer] = functools.partial(make, sizes, peer_labels or labels, loss)
   return Case(f"{name} {list(sizes)}", sides)
 
 
 def _value_and_gradient(sizes: tuple[int, int], kind: str, loss: Loss) -> Run:
-  batch = jax.device_put((batches.logits(sizes), batches.labels(sizes, kind)))
+  batch = jax.device_put((pytorch.draw_logits(sizes), pytorch.draw_labels(sizes, kind)))
   return repeat(jax.value_and_grad(lambda *batch: jnp.mean(loss(*batch))), *batch)
 
 
 def _copy(sizes: tuple[int, int]) -> Run:
-  return repeat(jnp.copy, jax.device_put(batches.logits(sizes)))
+  return repeat(jnp.copy, jax.device_put(pytorch.draw_logits(sizes)))
 
 
 def _our_adaptive(count, size, num_classes, cutoffs) -> Run:
   params = functional.adaptive_softmax_init(jax.random.key(0), size, num_classes, cutoffs=cutoffs)
-  features = jnp.asarray(batches.features(count, size))
-  labels = jnp.asarray(batches.zipf_labels(count, num_classes))
+  features = jnp.asarray(pytorch.draw_features(count, size))
+  labels = jnp.asarray(pytorch.draw_zipf_labels(count, num_classes))
 
   def loss(features, params, labels):
     return -jnp.mean(functional.adaptive_softmax_label_log_prob(features, params, labels))

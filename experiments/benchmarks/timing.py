@@ -3,6 +3,9 @@
 A process of its own has its own peak memory and its own threads. Lines of JSON go both ways: a line
 in asks for work of at least so many seconds, the answer is the time of a unit of it in ms; an empty
 line asks for the peak memory in MB and ends the process.
+
+A first step is timed from the command `experiments.train` on: a process trains as that script does,
+with its flags, and leaves when the first step is done.
 """
 
 import contextlib
@@ -14,9 +17,11 @@ import json
 import os
 import pathlib
 import resource
+import runpy
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -30,6 +35,16 @@ OURS = "ours"
 Run = Callable[[], float]
 #: Makes whatever the work needs, in the process that it is timed in, and returns the work.
 Side = Callable[[], Run]
+
+_FIRST_STEPS = {
+  "first step, digits, mlp": ["--config=configs/digits.py"],
+  "first step, digits, cnn with batch norm": [
+    "--config=configs/cifar10_cnn.py",
+    "--config.dataset=digits",
+  ],
+}
+_OTHERS = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+_COLD = "no compiled programs kept"
 
 
 class Options(NamedTuple):
@@ -134,7 +149,7 @@ class Worker:
 
   def __init__(self, benchmark: str, case: str, side: str, threads: int):
     self._process = subprocess.Popen(
-      [sys.executable, "-m", __name__, benchmark, case, side, str(threads)],
+      [sys.executable, "-m", __name__, "side", benchmark, case, side, str(threads)],
       cwd=pathlib.Path(__file__).parents[2],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
@@ -201,5 +216,72 @@ def milliseconds(run: Run, seconds: float) -> float:
       return 1e3 * passed / units
 
 
+def first_steps(benchmark: str, options: Options) -> Iterator[dict[str, Any]]:
+  """Yield a row a case: with the programs that a run before kept, against none."""
+  for case, arguments in _FIRST_STEPS.items():
+    if options.case not in case or options.peer not in _COLD:
+      continue
+    with tempfile.TemporaryDirectory() as folder:
+      folder = pathlib.Path(folder)
+      _time_first_step(arguments, folder / "kept")
+      turns = [
+        tuple(_time_first_step(arguments, folder / cache) for cache in ("kept", f"none{i}"))
+        for i in range(options.repeats)
+      ]
+    kept, none = (
+      Measured([ms for ms, _ in side], max(mb for _, mb in side))
+      for side in zip(*turns, strict=True)
+    )
+    yield make_row(benchmark, case, _COLD, kept, none)
+
+
+def _time_first_step(arguments: list[str], cache: pathlib.Path) -> tuple[float, float]:
+  """Return the ms to the first step, and the peak memory in MB."""
+  # Programs are kept where a user's are, and not where this process keeps its own.
+  env = {name: value for name, value in os.environ.items() if name not in _OTHERS}
+  began = time.perf_counter()
+  with tempfile.TemporaryDirectory() as workdir:
+    process = subprocess.Popen(
+      [sys.executable, "-m", __name__, "first_step", *arguments, f"--workdir={workdir}"],
+      cwd=pathlib.Path(__file__).parents[2],
+      env=env | {"SOFTMAX_RESEARCH_CACHE": str(cache)},
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    message = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+      raise RuntimeError(message)
+  return 1e3 * (time.perf_counter() - began), peak_mb(usage)
+
+
+class _Leave:
+  """A display that ends the process when a step is reported."""
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    pass
+
+  def start(self, *_):
+    pass
+
+  def update(self, progress):
+    if progress.loss is not None:  # The first step is over.
+      os._exit(0)  # Nothing is left to be written.
+
+
+def _train_one_step() -> None:
+  from softmax_research.study import lifecycle  # noqa: PLC0415  # The sides' processes stay small.
+
+  lifecycle.display = _Leave
+  runpy.run_module("experiments.train", run_name="__main__")
+
+
 if __name__ == "__main__":
-  _serve(*sys.argv[1:])
+  if sys.argv.pop(1) == "side":
+    _serve(*sys.argv[1:])
+  else:
+    _train_one_step()

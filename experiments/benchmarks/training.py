@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from configs import default
 from experiments import assembly
-from experiments.benchmarks import first_step, torch_training
-from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
+from experiments.benchmarks import pytorch
+from experiments.benchmarks.timing import OURS, Case, Options, Run, first_steps, measure
 from softmax_research import data
 
 BATCH = 128
@@ -46,8 +46,8 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
 }
 
 _PEERS = {
-  "PyTorch": functools.partial(torch_training.side, tuned=False),
-  "PyTorch, fused Adam and channels last": functools.partial(torch_training.side, tuned=True),
+  "PyTorch": functools.partial(pytorch.training_side, tuned=False),
+  "PyTorch, fused Adam and channels last": functools.partial(pytorch.training_side, tuned=True),
 }
 #: Seeds that train together in one program, the epoch's images, and their peer.
 SEEDS, SEEDS_IMAGES = 8, 2_560
@@ -90,7 +90,7 @@ def _of_seeds() -> list[Case]:
 def rows(options: Options) -> Iterator[dict[str, Any]]:
   """Yield the rows of the cases, then those of the first step."""
   yield from measure("training", cases(), options)
-  yield from first_step.rows("training", options)
+  yield from first_steps("training", options)
 
 
 def random_split(shape: tuple[int, ...], count: int) -> data.Split:

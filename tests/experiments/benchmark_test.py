@@ -11,9 +11,9 @@ from experiments.benchmarks import (
   classes,
   device_report,
   losses,
+  pytorch,
   seeds,
   timing,
-  torch_losses,
   training,
 )
 from experiments.benchmarks.timing import OURS, Options
@@ -166,7 +166,7 @@ def test_an_unknown_benchmark_is_refused_with_those_that_exist():
 
 def test_libraries_whose_kernels_need_a_gpu_are_peers_there(monkeypatch):
   pytest.importorskip("torch")
-  monkeypatch.setattr(torch_losses, "device", lambda: "cuda")
+  monkeypatch.setattr(pytorch, "device", lambda: "cuda")
   monkeypatch.setattr(classes, "find_spec", lambda module: module == "liger_kernel")
   peers = {case.name: case.peers() for case in classes.cases()}
   assert peers["linear [2048, 32000, 512] bfloat16"] == ["our plain form", "PyTorch", "Liger"]
