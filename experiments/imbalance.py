@@ -10,29 +10,51 @@ head, seed) is appended at once to results.jsonl; the same command goes on after
 and takes more settings, heads or seeds. report.md has the claims, tables and figures.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from configs import imbalance_mnist
-from experiments import assembly, classifiers
-from experiments.imbalanced import judging, report, settings
+from experiments import assembly, classifiers, imbalanced
 from experiments.ledger import prior_claims
 from softmax_research import study, training
+from softmax_research.study import measures, tables
+from softmax_research.study.blocks import table_of
+
+_MICRO = study.measure_of("accuracy")._replace(label="micro accuracy")
+_MEASURES = (_MICRO, *map(study.measure_of, ("macro_accuracy", "nll", "ece")))
+_MOVED = ", moved"
+
+_METHOD = (
+  "Each cell: mean ± standard deviation over n seeds and, in brackets, the mean difference from "
+  "{baseline} over the same seeds with the p-value of a paired t-test, corrected by Holm's method "
+  "for the rows of its column; bold where it is below 0.05. A row *head, moved* holds the same "
+  "runs' predictions, moved by Bayes' rule from the prior that they were made under to the one "
+  "that they are judged under; there is such a row for {baseline} and for heads with the prior in "
+  "their loss, where it changes anything. A judgement's prior also weighs the examples: class k "
+  "has weight π(k) in all. NLL is in nats, ECE has 15 bins. Micro accuracy is the share of right "
+  "predictions under that prior, macro accuracy the mean over classes."
+)
+_EACH_CLASS = (
+  "On the test split: mean ± standard deviation over the seeds, whose numbers are in the tables "
+  "below; behind each class are its training examples."
+)
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
   """List the heads of each setting."""
   return [
     {"setting": name, "head": head}
-    for name in settings.names(config)
-    for head in settings.heads_of(config, name)
+    for name in imbalanced.names(config)
+    for head in imbalanced.heads_of(config, name)
   ]
 
 
 def check(config: ConfigDict) -> None:
-  settings.check_config(config)
+  imbalanced.check_config(config)
   if not cells(config):
     raise ValueError(
       f"Got heads={config.heads!r} and control_heads={config.control_heads!r}, which leave the "
@@ -40,9 +62,9 @@ def check(config: ConfigDict) -> None:
     )
 
 
-def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, settings.Setting]:
+def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, imbalanced.Setting]:
   """Make the settings that are needed, and see that the heads fit them."""
-  made = settings.make_settings(config, list(dict.fromkeys(cell["setting"] for cell in left)))
+  made = imbalanced.make_settings(config, list(dict.fromkeys(cell["setting"] for cell in left)))
   for cell in left:
     splits = made[cell["setting"]].splits
     training.check_batch_size(config.batch_size, len(splits.train.labels))
@@ -57,7 +79,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   for of in trained:
     of.record["measured"]["dataset"] = setting.describe()
     if of.predictions is not None:
-      of.record["metrics"] = judging.judge(setting, cell["head"], *of.predictions)
+      of.record["metrics"] = imbalanced.judge(setting, cell["head"], *of.predictions)
   yield [of.record for of in trained]
 
 
@@ -75,11 +97,147 @@ def summarise(made: dict[str, Any]) -> str:
   return f"macro accuracy {accuracy:.2%}, {classifiers.speed(made)}"
 
 
+def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
+  """Yield the blocks of the report of records, in the order of the configuration's settings."""
+  by_setting = {name: _in_setting(records, name) for name in imbalanced.names(config)}
+  by_setting = {
+    name: of for name, of in by_setting.items() if any(r["status"] == "finished" for r in of)
+  }
+  names = list(dict.fromkeys(r["cell"]["head"] for of in by_setting.values() for r in of))
+  yield f"# {len(names)} heads on imbalanced {config.dataset}"
+  if not by_setting:
+    yield "All runs diverged; lower optimizer.learning_rate."
+    return
+  yield (
+    f"Each head trained for {config.num_epochs} epochs with batches of {config.batch_size}, with "
+    "one set of hyperparameters for all; nothing was chosen on a test set, and the last epoch's "
+    "parameters are judged."
+  )
+  yield _settings_table(by_setting)
+  uneven = {n: of for n, of in by_setting.items() if not imbalanced.is_control(config, n)}
+  if uneven:
+    yield "## Accuracy by class frequency"
+    yield _by_frequency(uneven)
+    yield "## Accuracy of each class"
+    yield _EACH_CLASS
+    for name, of in uneven.items():
+      yield f"**{study.escape(name)}**: accuracy, %."
+      yield _each_class(name, of)
+  yield "## Tables"
+  yield _METHOD.format(baseline=study.escape(names[0]))
+  for name, of in by_setting.items():
+    for judgement, meaning in imbalanced.JUDGEMENTS.items():
+      if any(judgement in r["metrics"] for r in of):
+        yield f"**{study.escape(name)}**, {judgement}: {meaning}."
+        yield _table(judged(of, judgement), f"{name}_{judgement}", judgement)
+
+
+def judged(records: Sequence[study.Record], judgement: str) -> list[study.Record]:
+  """Return what a judgement says of each head, as records whose test split it is.
+
+  Moved are the first head, with which the others are compared, and the heads whose loss has the
+  prior inside; but where moving changes nothing there is no such row.
+  """
+  found = []
+  first = records[0]["cell"]["head"]
+  for head in dict.fromkeys(r["cell"]["head"] for r in records):
+    own = [r for r in records if r["cell"]["head"] == head and r["status"] == "finished"]
+    found += [_as_test(r, judgement, "as_is", head) for r in own]
+    moves = head == first or _has_prior_inside(head)
+    if moves and any(_differ(*r["metrics"][judgement].values()) for r in own):
+      found += [_as_test(r, judgement, "moved", head + _MOVED) for r in own]
+  return found
+
+
+def _in_setting(records, name: str) -> list[study.Record]:
+  return [r for r in records if r["cell"]["setting"] == name and r["status"] != "failed"]
+
+
+def _as_test(record, judgement: str, way: str, head: str) -> study.Record:
+  metrics = {"test": record["metrics"][judgement][way]}
+  return record | {"metrics": metrics, "cell": {"head": head}}
+
+
+def _has_prior_inside(head: str) -> bool:
+  uneven = np.array([0.75, 0.25])
+  return not np.allclose(imbalanced.prior_of_predictions(head, uneven), uneven)
+
+
+def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
+  pair = one["nll"], other["nll"]
+  # Infinite likelihoods are None; moving rounds in float32.
+  return pair[0] != pair[1] and (None in pair or not math.isclose(*pair, rel_tol=1e-4))
+
+
+def _settings_table(by_setting) -> study.Table:
+  rows = []
+  for name, of in by_setting.items():
+    dataset = of[0]["measured"]["dataset"]
+    counts = dataset["class_counts"]
+    cells = {
+      "training examples": f"{sum(counts):,}",
+      "of each class": ", ".join(map(str, counts)),
+      "test split": f"{dataset['num_test']:,}",
+      "capped test set": f"{dataset['num_capped']:,}"
+      if dataset["num_capped"]
+      else measures.MISSING,
+    }
+    rows.append((name, cells))
+  return table_of(rows, "setting", "settings")
+
+
+def _table(records, name: str, judgement: str) -> study.Table:
+  # With equal weights micro and macro accuracy are one.
+  shown = [m for m in _MEASURES if not (m is _MICRO and judgement == "balanced")]
+  return study.compared(study.group(records, "head"), measure=shown, name=name)
+
+
+def _each_class(name: str, records) -> study.Table:
+  """Tabulate the accuracy of every class, a head a row."""
+  dataset, accuracy = records[0]["measured"]["dataset"], study.measure_of("accuracy")
+  rows = []
+  for of in study.group(judged(records, "balanced"), "head"):
+    found = [r["metrics"]["test"]["per_class_accuracy"] for r in of.finished.values()]
+    cells = [
+      tables.mean_cell(values, accuracy, interval=False) for values in zip(*found, strict=True)
+    ]
+    rows.append(study.Row(of.name, tuple(cells)))
+  classes = zip(dataset["class_names"], dataset["class_counts"], strict=True)
+  columns = tuple(f"{label} ({count})" for label, count in classes)
+  return study.Table(columns, tuple(rows), "head", f"classes_{name}")
+
+
+def _by_frequency(by_setting) -> study.Plot:
+  from softmax_research.study import line_plot  # noqa: PLC0415  # Matplotlib takes long to import.
+
+  panels = []
+  for name, of in by_setting.items():
+    counts = np.array(of[0]["measured"]["dataset"]["class_counts"])
+    places = np.unique(counts)
+    lines = []
+    for head in study.group(judged(of, "balanced"), "head"):
+      accuracies = np.array(
+        [r["metrics"]["test"]["per_class_accuracy"] for r in head.finished.values()], float
+      )
+      values = 100 * np.array([accuracies[:, counts == place].mean() for place in places])
+      lines.append(line_plot.Line(head.name, places, values))
+    title, axis = f"{name}: accuracy, %", "training examples of the class"
+    panels.append(line_plot.Panel(title, axis, lines, ("log", "linear")))
+  return study.Plot(
+    "by_frequency",
+    "Accuracy of the classes by their training examples",
+    "On the test split, means over the seeds; classes with equally many training examples are "
+    "averaged. In a long tail each place is one class, whose own difficulty shows too: compare "
+    "the heads at a place, not the places.",
+    line_plot.line_plot(panels),
+  )
+
+
 STUDY = study.Study(
   imbalance_mnist.get_config,
   cells,
   run,
-  report.blocks,
+  report,
   name="imbalance",
   check=check,
   prepare=prepare,

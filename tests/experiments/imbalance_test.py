@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from configs import imbalance_cifar10, imbalance_mnist
-from experiments import assembly, imbalance
-from experiments.imbalanced import judging, report, settings
+from experiments import assembly, imbalance, imbalanced
 from softmax_research import study
 from softmax_research.study import runner, workdir
 from softmax_research.training import metrics
@@ -22,7 +21,7 @@ def _predictions(num_examples=400, num_classes=4, seed=0):
 
 def test_under_the_frequencies_of_the_examples_the_metrics_are_the_plain_ones():
   log_probs, labels = _predictions()
-  found = judging.evaluate_under(log_probs, labels, np.bincount(labels) / len(labels))
+  found = imbalanced.evaluate_under(log_probs, labels, np.bincount(labels) / len(labels))
   plain = metrics.evaluate(log_probs, labels)
   for name, value in found.items():
     np.testing.assert_allclose(value, plain[name], rtol=1e-12, err_msg=name)
@@ -34,21 +33,21 @@ def test_a_prior_weighs_examples_as_repeating_them_does():
   repeated = np.repeat(np.arange(len(labels)), times[labels])
   plain = metrics.evaluate(log_probs[repeated], labels[repeated])
   prior = np.bincount(labels[repeated]) / len(repeated)
-  found = judging.evaluate_under(log_probs, labels, prior)
+  found = imbalanced.evaluate_under(log_probs, labels, prior)
   for name, value in found.items():
     np.testing.assert_allclose(value, plain[name], rtol=1e-10, err_msg=name)
 
 
 def test_classes_without_examples_and_labels_without_probability():
   log_probs = np.array([[0.0, -np.inf, -np.inf], [-np.inf, 0.0, -np.inf]])
-  found = judging.evaluate_under(log_probs, np.array([0, 0]), np.array([1.0, 0, 0]))
+  found = imbalanced.evaluate_under(log_probs, np.array([0, 0]), np.array([1.0, 0, 0]))
   assert found["nll"] is None and found["accuracy"] == 0.5 and found["ece"] == 0.5
   assert found["per_class_accuracy"] == [0.5, None, None] and found["macro_accuracy"] == 0.5
 
 
 def test_predictions_are_moved_by_bayes_rule():
   before, after = np.array([0.8, 0.2]), np.array([0.5, 0.5])
-  moved = judging._move(np.log([[0.8, 0.2], [0.5, 0.5]]), before, after)
+  moved = imbalanced._move(np.log([[0.8, 0.2], [0.5, 0.5]]), before, after)
   # p(k) after / before, normalised: 0.8 / 1.6 to 0.2 / 0.4; and 0.5 / 1.6 to 0.5 / 0.4.
   np.testing.assert_allclose(np.exp(moved), [[0.5, 0.5], [0.2, 0.8]], rtol=1e-6)
 
@@ -63,7 +62,9 @@ def test_the_prior_behind_predictions():
     "logit_adjusted": [0.5, 0.5],
     "logit_adjusted:tau=0.5": [0.8 / 1.4, 0.6 / 1.4],
   }.items():
-    np.testing.assert_allclose(judging.prior_of_predictions(head, training), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+      imbalanced.prior_of_predictions(head, training), expected, rtol=1e-12
+    )
 
 
 def _records(counts, heads):
@@ -96,9 +97,9 @@ def test_moved_rows_stand_where_moving_changes_something():
   records = _records([10, 100], heads)
   same = records[2]["metrics"]["balanced"]
   same["moved"] = same["as_is"]
-  names = [r["cell"]["head"] for r in report.judged(records, "balanced")]
+  names = [r["cell"]["head"] for r in imbalance.judged(records, "balanced")]
   assert names == ["softmax", "softmax, moved", "taylor", "pc_softmax"]
-  names = [r["cell"]["head"] for r in report.judged(records, "training")]
+  names = [r["cell"]["head"] for r in imbalance.judged(records, "training")]
   assert names == ["softmax", "softmax, moved", "taylor", "pc_softmax", "pc_softmax, moved"]
 
 
@@ -108,20 +109,20 @@ def test_settings_without_a_finished_run_are_left_out_of_the_report():
   good, lost = _records([10, 100], ["softmax", "pc_softmax"])
   good["cell"]["setting"] = "alternating:even=3:odd=30"
   lost |= {"status": "diverged", "metrics": {}}
-  blocks = list(report.blocks([good, lost], config))
+  blocks = list(imbalance.report([good, lost], config))
   tables = [block for block in blocks if isinstance(block, study.Table)]
   assert [row.name for row in tables[0].rows] == ["alternating:even=3:odd=30"]
   of_class = next(table for table in tables if table.name.startswith("classes_"))
   assert of_class.columns == ("zero (10)", "one (100)")
   assert [row.name for row in of_class.rows] == ["softmax", "softmax, moved"]
   assert [cell.value for cell in of_class.rows[0].cells] == ["50.00", "90.00"]
-  only = list(report.blocks([lost], config))
+  only = list(imbalance.report([lost], config))
   assert only[-1] == "All runs diverged; lower optimizer.learning_rate."
 
 
 @pytest.mark.parametrize("module", [imbalance_mnist, imbalance_cifar10])
 def test_the_configurations_are_valid(module):
-  settings.check_config(module.get_config())
+  imbalanced.check_config(module.get_config())
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_bad_configurations(key, value, message):
   config = imbalance_mnist.get_config()
   config[key] = value
   with pytest.raises(ValueError, match=message):
-    settings.check_config(config)
+    imbalanced.check_config(config)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +163,9 @@ def test_settings_that_do_not_fit_the_data(key, value, message):
   config.dataset, config.settings = "digits", "natural:size=500"
   config.train_range, config.test_range, config.validation_range = (0, 1000), (), (1200, 1437)
   config[key] = value
-  settings.check_config(config)
+  imbalanced.check_config(config)
   with pytest.raises(ValueError, match=message):
-    settings.make_settings(config, settings.names(config))
+    imbalanced.make_settings(config, imbalanced.names(config))
 
 
 def test_the_test_sets_of_a_setting():
@@ -172,7 +173,7 @@ def test_the_test_sets_of_a_setting():
   config.dataset, config.settings = "digits", "alternating:even=10:odd=40,natural:size=300"
   config.train_range, config.test_range, config.validation_range = (0, 1000), (1000, 1300), ()
   config.validation_range = (1300, 1437)
-  uneven, natural = settings.make_settings(config, settings.names(config)).values()
+  uneven, natural = imbalanced.make_settings(config, imbalanced.names(config)).values()
   assert uneven.counts.tolist() == [10, 40] * 5 and natural.counts.sum() == 300
   capped = np.bincount(uneven.capped.labels)
   assert capped[::2].max() == 10 and capped[1::2].max() <= 40

@@ -1,1 +1,0 @@
-"""Imbalanced classification: its settings, how predictions are judged, claims and report."""
