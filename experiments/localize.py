@@ -13,17 +13,31 @@ results.jsonl, and the same command run again makes only what is missing.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from configs import localize_digits
 from experiments import assembly, classifiers
 from experiments.ledger import map_claims
-from experiments.localization import maps, material, report
+from experiments.localization import maps, material
 from softmax_research import data, heads, registry, study
+from softmax_research.study import measures, record, tables
+
+_RULES = {"chosen": "of validation", "paper": "0.2"}
+_SHARE = study.Measure("share", "share", "%", 100.0, 1, True)
+_ABOUT = (
+  "Nets learn the classes of scenes alone. A box bounds the largest region in which the map of "
+  "the true class is at least a threshold times its maximum: the paper's 0.2, or what finds most "
+  "boxes on validation scenes, for each overlap. Smoothed maps are averaged over the paper's "
+  "4 by 4 positions. A box is found if its intersection over union with the true one reaches "
+  "the overlap; with class means that the scene is classified right too. All numbers are of test "
+  "scenes; all seeds have the same scenes, so intervals are of training seeds alone."
+)
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
@@ -65,17 +79,202 @@ def summarise(made: study.Record) -> str:
   text = classifiers.summarise(made)
   if made["status"] != "finished":
     return text
-  shares = [
-    f"{kind} {report.share(made, kind, 'plain', 'chosen', 'known'):.1%}" for kind in maps.KINDS
-  ]
+  shares = [f"{kind} {share(made, kind, 'plain', 'chosen', 'known'):.1%}" for kind in maps.KINDS]
   return f"{text}; boxes found at 0.5: {', '.join(shares)}"
+
+
+def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
+  heads = [of for of in study.group(records, "head") if of.finished]
+  if not heads:
+    yield "# Class activation maps"
+    yield "All runs diverged; lower optimizer.learning_rate."
+    return
+  last = list(heads[-1].finished.values())[-1]
+  yield f"# Class activation maps on {last['measured']['dataset']['name']}"
+  yield _ABOUT
+  yield _accuracy(heads)
+  yield _fixed_box(last)
+  if len(heads) > 1:
+    here = "the training scenes are as imbalanced as the configuration says, the test scenes not"
+    if config.folder:
+      here = "the classes are as frequent as in the folder"
+    yield f"With equal classes PC-softmax's loss is softmax's less a constant; here {here}."
+  yield "## Boxes found"
+  yield "Means over seeds ± standard deviation, in percent."
+  for of in heads:
+    yield f"**{study.escape(of.name)}**"
+    yield _shares(of)
+    yield _by_size(of)
+  yield _thresholds(heads)
+  for number, of in enumerate(heads):
+    yield from _examples(of, number)
+
+
+def kinds(made: study.Record) -> tuple[str, ...]:
+  """Return the kinds of maps that a record judges; those before sliding windows have three."""
+  return tuple(made["measured"]["localisation"]["maps"])
+
+
+def _kinds_of(heads: Sequence[study.Group]) -> tuple[str, ...]:
+  """Return the kinds of maps that all records judge."""
+  found = [kinds(made) for of in heads for made in of.finished.values()]
+  return tuple(kind for kind in found[0] if all(kind in known for known in found))
+
+
+def share(made: study.Record, kind: str, smoothing: str, rule: str, measure: str) -> float:
+  """Return a share of boxes found at an overlap of 0.5."""
+  return study.look_up(made, f"{_path(kind, smoothing, rule, measure)}/{maps.HALF}")
+
+
+def _path(*parts: str) -> str:
+  return "/".join(("localisation/maps", *parts))
+
+
+def _mean(of: study.Group, path: str) -> study.Cell:
+  return tables.mean_cell(list(of.values(path).values()), _SHARE, interval=False)
+
+
+def _accuracy(heads: Sequence[study.Group]) -> study.Table:
+  rows = []
+  for of in heads:
+    means = list(of.values("localisation/mean_share").values())
+    seconds = list(of.values("time/seconds").values())
+    cells = (
+      study.Cell(str(len(of.finished))),
+      _mean(of, "accuracy"),
+      study.Cell(f"{np.mean(means):.3f}"),
+      study.Cell(f"{np.median(seconds):.0f}"),
+    )
+    rows.append(study.Row(of.name, cells))
+  columns = ("n", "accuracy, %", "mean kernel", "seconds a run, median")
+  return study.Table(columns, tuple(rows), "head", "accuracy")
+
+
+def _fixed_box(made: study.Record) -> str:
+  shares = zip(made["measured"]["localisation"]["fixed_box"], maps.LEVELS, strict=True)
+  text = ", ".join(f"{100 * share:.1f}% at {level}" for share, level in shares)
+  return (
+    "Mean kernel: the length of the kernel's mean column over the columns' mean length; at 0 "
+    f"infoCAM bounds CAM's boxes. Validation's mean box, which looks at no image, finds {text}."
+  )
+
+
+def _shares(of: study.Group) -> study.Table:
+  rows = []
+  for kind, smoothing, rule in itertools.product(_kinds_of([of]), maps.SMOOTHINGS, _RULES):
+    at = _path(kind, smoothing, rule)
+    cells = [
+      _mean(of, f"{at}/{measure}/{level}")
+      for measure in ("known", "top_1")
+      for level in range(len(maps.LEVELS))
+    ]
+    thresholds = sorted(set(of.values(f"{at}/thresholds/{maps.HALF}").values()))
+    cells.append(study.Cell(", ".join(map(str, thresholds))))
+    rows.append(study.Row(f"{kind}, {smoothing}, threshold {_RULES[rule]}", tuple(cells)))
+  columns = (
+    *(f"found at {level}" for level in maps.LEVELS),
+    *(f"with class at {level}" for level in maps.LEVELS),
+    "thresholds at 0.5",
+  )
+  return study.Table(columns, tuple(rows), "maps", f"boxes_{of.name}")
+
+
+def _by_size(of: study.Group) -> study.Table:
+  columns, rows = ("smallest third", "middle", "largest"), []
+  for kind in _kinds_of([of]):
+    cells = [_mean(of, f"{_path(kind, 'plain', 'chosen', 'by_size')}/{part}") for part in range(3)]
+    # A part that is empty in a record has no share there.
+    cells = [study.Cell(measures.MISSING) if "∞" in cell.value else cell for cell in cells]
+    rows.append(study.Row(kind, tuple(cells)))
+  return study.Table(columns, tuple(rows), "found at 0.5 by the box's area", f"by_size_{of.name}")
+
+
+def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
+  from softmax_research.study import line_plot  # noqa: PLC0415  # Matplotlib takes long to import.
+
+  panels = []
+  for of in heads:
+    lines = []
+    for kind, smoothing in itertools.product(_kinds_of([of]), maps.SMOOTHINGS):
+      found = [
+        made["measured"]["localisation"]["maps"][kind][smoothing]["validation_curve"][maps.HALF]
+        for made in of.finished.values()
+      ]
+      curves = 100 * np.array(found)
+      ranges = (curves.min(0), curves.max(0)) if len(curves) > 1 else None
+      lines.append(line_plot.Line(f"{kind}, {smoothing}", maps.THRESHOLDS, curves.mean(0), ranges))
+    title = f"Validation boxes found at 0.5, {of.name}, %"
+    panels.append(line_plot.Panel(title, "threshold", lines))
+  return study.Plot(
+    "thresholds",
+    "Boxes found by threshold",
+    "Thresholds are fractions of a map's maximum. Lines are means over seeds, bands their range.",
+    line_plot.line_plot(panels),
+  )
+
+
+def _examples(of: study.Group, number: int) -> Iterator[study.Plot]:
+  """Draw the maps of a head's first seed, if its record holds them."""
+  shown = next((made for made in of.finished.values() if "examples" in made["measured"]), None)
+  if shown is None:
+    return
+  again = shown["measured"].get("examples_from")
+  note = ""
+  if again:  # Of records that were made before records had them.
+    note = (
+      f" The net was trained again for this picture, on {again['finished_at'][:10]}, with a test "
+      f"accuracy of {100 * again['accuracy']:.1f} %; the tables are of the first training."
+    )
+  yield study.Plot(
+    f"examples_{number}",
+    f"Maps and boxes, {of.name}",
+    f"The first test scenes, {of.name}, seed {shown['seed']}: white the true box, dashed orange "
+    "the found one; above each scene its class, and what was predicted where that is wrong."
+    f"{note}",
+    example_figure(shown["measured"]["examples"], kinds(shown)),
+  )
+
+
+def example_figure(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Any:
+  """Draw a column for each scene of a record: the scene, and below it a map of each kind."""
+  from matplotlib.figure import Figure  # noqa: PLC0415
+
+  from softmax_research.study import figure_style  # noqa: PLC0415
+
+  number, side = len(examples), figure_style.WIDTH / max(len(examples), 4)
+  with figure_style.style_context():
+    figure = Figure(figsize=(side * number, side * (1 + len(kinds)) * 1.08), layout="constrained")
+    axes = figure.subplots(1 + len(kinds), number, squeeze=False)
+    for column, of in zip(axes.T, examples, strict=True):
+      label, predicted = of["label"], of["predicted"]
+      column[0].imshow(record.from_text(of["image"]), cmap="gray", vmin=0, vmax=255)
+      column[0].set_title(label if label == predicted else f"{label}, not {predicted}")
+      for place, picture, found in zip(column[1:], of["maps"], of["found"], strict=True):
+        place.imshow(record.from_text(picture), cmap="viridis", vmin=0)
+        _outline(place, found, "#ff7f0e", "dashed")
+      for place in column:
+        _outline(place, of["box"], "#ffffff", "solid")
+        place.set(xticks=[], yticks=[])
+        place.grid(visible=False)
+    for place, name in zip(axes[:, 0], ("scene", *kinds), strict=True):
+      place.set_ylabel(name)
+  return figure
+
+
+def _outline(axes, box, colour: str, dashes: str) -> None:
+  from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+  top, left, bottom, right = box
+  # Pixels are drawn around their centres.
+  corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
+  axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linestyle=dashes))
 
 
 STUDY = study.Study(
   localize_digits.get_config,
   cells,
   run,
-  report.blocks,
+  report,
   name="localize",
   check=material.check_config,
   prepare=prepare,

@@ -1,1 +1,1 @@
-"""Localisation: scenes with known boxes, activation maps, scores and the report."""
+"""Localisation: scenes with known boxes, activation maps and their scores."""

@@ -1,16 +1,18 @@
-"""Material: from a configuration to the scenes of all splits, everything checked first."""
+"""Material: from a configuration, or a folder of one's own, to the scenes, all checked first."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import PIL.Image
 from ml_collections import ConfigDict
 
 from configs import default, localize_digits, localize_objects
 from experiments import assembly
-from experiments.localization import box_folder, scenes
+from experiments.localization import scenes
 from experiments.localization.scenes import Scenes
-from softmax_research import data, registry
+from softmax_research import data, information, registry
 from softmax_research.functional.arrays import check_integer
 
 # What makes scenes, and the file of the configuration whose keys they have.
@@ -20,6 +22,8 @@ _KINDS = {
 }
 # Keys of `scenes` that say how many there are and of what; the others are options of the maker.
 _COUNTING = ("kind", "classes", "imbalance", "num_train", "num_validation", "num_test")
+# Boxes that count pixels from 1, or were rounded, may pass the border by so much: they are cut.
+_ROUNDING = 1.0
 
 
 def check_config(config: ConfigDict) -> None:
@@ -73,9 +77,7 @@ def make(config: ConfigDict) -> assembly.Splits:
 
 
 def _from_images(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:
-  dataset = data.load(
-    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
-  )
+  dataset = assembly.load_dataset(config)
   shown = config.scenes
   if dataset.train.images.ndim != 4:
     raise ValueError(f"Got dataset={config.dataset!r}; scenes are made from images.")
@@ -113,9 +115,142 @@ def _only(split: data.Split, classes: Sequence[int]) -> data.Split:
 
 def _from_folder(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:
   """Read the user's own images; some for training are set aside for validation."""
-  pool, test, names = box_folder.read(config.folder, size=config.scenes.canvas)
+  pool, test, names = read_folder(config.folder, size=config.scenes.canvas)
   size = max(1, round(config.validation_fraction * len(pool.labels)))
   chosen = data.stratified_sample(pool.labels, size, seed=config.split_seed)
   kept = np.setdiff1d(np.arange(len(pool.labels)), chosen)
   parts = [Scenes(*(part[rows] for part in pool)) for rows in (kept, np.sort(chosen))]
   return f"folder {pathlib.Path(config.folder).name}", [*parts, test], names
+
+
+def _box(text: str) -> information.Box:
+  left, top, width, height = map(float, text.split())
+  return information.Box(top, left, top + height, left + width)
+
+
+#: What each file says of an image after its id, and how that is read.
+FILES: dict[str, tuple[str, Callable[[str], Any]]] = {
+  "images.txt": ("path", str),
+  "image_class_labels.txt": ("class", int),
+  "train_test_split.txt": ("1 for training or 0 for test", ("0", "1").index),
+  "bounding_boxes.txt": ("left top width height", _box),
+}
+
+
+def read_folder(folder: pathlib.Path | str, *, size: int) -> tuple[Scenes, Scenes, tuple[str, ...]]:
+  """Read images and boxes of the user's own, both resized to a square.
+
+  As that of CUB-200-2011 it has `images/` and, with a line for each image that begins with its id:
+  `images.txt` (path below `images/`), `image_class_labels.txt` (class), `train_test_split.txt` (1
+  for training, 0 for test) and `bounding_boxes.txt` (left, top, width and height in pixels).
+  `classes.txt` (a class's number and name) may be missing. All lines and all boxes are checked
+  before an image is decoded. A box may pass the border by a pixel, as rounded ones do, and is cut
+  there.
+
+  Args:
+    folder: its path.
+    size: S, the side of the square.
+
+  Returns:
+    RGB images and their boxes in the squares, for training and for the test, and the names of the
+    classes, which are numbered in the order of their numbers.
+
+  Raises:
+    FileNotFoundError: a file is missing.
+    ValueError: a line cannot be read, an image lacks a line, a box lies outside its image, an
+      image cannot be decoded, or a class has no image for training or none is for the test.
+  """
+  folder = pathlib.Path(folder)
+  paths, classes, in_train, boxes = (_read_fields(folder, name) for name in FILES)
+  if not paths:
+    raise ValueError(f"Got {folder / 'images.txt'} without a line; list each image as 'id path'.")
+  for name, found in zip(FILES, (paths, classes, in_train, boxes), strict=True):
+    if missing := [key for key in paths if key not in found]:
+      raise ValueError(
+        f"{folder / name} has no line for image {missing[0]} ({paths[missing[0]]}), nor for "
+        f"{len(missing) - 1} others; each image of images.txt needs one: 'id {FILES[name][0]}'."
+      )
+    if unknown := [key for key in found if key not in paths]:
+      raise ValueError(
+        f"{folder / name} has a line for image {unknown[0]}, which images.txt does not list; "
+        "remove it, or list the image."
+      )
+  numbers, labels = np.unique([classes[key] for key in paths], return_inverse=True)
+  train = np.array([in_train[key] for key in paths], bool)
+  lacking = np.setdiff1d(labels, labels[train])
+  if len(lacking) or train.all() or len(numbers) < 2:
+    raise ValueError(
+      f"{folder / 'train_test_split.txt'} leaves {len(lacking)} of {len(numbers)} classes without "
+      f"an image for training and {np.sum(~train)} images for the test; there must be two "
+      "classes, an image of each for training, and one for the test."
+    )
+  names = _read_lines(folder, "classes.txt") if (folder / "classes.txt").is_file() else {}
+  opened = {key: folder / "images" / path for key, path in paths.items()}
+  squares = [_scale(path, boxes[key], size) for key, path in opened.items()]
+  images = [
+    _open(path, lambda of: of.convert("RGB").resize((size, size), PIL.Image.Resampling.BILINEAR))
+    for path in opened.values()
+  ]
+  every = Scenes(np.stack(images), labels.astype(np.int32), np.array(squares, np.float64))
+  parts = (Scenes(*(part[rows] for part in every)) for rows in (train, ~train))
+  return *parts, tuple(names.get(str(number), str(number)) for number in numbers)
+
+
+def _read_fields(folder: pathlib.Path, name: str) -> dict[str, Any]:
+  """Return what a file says of each id."""
+  meaning, parse = FILES[name]
+  found = {}
+  for key, text in _read_lines(folder, name).items():
+    try:
+      found[key] = parse(text)
+    except ValueError:
+      raise ValueError(
+        f"{folder / name} has {text!r} for image {key}; a line is 'id {meaning}'."
+      ) from None
+  return found
+
+
+def _read_lines(folder: pathlib.Path, name: str) -> dict[str, str]:
+  path = folder / name
+  if not path.is_file():
+    raise FileNotFoundError(
+      f"Got the folder {folder} without {name}; it needs {', '.join(FILES)} and images/, as "
+      "CUB-200-2011 has them."
+    )
+  found: dict[str, str] = {}
+  for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    if not line.strip():
+      continue
+    key, _, rest = line.strip().partition(" ")
+    if not rest or key in found:
+      problem = "stands there twice" if key in found else "has nothing behind its id"
+      raise ValueError(
+        f"Line {number} of {path} is {line!r}, whose image {problem}; give each one line, as "
+        f"'id {FILES.get(name, ('name',))[0]}'."
+      )
+    found[key] = rest.strip()
+  return found
+
+
+def _scale(path: pathlib.Path, box: information.Box, size: int) -> information.Box:
+  """Check a box against its image's size and carry it over to the square."""
+  width, height = _open(path, lambda image: image.size).tolist()
+  nearest = np.clip(box, 0, (height, width, height, width))
+  rounded = np.where(np.abs(np.subtract(box, nearest)) <= _ROUNDING, nearest, box).tolist()
+  try:
+    return information.scale_box(information.Box(*rounded), (height, width), (size, size))
+  except ValueError:
+    raise ValueError(
+      f"{path} is {width} pixels wide and {height} high, and its box is left {box.left:g}, top "
+      f"{box.top:g}, width {box.right - box.left:g}, height {box.bottom - box.top:g}; a box has an "
+      "area and lies inside its image. Correct its line in bounding_boxes.txt: 'id left top width "
+      "height', in pixels."
+    ) from None
+
+
+def _open(path: pathlib.Path, look: Callable[[PIL.Image.Image], Any]) -> np.ndarray:
+  try:
+    with PIL.Image.open(path) as image:
+      return np.asarray(look(image))
+  except OSError as error:
+    raise ValueError(f"{path} cannot be read as an image ({error}).") from None

@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from experiments.localization import box_folder
+from experiments.localization import material
 
 # Width and height of each image, and its box as left, top, width and height.
 _IMAGES = [
@@ -19,7 +19,7 @@ _IMAGES = [
 def folder(tmp_path):
   """A made-up tree: two classes, each with one image for training and one for the test."""
   (tmp_path / "images" / "birds").mkdir(parents=True)
-  lines = {name: [] for name in box_folder.FILES}
+  lines = {name: [] for name in material.FILES}
   for number, ((width, height), box) in enumerate(_IMAGES, 1):
     left, top, wide, high = box
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 
 def test_boxes_follow_the_images_to_their_new_size(folder):
-  train, test, names = box_folder.read(folder, size=40)
+  train, test, names = material.read_folder(folder, size=40)
   assert names == ("003.Sooty_Albatross", "007.Parakeet_Auklet")
   assert train.images.shape == test.images.shape == (2, 40, 40, 3)
   assert train.labels.tolist() == test.labels.tolist() == [0, 1]
@@ -50,7 +50,7 @@ def test_boxes_follow_the_images_to_their_new_size(folder):
 
 def test_rounding_may_pass_the_border_by_a_pixel(folder):
   _replace(folder, "bounding_boxes.txt", "3 10.0 10.0 10.0 10.0", "3 10.5 10.5 10.0 10.0")
-  _, test, _ = box_folder.read(folder, size=20)
+  _, test, _ = material.read_folder(folder, size=20)
   assert test.boxes[0].tolist() == [10.5, 10.5, 20, 20]
 
 
@@ -77,13 +77,13 @@ def test_rounding_may_pass_the_border_by_a_pixel(folder):
 def test_mistakes_are_named(folder, name, line, instead, message):
   _replace(folder, name, line, instead)
   with pytest.raises(ValueError, match=message):
-    box_folder.read(folder, size=20)
+    material.read_folder(folder, size=20)
 
 
 def test_a_missing_file_is_named(folder):
   (folder / "bounding_boxes.txt").unlink()
   with pytest.raises(FileNotFoundError, match=r"without bounding_boxes.txt; it needs images.txt"):
-    box_folder.read(folder, size=20)
+    material.read_folder(folder, size=20)
 
 
 def _replace(folder, name, line, instead):
