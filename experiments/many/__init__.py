@@ -1,1 +1,1 @@
-"""Many classes: tasks, equal time and the report of `experiments.many_classes`."""
+"""Many classes: the tasks of `experiments.many_classes`, and training for equal time."""
