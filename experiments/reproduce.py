@@ -26,7 +26,7 @@ from experiments import assembly, classifiers
 from experiments.reproduction import borrowed, measures, protocols, search
 from softmax_research import data, study, training
 from softmax_research.study import papers
-from softmax_research.study.study import Cell, Record, summarise
+from softmax_research.study.study import Cell, Record
 
 # What a setting's results depend on, beside its training.
 _CAUSES = ("num_train", "transform", "protocol", "folds", "carry_over", "measures")
@@ -186,14 +186,6 @@ def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[study.Bl
   return paper_report.report(records, settings)
 
 
-def summarise_record(made: Record) -> str:
-  """Say in a line how a seed ended; a trial by its validation accuracy."""
-  if "trial" not in made["cell"] or made["status"] != "finished":
-    return summarise(made)
-  accuracy = made["metrics"]["validation"]["accuracy"]
-  return f"validation accuracy {accuracy:.4g}, {made['time']['seconds']:.1f} s"
-
-
 def _splits(context: study.Context) -> assembly.Splits:
   splits = context.prepared.splits[context.cell["setting"]]
   if isinstance(splits, str):
@@ -240,7 +232,7 @@ STUDY = study.Study(
   config=config_of,
   seeds=seeds,
   estimate=estimate,
-  summarise=summarise_record,
+  summarise=search.summarise,
   seed_by_seed=borrowed.seed_by_seed,
 )
 

@@ -15,13 +15,16 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default, label_noise_mnist, tables
-from experiments import assembly, classifiers, reproduce
-from experiments.reproduction import measures, protocols, search, together
+from experiments import assembly, classifiers
+from experiments.reproduction import measures, protocols, search
 from softmax_research import heads, registry, study
-from softmax_research.study import classifier_report
+from softmax_research.study import classifier_report, ensembles
+from softmax_research.study.blocks import table_of
+from softmax_research.study.measures import MISSING
 
 _ABOUT = (
   "Each method has the head and the learning rate of its best trial: the highest validation "
@@ -30,6 +33,13 @@ _ABOUT = (
   "accuracy. Each cell: mean ± standard deviation over n seeds and, in brackets, the mean "
   "difference from {baseline} over the same seeds with the p-value of a paired t-test, corrected "
   "by Holm's method for the rows of its column; bold where it is below 0.05."
+)
+_TOGETHER = (
+  "In percent. *By the test set*: the part of that standard deviation which runs would have that "
+  "are equally good on all images there could be, from which examples they are right about in turn "
+  "(beside it what the rule error / 2N gives, Jordan 2023); *share*: its share of the variance. "
+  "*Agreement*: test images of which two seeds predict one class. *Ensemble*: the seeds' mean "
+  "probabilities."
 )
 _ACCURACY = study.measure_of("accuracy")
 _SELECTED = study.measure_of("selected/accuracy")._replace(label="selected")
@@ -128,13 +138,66 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     yield from classifier_report.metrics(groups, "method")
     if more := [of for of in _MEASURED if any(_has(group, of) for group in groups)]:
       yield study.compared(groups, measure=more, name=f"measured_{dataset}")
-    yield from together.report(groups, f"together_{dataset}")
+    yield from _together(groups, f"together_{dataset}")
     chosen = [
       f"{of.name}: {search.describe(made['measured']['values'])}"
       for of in groups
       for made in list(of.finished.values())[:1]
     ]
     yield f"Chosen: {study.escape('; '.join(chosen))}."
+
+
+def _together(groups: Sequence[study.Group], name: str) -> Iterator[study.Block]:
+  """Yield what runs of methods agree on and their ensembles, where records keep predictions."""
+  runs = {of.name: _predictions(of) for of in groups}
+  runs = {method: of for method, of in runs.items() if of}
+  if not runs:
+    return
+  rows = [(method, _row_together(list(of.values()))) for method, of in runs.items()]
+  yield table_of(rows, "method", name)
+  yield _TOGETHER
+  if len(runs) > 1 and (common := sorted(set.intersection(*map(set, runs.values())))):
+    yield _of_methods(runs, common)
+
+
+def _predictions(of: study.Group) -> dict[int | None, np.ndarray]:
+  return {
+    seed: ensembles.decode(made["measured"]["predictions"])
+    for seed, made in of.finished.items()
+    if "predictions" in made["measured"]
+  }
+
+
+def _row_together(runs: Sequence[np.ndarray]) -> dict[str, str]:
+  right = np.stack(list(map(ensembles.is_right, runs)))
+  accuracies, examples = right.mean(1), right.shape[1]
+  std = accuracies.std(ddof=1) if len(runs) > 1 else math.nan
+  of_test = ensembles.std_of_test_set(right)
+  rule = math.sqrt((1 - accuracies.mean()) / (2 * examples))
+  share = f"{100 * (of_test / std) ** 2:.0f}" if std > 0 else MISSING
+  return {
+    "n": str(len(runs)),
+    "accuracy": _ACCURACY.format(accuracies.mean()),
+    "standard deviation": _ACCURACY.format(std),
+    "by the test set": f"{_ACCURACY.format(of_test)} ({_ACCURACY.format(rule)})",
+    "share": share,
+    "agreement": _ACCURACY.format(ensembles.agreement(runs)),
+    "ensemble": _ACCURACY.format(ensembles.accuracy_of_mean(runs)) if len(runs) > 1 else MISSING,
+  }
+
+
+def _of_methods(runs: dict[str, dict[int | None, np.ndarray]], common: Sequence) -> str:
+  """Say what the mean over methods is worth, and on how much they agree, seed by seed."""
+  by_seed = [[of[seed] for of in runs.values()] for seed in common]
+  single = np.mean([ensembles.is_right(of).mean() for some in by_seed for of in some])
+  together = np.mean([ensembles.accuracy_of_mean(some) for some in by_seed])
+  agreement = np.mean([ensembles.agreement(some) for some in by_seed])
+  single, together, agreement = map(_ACCURACY.format, (single, together, agreement))
+  return (
+    f"One run of each of {len(runs)} methods ({study.escape(', '.join(runs))}) of one seed: on "
+    f"average {single}% right, their mean probabilities {together}%, two of them agree on "
+    f"{agreement}% (n = {len(common)} seeds)."
+  )
 
 
 def _has(group: study.Group, measure: study.Measure) -> bool:
@@ -177,7 +240,7 @@ STUDY = study.Study(
   selects=("datasets", "methods", "seeds"),
   seeds=seeds,
   estimate=estimate,
-  summarise=reproduce.summarise_record,
+  summarise=search.summarise,
   seed_by_seed=True,
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from ml_collections import ConfigDict
 
 from configs import tables
-from experiments.reproduction import features, search
+from experiments.reproduction import measures, search
 from softmax_research.study import dot_plot, papers
 from softmax_research.study.blocks import Block, Cell, Plot, Table, table_of
 from softmax_research.study.groups import Group, group
@@ -54,7 +54,7 @@ def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
       if "plane" in made["measured"]
     }
     if planes:
-      yield features.plot(name, planes)
+      yield measures.plot_plane(name, planes)
     if setting.protocol != "study" and setting.search:
       yield _SEARCH.format(first=search.FIRST_SEED, n=setting.search_seeds)
       yield search.table(name, setting, records)

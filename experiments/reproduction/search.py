@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from softmax_research import study
 from softmax_research.study.blocks import Cell, Table, table_of
 from softmax_research.study.measures import measure_of
+from softmax_research.study.study import summarise as summarise_record
 
 #: Keys of a training's configuration with their values.
 Values = Mapping[str, Any]
@@ -130,6 +131,14 @@ def table(name: str, setting: ConfigDict, records: Sequence[dict[str, Any]]) -> 
     }
     rows.append((method, cells | {"chosen": said or describe(best)}))
   return table_of(rows, "validation accuracy", f"{name}_search")
+
+
+def summarise(made: study.Record) -> str:
+  """Say in a line how a seed ended; a trial by its validation accuracy."""
+  if "trial" not in made["cell"] or made["status"] != "finished":
+    return summarise_record(made)
+  accuracy = made["metrics"]["validation"]["accuracy"]
+  return f"validation accuracy {accuracy:.4g}, {made['time']['seconds']:.1f} s"
 
 
 def _parent(train: ConfigDict, key: str) -> tuple[ConfigDict, str]:
