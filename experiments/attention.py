@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from experiments.attention_study import tasks, training
-from experiments.ledger import attention_claims
+from experiments.ledger import study_claims
 from softmax_research import data, heads, nn, study
 
 
@@ -261,7 +261,7 @@ STUDY = study.Study(
   name="attention",
   check=check,
   selects=("parts", "attentions", "seeds"),
-  claims=attention_claims.CLAIMS,
+  claims=study_claims.OF_ATTENTION,
 )
 
 if __name__ == "__main__":

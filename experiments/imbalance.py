@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from configs import imbalance_mnist
 from experiments import assembly, classifiers, imbalanced
-from experiments.ledger import prior_claims
+from experiments.ledger import study_claims
 from softmax_research import study, training
 from softmax_research.study import measures, tables
 from softmax_research.study.blocks import table_of
@@ -244,7 +244,7 @@ STUDY = study.Study(
   selects=("settings", "heads", "control_heads", "seeds"),
   estimate=estimate,
   summarise=summarise,
-  claims=prior_claims.CLAIMS,
+  claims=study_claims.OF_PRIORS,
 )
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from configs import localize_digits
 from experiments import assembly, classifiers
-from experiments.ledger import map_claims
+from experiments.ledger import study_claims
 from experiments.localization import maps, material
 from softmax_research import data, heads, registry, study
 from softmax_research.study import measures, record, tables
@@ -281,7 +281,7 @@ STUDY = study.Study(
   selects=("heads", "seeds"),
   estimate=estimate,
   summarise=summarise,
-  claims=map_claims.CLAIMS,
+  claims=study_claims.OF_MAPS,
 )
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.information import estimates, gaussian_classes
 from experiments.information.estimators import CLASS_OBJECTIVES
-from experiments.ledger import information_claims
+from experiments.ledger import study_claims
 from softmax_research import study
 
 #: Training examples of each class.
@@ -138,5 +138,5 @@ STUDY = study.Study(
   check=check,
   selects=("dimensions", "seeds"),
   estimate=estimates.estimate_by_short_run(run, _shorten),
-  claims=(*information_claims.OF_GAUSSIANS, information_claims.BALANCED),
+  claims=(*study_claims.OF_GAUSSIANS, study_claims.BALANCED_GAUSSIANS),
 )

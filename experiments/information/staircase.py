@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from experiments.information import estimates, estimators, programs
-from experiments.ledger import information_claims
+from experiments.ledger import study_claims
 from softmax_research import information, nn, study
 from softmax_research.information import fitting
 from softmax_research.study import ledger
@@ -190,7 +190,7 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
     "I-alpha has no baseline."
   )
   yield _METHOD
-  claims = information_claims.of_staircase(settings.batch_size, settings.nats)
+  claims = study_claims.of_staircase(settings.batch_size, settings.nats)
   yield from ledger.of_study(claims, records)
   records = [record for record in records if record["status"] == "finished"]
   for critic, (transforms, steps, _) in kinds.items():

@@ -2,13 +2,7 @@
 
 import itertools
 
-from experiments.ledger import (
-  attention_claims,
-  information_claims,
-  loss_claims,
-  map_claims,
-  prior_claims,
-)
+from experiments.ledger import loss_claims, study_claims
 from experiments.ledger.loss_claims import better, modern
 from softmax_research.study import claims
 from softmax_research.study.claims import Claim, Comparison, Test
@@ -272,20 +266,20 @@ _SCENES = tuple(
   for name, data in (("digits", "MNIST"), ("objects", "CIFAR-10"))
 )
 _QIN = (
-  *claims.at(information_claims.OF_GAUSSIANS, *_GAUSSIANS),
-  *claims.at(prior_claims.OF_PC_SOFTMAX[:1], *_IMBALANCE),
-  *claims.at(prior_claims.OF_PC_SOFTMAX[1:], *_IMBALANCE[:2]),
+  *claims.at(study_claims.OF_GAUSSIANS, *_GAUSSIANS),
+  *claims.at(study_claims.OF_PC_SOFTMAX[:1], *_IMBALANCE),
+  *claims.at(study_claims.OF_PC_SOFTMAX[1:], *_IMBALANCE[:2]),
   Claim(
     "qin2019",
     "With balanced classes PC-softmax is softmax",
     (
-      *claims.at([information_claims.BALANCED], *_GAUSSIANS)[0].tests,
-      *claims.at([prior_claims.BALANCED], *_IMBALANCE[:2])[0].tests,
+      *claims.at([study_claims.BALANCED_GAUSSIANS], *_GAUSSIANS)[0].tests,
+      *claims.at([study_claims.BALANCED_IMAGES], *_IMBALANCE[:2])[0].tests,
       *_at("mnist_heads", Comparison("pc_softmax", "softmax", "accuracy", "same")),
     ),
     "By accuracy.",
   ),
-  *claims.at(map_claims.of_maps(map_claims.PAPERS_WAY)[:2], *_SCENES),
+  *claims.at(study_claims.of_maps(study_claims.PAPERS_WAY)[:2], *_SCENES),
   *_of(
     "qin2019",
     (
@@ -305,11 +299,11 @@ _BOUNDS = tuple(
   of_paper._replace(tests=(*of_paper.tests, *short.tests))
   for of_paper, short in zip(
     claims.at(
-      information_claims.of_staircase(critic="separable"),
+      study_claims.of_staircase(critic="separable"),
       ("staircase", "paper", "separable critics, 4,000 steps a stair at 5e-4"),
     ),
     claims.at(
-      information_claims.of_staircase(critic="joint"),
+      study_claims.of_staircase(critic="joint"),
       ("staircase", "short", "joint critics, 200 steps a stair in place of 4,000"),
     ),
     strict=True,
@@ -518,10 +512,10 @@ _MIKOLOV = _of(
 # Attention.
 _ATTENTION = (
   *claims.at(
-    attention_claims.OF_OTHERS,
+    study_claims.OF_OTHER_ATTENTIONS,
     ("attention", "short", "transformers of 2 blocks of width 32, one learning rate for all"),
   ),
-  attention_claims.SPARSEMAX._replace(
+  study_claims.SPARSEMAX._replace(
     tests=(), untested="results/attention is older than sparsemax in its study"
   ),
 )

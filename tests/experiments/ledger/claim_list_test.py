@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from configs import modern
-from experiments.ledger import writing
+from experiments import claims as script
 from experiments.ledger.claim_list import CLAIMS
 from softmax_research.study import claims, ledger, papers
 
@@ -15,7 +15,7 @@ _RESULTS = pathlib.Path(__file__).resolve().parents[3] / "results"
 
 @pytest.fixture(scope="module")
 def rulings():
-  return writing.judge(_RESULTS)
+  return script.judge(_RESULTS)
 
 
 def test_every_claim_is_tested_or_says_why_not():
@@ -81,5 +81,5 @@ def test_the_committed_ledger_is_what_the_results_give(rulings):
   for block in ledger.of_papers(rulings):
     if isinstance(block, str):
       assert block in text
-  assert text == writing.ledger_text(rulings)
-  assert (_RESULTS / "headline.md").read_text(encoding="utf-8") == writing.headline_text(rulings)
+  assert text == script.ledger_text(rulings)
+  assert (_RESULTS / "headline.md").read_text(encoding="utf-8") == script.headline_text(rulings)

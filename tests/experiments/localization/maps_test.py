@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.ledger import map_claims
+from experiments.ledger import study_claims
 from experiments.localization import maps
 from softmax_research import heads, nn
 from softmax_research.study import claims
@@ -134,7 +134,7 @@ def _records(shares, head="softmax"):
 
 def test_claims_of_maps_follow_from_the_seeds():
   def verdicts(shares):
-    rulings = claims.judge(map_claims.CLAIMS, {None: _records(shares)})
+    rulings = claims.judge(study_claims.OF_MAPS, {None: _records(shares)})
     return {r.claim.text: r.verdict for r in rulings if r.findings}
 
   good, bad, close = (verdicts((0.5, share, share + 0.2)) for share in (0.7, 0.3, 0.5))

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments.ledger import plots, writing
+from experiments import claims as script
+from experiments.ledger import plots
 from softmax_research.study import claims
 from softmax_research.study.claims import Claim, Comparison, Test
 
@@ -85,14 +86,14 @@ def test_everything_is_written(results, monkeypatch):
   comparison = Comparison("m=4", "softmax", "error", "lower", published=("mnist", "m=4", "softmax"))
   test = Test("liu2016", "paper", "its protocol", (comparison,), {"setting": "mnist"})
   claim = Claim("liu2016", "m = 4 beats softmax", (test,))
-  monkeypatch.setattr(writing, "CLAIMS", (claim,))
+  monkeypatch.setattr(script, "CLAIMS", (claim,))
   readme = results.parent / "README.md"
   readme.write_text(
     "Before\n<!-- headline: begin, by make results -->old<!-- headline: end -->\nAfter\n"
   )
-  rulings = writing.judge(results)
+  rulings = script.judge(results)
   assert [ruling.verdict for ruling in claims.decisive(rulings)] == ["supported"]
-  path = writing.write(results, rulings)
+  path = script.write(results, rulings)
   ledger = path.read_text()
   assert (
     "Made by `python -m experiments.claims`." in ledger
@@ -107,6 +108,6 @@ def test_everything_is_written(results, monkeypatch):
     assert f"](results/figures/{name}.svg)" in text
     assert (results / "figures" / f"{name}.svg").read_text().startswith("<?xml")
   before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
-  writing.write(results, rulings)
+  script.write(results, rulings)
   assert before == {path: path.read_bytes() for path in before}
-  assert writing.insert("no markers", "new") == "no markers"
+  assert script.insert("no markers", "new") == "no markers"
