@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from experiments.attention_study import tasks, training
+from experiments import attention_tasks
 from experiments.ledger import study_claims
 from softmax_research import data, heads, nn, study
 
@@ -101,8 +101,8 @@ def check(settings: Settings) -> None:
   study.check_numbers("keys", settings.keys, settings.pairs * max(settings.longer))
   study.check_numbers("learning_rate", settings.learning_rate, 1e-9)
   for part in settings.parts:
-    if part not in tasks.TASKS:
-      raise ValueError(f"Got --parts={part}; the parts are {', '.join(tasks.TASKS)}.")
+    if part not in attention_tasks.TASKS:
+      raise ValueError(f"Got --parts={part}; the parts are {', '.join(attention_tasks.TASKS)}.")
   if "images" in settings.parts:
     data.check_name(settings.dataset)
   if settings.text != "pydoc" and not pathlib.Path(settings.text).is_file():
@@ -127,9 +127,8 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
   """Train the missing seeds of a cell, and measure tests and weights."""
   settings, part = context.settings, cell["part"]
   steps = {"images": "image_steps", "language": "text_steps", "recall": "recall_steps"}[part]
-  trainer = training.trainer(
-    tasks.TASKS[part], settings, cell["attention"], getattr(settings, steps)
-  )
+  make, attention = attention_tasks.TASKS[part], cell["attention"]
+  trainer = attention_tasks.trainer(make, settings, attention, getattr(settings, steps))
   for seed in context.seeds:
     began, curves = time.perf_counter(), []
     for point in trainer.train(seed):

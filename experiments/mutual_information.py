@@ -20,7 +20,7 @@ nothing was chosen on. Every finished cell is appended at once to results.jsonl;
 goes on after an interruption. report.md has bias, spread and intervals of each estimator.
 """
 
-from experiments.information import gaussians, images, programs, samples, staircase, sweep
+from experiments.information import estimators, gaussians, images, samples, staircase, sweep
 from softmax_research import study
 
 STUDIES = {
@@ -32,4 +32,4 @@ STUDIES = {
 }
 
 if __name__ == "__main__":
-  study.main(STUDIES, prepare_devices=lambda options, settings: programs.use_all_cores())
+  study.main(STUDIES, prepare_devices=lambda options, settings: estimators.use_all_cores())

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.information import estimates, estimators, programs
+from experiments.information import estimates, estimators
 from softmax_research import data, information, nn, study
 from softmax_research.information import fitting
 
@@ -144,7 +144,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
     options = {"rate": _RATE, "look_every": _LOOK_EVERY}
     return fitting.fit(*task, key=key, places=pairs, take=take, **options)
 
-  terms, compiling = programs.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
+  terms, compiling = estimators.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
   measured = {"truth": true_information(classes, error)}
   yield estimates.records(context, began, compiling, estimates.intervals(terms), measured)
 
@@ -155,11 +155,11 @@ def _make_task(objective: str, pixels: int, classes: int):
     log_prior = np.full(classes, -np.log(classes), np.float32)
     softmax = information.ESTIMATORS.make("softmax")
     own = [estimators.Named("classifier, plug-in", objective, softmax.loss, softmax.terms)]
-    init, logits = programs.make_network(programs.ClassScores, pixels, classes, widths=_WIDTHS)
+    init, logits = estimators.make_network(estimators.ClassScores, pixels, classes, widths=_WIDTHS)
     return estimators.task(
       init, lambda params, batch: (logits(params, batch[0]), batch[2], log_prior), own
     )
-  init, scores = programs.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
+  init, scores = estimators.make_network(nn.SeparableCritic, pixels, pixels, widths=_WIDTHS)
   own = estimators.of_objective(objective)
   return estimators.task(init, lambda params, batch: (scores(params, *batch[:2]),), own)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.information import estimates, estimators, programs
+from experiments.information import estimates, estimators
 from experiments.ledger import study_claims
 from softmax_research import information, nn, study
 from softmax_research.information import fitting
@@ -107,7 +107,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
   climb = functools.partial(_climb, cell, settings)
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
   # Of each seed the estimates `[stairs, steps, estimators]`.
-  found, compiling = programs.run_seeds(climb, seeds, shared=np.array(correlations, np.float32))
+  found, compiling = estimators.run_seeds(climb, seeds, shared=np.array(correlations, np.float32))
 
   def summarise(curves):
     stairs = enumerate(zip(settings.nats, curves, strict=True))
@@ -124,7 +124,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 def _climb(cell, settings, key, correlations) -> jax.Array:
   """Train a critic of one seed up the stairs; return the estimates of each batch."""
   shape = (2, settings.batch_size, settings.dimension)
-  init, score = programs.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
+  init, score = estimators.make_network(_CRITICS[cell["critic"]], *shape[2:] * 2, widths=_WIDTHS)
   _, steps, rate = of_critic(settings, cell["critic"])
   own = estimators.of_objective(cell["objective"])
   optimizer = optax.adam(rate)

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.information import estimates, gaussian_classes
+from experiments.information import estimates, gaussians
 from experiments.information.estimators import CLASS_OBJECTIVES
-from experiments.information.gaussian_classes import positions
+from experiments.information.gaussians import positions
 from softmax_research import study
 
 #: What all cells are but for the one factor that is moved.
@@ -77,7 +77,7 @@ def log_prior(classes: int, ratio: float) -> np.ndarray:
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
   """Train the networks of a cell; yield the records of its seeds."""
-  yield gaussian_classes.records(
+  yield gaussians.fit_classes(
     context,
     draw(context.seeds, cell),
     positions(cell["classes"]),
@@ -87,7 +87,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
   )
 
 
-def draw(seeds: Sequence[int], problem: dict[str, Any]) -> gaussian_classes.Sample:
+def draw(seeds: Sequence[int], problem: dict[str, Any]) -> gaussians.Sample:
   """Draw a sample: three fifths to train on, and a fifth each to validate and to test."""
   size, dimension, ratio, classes = (problem[factor] for factor in BASE)
 
@@ -96,7 +96,7 @@ def draw(seeds: Sequence[int], problem: dict[str, Any]) -> gaussian_classes.Samp
       yield generator.choice(classes, size=count, p=np.exp(log_prior(classes, ratio)))
 
   entropy, places = (size, dimension, classes, round(1000 * ratio)), positions(classes)
-  return gaussian_classes.draw(seeds, entropy, labels, places, dimension)
+  return gaussians.draw_classes(seeds, entropy, labels, places, dimension)
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:

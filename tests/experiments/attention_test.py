@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import attention
-from experiments.attention_study import tasks, training
+from experiments import attention, attention_tasks
 from softmax_research import functional
 from softmax_research.study import runner, workdir
 
@@ -61,7 +60,7 @@ def test_it_trains_judges_longer_sequences_and_reports(tmp_path):
 
 
 def test_recall_asks_for_the_value_of_each_key():
-  task = tasks.recall(SMALL, "softmax")
+  task = attention_tasks.recall(SMALL, "softmax")
   inputs, labels = jax.device_get(task.draw(jax.random.key(0)))
   assert inputs.shape == labels.shape == (8, 6) and (labels[:, :4] == -1).all()
   for sequence, asked in zip(inputs, labels[:, 4:], strict=True):
@@ -73,7 +72,7 @@ def test_recall_asks_for_the_value_of_each_key():
 def test_longer_contexts_are_judged_on_the_same_bytes(tmp_path):
   text = tmp_path / "text.txt"
   text.write_bytes(bytes(range(97, 123)) * 200)
-  task = tasks.language(SMALL._replace(text=str(text)), "softmax")
+  task = attention_tasks.language(SMALL._replace(text=str(text)), "softmax")
   asked = [labels[:, -8:] for _, labels in task.tests.values()]
   np.testing.assert_array_equal(asked[0], asked[2])
   inputs, labels = task.tests["4 times as long"]
@@ -86,7 +85,7 @@ def test_longer_contexts_are_judged_on_the_same_bytes(tmp_path):
 def test_weights_in_numbers_equal_what_can_be_counted():
   weights = np.zeros((1, 1, 4, 4), np.float32)
   weights[0, 0, 2:, :2] = 0.25  # Half of the weight on the first key, and half of all lost.
-  found = training.weights_in_numbers(jnp.asarray(weights), causal=True)
+  found = attention_tasks.weights_in_numbers(jnp.asarray(weights), causal=True)
   expected = {"entropy": np.log(2), "support": 2, "first": 0.5, "total": 0.5}
   for name, value in expected.items():
     np.testing.assert_allclose(found[name], value, rtol=1e-6)

@@ -1,11 +1,12 @@
 """The studies of classes: terms by their formulas, fits near the truth, reports, bad settings."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import mutual_information
-from experiments.information import estimates, estimators, gaussian_classes, gaussians, sweep
+from experiments.information import estimates, estimators, gaussians, sweep
 from softmax_research import information, study
 from softmax_research.study import runner, workdir
 
@@ -38,6 +39,18 @@ def test_the_term_of_a_critic_is_its_bound_on_the_pairs_of_a_batch():
   apart = ~np.eye(len(scores), dtype=bool)
   expected = 1 + np.diag(scores).mean() - np.exp(scores)[apart].mean()
   np.testing.assert_allclose(_terms("NWJ"), [expected], atol=1e-5)
+
+
+def test_a_seeds_key_and_share_do_not_depend_on_the_others():
+  def draw(key, x, shared):
+    return {"drawn": jax.random.normal(key, (2,)), "sum": x + shared}
+
+  seeds = tuple(range(12))
+  found, _ = estimators.run_seeds(draw, seeds, np.arange(12.0), shared=np.float32(1))
+  np.testing.assert_array_equal(found["sum"], np.arange(12.0) + 1)
+  alone, _ = estimators.run_seeds(draw, (7,), np.array([7.0]), shared=np.float32(1))
+  np.testing.assert_array_equal(alone["drawn"][0], found["drawn"][7])
+  assert len(np.unique(found["drawn"])) == 24
 
 
 def _split(sample):
@@ -85,7 +98,7 @@ def test_fits_come_near_the_truth(tmp_path):
   records = workdir.read(tmp_path)
   assert [record["seed"] for record in records] == [0, 1]
   log_prior = np.log(np.arange(1, 6) / 15)
-  truth = information.gaussian_mixture_information(gaussian_classes.positions(5), log_prior)
+  truth = information.gaussian_mixture_information(gaussians.positions(5), log_prior)
   gap = np.log(5) + np.sum(np.exp(log_prior) * log_prior)
   for record in records:
     found, accuracies = record["measured"], record["metrics"]["test"]
