@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from experiments import attention_tasks
 from experiments.ledger import study_claims
 from softmax_research import data, heads, nn, study
@@ -215,8 +217,6 @@ def _of_part(part: str, records, settings) -> Iterator[study.Block]:
 
 def _at_equal_time(record: study.Record, records) -> dict[str, float]:
   """Return the test's measure when the fastest run was done, between points of the curve."""
-  import numpy as np  # noqa: PLC0415
-
   done = [made["curves"]["seconds"][-1] for made in records if made["curves"].get("seconds")]
   curves = record["curves"]
   if not curves.get("seconds"):
@@ -231,7 +231,6 @@ def _at_equal_time(record: study.Record, records) -> dict[str, float]:
 def _pictures(part: str, records) -> study.Plot:
   """Show weights of one head, queries downwards and keys to the right."""
   import matplotlib.pyplot as plt  # noqa: PLC0415
-  import numpy as np  # noqa: PLC0415
 
   shown = [made for made in records if made["measured"].get("picture")]
   columns = min(4, len(shown))

@@ -27,11 +27,12 @@ import rich.console
 import rich.table
 from absl import app, flags
 
-from experiments.benchmarks.timing import Options
+from experiments.benchmarks.timing import Options, measure
 from softmax_research.study import command
 from softmax_research.training import environment
 
-#: Names of modules of `experiments.benchmarks`, each with `rows(options)`.
+#: Names of modules of `experiments.benchmarks`, each with `cases()`, and with `rows(options)` where
+#: there are others than those of the cases.
 BENCHMARKS = ("attention", "classes", "losses", "seeds", "training")
 _WITHOUT_PYTORCH = ("seeds",)
 
@@ -56,9 +57,12 @@ def main(argv: list[str]) -> None:
       raise ValueError(f"Got {given}; name one benchmark of {', '.join(BENCHMARKS)}.")
     # The processes of all sides share a GPU; by default the first would take its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    rows = load(argv[1]).rows(
-      Options(_CASE.value, _PEER.value, _REPEATS.value, _SECONDS.value, _THREADS.value)
-    )
+    module, given = load(argv[1]), (_CASE, _PEER, _REPEATS, _SECONDS, _THREADS)
+    options = Options(*(flag.value for flag in given))
+    if hasattr(module, "rows"):
+      rows = module.rows(options)
+    else:
+      rows = measure(argv[1], module.cases(), options)
   if _JSON.value:
     for row in rows:
       print(json.dumps(row), flush=True)

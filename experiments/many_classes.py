@@ -58,7 +58,7 @@ def check(config: ConfigDict) -> None:
     check_integer(key, config[key])
   if not config.seconds > 0:
     raise ValueError(f"Got seconds={config.seconds!r}; it must be a number above 0.")
-  _make_optimizer(config)
+  training.make_optimizer(config.optimizer, num_steps=1)
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> tuple[equal_t
   """Make the task, and by name what trains the heads that are left."""
   task = _TASKS[config.task][0](config)
   print(f"{task.name}: {len(task.class_counts):,} classes")
-  optimizer, size = _make_optimizer(config), config.batch_size
+  optimizer, size = training.make_optimizer(config.optimizer, num_steps=1), config.batch_size
   names = [cell["head"] for cell in left]
   return task, {n: equal_time.make_trainer(n, task, optimizer, size) for n in names}
 
@@ -122,10 +122,6 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
   _, trainers = context.prepared
   trainers[cell["head"]](context.seeds[0], 0.0, settings.looks)
   return len(context.seeds) * (settings.seconds + time.perf_counter() - began)
-
-
-def _make_optimizer(config: ConfigDict):
-  return training.make_optimizer(config.optimizer, num_steps=1)
 
 
 def report(records: Sequence[dict[str, Any]], config: ConfigDict) -> Iterator[study.Block]:

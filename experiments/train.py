@@ -118,10 +118,5 @@ STUDY = compare.STUDY._replace(
 )
 
 
-def main() -> None:
-  """Run the script."""
-  classifiers.main(STUDY, num_seeds=lambda config: 1, default_config="configs/digits.py", more=More)
-
-
 if __name__ == "__main__":
-  main()
+  classifiers.main(STUDY, num_seeds=lambda config: 1, default_config="configs/digits.py", more=More)

@@ -5,15 +5,14 @@ is the peer. Peak memory is a process's own, with JAX or PyTorch in it.
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from experiments.benchmarks import pytorch
 from experiments.benchmarks.losses import repeat
-from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
+from experiments.benchmarks.timing import OURS, Case, Run
 from softmax_research import functional
 
 SIZES = (2, 2048, 8, 64)
@@ -45,11 +44,6 @@ def cases() -> list[Case]:
     _case(f"linear Taylor, keys of {KEY_FEATURES}", LONG, linear, key_features=KEY_FEATURES),
     *(_case("linear Taylor, crossing", (1, length, *LONG[2:]), linear) for length in CROSSING),
   ]
-
-
-def rows(options: Options) -> Iterator[dict[str, Any]]:
-  """Yield the rows of the cases."""
-  yield from measure("attention", cases(), options)
 
 
 def _libraries(sizes) -> dict[str, Callable[[], Run]]:

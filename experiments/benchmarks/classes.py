@@ -9,7 +9,7 @@ which so has the frequent ones side by side, one at random.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import losses, pytorch
-from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
+from experiments.benchmarks.timing import OURS, Case, Run
 from softmax_research import functional, training
 
 #: Examples, classes and features of a dense layer.
@@ -45,11 +45,6 @@ def cases() -> list[Case]:
     _huffman(),
     losses.adaptive_case(),
   ]
-
-
-def rows(options: Options) -> Iterator[dict[str, Any]]:
-  """Yield the rows of the cases."""
-  yield from measure("classes", cases(), options)
 
 
 def tree_name(num_classes: int) -> str:

@@ -5,7 +5,7 @@ cross-entropy stands beside a copy of its logits, which reads and writes as many
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import pytorch
-from experiments.benchmarks.timing import OURS, Case, Options, Run, measure
+from experiments.benchmarks.timing import OURS, Case, Run
 from softmax_research import functional
 
 #: How many examples and classes: of the dense losses, and of those with a solver for each row.
@@ -31,11 +31,6 @@ def cases() -> list[Case]:
   plain = {"our cross-entropy": functional.cross_entropy}
   ours = [_case(name, DENSE, loss, plain) for name, loss in variants(DENSE[1]).items()]
   return [*_losses(), *_sparse(), *ours, adaptive_case()]
-
-
-def rows(options: Options) -> Iterator[dict[str, Any]]:
-  """Yield the rows of the cases."""
-  yield from measure("losses", cases(), options)
 
 
 def _losses() -> list[Case]:

@@ -93,16 +93,11 @@ def rows(options: Options) -> Iterator[dict[str, Any]]:
   yield from first_steps("training", options)
 
 
-def random_split(shape: tuple[int, ...], count: int) -> data.Split:
-  """Draw random images and labels; their values make no difference to the time."""
+def make_experiment(shape, count, backbone, batch) -> tuple[ConfigDict, assembly.Splits]:
+  """Return the configuration and random data, whose values do not change the time."""
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (count, *shape), np.uint8)
-  return data.Split(images, rng.integers(0, 10, count, np.int32))
-
-
-def make_experiment(shape, count, backbone, batch) -> tuple[ConfigDict, assembly.Splits]:
-  """Return the configuration and the data of an experiment with this network."""
-  train = random_split(shape, count)
+  train = data.Split(images, rng.integers(0, 10, count, np.int32))
   few = data.Split(train.images[:10], train.labels[:10])
   classes = tuple(map(str, range(10)))
   statistics = data.channel_statistics(train.images)

@@ -5,6 +5,7 @@ What the study has recorded in its own directory below the working directory, as
 settings can read the same cell.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -120,19 +121,9 @@ def estimate(context: study.Context) -> float:
 
 
 def _context(of: Lender, context: study.Context, left: Sequence[int]) -> study.Context:
-  return study.Context(
-    of.study,
-    of.settings,
-    of.cell,
-    tuple(left),
-    prepared=context.prepared.lent[of.directory],
-    workdir=context.workdir / of.directory,
-    interruption=context.interruption,
-    progress=context.progress,
-    devices=context.devices,
-    kept=context.kept,
-    command=context.command,
-  )
+  own = {"study": of.study, "settings": of.settings, "cell": of.cell, "seeds": tuple(left)}
+  own |= {"prepared": context.prepared.lent[of.directory], "finished": ()}
+  return dataclasses.replace(context, workdir=context.workdir / of.directory, **own)
 
 
 def _as_row(made: Record, of: Lender, context: study.Context) -> Record:
