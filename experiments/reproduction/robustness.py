@@ -55,17 +55,6 @@ def projected_gradient(
   return jax.lax.fori_loop(0, num_steps, step, jnp.clip(start, low, high))
 
 
-def as_trained(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
-  """Return the cross-entropy of the model's own probabilities."""
-  del temperature
-  return -_at(log_probs, labels)
-
-
-def at_temperature_1(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
-  """Return the cross-entropy at temperature 1: log-probabilities times T are shifted logits."""
-  return -_at(jax.nn.log_softmax(log_probs * temperature), labels)
-
-
 def margin(log_probs: jax.Array, labels: jax.Array, temperature: jax.Array) -> jax.Array:
   """Return how far the best other class leads the label.
 
@@ -83,8 +72,12 @@ def _at(log_probs, labels):
 #: What attackers raise, by name: from log-probabilities `[N, K]`, labels `[N]` and the temperature
 #: of training to `[N]`.
 OBJECTIVES: dict[str, Callable[[jax.Array, jax.Array, jax.Array], jax.Array]] = {
-  "as_trained": as_trained,
-  "temperature_1": at_temperature_1,
+  # The cross-entropy of the model's own probabilities; and that at temperature 1:
+  # log-probabilities times T are shifted logits.
+  "as_trained": lambda log_probs, labels, temperature: -_at(log_probs, labels),
+  "temperature_1": lambda log_probs, labels, temperature: (
+    -_at(jax.nn.log_softmax(log_probs * temperature), labels)
+  ),
   "margin": margin,
 }
 
@@ -94,37 +87,8 @@ _PHOTONS = (500, 250, 100, 75, 50)
 _SHARE = (0.01, 0.02, 0.03, 0.05, 0.07)
 
 SEVERITIES = (1, 2, 3, 4, 5)
-
-
-def _gaussian(images, severity, strength, rng):
-  return images + strength * rng.normal(scale=_STD[severity - 1], size=images.shape)
-
-
-def _uniform(images, severity, strength, rng):
-  """Add uniform noise of the standard deviation that Gaussian noise has."""
-  half = np.sqrt(3) * strength * _STD[severity - 1]
-  return images + rng.uniform(-half, half, size=images.shape)
-
-
-def _shot(images, severity, strength, rng):
-  """Count photons, whose number varies as Poisson's law says."""
-  photons = _PHOTONS[severity - 1] / strength**2
-  return rng.poisson(images * photons) / photons
-
-
-def _impulse(images, severity, strength, rng):
-  """Turn a share of all values black or white."""
-  hit = rng.random(images.shape) < strength * _SHARE[severity - 1]
-  return np.where(hit, rng.random(images.shape) < 0.5, images)
-
-
-#: Kinds of noise: functions of images, severity, strength and a random generator, by name.
-KINDS: dict[str, Callable[..., np.ndarray]] = {
-  "gaussian": _gaussian,
-  "shot": _shot,
-  "impulse": _impulse,
-  "uniform": _uniform,
-}
+#: Kinds of noise.
+KINDS = ("gaussian", "shot", "impulse", "uniform")
 
 
 def corrupt(
@@ -132,10 +96,23 @@ def corrupt(
 ) -> np.ndarray:
   """Corrupt images, always with the same noise; unlike CIFAR-10-C's they are not rounded to 255ths.
 
-  The strength multiplies the noise's standard deviation, and of impulses their share.
+  The strength multiplies the noise's standard deviation, and of impulses, which turn values black
+  or white, their share. Shots are photons, whose number varies as Poisson's law says. Uniform noise
+  has the standard deviation that Gaussian noise has.
   """
-  rng = np.random.default_rng((seed, list(KINDS).index(kind), severity))
-  return KINDS[kind](images, severity, strength, rng).clip(0, 1).astype(np.float32)
+  rng, level = np.random.default_rng((seed, KINDS.index(kind), severity)), severity - 1
+  if kind == "gaussian":
+    made = images + strength * rng.normal(scale=_STD[level], size=images.shape)
+  elif kind == "uniform":
+    half = np.sqrt(3) * strength * _STD[level]
+    made = images + rng.uniform(-half, half, size=images.shape)
+  elif kind == "shot":
+    photons = _PHOTONS[level] / strength**2
+    made = rng.poisson(images * photons) / photons
+  else:
+    hit = rng.random(images.shape) < strength * _SHARE[level]
+    made = np.where(hit, rng.random(images.shape) < 0.5, images)
+  return made.clip(0, 1).astype(np.float32)
 
 
 def pgd(

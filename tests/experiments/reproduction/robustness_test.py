@@ -44,8 +44,8 @@ def test_an_attack_stays_in_its_ball_and_among_images_and_raises_its_loss(name):
 
 
 def test_attacking_a_linear_model_is_a_loop_of_numpy():
-  attacked, _ = _attack(robustness.as_trained, num_steps=4)
-  start, _ = _attack(robustness.as_trained, num_steps=0)
+  attacked, _ = _attack(robustness.OBJECTIVES["as_trained"], num_steps=4)
+  start, _ = _attack(robustness.OBJECTIVES["as_trained"], num_steps=0)
   x, points = _IMAGES.astype(np.float64), start.astype(np.float64)
   for _ in range(4):
     logits = points.reshape(8, -1) @ _KERNEL
@@ -86,7 +86,7 @@ def test_a_sure_model_hides_its_gradient_from_cross_entropy_but_not_from_the_mar
     slope = jax.grad(lambda x: objective(model(x), _LABELS, 1.0).sum())(jnp.asarray(_IMAGES))
     return np.abs(slope).max()
 
-  assert moved(robustness.as_trained) == 0
+  assert moved(robustness.OBJECTIVES["as_trained"]) == 0
   assert moved(robustness.margin) > 0.1
 
 
