@@ -18,7 +18,7 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -217,6 +217,13 @@ def file_name(cell: Mapping[str, Any], *more: Any) -> str:
   readable = re.sub(r"[^A-Za-z0-9=._-]+", "_", describe(cell))[:_LONGEST_NAME].strip("._")
   whole = json.dumps([cell, *more], sort_keys=True)
   return f"{readable}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+
+
+def span(numbers: Sequence[int]) -> str:
+  """List numbers in order, of more than two in a row the first and the last."""
+  if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+    return f"{numbers[0]} to {numbers[-1]}"
+  return ", ".join(map(str, numbers))
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from softmax_research.study import exports, markdown, tables, workdir
 from softmax_research.study.blocks import Block, Plot, Table
-from softmax_research.study.record import NOT_RECORDED, duration
+from softmax_research.study.record import NOT_RECORDED, duration, span
 from softmax_research.study.study import flatten
 
 #: Formats of a report. Markdown and the page have plots as SVG beside them.
@@ -190,13 +190,6 @@ def _dataset(dataset: Any) -> str | None:
 def _distinct(values: Sequence[str | None]) -> str:
   """Return the distinct values, in the order of their first record."""
   return "; ".join(dict.fromkeys(value for value in values if value)) or NOT_RECORDED
-
-
-def span(numbers: Sequence[int]) -> str:
-  """List numbers in order, of more than two in a row the first and the last."""
-  if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
-    return f"{numbers[0]} to {numbers[-1]}"
-  return ", ".join(map(str, numbers))
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -19,7 +19,7 @@ from softmax_research.study import (
   study,
   workdir,
 )
-from softmax_research.study.record import duration
+from softmax_research.study.record import duration, span
 from softmax_research.training import environment
 
 _LONGEST_MESSAGE = 500
@@ -267,7 +267,7 @@ def list_estimates(work: Work) -> None:
 def describe(task: study.Task) -> str:
   """Name a task for a person."""
   name, seeds = record.describe(task.cell), [seed for seed in task.seeds if seed is not None]
-  return f"{name}, seed{'s' * (len(seeds) > 1)} {report.span(seeds)}" if seeds else name
+  return f"{name}, seed{'s' * (len(seeds) > 1)} {span(seeds)}" if seeds else name
 
 
 def by_records(task: study.Task, records: Sequence[study.Record]) -> float | None:
