@@ -268,6 +268,8 @@ def _make_optimizer(
   if rates:
     for pattern, factor in dict(rates).items():
       check_at_least(f"rates[{pattern!r}]", factor, 0, "Pass 0 to keep parameters as they are.")
+    if clip_norm is not None:  # What stays as it is has no part in the norm.
+      parts = [scale_rates({pattern: float(of > 0) for pattern, of in rates.items()}), *parts]
     parts.append(scale_rates(dict(rates)))
   if average:
     parts.append(average_last(max(1, round(average * num_steps)), num_steps))

@@ -156,6 +156,15 @@ def test_clipping_bounds_the_norm_of_the_gradient():
   np.testing.assert_allclose(after, [-0.6, -0.8], rtol=1e-6)
 
 
+def test_what_is_frozen_clips_nothing():
+  options = {"momentum": 0, "clip_norm": 1.0, "rates": {"frozen": 0.0, "head": 2.0}}
+  optimizer = optimizers.make("sgd", learning_rate=1.0, num_steps=1, **options)
+  grads = {"frozen": jnp.full(2, 9.0), "head": jnp.array([0.3, 0.4])}
+  (after,) = _steps(optimizer, [grads], jax.tree.map(jnp.zeros_like, grads))
+  assert after["frozen"].tolist() == [0, 0]
+  np.testing.assert_allclose(after["head"], [-0.6, -0.8], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
 def test_every_optimizer_of_optax_descends_a_quadratic(name):
   options = {"key": 0} if name == "noisy_sgd" else {}
