@@ -220,6 +220,12 @@ def measurer(
   """
   if ask_images(specifications):
     robustness.check_images(splits.test)
+  ours = [text for text in specifications if MEASURES.parse(text)[0] in MEASURES]
+  if ours and (splits.ignore_label is not None or splits.test.labels.ndim == 2):
+    raise ValueError(
+      f"Got the measures {', '.join(ours)} for examples that have no label, or a distribution; "
+      "these need a class of each. Pass --config.measures=()."
+    )
   backbone, layer = assembly.make_backbone(config), assembly.make_head_for(splits, head)
   temperature = heads.parse(head)[1].get("temperature", 1.0)
 

@@ -17,6 +17,7 @@ from experiments import assembly, classifiers
 from experiments.reproduction import measures
 from softmax_research import data, study, training
 from softmax_research.study.study import Record
+from softmax_research.training import metrics
 
 _COMPONENTS = 256
 _FOLD_SEED = 10  # Agarap's.
@@ -202,7 +203,8 @@ def looker(splits: assembly.Splits) -> classifiers.EpochHook:
       if not before or last > max(before):
         if log_probs is None:
           log_probs = training.predict(programs, states, splits.test.images)
-        accuracy = float(np.mean(log_probs[i].argmax(-1) == splits.test.labels))
+        known, labels = metrics.labelled(log_probs[i], splits.test.labels, splits.ignore_label)
+        accuracy = float(np.mean(metrics.hits(known.argmax(-1), labels)))
       looked.append(accuracy)
 
   return look

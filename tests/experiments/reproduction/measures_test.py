@@ -24,6 +24,13 @@ def test_measures_that_there_are_not_are_refused(specification, message):
     measures.check([specification])
 
 
+@pytest.mark.parametrize(("labels", "ignored"), [(np.array([0, -1]), -1), (np.eye(2), None)])
+def test_measures_need_a_class_of_each_example(labels, ignored):
+  splits = types.SimpleNamespace(test=types.SimpleNamespace(labels=labels), ignore_label=ignored)
+  with pytest.raises(ValueError, match="Got the measures predictions for examples that have no"):
+    measures.measurer(["predictions"], None, splits, "softmax")
+
+
 def test_an_estimate_counts_compiling_once_and_images_and_seeds_as_often_as_there_are(monkeypatch):
   clock, asked = [0.0], []
 

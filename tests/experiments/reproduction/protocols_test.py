@@ -14,15 +14,17 @@ from tests.experiments.reproduction import tiny
 
 
 def _look_at(validation_accuracies):
-  """Look after each epoch at a model of one example, which is right in every second epoch."""
-  splits = types.SimpleNamespace(
-    test=types.SimpleNamespace(images=np.zeros((1, 2)), labels=np.array([0]))
-  )
+  """Look after each epoch at a model of one example, which is right in every second epoch.
+
+  Another one has no label, so that nothing is right or wrong.
+  """
+  test = types.SimpleNamespace(images=np.zeros((2, 2)), labels=np.array([0, -1]))
+  splits = types.SimpleNamespace(test=test, ignore_label=-1)
   calls = []
 
   def predict(states, images):
     calls.append(states)
-    return np.array([[[0.0, -1.0] if states % 2 else [-1.0, 0.0]]])
+    return np.array([[[0.0, -1.0] if states % 2 else [-1.0, 0.0]] * 2])
 
   programs = types.SimpleNamespace(predict=predict)
   look = protocols.looker(splits)
