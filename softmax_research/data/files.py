@@ -82,7 +82,9 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
     >>> made.train.images.shape, made.test.labels.tolist(), made.class_names
     ((8, 10), [0, 1], ('cat', 'dog'))
   """
-  arrays = {_SPELLINGS.get(key, key): np.asarray(value) for key, value in arrays.items()}
+  arrays = {
+    _SPELLINGS.get(key, key): np.asarray(of) for key, of in arrays.items() if of is not None
+  }
   class_names, ignored = arrays.pop("class_names", None), arrays.pop("ignore_label", None)
   parts = ("",) if "images" in arrays else ("train_", "test_")
   if set(arrays) != {f"{part}{kind}" for part in parts for kind in ("images", "labels")}:
@@ -91,13 +93,24 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
       f" labels, or {', '.join(_SPLITS)}; class_names and ignore_label may stand beside them"
     )
   images = as_images(name, [arrays[f"{part}images"] for part in parts])
-  labels, missing = [arrays[f"{part}labels"] for part in parts], None
+  labels, missing = [_as_plain(arrays[f"{part}labels"]) for part in parts], None
   if ignored is not None:
-    missing = [given == ignored for given in labels]
+    ignored = _as_plain(ignored)
+    if ignored.size != 1 or any(given.ndim != 1 for given in labels):
+      raise ValueError(
+        f"{name}: ignore_label is {ignored.tolist()!r} for labels of shape {labels[0].shape}; it is"
+        " one number or name, which stands in place of a label where these are [N]"
+      )
+    missing = [given == ignored.item() for given in labels]
     labels = [given[~none] for given, none in zip(labels, missing, strict=True)]
   labels, class_names = _as_labels(name, labels, class_names)
   if ignored is not None:
     for k, none in enumerate(missing):
+      if strange := np.sum(labels[k] == _NO_LABEL):
+        raise ValueError(
+          f"{name}: {strange} labels are neither a class nor {ignored.item()!r}, the one that is"
+          " ignored"
+        )
       known, labels[k] = labels[k], np.full(len(none), _NO_LABEL, np.int32)
       labels[k][~none] = known
     ignored = _NO_LABEL
@@ -245,22 +258,19 @@ def _as_labels(
   name: str, parts: Sequence[np.ndarray], class_names: np.ndarray | None
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
   """Return labels as int32, or distributions as float32, and the names of the classes."""
+  names = None if class_names is None else tuple(_as_text(class_names).ravel().tolist())
+  if names and len(set(names)) < len(names):
+    raise ValueError(f"{name}: class_names are {', '.join(names)}; each must be there once")
   if all(labels.ndim == 2 and labels.dtype.kind == "f" for labels in parts):
-    size = parts[0].shape[1] if class_names is None else len(class_names)
-    names = range(size) if class_names is None else _as_text(class_names).ravel().tolist()
-    return [labels.astype(np.float32) for labels in parts], tuple(map(str, names))
-  parts = [labels[:, 0] if labels.shape[1:] == (1,) else labels for labels in parts]
+    names = names or tuple(map(str, range(parts[0].shape[1])))
+    return [labels.astype(np.float32) for labels in parts], names
   for labels in parts:
     if labels.ndim != 1 or not labels.size:
       raise ValueError(
         f"{name}: labels have the shape {labels.shape}; they must be [N], with N of at least 1,"
         " or distributions, [N, K] of a floating-point type"
       )
-  names = None if class_names is None else tuple(_as_text(class_names).ravel().tolist())
-  if names and len(set(names)) < len(names):
-    raise ValueError(f"{name}: class_names are {', '.join(names)}; each must be there once")
   if all(labels.dtype.kind in "US" for labels in parts):
-    parts = [_as_text(labels) for labels in parts]
     names = names or tuple(np.unique(np.concatenate(parts)).tolist())
     index = {text: k for k, text in enumerate(names)}
     parts = [np.array([index.get(text, -1) for text in labels.tolist()]) for labels in parts]
@@ -281,6 +291,12 @@ def _as_labels(
   limits = np.iinfo(np.int32)
   parts = [labels.astype(np.int64).clip(limits.min, limits.max) for labels in parts]
   return [labels.astype(np.int32) for labels in parts], names or tuple(map(str, range(gap)))
+
+
+def _as_plain(labels: np.ndarray) -> np.ndarray:
+  """Return labels of a single column as ``[N]``, and bytes as text."""
+  labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
+  return _as_text(labels) if labels.dtype.kind == "S" else labels
 
 
 def _as_text(names: np.ndarray) -> np.ndarray:

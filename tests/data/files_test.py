@@ -198,6 +198,12 @@ def _with_nan():
     ({"class_names": ["a", "b"]}, r"labels lie outside \[0, 2\), the first is"),
     ({"class_names": [*NAMES, "k"]}, r"the label 10 \(k\)"),
     ({"class_names": ["a", "b", "a"]}, r"class_names are a, b, a; each must be there once"),
+    ({"labels": np.ones((60, 1))}, r"labels are float64; they must be integers"),
+    (
+      {"labels": np.where(TRAIN.labels == 9, -1, TRAIN.labels), "ignore_label": 255},
+      r"\d labels are neither a class nor 255",
+    ),
+    ({"labels": np.eye(10)[TRAIN.labels], "ignore_label": -1}, r"ignore_label is -1 for labels of"),
   ],
 )
 def test_what_is_wrong_with_arrays_is_named(change, message):
@@ -384,6 +390,11 @@ def test_examples_without_a_label_and_distributions():
   assert made.ignore_label == -1 and made.num_classes == 10
   both = np.concatenate([made.train.labels, made.test.labels])
   np.testing.assert_array_equal(np.bincount(both + 1), [15, *np.bincount(labels[labels < 255])])
+  # Columns, as Keras has them, and bytes hold the same.
+  for again, ignored in ((labels[:, None], [255]), (labels.astype("S"), "255")):
+    arrays = {"images": TRAIN.images, "labels": again, "ignore_label": ignored}
+    assert data.from_arrays("part", arrays).train.labels.tolist() == made.train.labels.tolist()
+  assert data.from_arrays("own", POOL | {"ignore_label": None}).ignore_label is None
   soft = np.random.default_rng(0).dirichlet(np.ones(3), 60)
   made = files.from_arrays("soft", {"images": TRAIN.images, "labels": soft})
   assert made.class_names == ("0", "1", "2")
