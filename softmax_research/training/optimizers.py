@@ -2,6 +2,7 @@
 
 import fnmatch
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -86,7 +87,7 @@ def _steps(
 ) -> optax.Schedule:
   """Multiply the rate by a factor at fractions of the run, or at steps if they exceed 1."""
   numbers = isinstance(boundaries, list | tuple) and [
-    b for b in boundaries if isinstance(b, int | float) and b > 0
+    b for b in boundaries if isinstance(b, int | float) and 0 < b < math.inf
   ]
   if not numbers or len(numbers) < len(boundaries):
     raise ValueError(
@@ -94,11 +95,14 @@ def _steps(
       "or steps, all above 0, as boundaries=(0.5,0.75)."
     )
   steps = [round(b * num_steps) if b <= 1 else int(b) for b in boundaries]
-  return optax.piecewise_constant_schedule(learning_rate, {step: factor for step in steps})
+  # In a short run two fractions may be of one step.
+  factors = {step: factor ** steps.count(step) for step in steps}
+  return optax.piecewise_constant_schedule(learning_rate, factors)
 
 
 def _inverse_time(learning_rate: float, num_steps: int, *, decay: float = 1e-6) -> optax.Schedule:
   """Divide the rate by 1 + decay * step, as Keras' `decay` argument did."""
+  check_at_least("decay", decay, 0, "Pass 0 for a constant rate.")
   return lambda step: learning_rate / (1 + decay * step)
 
 

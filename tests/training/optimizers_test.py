@@ -126,6 +126,7 @@ def test_parameters_that_stay_are_their_average():
     ("cosine", {}, [0.05 * (1 + np.cos(np.pi * t / 4)) for t in range(5)]),
     ("steps", {"boundaries": (0.5, 3), "factor": 0.1}, [0.1, 0.1, 0.01, 0.001, 0.001]),
     ("steps", {"boundaries": (0.5, 1.0)}, [0.1, 0.1, 0.01, 0.01, 0.001]),
+    ("steps", {"boundaries": (0.5, 0.6)}, [0.1, 0.1, 0.001, 0.001, 0.001]),
     ("inverse_time", {"decay": 1.0}, [0.1 / (1 + t) for t in range(5)]),
   ],
 )
@@ -255,6 +256,8 @@ def test_only_matrices_decay_whatever_the_optimizer():
     ({"name": "adam", "b1": 1.0}, r"b1=1.0; it must lie in \[0, 1\)"),
     ({"name": "adam", "schedule": "steps:boundaries=0.5-2"}, r"boundaries='0.5-2' .*0.75"),
     ({"name": "adam", "schedule": "steps:boundaries=(0.5,-2)"}, r"boundaries=\(0.5, -2\)"),
+    ({"name": "adam", "schedule": "steps:boundaries=(1e999,)"}, r"boundaries=\(inf,\)"),
+    ({"name": "adam", "schedule": "inverse_time:decay=-1.0"}, r"decay=-1.0; it must be"),
     (
       {"name": "adam", "schedule": "cosine:alpha=x"},
       "alpha='x' for the schedule 'cosine'; it must be a number",
