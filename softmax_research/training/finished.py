@@ -44,6 +44,7 @@ class FinishedModel:
     self.image_shape, self._dtype = images.shape[1:], images.dtype
 
   def __call__(self, images: np.ndarray) -> np.ndarray:
+    given = np.asarray(images).dtype
     (images,) = as_images("Got images that do not fit", [np.asarray(images)])
     if images.shape[1:] != self.image_shape:
       raise ValueError(
@@ -54,6 +55,11 @@ class FinishedModel:
       raise ValueError(
         f"Got images of type {images.dtype}; the model takes whole numbers from 0 to 255. Give "
         "uint8."
+      )
+    if images.dtype == np.uint8 == given != self._dtype:
+      raise ValueError(
+        f"Got images of type uint8; the model was trained on {self._dtype} ones. Give them on the "
+        "scale of these, as floating-point numbers."
       )
     if images.dtype != np.uint8 and not np.isfinite(images).all():
       raise ValueError("Got images with values that are not finite; leave them out.")

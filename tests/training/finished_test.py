@@ -62,6 +62,8 @@ def test_values_that_are_not_finite_are_refused(tmp_path, images):
   assert np.isfinite(model(floats)).all()
   with pytest.raises(ValueError, match="values that are not finite; leave them out"):
     model(floats * np.nan)
+  with pytest.raises(ValueError, match="type uint8; the model was trained on float32 ones"):
+    model(images)
 
 
 def test_a_model_that_is_not_there_or_not_the_only_one_is_an_error(saved, tmp_path):
