@@ -96,7 +96,6 @@ _POSITIVE = (
 
 
 def check(settings: Settings) -> None:
-  """Raise a ValueError for settings that are none."""
   for name in _POSITIVE:
     study.check_numbers(name, getattr(settings, name), 4 if name == "num_test" else 1)
   study.check_numbers("longer", settings.longer, 2)
@@ -117,7 +116,6 @@ def check(settings: Settings) -> None:
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return a cell for each part and attention."""
   return [
     {"part": part, "attention": attention}
     for part in settings.parts
@@ -152,7 +150,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
 
 
 def report(records: Sequence[study.Record], settings: Settings) -> Iterator[study.Block]:
-  """Yield the blocks of the report."""
   yield "# Attention by what makes its weights"
   yield (
     f"Transformers of {settings.depth} blocks of width {settings.width}, which differ in nothing "

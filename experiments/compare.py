@@ -86,7 +86,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  """Estimate the seconds that the seeds of a cell take."""
   config = _config_for(context.settings, cell)
   return classifiers.estimate(context, config, context.prepared, cell["head"])
 

@@ -84,13 +84,11 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  """Estimate the seconds that the seeds of a cell take."""
   splits = context.prepared[cell["setting"]].splits
   return classifiers.estimate(context, context.settings, splits, cell["head"])
 
 
 def summarise(made: dict[str, Any]) -> str:
-  """Say in a line how a seed ended."""
   if made["status"] != "finished":
     return classifiers.summarise(made)
   accuracy = made["metrics"]["balanced"]["as_is"]["macro_accuracy"]

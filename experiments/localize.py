@@ -27,6 +27,7 @@ from experiments.ledger import study_claims
 from experiments.localization import maps, material
 from softmax_research import data, heads, registry, study
 from softmax_research.study import measures, record, tables
+from softmax_research.study.blocks import table_of
 
 _RULES = {"chosen": "of validation", "paper": "0.2"}
 _SHARE = study.Measure("share", "share", "%", 100.0, 1, True)
@@ -41,7 +42,6 @@ _ABOUT = (
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
-  """Return a cell a head."""
   return [{"head": head} for head in heads.split(config.heads)]
 
 
@@ -69,13 +69,11 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  """Estimate the seconds that the seeds of a head take to train."""
   splits, _ = context.prepared
   return classifiers.estimate(context, context.settings, splits, cell["head"])
 
 
 def summarise(made: study.Record) -> str:
-  """Say in a line how a seed ended."""
   text = classifiers.summarise(made)
   if made["status"] != "finished":
     return text
@@ -139,15 +137,14 @@ def _accuracy(heads: Sequence[study.Group]) -> study.Table:
   for of in heads:
     means = list(of.values("localisation/mean_share").values())
     seconds = list(of.values("time/seconds").values())
-    cells = (
-      study.Cell(str(len(of.finished))),
-      _mean(of, "accuracy"),
-      study.Cell(f"{np.mean(means):.3f}"),
-      study.Cell(f"{np.median(seconds):.0f}"),
-    )
-    rows.append(study.Row(of.name, cells))
-  columns = ("n", "accuracy, %", "mean kernel", "seconds a run, median")
-  return study.Table(columns, tuple(rows), "head", "accuracy")
+    cells = {
+      "n": str(len(of.finished)),
+      "accuracy, %": _mean(of, "accuracy"),
+      "mean kernel": f"{np.mean(means):.3f}",
+      "seconds a run, median": f"{np.median(seconds):.0f}",
+    }
+    rows.append((of.name, cells))
+  return table_of(rows, "head", "accuracy")
 
 
 def _fixed_box(made: study.Record) -> str:
@@ -163,30 +160,26 @@ def _shares(of: study.Group) -> study.Table:
   rows = []
   for kind, smoothing, rule in itertools.product(_kinds_of([of]), maps.SMOOTHINGS, _RULES):
     at = _path(kind, smoothing, rule)
-    cells = [
-      _mean(of, f"{at}/{measure}/{level}")
-      for measure in ("known", "top_1")
-      for level in range(len(maps.LEVELS))
-    ]
+    cells = {
+      f"{what} at {level}": _mean(of, f"{at}/{measure}/{place}")
+      for measure, what in (("known", "found"), ("top_1", "with class"))
+      for place, level in enumerate(maps.LEVELS)
+    }
     thresholds = sorted(set(of.values(f"{at}/thresholds/{maps.HALF}").values()))
-    cells.append(study.Cell(", ".join(map(str, thresholds))))
-    rows.append(study.Row(f"{kind}, {smoothing}, threshold {_RULES[rule]}", tuple(cells)))
-  columns = (
-    *(f"found at {level}" for level in maps.LEVELS),
-    *(f"with class at {level}" for level in maps.LEVELS),
-    "thresholds at 0.5",
-  )
-  return study.Table(columns, tuple(rows), "maps", f"boxes_{of.name}")
+    cells["thresholds at 0.5"] = ", ".join(map(str, thresholds))
+    rows.append((f"{kind}, {smoothing}, threshold {_RULES[rule]}", cells))
+  return table_of(rows, "maps", f"boxes_{of.name}")
 
 
 def _by_size(of: study.Group) -> study.Table:
-  columns, rows = ("smallest third", "middle", "largest"), []
+  rows = []
   for kind in _kinds_of([of]):
-    cells = [_mean(of, f"{_path(kind, 'plain', 'chosen', 'by_size')}/{part}") for part in range(3)]
+    at, parts = _path(kind, "plain", "chosen", "by_size"), ("smallest third", "middle", "largest")
+    cells = {part: _mean(of, f"{at}/{place}") for place, part in enumerate(parts)}
     # A part that is empty in a record has no share there.
-    cells = [study.Cell(measures.MISSING) if "∞" in cell.value else cell for cell in cells]
-    rows.append(study.Row(kind, tuple(cells)))
-  return study.Table(columns, tuple(rows), "found at 0.5 by the box's area", f"by_size_{of.name}")
+    cells = {k: measures.MISSING if "∞" in cell.value else cell for k, cell in cells.items()}
+    rows.append((kind, cells))
+  return table_of(rows, "found at 0.5 by the box's area", f"by_size_{of.name}")
 
 
 def _thresholds(heads: Sequence[study.Group]) -> study.Plot:

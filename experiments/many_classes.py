@@ -24,6 +24,7 @@ from experiments.many import equal_time, tasks
 from softmax_research import heads, study, training
 from softmax_research.functional.arrays import check_integer
 from softmax_research.study import command
+from softmax_research.study.blocks import table_of
 
 #: For each task what makes it, and the file of the configuration whose keys it has.
 _TASKS = {
@@ -62,7 +63,6 @@ def check(config: ConfigDict) -> None:
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
-  """Return a cell a head."""
   return [{"head": head} for head in heads.split(config.heads)]
 
 
@@ -195,18 +195,16 @@ def _gains(groups: Sequence[study.Group], measure: study.Measure) -> study.Table
   corrected = study.holm([paired.p_value for _, _, paired in found])
   rows = []
   for (name, before, paired), p in zip(found, corrected, strict=True):
-    cells = (
-      study.Cell(str(paired.n)),
-      study.Cell(measure.format(before.mean), f"± {measure.format(before.std)}"),
-      study.Cell(
-        measure.format(paired.mean, signed=True),
-        detail=measure.format_interval(paired.low, paired.high, signed=True),
-      ),
-      study.Cell(study.measures.format_p_value(float(p))),
-    )
-    rows.append(study.Row(name, cells))
-  columns = ("n", f"before training, {measure.unit}", "training adds, points", "p (Holm)")
-  return study.Table(columns, tuple(rows), name="gains")
+    interval = measure.format_interval(paired.low, paired.high, signed=True)
+    start = study.Cell(measure.format(before.mean), f"± {measure.format(before.std)}")
+    cells = {
+      "n": str(paired.n),
+      f"before training, {measure.unit}": start,
+      "training adds, points": study.Cell(measure.format(paired.mean, signed=True), "", interval),
+      "p (Holm)": study.measures.format_p_value(float(p)),
+    }
+    rows.append((name, cells))
+  return table_of(rows, "head", "gains")
 
 
 def _with_places(record: dict[str, Any], config: ConfigDict) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import functional, study
+from softmax_research.study.blocks import table_of
 
 
 class Settings(NamedTuple):
@@ -96,7 +97,6 @@ def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> tuple[dict, 
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]]:
-  """Yield the record of a cell."""
   (layer, truth), settings, began = context.prepared, context.settings, time.perf_counter()
   options = cell | {"sampler": samplers(settings.classes)[cell["sampler"]]}
 
@@ -155,19 +155,17 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
     caption="Absolute values; that of the loss in nats. Below the error of the mean, in the table, "
     "a point is chance: unbiased estimates fall without end as the draws grow.",
   )
-  columns = ("samples", "loss bias, nats", "gradient bias", "gradient noise")
-  yield study.Table(columns, tuple(map(_row, records)), name_column="sampler", name="bias")
+  yield table_of([(_name(record), _cells(record)) for record in records], "sampler", "bias")
 
 
-def _row(record: dict[str, Any]) -> study.Row:
+def _cells(record: dict[str, Any]) -> dict[str, study.Cell | str]:
   found = record["measured"]
-  cells = (
-    study.Cell(str(record["cell"]["num_samples"])),
-    study.Cell(f"{found['loss_bias']:+.4f}", f"± {found['loss_error']:.4f}"),
-    study.Cell(f"{found['gradient_bias']:.4f}"),
-    study.Cell(f"{found['gradient_noise']:.3f}"),
-  )
-  return study.Row(_name(record), cells)
+  return {
+    "samples": str(record["cell"]["num_samples"]),
+    "loss bias, nats": study.Cell(f"{found['loss_bias']:+.4f}", f"± {found['loss_error']:.4f}"),
+    "gradient bias": f"{found['gradient_bias']:.4f}",
+    "gradient noise": f"{found['gradient_noise']:.3f}",
+  }
 
 
 def _name(record: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments.benchmarks import classes, timing
 from softmax_research import study
+from softmax_research.study.blocks import table_of
 
 
 class Settings(NamedTuple):
@@ -43,7 +44,6 @@ def check(settings: Settings) -> None:
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return a cell for each number of classes."""
   return [{"classes": size} for size in settings.classes]
 
 
@@ -88,11 +88,14 @@ def report(records: Sequence[study.Record], settings: Settings) -> Iterator[stud
   rows = []
   for size, times in found.items():
     ratio = times["dense_ms"] / times["tree_ms"] if size in dense else None
-    texts = ("–", "–") if ratio is None else (f"{times['dense_ms']:.1f}", f"{ratio:.0f}")
-    texts = (str(_depth(size)), f"{times['tree_ms']:.2f}", *texts)
-    rows.append(study.Row(f"{size:,}", tuple(map(study.Cell, texts))))
-  columns = ("depth", "tree, ms", "dense, ms", "dense / tree")
-  yield study.Table(columns, tuple(rows), name_column="classes", name="times")
+    cells = {
+      "depth": str(_depth(size)),
+      "tree, ms": f"{times['tree_ms']:.2f}",
+      "dense, ms": "–" if ratio is None else f"{times['dense_ms']:.1f}",
+      "dense / tree": "–" if ratio is None else f"{ratio:.0f}",
+    }
+    rows.append((f"{size:,}", cells))
+  yield table_of(rows, "classes", "times")
 
 
 def _depth(size: int) -> int:

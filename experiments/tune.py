@@ -111,7 +111,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  """Estimate the seconds that the seeds of a cell take."""
   setting = _setting(context.settings, cell)
   values = cell.get("trial") or search.trials(setting)[0]
   config = _train_config(context.settings, cell, values)

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 
 from softmax_research import data, functional, study
+from softmax_research.study.blocks import table_of
 
 
 class Settings(NamedTuple):
@@ -203,8 +204,8 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
     "times or more. Beside a word stand the nearest by cosine, beside a:b:c what is to c as b is "
     f"to a, the best first, of seed {records[0]['seed']}."
   )
-  rows = (study.Row(text, (study.Cell(", ".join(near)),)) for text, near in first["near"].items())
-  yield study.Table(("nearest",), tuple(rows), name_column="word", name="near")
+  rows = [(text, {"nearest": ", ".join(near)}) for text, near in first["near"].items()]
+  yield table_of(rows, "word", "near")
   yield (
     f"Of {first['num_analogies']:,} analogies of plurals, as word : words = other : ?, the first "
     "word that was found was right, or one of the first five:"

@@ -36,7 +36,6 @@ DENSE = "dense layer"
 
 
 def cases() -> list[Case]:
-  """Return the cases."""
   return [
     _linear("float32"),
     _linear("bfloat16"),

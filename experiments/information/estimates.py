@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from softmax_research import study
+from softmax_research.study.blocks import table_of
 
 #: How far an estimate is from the truth.
 ERROR = study.Measure("error", "bias", "nats", 1.0, 4, False)
@@ -103,12 +104,11 @@ def tables(
       if all(key in row["metrics"].get("test", {}) for row in of_problem)
     ]
     yield f"**{describe(first['cell'])}**: the truth is {first['measured']['truth']:.6f} nats."
-    columns = ("n", "bias", "std", "RMSE", "coverage, %", *(m.title for m in accuracies))
-    found = [_row(of, accuracies) for of in study.group(of_problem, "estimator")]
-    yield study.Table(columns, tuple(found), "estimator", describe(first["cell"]))
+    found = [(of.name, _cells(of, accuracies)) for of in study.group(of_problem, "estimator")]
+    yield table_of(found, "estimator", describe(first["cell"]))
 
 
-def _row(of: study.Group, accuracies: Sequence[study.Measure]) -> study.Row:
+def _cells(of: study.Group, accuracies: Sequence[study.Measure]) -> dict[str, study.Cell | str]:
   finite = {seed: error for seed, error in of.values(ERROR).items() if math.isfinite(error)}
   errors, n = np.array(list(finite.values())), len(finite)
   bias = study.summarise(errors)
@@ -117,15 +117,14 @@ def _row(of: study.Group, accuracies: Sequence[study.Measure]) -> study.Row:
   coverage = float(np.mean(np.abs(errors) <= halves)) if n else math.nan
   interval = ERROR.format_interval(bias.low, bias.high, signed=True) if n > 1 else ""
   means = [(m, study.summarise([of.values(m)[seed] for seed in finite]).mean) for m in accuracies]
-  cells = (
-    study.Cell(str(n) if n == len(of.finished) else f"{n} of {len(of.finished)}"),
-    study.Cell(ERROR.format(bias.mean, signed=True), detail=interval),
-    study.Cell(ERROR.format(bias.std)),
-    study.Cell(ERROR.format(rmse)),
-    study.Cell(study.measures.format_number(100 * coverage, 0)),
-    *(study.Cell(measure.format(mean)) for measure, mean in means),
-  )
-  return study.Row(of.name, cells)
+  return {
+    "n": str(n) if n == len(of.finished) else f"{n} of {len(of.finished)}",
+    "bias": study.Cell(ERROR.format(bias.mean, signed=True), detail=interval),
+    "std": ERROR.format(bias.std),
+    "RMSE": ERROR.format(rmse),
+    "coverage, %": study.measures.format_number(100 * coverage, 0),
+    **{measure.title: measure.format(mean) for measure, mean in means},
+  }
 
 
 def near(rows: Sequence[dict[str, Any]], within: float) -> str:

@@ -54,7 +54,6 @@ def check(settings: Settings) -> None:
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return a cell for each estimator."""
   names = settings.estimators
   if not names:
     kind = estimation.kind_of(_load("y", settings.y))

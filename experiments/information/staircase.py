@@ -20,6 +20,7 @@ from experiments.ledger import study_claims
 from softmax_research import information, nn, study
 from softmax_research.information import fitting
 from softmax_research.study import ledger
+from softmax_research.study.blocks import table_of
 
 _CRITICS = {"separable": nn.SeparableCritic, "joint": nn.JointCritic}
 _TRANSFORMS = ("linear", "cubic")
@@ -247,20 +248,20 @@ def table(rows: Sequence[dict[str, Any]], nats: Sequence[float], name: str) -> s
     own = [row["measured"] for row in of if row["cell"]["nats"] == stair]
     finite = [found for found in own if found["estimate"] is not None]
     if not finite:
-      return study.Cell("–")
+      return "–"
     bias, variance, squared = (
       np.mean([math.nan if found[key] is None else found[key] for found in finite])
       for key in ("error", "variance", "squared_error")
     )
     form = "+.2f" if abs(bias) < 1000 else "+.2g"
     some = f" (n = {len(finite)} of {len(own)})" if len(finite) < len(own) else ""
-    return study.Cell(f"{bias:{form}} / {variance:.3g} / {squared:.3g}{some}")
+    return f"{bias:{form}} / {variance:.3g} / {squared:.3g}{some}"
 
   by_name: dict[str, list[dict[str, Any]]] = {}
   for row in rows:
     by_name.setdefault(row["cell"]["estimator"], []).append(row)
-  found = tuple(study.Row(k, tuple(cell(of, n) for n in nats)) for k, of in by_name.items())
-  return study.Table(tuple(f"{n:g} nats" for n in nats), found, name_column="estimator", name=name)
+  found = [(k, {f"{n:g} nats": cell(of, n) for n in nats}) for k, of in by_name.items()]
+  return table_of(found, "estimator", name)
 
 
 def _shorten(settings: Settings, cell: dict[str, Any]) -> dict[str, Any]:
