@@ -165,7 +165,9 @@ class Trainer:
     self.task, self.steps, self.points = task, steps, settings.points
     self.head = heads.make(settings.head, task.num_classes)
     self.width = settings.width
-    self.graph, _, self.rest = self._split(nnx.eval_shape(lambda: task.network(nnx.Rngs(0))))
+    self.graph, _, self.rest = nnx.split(
+      nnx.eval_shape(lambda: task.network(nnx.Rngs(0))), nnx.Param, ...
+    )
     rate = optax.warmup_cosine_decay_schedule(
       0.0, settings.learning_rate, max(steps // 10, 1), max(steps, 2)
     )
@@ -173,17 +175,13 @@ class Trainer:
     self._run, self._log_probs = jax.jit(self._train), jax.jit(self._predict)
     self._look = jax.jit(self._describe)
 
-  @staticmethod
-  def _split(module):
-    return nnx.split(module, nnx.Param, ...)
-
   def _network(self, params):
     return nnx.merge(self.graph, params, self.rest)
 
   def init(self, seed: int) -> tuple[Any, Any]:
     """Return parameters and the optimiser's state."""
     of_net, of_head = jax.random.split(jax.random.key(seed))
-    _, params, _ = self._split(self.task.network(nnx.Rngs(of_net)))
+    _, params, _ = nnx.split(self.task.network(nnx.Rngs(of_net)), nnx.Param, ...)
     params = {"net": params, "head": self.head.init(of_head, self.width)}
     return params, self.optimizer.init(params)
 

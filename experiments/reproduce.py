@@ -83,21 +83,18 @@ def check(settings: ConfigDict) -> None:
 
 def cells(settings: ConfigDict) -> list[Cell]:
   """List the cells, a method's trials before its own."""
-  found = []
-  for name, setting in settings.settings.items():
-    for method, _ in setting.methods:
-      cell = {"setting": name, "method": method}
-      if setting.protocol != "study":
-        found += [cell | {"trial": values} for values in search.trials(setting)]
-      found.append(cell)
-  return found
+  return [
+    cell
+    for name, setting in settings.settings.items()
+    for method, _ in setting.methods
+    for cell in search.cells({"setting": name, "method": method}, setting)
+  ]
 
 
 def seeds(settings: ConfigDict, cell: Cell) -> Sequence[int]:
-  """Return the seeds of a cell; those of trials are none of a run's."""
-  if "trial" in cell:
-    return search.seeds(settings.settings[cell["setting"]])
-  return range(tables.num_seeds(settings, cell["setting"]))
+  """Return the seeds of a cell; see `search.seeds`."""
+  name = cell["setting"]
+  return search.seeds(cell, settings.settings[name], tables.num_seeds(settings, name))
 
 
 def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:

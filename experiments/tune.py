@@ -49,18 +49,9 @@ _VALIDATION = study.measure_of("metrics/validation/accuracy")._replace(label="va
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
   """List a method's trials before its own cell, a data set after the other."""
-  found = []
-  for dataset in registry.split(config.datasets, kind="dataset", example="mnist,cifar10"):
-    for method, *_ in config.methods:
-      cell = {"setting": dataset, "method": method}
-      found += [cell | {"trial": values} for values in search.trials(_setting(config, cell))]
-      found.append(cell)
-  return found
-
-
-def seeds(config: ConfigDict, cell: dict[str, Any]) -> Sequence[int]:
-  """Return the seeds of a cell; those of trials are none of a run's."""
-  return search.seeds(_setting(config, cell)) if "trial" in cell else range(config.seeds)
+  datasets = registry.split(config.datasets, kind="dataset", example="mnist,cifar10")
+  methods = [{"setting": of, "method": name} for of in datasets for name, *_ in config.methods]
+  return [cell for of in methods for cell in search.cells(of, _setting(config, of))]
 
 
 def check(config: ConfigDict) -> None:
@@ -237,7 +228,7 @@ STUDY = study.Study(
   prepare=prepare,
   config=config_of,
   selects=("datasets", "methods", "seeds"),
-  seeds=seeds,
+  seeds=lambda config, cell: search.seeds(cell, _setting(config, cell), config.seeds),
   estimate=estimate,
   summarise=search.summarise,
   seed_by_seed=True,

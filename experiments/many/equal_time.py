@@ -63,14 +63,6 @@ class Task(NamedTuple):
     return described | ({"fingerprint": self.fingerprint} if self.fingerprint else {})
 
 
-class Outcome(NamedTuple):
-  """Hold what came out of a run: `curves` has `seconds`, `steps` and the metrics at each look."""
-
-  curves: dict[str, list[float | None]]
-  diverged: int | None
-  num_parameters: int
-
-
 def make_backbone(specification: Any, shape: tuple[int, ...]) -> tuple[nn.Backbone, Any, int]:
   """Make a backbone for inputs of a shape; return its empty state and its number of features."""
   backbone = nn.make(specification)
@@ -101,14 +93,16 @@ def in_batches(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.nda
 
 def make_trainer(
   specification: str, task: Task, optimizer: optax.GradientTransformation, batch_size: int
-) -> Callable[..., Outcome]:
+) -> Callable[..., tuple[dict[str, list[float | None]], int | None, int]]:
   """Build the head of a specification, such as `sampled:num_samples=1024`, and what trains it.
 
   Of trees only the rows of a batch's paths are updated.
 
   Returns:
-    A function `(seed, seconds, num_looks) -> Outcome`, whose programs all seeds share. It judges
-    the model before training, and so many times at equal distances on the way and at the end.
+    A function `(seed, seconds, num_looks) -> curves, diverged, num_parameters`, whose programs all
+    seeds share. It judges the model before training, and so many times at equal distances on the
+    way and at the end: the curves have `seconds`, `steps` and the metrics at each look. Diverged is
+    the step at which the loss was not finite, or None.
 
   Raises:
     ValueError: the head or an option is unknown, or does not fit the classes; or the task has
@@ -159,11 +153,11 @@ def make_trainer(
         spent += time.perf_counter() - began
         steps += count
         if not np.isfinite(loss):
-          return Outcome(curves, steps, size)
+          return curves, steps, size
       found = task.evaluate(params["net"], head, params["head"])
       for metric, value in {"seconds": spent, "steps": steps, **found}.items():
         curves.setdefault(metric, []).append(value)
-    return Outcome(curves, None, size)
+    return curves, None, size
 
   return train
 

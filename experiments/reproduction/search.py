@@ -28,16 +28,22 @@ _METRIC = "metrics/validation/accuracy"
 
 def trials(setting: ConfigDict) -> list[dict[str, Any]]:
   """List the combinations that a setting tries; none where it searches nothing."""
-  if not setting.search:
+  if not setting.get("search"):  # Settings whose cells are another study's lack it.
     return []
   keys = [key for key, _ in setting.search]
   combinations = itertools.product(*(values for _, values in setting.search))
   return [dict(zip(keys, values, strict=True)) for values in combinations]
 
 
-def seeds(setting: ConfigDict) -> range:
-  """Return the seeds of each trial."""
-  return range(FIRST_SEED, FIRST_SEED + setting.search_seeds)
+def cells(method: Values, setting: ConfigDict) -> list[dict[str, Any]]:
+  """List the cells of a method's trials before its own."""
+  return [*({**method, "trial": values} for values in trials(setting)), dict(method)]
+
+
+def seeds(cell: Values, setting: ConfigDict, num_seeds: int) -> range:
+  """Return the seeds of a cell; those of trials are none of a run's."""
+  trial = range(FIRST_SEED, FIRST_SEED + setting.get("search_seeds", 0))
+  return trial if "trial" in cell else range(num_seeds)
 
 
 def describe(values: Values) -> str:
