@@ -68,43 +68,38 @@ def banerjee(logits: np.ndarray, labels: np.ndarray) -> list[Departure]:
   slope = series(logits, _ORDER - 1)
   true_gradient = slope / f.sum(1, keepdims=True) - hot * slope / f
   finite, infinite = upstream * slope, upstream * formula_probs(f)
-  paper = "Banerjee 2020"
-  return [
-    Departure(
-      paper,
+  rows = [
+    (
       "Taylor softmax divides each row by its own sum",
       "the sums are tiled and reshaped: entry (i, j) is divided by sum (iK + j) mod B",
       f"the rows sum to {_range(taylor.sum(1))}; the most probable class differs in "
       f"{np.mean(taylor.argmax(1) != f.argmax(1)):.0%} of the rows",
     ),
-    Departure(
-      paper,
+    (
       "SM divides each row by its own sum",
       "the sum runs over the whole batch",
       f"the rows sum to {_range(sm.sum(1))}",
     ),
-    Departure(
-      paper,
+    (
       "SM lowers the label's logit, in training",
       "every class's own term is lowered, in tests too; Keras' loss then renormalises the rows",
       f"on average it changes the loss by {np.mean(released - plain):+.3f} nats from plain "
       f"softmax, where the formula changes it by {np.mean(lowered_label - plain):+.3f}",
     ),
-    Departure(
-      paper,
+    (
       "SM-Taylor's numerator is f(z - m)",
       "it is f(z) / f(m)",
       f"off by a factor of {np.exp(np.mean(np.abs(np.log(quotient / shifted)))):.2f} on average, "
       f"of up to {np.exp(np.max(np.abs(np.log(quotient / shifted)))):.3g}",
     ),
-    Departure(
-      paper,
+    (
       "the gradient is the softmax Jacobian with f' in place of exp",
       "'finite' multiplies the incoming gradient by f', 'infinite' by the output",
       f"the cosine with the true gradient is {_cosine(finite, true_gradient):.2f} and "
       f"{_cosine(infinite, true_gradient):.2f}; no class but the label gets any",
     ),
   ]
+  return [Departure("Banerjee 2020", *row) for row in rows]
 
 
 def qin(logits: np.ndarray, labels: np.ndarray) -> list[Departure]:

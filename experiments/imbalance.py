@@ -97,10 +97,11 @@ def summarise(made: dict[str, Any]) -> str:
 
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   """Yield the blocks of the report of records, in the order of the configuration's settings."""
-  by_setting = {name: _in_setting(records, name) for name in imbalanced.names(config)}
-  by_setting = {
-    name: of for name, of in by_setting.items() if any(r["status"] == "finished" for r in of)
-  }
+  records, by_setting = [r for r in records if r["status"] != "failed"], {}
+  for name in imbalanced.names(config):
+    of = [r for r in records if r["cell"]["setting"] == name]
+    if any(r["status"] == "finished" for r in of):
+      by_setting[name] = of
   names = list(dict.fromkeys(r["cell"]["head"] for of in by_setting.values() for r in of))
   yield f"# {len(names)} heads on imbalanced {config.dataset}"
   if not by_setting:
@@ -145,10 +146,6 @@ def judged(records: Sequence[study.Record], judgement: str) -> list[study.Record
     if moves and any(_differ(*r["metrics"][judgement].values()) for r in own):
       found += [_as_test(r, judgement, "moved", head + _MOVED) for r in own]
   return found
-
-
-def _in_setting(records, name: str) -> list[study.Record]:
-  return [r for r in records if r["cell"]["setting"] == name and r["status"] != "failed"]
 
 
 def _as_test(record, judgement: str, way: str, head: str) -> study.Record:

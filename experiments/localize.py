@@ -77,7 +77,8 @@ def summarise(made: study.Record) -> str:
   text = classifiers.summarise(made)
   if made["status"] != "finished":
     return text
-  shares = [f"{kind} {share(made, kind, 'plain', 'chosen', 'known'):.1%}" for kind in maps.KINDS]
+  paths = {kind: f"{_path(kind, 'plain', 'chosen', 'known')}/{maps.HALF}" for kind in maps.KINDS}
+  shares = [f"{kind} {study.look_up(made, path):.1%}" for kind, path in paths.items()]
   return f"{text}; boxes found at 0.5: {', '.join(shares)}"
 
 
@@ -117,11 +118,6 @@ def _kinds_of(heads: Sequence[study.Group]) -> tuple[str, ...]:
   """Return the kinds of maps that all records judge."""
   found = [kinds(made) for of in heads for made in of.finished.values()]
   return tuple(kind for kind in found[0] if all(kind in known for known in found))
-
-
-def share(made: study.Record, kind: str, smoothing: str, rule: str, measure: str) -> float:
-  """Return a share of boxes found at an overlap of 0.5."""
-  return study.look_up(made, f"{_path(kind, smoothing, rule, measure)}/{maps.HALF}")
 
 
 def _path(*parts: str) -> str:

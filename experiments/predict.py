@@ -11,7 +11,6 @@ same.
 
 import csv
 import pathlib
-from typing import Any
 
 import numpy as np
 from absl import flags, logging
@@ -47,23 +46,19 @@ def main() -> None:
   log_probs = model(images)
   class_names = model.about["dataset"]["class_names"]
   out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value, "predicted.csv"))
+  rows = [["image", "class", "probability", *(f"log p({name})" for name in class_names)]]
+  for name, row in zip(names, log_probs.astype(float), strict=True):
+    best = int(row.argmax())
+    numbers = [f"{x:.6g}" for x in (np.exp(row[best]), *row)]
+    rows.append([name, class_names[best], *numbers])
   try:
     with out.open("w", newline="", encoding="utf-8") as file:
-      _write(csv.writer(file), names, log_probs.astype(float), class_names)
+      csv.writer(file).writerows(rows)
   except OSError as error:
     raise OSError(
       f"Got --out={out}, which cannot be written ({error.strerror}); name a CSV file."
     ) from None
   print(f"{len(names)} predictions: {out}")
-
-
-def _write(writer: Any, names: list[str], log_probs: np.ndarray, class_names: list[str]) -> None:
-  writer.writerow(["image", "class", "probability", *(f"log p({name})" for name in class_names)])
-  for name, row in zip(names, log_probs, strict=True):
-    best = int(row.argmax())
-    writer.writerow(
-      [name, class_names[best], f"{np.exp(row[best]):.6g}", *(f"{x:.6g}" for x in row)]
-    )
 
 
 if __name__ == "__main__":

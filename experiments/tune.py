@@ -126,7 +126,8 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     shown = (_ACCURACY, _SELECTED, _VALIDATION)
     yield study.compared(groups, measure=shown, name=f"methods_{dataset}")
     yield from classifier_report.metrics(groups, "method")
-    if more := [of for of in _MEASURED if any(_has(group, of) for group in groups)]:
+    values = {of: [v for some in groups for v in some.values(of).values()] for of in _MEASURED}
+    if more := [of for of in _MEASURED if not all(map(math.isnan, values[of]))]:
       yield study.compared(groups, measure=more, name=f"measured_{dataset}")
     yield from _together(groups, f"together_{dataset}")
     chosen = [
@@ -188,10 +189,6 @@ def _of_methods(runs: dict[str, dict[int | None, np.ndarray]], common: Sequence)
     f"average {single}% right, their mean probabilities {together}%, two of them agree on "
     f"{agreement}% (n = {len(common)} seeds)."
   )
-
-
-def _has(group: study.Group, measure: study.Measure) -> bool:
-  return not all(map(math.isnan, group.values(measure).values()))
 
 
 def _budget(config: ConfigDict, method: str) -> int:

@@ -57,10 +57,13 @@ def tree_name(num_classes: int) -> str:
 
 
 def _linear(dtype: str) -> Case:
+  def plain(features, kernel, labels):
+    return functional.cross_entropy(features @ kernel, labels)
+
   side = functools.partial(pytorch.linear_side, LINEAR, dtype)
   sides = {
     OURS: functools.partial(_dense_loss, LINEAR, functional.linear_cross_entropy, dtype),
-    "our plain form": functools.partial(_dense_loss, LINEAR, _plain, dtype),
+    "our plain form": functools.partial(_dense_loss, LINEAR, plain, dtype),
     "PyTorch": side,
   }
   if dtype == "bfloat16" and pytorch.device() == "cuda":
@@ -113,10 +116,6 @@ def _huffman() -> Case:
       "balanced tree at random": functools.partial(_tree_step, balanced, shuffled_labels),
     },
   )
-
-
-def _plain(features: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Array:
-  return functional.cross_entropy(features @ kernel, labels)
 
 
 def _dense_inputs(sizes: tuple[int, int, int], dtype: str = "float32") -> tuple[jax.Array, ...]:

@@ -256,14 +256,8 @@ def _time_first_step(arguments: list[str], cache: pathlib.Path) -> tuple[float, 
   return 1e3 * (time.perf_counter() - began), peak_mb(usage)
 
 
-class _Leave:
+class _Leave(contextlib.ExitStack):
   """A display that ends the process when a step is reported."""
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *_):
-    pass
 
   def start(self, *_):
     pass

@@ -45,46 +45,34 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
   ),
 }
 
-_PEERS = {
-  "PyTorch": functools.partial(pytorch.training_side, tuned=False),
-  "PyTorch, fused Adam and channels last": functools.partial(pytorch.training_side, tuned=True),
-}
-#: Seeds that train together in one program, the epoch's images, and their peer.
+#: Seeds that train together in one program, and the epoch's images.
 SEEDS, SEEDS_IMAGES = 8, 2_560
-_APART = "one seed after another"
-#: The time that a large matrix product takes for as many operations: `speedup` is our share of it.
-_PRODUCT = "matrix product"
-_UPDATE = "Adam's update alone"
 
 
 def cases() -> list[Case]:
-  """Return the cases of networks and of seeds; the unit of work is a step of one run."""
-  return [*_of_networks(), *_of_seeds()]
+  """Return the cases of networks and of seeds; the unit of work is a step of one run.
 
-
-def _of_networks() -> list[Case]:
-  made = []
-  for name, network in NETWORKS.items():
-    peers = {peer: functools.partial(side, *network, BATCH) for peer, side in _PEERS.items()}
-    product = functools.partial(matrix_product, step_operations(*network, BATCH))
-    made.append(
-      Case(name, {OURS: functools.partial(one_run, *network, BATCH)} | peers | {_PRODUCT: product})
-    )
-  return made
-
-
-def _of_seeds() -> list[Case]:
-  made = []
+  The peer "matrix product" is a large one's time for as many operations: `speedup` is our share.
+  """
+  torch, alone, at_once = pytorch.training_side, [], []
   for name, (shape, count, backbone) in NETWORKS.items():
-    network = (shape, min(count, SEEDS_IMAGES), backbone, BATCH)
-    sides = {
-      OURS: functools.partial(together, *network, SEEDS),
-      _APART: functools.partial(one_run, *network),
-      _PRODUCT: functools.partial(matrix_product, step_operations(*network)),
-      _UPDATE: functools.partial(_updates, *network),
+    whole, few = ((shape, n, backbone, BATCH) for n in (count, min(count, SEEDS_IMAGES)))
+    product = functools.partial(matrix_product, step_operations(*whole))
+    of_network = {
+      OURS: functools.partial(one_run, *whole),
+      "PyTorch": functools.partial(torch, *whole, tuned=False),
+      "PyTorch, fused Adam and channels last": functools.partial(torch, *whole, tuned=True),
+      "matrix product": product,
     }
-    made.append(Case(f"{SEEDS} seeds, {name}", sides))
-  return made
+    of_seeds = {
+      OURS: functools.partial(together, *few, SEEDS),
+      "one seed after another": functools.partial(one_run, *few),
+      "matrix product": product,
+      "Adam's update alone": functools.partial(_updates, *few),
+    }
+    alone.append(Case(name, of_network))
+    at_once.append(Case(f"{SEEDS} seeds, {name}", of_seeds))
+  return [*alone, *at_once]
 
 
 def rows(options: Options) -> Iterator[dict[str, Any]]:

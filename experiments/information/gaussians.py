@@ -242,10 +242,6 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   )
 
 
-def _shorten(settings: Settings, cell: dict[str, Any]) -> dict[str, Any]:
-  return {"epochs": 1, "scale": min(settings.scale, settings.batch_size / 1250)}
-
-
 STUDY = study.Study(
   Settings,
   cells,
@@ -254,6 +250,8 @@ STUDY = study.Study(
   name="mutual_information.gaussians",
   check=check,
   selects=("dimensions", "seeds"),
-  estimate=estimates.estimate_by_short_run(run, _shorten),
+  estimate=estimates.estimate_by_short_run(
+    run, lambda of, cell: {"epochs": 1, "scale": min(of.scale, of.batch_size / 1250)}
+  ),
   claims=(*study_claims.OF_GAUSSIANS, study_claims.BALANCED_GAUSSIANS),
 )
