@@ -227,11 +227,10 @@ def linear_cross_entropy(
     )
   elif is_plain_zero(label_smoothing):
     class_weights = None  # What the labels' losses are multiplied by has been looked up.
-  if not is_plain_zero(label_smoothing):
-    smoothing = jnp.broadcast_to(jnp.asarray(label_smoothing, wide), labels.size)
-    examples = examples._replace(label_smoothing=smoothing)
-  if not is_plain_zero(z_loss):
-    examples = examples._replace(z_loss=jnp.broadcast_to(jnp.asarray(z_loss, wide), labels.size))
+  for name, option in (("label_smoothing", label_smoothing), ("z_loss", z_loss)):
+    if not is_plain_zero(option):
+      option = jnp.broadcast_to(jnp.asarray(option, wide), labels.shape).ravel()
+      examples = examples._replace(**{name: option})
   constants = Constants(others_score.constants, label_score.constants, linked.constants)
   blocks = blocks_for(block_size, labels.size, num_columns, dtype)
   if axes and any(constants):
@@ -403,9 +402,9 @@ def check_class_mask(where, shape: tuple[int, ...]) -> jax.Array | None:
   where = jnp.asarray(where, bool)
   if not broadcasts_to(where.shape, shape):
     raise ValueError(f"Got where of shape {where.shape}; it must broadcast to {shape}.")
-  shared = all(size == 1 for size in where.shape[:-1])
-  where = jnp.broadcast_to(where, (1, shape[-1]) if shared else shape)
-  return where.reshape(math.prod(where.shape[:-1]), shape[-1])
+  if all(size == 1 for size in where.shape[:-1]):
+    return jnp.broadcast_to(where.reshape(1, -1), (1, shape[-1]))
+  return jnp.broadcast_to(where, shape).reshape(math.prod(shape[:-1]), shape[-1])
 
 
 def hoist_scores(

@@ -398,6 +398,22 @@ def test_a_label_that_is_smoothed_away_need_not_be_possible():
   np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
+def test_options_of_any_shape_that_broadcasts_to_several_axes_of_examples():
+  features, labels = FEATURES[:6].reshape(2, 3, D), LABELS[:6].reshape(2, 3)
+  numbers, mask = np.linspace(0.1, 0.6, 6).reshape(2, 3), np.arange(K) != 2
+  options = [
+    {"label_smoothing": numbers, "z_loss": numbers[0], "where": mask[None, None]},
+    {"label_smoothing": numbers[:, :1], "z_loss": numbers[:1], "where": np.ones((1, 1, 1), bool)},
+  ]
+
+  @jax.jit
+  def run(*given):
+    return [[f(*given, **some) for some in options] for f in (linear_cross_entropy, reference)]
+
+  ours, expected = run(features, KERNEL, labels)
+  np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
 def test_a_class_without_rivals():
   loss = jax.jit(functools.partial(linear_cross_entropy, FEATURES[:1], KERNEL[:, :1], [0]))
   np.testing.assert_array_equal(loss(where=[True]), 0)
