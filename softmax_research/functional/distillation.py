@@ -16,7 +16,7 @@ from softmax_research.functional.arrays import (
   wide_type,
 )
 from softmax_research.functional.linear_cross_entropy import check_vector
-from softmax_research.functional.normalise import log_normalise
+from softmax_research.functional.normalise import log_softmax
 
 DIRECTIONS = ("forward", "reverse", "jensen_shannon")
 # Logits of each layer that stand in memory at a time, a quarter of a gigabyte in float32.
@@ -106,7 +106,7 @@ def linear_kl_divergence(
   def log_probs(features, kernel, bias):
     logits = product(features, kernel)
     logits = logits if bias is None else logits + per_class(bias, logits)
-    return log_normalise(logits / jnp.asarray(temperature, logits.dtype))
+    return log_softmax(logits, temperature=jnp.asarray(temperature, logits.dtype))
 
   @jax.checkpoint
   def divergence(features):
@@ -128,7 +128,12 @@ def linear_kl_divergence(
 
 
 def _divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-  """Return sum_k p_k log(p_k / q_k), where 0 log 0 is 0 and what q excludes is infinite."""
-  possible = log_p != -jnp.inf
-  lead = jnp.where(possible, log_p, 0) - jnp.where(possible, log_q, 0)
-  return jnp.sum(jnp.where(possible, jnp.exp(log_p) * lead, 0), axis=-1)
+  """Return sum_k p_k log(p_k / q_k); what q excludes is infinite, and has no gradient.
+
+  A p_k that is too small for a floating-point number is 0, and 0 log 0 is 0.
+  """
+  probs, excluded = jnp.exp(log_p), log_q == -jnp.inf
+  possible = probs > 0
+  lead = jnp.where(possible & ~excluded, log_p - jnp.where(excluded, 0, log_q), 0)
+  lost = jnp.any(possible & excluded, axis=-1)
+  return jnp.where(lost, jnp.inf, jnp.sum(probs * lead, axis=-1))

@@ -60,6 +60,21 @@ def _lower_jvp(primals, tangents):
   return lower(scores, amount), change
 
 
+@jax.custom_jvp
+def scale(scores: jax.Array, factor: jax.Array) -> jax.Array:
+  """Multiply by a positive factor; a score of -inf stays so, and has no derivative."""
+  return scores * factor
+
+
+@scale.defjvp
+def _scale_jvp(primals, tangents):
+  # The mask is here alone, as in `lower`.
+  (scores, factor), (scores_dot, factor_dot) = primals, tangents
+  possible = scores != -jnp.inf
+  change = scores_dot * factor + jnp.where(possible, scores, 0) * factor_dot
+  return scale(scores, factor), jnp.where(possible, change, 0)
+
+
 def log_normalise(
   scores: jax.typing.ArrayLike,
   *,
@@ -153,9 +168,7 @@ def log_softmax(
   check_at_least("temperature", temperature, 0, "Pass 1.0 for plain softmax.", strict=True)
   logits, result_type = widen(logits)
   check_option_shape("temperature", temperature, logits.shape)
-  # -inf / T has no gradient in T: divide what is finite.
-  possible = logits != -jnp.inf
-  scores = jnp.where(possible, jnp.where(possible, logits, 0) / temperature, -jnp.inf)
+  scores = scale(logits, 1 / jnp.asarray(temperature, logits.dtype))
   return log_normalise(scores, axis=axis, where=where).astype(result_type)
 
 

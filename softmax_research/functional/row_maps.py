@@ -16,7 +16,7 @@ from softmax_research.functional.arrays import (
   norms,
   widen,
 )
-from softmax_research.functional.normalise import exclude, softmax
+from softmax_research.functional.normalise import exclude, scale, softmax
 
 
 def logit_norm(
@@ -56,22 +56,7 @@ def logit_norm(
   logits = exclude(logits, where)
   sizes = jnp.expand_dims(norms(jnp.where(logits == -jnp.inf, 0, logits), axis=axis), axis)
   check_option_shape("temperature", temperature, sizes.shape)
-  return _scale(logits, 1 / (temperature * jnp.where(sizes > 0, sizes, 1))).astype(result_type)
-
-
-@jax.custom_jvp
-def _scale(logits: jax.Array, factor: jax.Array) -> jax.Array:
-  """Multiply by a positive factor; a logit of -inf stays so, and has no derivative."""
-  return logits * factor
-
-
-@_scale.defjvp
-def _scale_jvp(primals, tangents):
-  # The mask is here alone, where nothing is summed: see `sum_exponentials`.
-  (logits, factor), (logits_dot, factor_dot) = primals, tangents
-  possible = logits != -jnp.inf
-  change = logits_dot * factor + jnp.where(possible, logits, 0) * factor_dot
-  return _scale(logits, factor), jnp.where(possible, change, 0)
+  return scale(logits, 1 / (temperature * jnp.where(sizes > 0, sizes, 1))).astype(result_type)
 
 
 def keep_above_mean(

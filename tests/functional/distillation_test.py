@@ -71,6 +71,27 @@ def test_of_itself_it_is_zero_and_an_excluded_class_is_no_harm():
       np.testing.assert_allclose(gradient, 0, atol=1e-5)
 
 
+def test_what_one_layer_excludes_makes_no_gradient_nan():
+  out = jnp.array([0.0, -jnp.inf, 0.0])
+  layers = jnp.array([[1.0], [2.0]]), jnp.array([[0.5, -1.0, 2.0]])
+  for direction, student, teacher, is_lost in (
+    ("forward", out, jnp.zeros(3), True),
+    ("forward", jnp.zeros(3), out, False),
+    ("reverse", jnp.zeros(3), out, True),
+    ("jensen_shannon", out, out, False),
+    ("forward", out, jnp.array([0.0, -200.0, 0.0]), False),  # float32 knows no e^-200.
+  ):
+
+    def total(temperature, student, teacher, direction=direction):
+      options = {"temperature": temperature, "direction": direction}
+      values = _call(*layers, *layers, student, teacher, **options)
+      return values.sum(), values
+
+    slopes, values = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(2.0, student, teacher)
+    assert np.isposinf(values).all() if is_lost else np.isfinite(values).all()
+    assert all(np.isfinite(slope).all() for slope in slopes)
+
+
 def test_of_nearly_the_same_it_is_at_least_zero_up_to_rounding():
   student, of_student = map(jnp.float32, ARRAYS[:2])
   change = 1e-6 * jnp.float32(RNG.normal(size=of_student.shape))
