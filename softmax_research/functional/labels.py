@@ -167,7 +167,7 @@ def check_targets(
   if jnp.issubdtype(labels.dtype, jnp.floating):
     labels = labels.astype(values.dtype)
   if ignored is not None:
-    labels = jnp.where(ignored, 0, labels)  # A number out of range would be selected as NaN.
+    labels = jnp.where(ignored, 0, labels)
   if class_weights is not None:
     class_weights = jnp.asarray(class_weights, values.dtype)
     if jnp.issubdtype(labels.dtype, jnp.integer):
@@ -251,9 +251,12 @@ def spoil_unknown(losses: jax.Array, labels: jax.Array, num_classes: int) -> jax
 
 
 def select_label(values: jax.Array, labels: jax.Array, *, axis: int = -1) -> jax.Array:
-  """Pick each example's value at its label; NaN where the label is out of range."""
+  """Pick each example's value at its label; 0 where the label is out of range.
+
+  NaN in its place would be the slope of whatever it is multiplied by, as of a learnt weight.
+  """
   known = is_known(labels, values.shape[axis])
-  return jnp.where(known, _pick_label(values, labels, axis), jnp.nan)
+  return jnp.where(known, _pick_label(values, labels, axis), 0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))

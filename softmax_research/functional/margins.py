@@ -20,6 +20,7 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.labels import (
   check_labels,
+  is_known,
   is_label,
   map_label,
   replace_label,
@@ -278,7 +279,8 @@ def curricular_margin(
   check_option_shape("emphasis", emphasis, cosines.shape)
   widened = widened.astype(cosines.dtype)
   if jnp.issubdtype(labels.dtype, jnp.integer):
-    own, limit = is_label(labels, cosines), select_label(widened, labels)[..., None]
+    own, known = is_label(labels, cosines), is_known(labels, cosines.shape[-1])
+    limit = jnp.where(known, select_label(widened, labels), jnp.inf)[..., None]
   else:
     labels = labels.astype(cosines.dtype)
     own, limit = labels > 0, jnp.sum(jnp.where(labels > 0, labels * widened, 0), -1, keepdims=True)

@@ -103,6 +103,25 @@ def test_a_label_out_of_range_is_nan_and_teaches_nothing(name):
   np.testing.assert_array_equal(gradient[_UNKNOWN], 0)
 
 
+@pytest.mark.parametrize(
+  ("loss", "option"),
+  [
+    (functional.cross_entropy, "label_smoothing"),
+    (functional.negative_log_likelihood, "label_smoothing"),
+    (functional.squared_error_loss, "target"),
+    (functional.squared_error_loss, "label_weight"),
+  ],
+)
+def test_a_label_out_of_range_teaches_nothing_of_a_learnt_option(loss, option):
+  def total(value, labels):
+    return jnp.nansum(loss(_LOGITS, labels, **{option: value}))
+
+  slope = jax.jit(jax.grad(total))
+  one_known = slope(0.3, jnp.array([2, 5])), slope(0.3, jnp.array([2, -1]))
+  np.testing.assert_array_equal(one_known, slope(0.3, jnp.array([2, -2])))
+  assert np.all(np.isfinite(one_known) & (np.array(one_known) != 0))
+
+
 @_PAIRED
 def test_an_impossible_class_is_absent_however_it_is_spelt(name):
   values, gradient = _run(name)[1]["values"]
