@@ -90,7 +90,7 @@ def cross_entropy(
   log_total = log_or_zero(total)
   if link is None or jnp.issubdtype(labels.dtype, jnp.integer):
     loss = label_loss(scores, top, log_total, labels, axis)
-    if link is not None:  # The loss of an unknown label is NaN, and so would be a link's slope.
+    if link is not None:  # An unknown label has no loss, and a link may take none below 0.
       loss = link(jnp.where(is_known(labels, logits.shape[axis]), loss, 0))
   else:
     loss = -expectation(labels.astype(scores.dtype), -link(log_total - (scores - top)), axis)
@@ -315,7 +315,7 @@ def multiclass_hinge(
   labels = targets.labels
   logits = exclude(logits, where)
   logits = jnp.moveaxis(logits, axis, -1)
-  check_option_shape("margin", margin, logits.shape)
+  check_option_shape("margin", margin, ())
   if jnp.issubdtype(labels.dtype, jnp.integer):
     loss = targets.weigh(_hinge(logits, labels, margin, sum_rivals))
     return targets.finish(loss).astype(result_type)

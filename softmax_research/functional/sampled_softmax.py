@@ -230,19 +230,19 @@ def contrast(
     own = jnp.where(known, targets.labels, -1)
     count &= ~jnp.any(own[..., None] == classes[..., None, :], axis=-2)
 
-  def log_counts(name, scores):
+  def log_counts(name, scores, count):
     given = getattr(candidates, name)
     if given is None:
       return jnp.zeros_like(scores)
     check_option_shape(name, given, scores.shape)
-    return per_class(given, scores)
+    return jnp.where(count, per_class(given, scores), 0)  # What is no class may have any count.
 
   return Contrast(
     targets,
     jnp.where(known, label_scores, -jnp.inf),
     jnp.where(count, sample_scores, -jnp.inf),
-    log_counts("label_log_counts", label_scores),
-    log_counts("log_counts", sample_scores),
+    log_counts("label_log_counts", label_scores, known),
+    log_counts("log_counts", sample_scores, count),
     dtype or jnp.result_type(features, kernel),
   )
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import widen
+from softmax_research.functional.labels import check_class_labels, is_known
 
 
 def cam(
@@ -142,19 +143,20 @@ def smooth(maps: jax.typing.ArrayLike, *, window: int = 4) -> jax.Array:
 
 
 def _check(maps, kernel, labels, *, at_least: int = 1):
-  maps, kernel, labels = jnp.asarray(maps), jnp.asarray(kernel), jnp.asarray(labels)
+  maps, kernel = jnp.asarray(maps), jnp.asarray(kernel)
   fits = maps.ndim >= 3 and kernel.ndim == 2 and maps.shape[-1] == kernel.shape[0]
-  if not fits or maps.shape[:-3] != labels.shape or kernel.shape[1] < at_least:
+  if not fits or maps.shape[:-3] != jnp.shape(labels) or kernel.shape[1] < at_least:
     raise ValueError(
       f"Got maps of shape {maps.shape}, a kernel of shape {kernel.shape} and labels of shape "
-      f"{labels.shape}; they must be [..., H, W, D], [D, K] with K >= {at_least} and [...]."
+      f"{jnp.shape(labels)}; they must be [..., H, W, D], [D, K] with K >= {at_least} and [...]."
     )
-  return maps, kernel, labels
+  each = jax.ShapeDtypeStruct((*maps.shape[:-3], kernel.shape[1]), maps.dtype)
+  return maps, kernel, check_class_labels(labels, each, kernel.shape[1], "")
 
 
 def _columns(kernel: jax.Array, labels: jax.Array) -> jax.Array:
   """Return the kernel's columns of the labels, `[..., D]`; NaN for one out of range."""
-  inside = (labels >= 0) & (labels < kernel.shape[1])
+  inside = is_known(labels, kernel.shape[1])
   chosen = kernel.T[jnp.where(inside, labels, 0)]
   return jnp.where(inside[..., None], chosen, jnp.nan)
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import widen
+from softmax_research.functional.arrays import check_option_shape, widen
 from softmax_research.functional.normalise import log_normaliser
 
 
@@ -263,6 +263,7 @@ def interpolated(
     raise ValueError(f"Got {len(scores)} pairs; the bound leaves one out. Pass three at least.")
   if not isinstance(alpha, jax.core.Tracer) and not 0 <= np.asarray(alpha) <= 1:
     raise ValueError(f"Got alpha={alpha}; it lies in [0, 1]: 0 for NWJ, 1 for InfoNCE.")
+  check_option_shape("log_baseline", log_baseline, scores.shape[1:])
   apart = _apart(scores)
   log_means = _log_sum_exp_of_others(scores) - jnp.log(len(scores) - 1)
   alpha = jnp.asarray(alpha, scores.dtype)

@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.special
 
+from softmax_research.functional.arrays import check_integer
+
 
 def gaussian_mixture_information(
   means: np.typing.ArrayLike, log_prior: np.typing.ArrayLike, *, scale: float = 1.0
@@ -80,7 +82,7 @@ def correlated_gaussian_information(correlation: float, dimension: int) -> float
   Reference:
     Belghazi et al. 2018 (arXiv 1801.04062), section 4.1.
   """
-  _check_dimension(dimension)
+  check_integer("dimension", dimension)
   if not -1 < correlation < 1:
     raise ValueError(
       f"Got correlation={correlation}; it must lie strictly between -1 and 1, where the "
@@ -111,7 +113,7 @@ def gaussian_correlation(information: float, dimension: int) -> float:
   Reference:
     Poole et al. 2019 (arXiv 1905.06922), section 3.
   """
-  _check_dimension(dimension)
+  check_integer("dimension", dimension)
   if not 0 <= information < np.inf:
     raise ValueError(f"Got information={information}; pass finite nats, at least 0.")
   return float(np.sqrt(-np.expm1(-2 * information / dimension)))
@@ -181,11 +183,6 @@ def symmetric_channel(num_classes: int, error: float) -> np.ndarray:
   channel = np.full((num_classes, num_classes), error / (num_classes - 1))
   np.fill_diagonal(channel, 1 - error)
   return channel
-
-
-def _check_dimension(dimension: int) -> None:
-  if dimension < 1:
-    raise ValueError(f"Got dimension={dimension}; it must be at least 1.")
 
 
 def _probabilities(log_prior: np.typing.ArrayLike) -> np.ndarray:

@@ -534,6 +534,9 @@ def test_half_precision_up_to_ten_thousand_of_hinge(dtype):
 def test_bad_margins(margin):
   with pytest.raises(ValueError, match=r"margin=.*Pass 1\.0"):
     multiclass_hinge(HINGE_LOGITS, HINGE_LABELS, margin=margin)
+  for shape in ((4,), (1,), (4, 1)):
+    with pytest.raises(ValueError, match=r"margin of shape .* must be a number"):
+      multiclass_hinge(HINGE_LOGITS, HINGE_LABELS, margin=np.ones(shape))
 
 
 def test_bad_labels_of_hinge():

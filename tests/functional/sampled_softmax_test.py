@@ -209,7 +209,9 @@ def test_second_order_and_both_modes():
 SEVERAL = np.array([[2, 5], [11, 0], [3, -1], [3, 4], [7, 1], [8, 9]])
 OWN = (LABELS[:, None] + np.array([1, 3, 5, 0])) % K
 OWN[0, 2:] = -1
-LOG_COUNTS, LABEL_LOG_COUNTS = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 2))
+# What is no class is drawn never.
+LOG_COUNTS = np.where(OWN < 0, -np.inf, RNG.normal(size=(6, 4)))
+LABEL_LOG_COUNTS = np.where(SEVERAL < 0, -np.inf, RNG.normal(size=(6, 2)))
 WEIGHTS = RNG.uniform(0.5, 2, size=K)
 
 

@@ -55,6 +55,12 @@ def test_smooth_against_scipy(window):
 def test_a_label_out_of_range_gives_nan():
   maps = np.asarray(info_cam(MAPS, KERNEL, np.array([6, 1])))
   assert np.isnan(maps[0]).all() and np.isfinite(maps[1]).all()
+  # Neither do 300 classes wrap around in 8 bits, nor a label of 64 bits in 32.
+  kernel = np.arange(300.0, dtype=np.float32) * np.ones((MAPS.shape[-1], 1), np.float32)
+  for labels in (np.array([255, 1], np.uint8), np.array([2**32, 255])):
+    found = np.asarray(info_cam_plus(MAPS, kernel, labels, -kernel[:2]))
+    expected = MAPS.sum(-1) * np.where(labels < 300, labels - 299.0, np.nan)[:, None, None]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -68,5 +74,7 @@ def test_shapes_that_do_not_fit_are_named(arguments):
 def test_other_bad_input_is_named():
   with pytest.raises(ValueError, match="log_probs of shape"):
     info_cam_plus(MAPS, KERNEL, LABELS, np.zeros((2, 5)))
+  with pytest.raises(TypeError, match="labels of type float"):
+    cam(MAPS, KERNEL, np.float32(LABELS))
   with pytest.raises(ValueError, match="window=0"):
     smooth(MAPS[..., 0], window=0)

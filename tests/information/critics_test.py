@@ -220,6 +220,7 @@ def test_scores_are_a_square_of_pairs(name, shape):
     (lambda: smile(SCORES, clip=0.0), "clip=0.0"),
     (lambda: mine(SCORES, 0.0, rate=0.0), "rate=0.0"),
     (lambda: interpolated(SCORES, 0.0, alpha=1.5), "alpha=1.5"),
+    (lambda: interpolated(SCORES, np.zeros((len(SCORES), 1)), alpha=0.5), "log_baseline of shape"),
     (lambda: interpolated(SCORES[:2, :2], 0.0, alpha=0.5), "Got 2 pairs"),
   ],
 )

@@ -128,6 +128,7 @@ def test_the_symmetric_channel():
     (lambda: gaussian_mixture_information([0, 1], np.log([0.5, 0.5]), scale=0), "scale=0"),
     (lambda: correlated_gaussian_information(1.0, 3), "correlation=1.0"),
     (lambda: correlated_gaussian_information(0.5, 0), "dimension=0"),
+    (lambda: correlated_gaussian_information(0.5, np.nan), "dimension=nan; it must be an integer"),
     (lambda: gaussian_correlation(-1.0, 3), "information=-1.0"),
     (lambda: discrete_information([[0.5, -0.1], [0.3, 0.3]]), "non-negative"),
     (lambda: discrete_information([[1, 2], [3, 4]]), "sum 10"),
