@@ -45,7 +45,7 @@ def entmax(
   Args:
     alpha: at least 1; a number, or an array that broadcasts to the logits with one value for all
       classes of an example, as `[..., 1]`. It may be traced, and learnt; below 1 the probabilities
-      are NaN then.
+      are NaN then. Beyond 5 (14 in float64) classes at the edge of the support may get too much.
     logits, axis, where: those of `softmax`.
 
   Returns:
