@@ -27,6 +27,7 @@ from softmax_research.functional.labels import (
 )
 from softmax_research.functional.linear_cross_entropy import check_sizes, member_label_log_prob
 from softmax_research.functional.normalise import log_normalise
+from softmax_research.functional.priors import check_counts
 
 
 def check_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]:
@@ -246,8 +247,7 @@ def _tail_log_prob(features, tail, labels, member, tile):
   size = labels.size * tail["kernel"].shape[1]
   if tile is None or size <= tile[0] * tile[1] or has_explicit_mesh(labels):
     log_probs = log_normalise(product(hidden, tail["kernel"]))
-    # Labels of other clusters are looked up as 0: out of range they would make a NaN to be masked.
-    return jnp.where(member, select_label(log_probs, jnp.where(member, labels, 0)), 0)
+    return jnp.where(member, select_label(log_probs, labels), 0)
   log_prob = member_label_log_prob(
     hidden.reshape(-1, hidden.shape[-1]),
     tail["kernel"],
@@ -358,11 +358,5 @@ def _cheapest_path(head_costs, tail_costs, num_clusters) -> tuple[float, list[in
 
 def _cumulative_mass(counts: npt.ArrayLike) -> np.ndarray:
   """Return the frequency of the k most frequent classes, for k = 0 ... K."""
-  counts = np.asarray(counts, np.float64)
-  if counts.ndim != 1 or not np.all(np.isfinite(counts) & (counts >= 0)) or counts.sum() <= 0:
-    raise ValueError(
-      f"Got counts of shape {counts.shape} that are not all finite and at least 0 with one above "
-      "0; pass one number a class, how often it occurs."
-    )
-  mass = np.cumsum(np.sort(counts)[::-1])
+  mass = np.cumsum(np.sort(check_counts(counts))[::-1])
   return np.concatenate([[0.0], mass / mass[-1]])

@@ -34,7 +34,7 @@ def log_prior_from_counts(counts: jax.typing.ArrayLike) -> jax.Array:
     >>> log_prior_from_counts([1, 3]).round(4)
     Array([-1.3863, -0.2877], dtype=float32)
   """
-  counts = _check_counts(counts)
+  counts = check_counts(counts)
   return jnp.log(jnp.asarray(counts / counts.sum(), jnp.result_type(float)))
 
 
@@ -69,7 +69,7 @@ def class_balanced_weights(counts: jax.typing.ArrayLike, *, beta: float) -> jax.
     (arXiv 1901.05555).
   """
   check_fraction("beta", beta)
-  counts = _check_counts(counts)
+  counts = check_counts(counts)
   present = counts > 0
   with np.errstate(divide="ignore"):
     effective = -np.expm1(np.where(present, counts, 1) * np.log(beta))
@@ -77,12 +77,13 @@ def class_balanced_weights(counts: jax.typing.ArrayLike, *, beta: float) -> jax.
   return jnp.asarray(inverse / inverse.sum() * present.sum(), jnp.result_type(float))
 
 
-def _check_counts(counts: jax.typing.ArrayLike) -> np.ndarray:
+def check_counts(counts: jax.typing.ArrayLike) -> np.ndarray:
+  """Return counts as a vector in float64, or raise a ValueError if they cannot be such."""
   counts = np.asarray(counts, dtype=np.float64)
   if counts.ndim != 1 or not np.all(np.isfinite(counts) & (counts >= 0)) or counts.sum() <= 0:
     raise ValueError(
-      f"Got counts={counts.tolist()}; they must be a vector of finite, non-negative numbers, of "
-      "which at least one is positive: the number of examples of each class."
+      f"Got counts of shape {counts.shape}; they must be a vector of finite, non-negative numbers, "
+      "of which at least one is positive: the number of examples of each class."
     )
   return counts
 

@@ -382,7 +382,7 @@ def test_one_class_has_no_cluster():
 
 @pytest.mark.parametrize("counts", [[], [0, 0], [1, -1], [1, np.inf], [[1, 2]], 3])
 def test_bad_counts(counts):
-  with pytest.raises(ValueError, match="not all finite and at least 0 with one above 0"):
+  with pytest.raises(ValueError, match=r"counts of shape .* they must be a vector"):
     adaptive_cutoffs(counts)
 
 
