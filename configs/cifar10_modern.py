@@ -11,8 +11,8 @@ two mirrored ones are a measure of its own, `mirrors`.
 
 `cpu`: widths of 32, 128 and 128. `full`: 64, 256 and 256, on a GPU.
 
-Run time and hardware: neither variant has been run whole. A prototype of `cpu`, of rough settings,
-took 7 minutes a run on two cores and reached 89.6 %, 90.9 % with mirrors (one run).
+Run time and hardware: softmax alone has been run, in `cpu`: 90.3 %, 91.3 % with mirrors (5 seeds,
+`results/cifar10_modern`), 15 to 17 minutes a run on two cores of an AMD EPYC beside other work.
 """
 
 from ml_collections import ConfigDict
