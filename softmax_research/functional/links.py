@@ -108,5 +108,6 @@ def generalised_link(loss: jax.typing.ArrayLike, *, q: jax.typing.ArrayLike = 0.
   q = jnp.asarray(q, loss.dtype)
   positive = q != 0
   scale = jnp.where(positive, q, 1)
-  bounded = -jnp.expm1(-scale * loss) / scale
+  finite = loss != jnp.inf  # Infinity would make the slope in q no number.
+  bounded = jnp.where(finite, -jnp.expm1(-scale * jnp.where(finite, loss, 0)), 1) / scale
   return jnp.where(positive, bounded, loss).astype(result_type)

@@ -118,3 +118,8 @@ def test_half_types_stay(dtype):
 def test_bad_options(link, options, message):
   with pytest.raises(ValueError, match=message):
     link(jnp.ones(2), **options)
+
+
+def test_a_bounded_loss_has_a_slope_in_q_where_the_label_is_impossible():
+  value, slope = jax.jit(jax.value_and_grad(lambda q: generalised_link(jnp.inf, q=q)))(0.5)
+  assert (value, slope) == (2, -4)
