@@ -15,7 +15,7 @@ from softmax_research.training.step import Divergence, Report, TrainState
 
 # Long enough to hide the cost of a call, short enough for live progress. On CPU a call takes its
 # temporary memory from the system, which clears it: where that is a gigabyte, calls of a second
-# spend an eighth of their time on it.
+# spend a quarter of the processor's time on it.
 _SECONDS_PER_CALL = 3.0
 
 #: A run's learning curves by name; see `Fit`.
