@@ -46,8 +46,8 @@ def saves_products(
 
 
 # Measured on two AVX-512 cores, forward and gradient of one layer, batch 128, against the shifts of
-# `convolve`: 32 to 64 channels on 14 by 14, 1.3 times as fast; 32 to 32 on 32 by 32, 1.2; 64 to
-# 64 on 16 by 16, 2; 128 to 128 on 8 by 8, 1.8.
+# `convolve`: 32 to 64 channels on 14 by 14, 1.9 times as fast; 32 to 32 on 32 by 32, 1.5; 64 to
+# 64 on 16 by 16, 2.0; 128 to 128 on 8 by 8, 1.9.
 # - Six products of six matrices: one of all 36 waits for a copy of all tiles into one array, and 36
 #   of one each pay for a call each.
 # - The stack of tiles stands by itself: as a part of the product's flat operand, the compiler would
