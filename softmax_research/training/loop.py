@@ -272,7 +272,7 @@ class _Clock:
   def steps_per_call(self) -> int:
     self._last = time.perf_counter()
     if not self._seconds:
-      return 1 if not self._calls else 10
+      return 1 if not self._calls else 2
     return max(1, round(_SECONDS_PER_CALL * self._steps / self._seconds))
 
   def count(self, steps: int) -> None:
