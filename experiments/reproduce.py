@@ -23,9 +23,10 @@ from ml_collections import ConfigDict
 
 from configs import tables
 from experiments import assembly, classifiers
+from experiments.ledger.claim_list import CLAIMS
 from experiments.reproduction import borrowed, measures, protocols, search
 from softmax_research import data, study, training
-from softmax_research.study import papers
+from softmax_research.study import claims, papers
 from softmax_research.study.study import Cell, Record
 
 # What a setting's results depend on, beside its training.
@@ -183,6 +184,12 @@ def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[study.Bl
   return paper_report.report(records, settings)
 
 
+def claims_of(settings: ConfigDict) -> tuple[claims.Claim, ...]:
+  """Return the claims that the ledger tests by this table's results."""
+  suffix = "" if settings.variant == "full" else f"_{settings.variant}"
+  return claims.within(CLAIMS, settings.paper + suffix)
+
+
 def _splits(context: study.Context) -> assembly.Splits:
   splits = context.prepared.splits[context.cell["setting"]]
   if isinstance(splits, str):
@@ -230,6 +237,7 @@ STUDY = study.Study(
   seeds=seeds,
   estimate=estimate,
   summarise=search.summarise,
+  claims=claims_of,
   seed_by_seed=borrowed.seed_by_seed,
 )
 

@@ -210,6 +210,17 @@ def at(claims: Sequence[Claim], *places: tuple[str, str, str]) -> tuple[Claim, .
   )
 
 
+def within(claims: Sequence[Claim], results: str) -> tuple[Claim, ...]:
+  """Return the claims that a directory of results tests, as a study's about its own records."""
+  own = (
+    claim._replace(
+      tests=tuple(t._replace(results=None) for t in claim.tests if t.results == results)
+    )
+    for claim in claims
+  )
+  return tuple(claim for claim in own if claim.tests)
+
+
 def smallest_of_interest(
   comparison: Comparison, baseline: float, effect: float = math.nan
 ) -> float:

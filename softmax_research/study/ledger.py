@@ -36,7 +36,8 @@ REGIMES = (
 #: What a study's own verdicts are of.
 OWN = (
   "This is what the runs of this report say of the claims. Where they have a paper's nets or data "
-  "cut down, that refutes no paper; the ledger of the papers' claims says which do."
+  "cut down, that is an indication, for or against, which refutes no paper; the ledger of the "
+  "papers' claims says which do."
 )
 #: What is said of the papers' numbers.
 ORIGINS = (
@@ -148,7 +149,7 @@ def of_study(list_of: Sequence[Claim], records: Sequence[dict]) -> list[Block]:
     return []
   rows = []
   for ruling in tested:
-    verdict = Cell(ruling.verdict, strong=True)
+    verdict = Cell(_verdict(ruling, ruling.verdict), strong=ruling.test.decides)
     cells = {"by": ruling.claim.paper, "verdict": verdict, "difference": _summary(ruling)}
     rows.append((ruling.claim.text, cells))
   table = table_of(rows, "claim", "claims")

@@ -201,7 +201,8 @@ def write_report(
   # Claims are what a study is about, so they stand before its first section.
   sections = [i for i, b in enumerate(blocks) if isinstance(b, str) and b.startswith("## ")]
   start = sections[0] if sections else len(blocks)
-  blocks[start:start] = ledger.of_study(of.claims, records)
+  claims = of.claims(settings) if callable(of.claims) else of.claims
+  blocks[start:start] = ledger.of_study(claims, records)
   return report.write_report(
     out, blocks, records, config=study.to_json(settings), formats=tuple(formats)
   )

@@ -122,7 +122,7 @@ class Study(NamedTuple):
     derive: `(settings, records, workdir) -> records`, an iterator over what follows from finished
       records, as ensembles; called when all cells are done.
     summarise: `record -> text`, how a seed ended, on one line.
-    claims: of `claims.Claim`, judged in the report.
+    claims: of `claims.Claim`, judged in the report; or `settings -> claims`.
     keep_checkpoints: whether a cell's checkpoints stay once its records are written.
     seed_by_seed: whether the first seed of all cells comes before the second ones, so that whatever
       slows the machine slows all cells; or `settings -> whether`.
@@ -144,7 +144,7 @@ class Study(NamedTuple):
     lambda settings, records, workdir: ()
   )
   summarise: Callable[[Record], str] = lambda record: summarise(record)
-  claims: tuple = ()
+  claims: tuple | Callable[[Any], tuple] = ()
   keep_checkpoints: bool = False
   seed_by_seed: bool | Callable[[Any], bool] = False
 

@@ -130,6 +130,13 @@ def test_a_studys_report_has_its_own_claims():
   assert [cell.value for cell in table.rows[0].cells][:2] == ["Bayes' rule", "supported"]
   assert findings.rows[0].name == "mnist" and "regime" not in findings.columns
   assert ledger.of_study(list_of, _RECORDS[:5]) == []
+  elsewhere = own._replace(each={"setting": ".*"}, results="there")
+  short = own._replace(each={"setting": ".*"}, results="here", regime="short")
+  both = [list_of[0]._replace(tests=(elsewhere, short)), list_of[1]._replace(tests=(elsewhere,))]
+  [found] = claims.within(both, "here")
+  assert found.tests == (short._replace(results=None),)
+  *_, table, _ = ledger.of_study([found], _RECORDS)
+  assert table.rows[0].cells[1].value == "for"  # Of a short test, an indication.
 
 
 def test_comparisons_in_words():
