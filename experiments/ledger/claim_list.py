@@ -613,13 +613,12 @@ _RIGOUR = (
 
 
 # Attention.
-_ATTENTION = (
-  *claims.at(
-    study_claims.OF_OTHER_ATTENTIONS,
-    ("attention", "short", "transformers of 2 blocks of width 32, one learning rate for all"),
-  ),
-  study_claims.SPARSEMAX._replace(
-    tests=(), untested="results/attention is older than sparsemax in its study"
+_ATTENTION = claims.at(
+  study_claims.OF_ATTENTION,
+  ("attention", "short", "transformers of 2 blocks of width 32, one learning rate for all"),
+  *(
+    (f"attention_{name}", "short", f"the same on patches of {title}, 3,000 steps of 64 images")
+    for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
   ),
 )
 
