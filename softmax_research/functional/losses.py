@@ -21,7 +21,13 @@ from softmax_research.functional.labels import (
   read_several,
   select_label,
 )
-from softmax_research.functional.normalise import exclude, log_or_zero, sum_exponentials
+from softmax_research.functional.normalise import (
+  count_possible,
+  exclude,
+  log_or_zero,
+  sum_exponentials,
+  sum_possible,
+)
 
 Link = Callable[[jax.Array], jax.Array]
 
@@ -96,7 +102,7 @@ def cross_entropy(
     loss = -expectation(labels.astype(scores.dtype), -link(log_total - (scores - top)), axis)
   loss = targets.weigh(loss)
   check_option_shape("z_loss", z_loss, loss.shape)
-  loss = _smooth(loss, scores - top - log_total, label_smoothing, axis, targets.class_weights)
+  loss = _smooth(loss, scores - top, log_total, label_smoothing, axis, targets.class_weights)
   if not is_plain_zero(z_loss):
     log_sum = jnp.squeeze(jnp.where(total == 0, 0, top + log_total), axis)
     loss += z_loss * log_sum**2
@@ -178,27 +184,33 @@ def negative_log_likelihood(
     loss = -select_label(log_probs, labels, axis=axis)
   else:
     loss = -expectation(labels.astype(log_probs.dtype), log_probs, axis)
-  loss = _smooth(targets.weigh(loss), log_probs, label_smoothing, axis, targets.class_weights)
+  loss = _smooth(targets.weigh(loss), log_probs, 0, label_smoothing, axis, targets.class_weights)
   return targets.finish(loss).astype(result_type)
 
 
 def _smooth(
   loss: jax.Array,
-  log_probs: jax.Array,
+  scores: jax.Array,
+  log_total: jax.typing.ArrayLike,
   label_smoothing: jax.typing.ArrayLike,
   axis: int,
   class_weights: jax.Array | None,
 ) -> jax.Array:
-  """Mix a loss with that of a label spread evenly over the possible classes."""
+  """Mix a loss with that of a label spread evenly over the possible classes.
+
+  Log-probabilities are the scores less log_total, which has the class axis with size 1.
+  """
   if is_plain_zero(label_smoothing):
     return loss
   check_option_shape("label_smoothing", label_smoothing, loss.shape)
-  possible = log_probs != -jnp.inf
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
-  num_possible = jnp.maximum(jnp.sum(possible, axis=axis, dtype=log_probs.dtype), 1)
-  finite = jnp.where(possible, log_probs, 0)
-  finite = finite if class_weights is None else class_weights * finite
-  uniform_loss = -jnp.sum(finite, axis=axis) / num_possible
+  count = jnp.maximum(count_possible(scores, axis=axis), 1)
+  if class_weights is None:
+    uniform_loss = log_total - sum_possible(scores, axis) / count
+  else:
+    finite = jnp.where(scores != -jnp.inf, scores - log_total, 0)
+    uniform_loss = -jnp.sum(class_weights * finite, axis=axis, keepdims=True) / count
+  uniform_loss = jnp.squeeze(uniform_loss, axis)
   # All of the label may be spread, and nothing of it be left: 0 times infinity would be NaN.
   rest = jnp.where((loss == jnp.inf) & (label_smoothing == 1), 0, loss)
   return (1 - label_smoothing) * rest + label_smoothing * uniform_loss

@@ -1,5 +1,7 @@
 """Normalisation: from scores s = log g(z) to log-probabilities s - logsumexp(s)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -27,13 +29,49 @@ def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
   return jnp.where(where, scores, -jnp.inf)
 
 
+def count_possible(scores: jax.Array, *, axis: int | tuple[int, ...] = -1) -> jax.Array:
+  """Count the classes whose score is not -inf, the class axis kept with size 1."""
+  scores = jax.lax.stop_gradient(scores)
+  lowest = jnp.min(scores, axis=axis, keepdims=True, initial=jnp.inf)
+  every = jnp.where(lowest == -jnp.inf, 0, scores.size // max(lowest.size, 1)).astype(scores.dtype)
+  return _sum_over_possible(jnp.ones_like, scores, every, axis)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def sum_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.Array:
+  """Sum the scores that are not -inf, the class axis kept with size 1."""
+  every = jnp.sum(scores, axis=axis, keepdims=True)
+  return _sum_over_possible(lambda scores: scores, scores, every, axis)
+
+
+@sum_possible.defjvp
+def _sum_possible_jvp(axis, primals, tangents):
+  [scores], [change] = primals, tangents
+  change = jnp.where(scores != -jnp.inf, change, 0)
+  return sum_possible(scores, axis), jnp.sum(change, axis=axis, keepdims=True)
+
+
+def _sum_over_possible(function, scores: jax.Array, every: jax.Array, axis) -> jax.Array:
+  """Sum a function over the possible classes; `every` is its sum where all of them are.
+
+  XLA on CPU streams arithmetic through a reduction, but writes an array of the scores' size for a
+  `where`. So there is none but where the smallest score asks for it.
+  """
+
+  def masked():
+    values = jnp.where(scores != -jnp.inf, function(scores), 0)
+    return jnp.sum(values, axis=axis, keepdims=True)
+
+  lowest = jnp.min(jax.lax.stop_gradient(scores), initial=jnp.inf)
+  return jax.lax.cond(lowest == -jnp.inf, masked, lambda: every)
+
+
 def sum_exponentials(scores: jax.Array, *, axis: int = -1) -> tuple[jax.Array, jax.Array]:
   """Return the largest score m and sum_k exp(s_k - m), the class axis kept with size 1.
 
-  No mask stands between the scores and the two sums: XLA on CPU streams arithmetic through a
-  reduction, but writes an array of the scores' size for a `where`. A score of -inf needs none,
-  as exp(-inf - m) is 0 and so is its derivative. In a row without any possible class m is the
-  lowest finite number and the sum 0.
+  No mask stands between the scores and the two sums, see `_sum_over_possible`. A score of -inf
+  needs none, as exp(-inf - m) is 0 and so is its derivative. In a row without any possible class
+  m is the lowest finite number and the sum 0.
   """
   top = jnp.max(jax.lax.stop_gradient(scores), axis=axis, keepdims=True, initial=-jnp.inf)
   top = jnp.maximum(top, jnp.finfo(scores.dtype).min)

@@ -16,7 +16,13 @@ from softmax_research.functional.arrays import (
   norms,
   widen,
 )
-from softmax_research.functional.normalise import exclude, scale, softmax
+from softmax_research.functional.normalise import (
+  count_possible,
+  exclude,
+  scale,
+  softmax,
+  sum_possible,
+)
 
 
 def logit_norm(
@@ -95,9 +101,7 @@ def keep_above_mean(
   check_at_least("epsilon", epsilon, 0, "Pass 1e-6 in training, 0 in prediction.")
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
-  possible = logits != -jnp.inf
-  count = jnp.sum(possible, axis=axis, keepdims=True, dtype=logits.dtype)
-  total = jnp.sum(jnp.where(possible, logits, 0), axis=axis, keepdims=True)
+  total, count = sum_possible(logits, axis), count_possible(logits, axis=axis)
   # Rounding may carry the mean of equal logits above all of them.
   top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
   mean = jnp.minimum(total / jnp.maximum(count, 1), top)
@@ -148,7 +152,7 @@ def keep_above_quantile(
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
   possible = logits != -jnp.inf
-  count = jnp.sum(possible, axis=axis, keepdims=True, dtype=logits.dtype)
+  count = count_possible(logits, axis=axis)
   place = rate * jnp.maximum(count - 1, 0)
   top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
   top = jax.lax.stop_gradient(jnp.maximum(top, jnp.finfo(logits.dtype).min))

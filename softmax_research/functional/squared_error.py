@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import check_at_least, check_option_shape, widen
-from softmax_research.functional.labels import check_targets, read_several, select_label
-from softmax_research.functional.normalise import exclude
+from softmax_research.functional.labels import check_targets, is_label, read_several, select_label
+from softmax_research.functional.normalise import count_possible, exclude
 
 
 def squared_error_loss(
@@ -62,24 +62,24 @@ def squared_error_loss(
   logits = exclude(logits, where)
   possible = logits != -jnp.inf
   values = jnp.where(possible, logits, 0)
-  count = jnp.maximum(jnp.sum(possible, axis=axis, dtype=logits.dtype), 1)
+  count = jnp.squeeze(jnp.maximum(count_possible(logits, axis=axis), 1), axis)
   check_option_shape("target", target, count.shape)
   check_option_shape("label_weight", label_weight, count.shape)
 
-  def change(value, target, label_weight):
-    """Return by how much the error of a class changes where it is the label."""
-    return label_weight * (value - target) ** 2 - value**2
-
-  loss = jnp.sum(values**2, axis=axis)
   if jnp.issubdtype(labels.dtype, jnp.integer):
-    loss += change(select_label(values, labels, axis=axis), target, label_weight)
     lost = select_label(logits, labels, axis=axis) == -jnp.inf
+    # XLA sums the squares of an array in one pass, whose place the gradient then takes.
+    aim = jnp.expand_dims(jnp.broadcast_to(jnp.asarray(target, logits.dtype), count.shape), axis)
+    errors = jnp.where(is_label(labels, values, axis=axis), values - aim, values)
+    of_label = select_label(errors, labels, axis=axis)
+    loss = jnp.sum(errors * errors, axis=axis) + (label_weight - 1) * of_label**2
   else:
     target, label_weight = (
       jnp.expand_dims(jnp.broadcast_to(jnp.asarray(option, logits.dtype), count.shape), axis)
       for option in (target, label_weight)
     )
-    loss += jnp.sum(labels * change(values, target, label_weight), axis=axis)
+    change = label_weight * (values - target) ** 2 - values**2
+    loss = jnp.sum(values**2, axis=axis) + jnp.sum(labels * change, axis=axis)
     lost = jnp.any((labels > 0) & ~possible, axis=axis)
   loss = jnp.where(lost, jnp.inf, loss / count)
   return jnp.where(known, targets.finish(targets.weigh(loss)), jnp.nan).astype(result_type)
