@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def prepare(workdir: pathlib.Path) -> None:
   """Make the working directory, and see that it can be written; an OSError says what to give."""
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / f".writable-{os.getpid()}"
+    probe = workdir / f".writable-{uuid.uuid4().hex}"
     probe.touch()
     probe.unlink()
   except OSError as error:
@@ -74,8 +75,11 @@ def append(path: pathlib.Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
-  """Write a file whole or not at all; a StorageError says that it cannot be written."""
-  partial = path.with_name(f".{path.name}.partial")
+  """Write a file whole or not at all; a StorageError says that it cannot be written.
+
+  Shards that begin or end together write the same files, so each has a partial one of its own.
+  """
+  partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.write_bytes(content)

@@ -1,5 +1,7 @@
 """The working directory: what cannot be used is named, and its configuration is read back."""
 
+from concurrent import futures
+
 import pytest
 
 from softmax_research.study import workdir
@@ -21,3 +23,16 @@ def test_the_configuration_is_read_back_and_damage_is_named(tmp_path):
   (tmp_path / "config.json").unlink()
   with pytest.raises(ValueError, match="There is no"):
     workdir.read_config(tmp_path)
+
+
+def test_many_may_begin_at_once_in_one_directory(tmp_path):
+  settings = {"sizes": [1] * 2000}
+
+  def begin(_):
+    workdir.prepare(tmp_path)
+    workdir.write_config(tmp_path, "toy", settings)
+
+  with futures.ThreadPoolExecutor(8) as pool:
+    list(pool.map(begin, range(200)))
+  assert workdir.read_config(tmp_path) == ("toy", settings)
+  assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
