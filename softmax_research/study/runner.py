@@ -164,7 +164,8 @@ def finish(of: study.Study, settings: Any, options: Options) -> None:
   records = workdir.read(options.workdir)
   left = study.missing(of, study.tasks(of, settings), records)
   if options.shard is not None and left:
-    print(f"{sum(len(task.seeds) for task in left)} runs of other shards are left; no report yet.")
+    runs = report.count(sum(len(task.seeds) for task in left), "run")
+    print(f"{runs} left, of other shards, skipped or failed; no report yet.")
     return
   known = {record.key(r) for r in records}
   for made in of.derive(settings, records, options.workdir):
