@@ -1,7 +1,7 @@
 """Run a paper's table, under its own protocol or a smaller one, beside the paper's numbers.
 
     python -m experiments.reproduce --config=configs/liu2016.py --variant=cpu \\
-        --workdir=runs/liu2016
+        --workdir=runs/liu2016_cpu
 
 A cell is a method in a setting with its seeds; the settings are one variant of a paper's
 configuration, see configs/tables.py. Finished seeds are appended to results.jsonl in the
@@ -9,8 +9,7 @@ working directory; the same command goes on from wherever it was interrupted. Wh
 searches hyperparameters, each method's trials are cells before its own. A cell that fails is
 recorded, the others go on, and the exit status is 1. --dry_run lists the cells with their estimated
 time, and with --estimate_all the finished ones too, beside what they took. --only=REGEX and
---shard=3/16 take some of the cells, so that machines can share a table: once all are there, the
-same command without either writes the report.
+--shard=3/16 take some of the cells, so that machines can share a table; see docs/own_study.rst.
 
 Where a paper's numbers are those of another study, as in configs/qin2019.py, its cells are that
 study's: what the study has recorded below the working directory is taken over.
