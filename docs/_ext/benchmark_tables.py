@@ -50,7 +50,8 @@ def _cells(row, memory):
   ours, peer = (
     _with_range(row[f"{side}_ms"], row[f"{side}_ms_range"]) for side in ("ours", "peer")
   )
-  cells = row["case"], row["peer"], ours, peer, f"{row['ours_ms'] / row['peer_ms']:.2f}"
+  ratio = row["ours_ms"] / row["peer_ms"]
+  cells = row["case"], row["peer"], ours, peer, f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.1g}"
   if memory:
     cells += tuple(f"{row[f'{side}_peak_mb']:.0f}" for side in ("ours", "peer"))
   return cells
