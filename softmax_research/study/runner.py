@@ -162,7 +162,7 @@ def run_tasks(work: Work) -> list[str]:
 def finish(of: study.Study, settings: Any, options: Options) -> None:
   """Append what follows from finished records, and write the report, if no shard has work left."""
   records = workdir.read(options.workdir)
-  left = study.missing(of, study.tasks(of, settings), records)
+  left = study.missing(of, study.tasks(of, settings, only=options.only), records)
   if options.shard is not None and left:
     runs = report.count(sum(len(task.seeds) for task in left), "run")
     print(f"{runs} left, of other shards, skipped or failed; no report yet.")

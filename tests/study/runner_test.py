@@ -134,6 +134,10 @@ def test_only_and_shards_divide_the_cells(tmp_path, capsys):
   assert len(_names(shared)) == 10 and (shared / "report.md").exists()
   _run(shared, sizes=sizes)
   assert not (shared / "results.jsonl").exists()
+  some = tmp_path / "some"
+  for number in (1, 2):
+    _run(some, sizes=sizes, options={"only": "[12]0", "shard": (number, 2)})
+  assert len(_names(some)) == 4 and (some / "report.md").exists()
   for text in ("0/2", "3/2", "2", "a/b"):
     with pytest.raises(ValueError, match="--shard"):
       runner.check_shard(text)
