@@ -6,7 +6,8 @@
     python -m experiments.mutual_information --study=images --dataset=cifar10 \\
         --workdir=runs/cifar10_pairs
     python -m experiments.mutual_information --study=sweep --workdir=runs/sweep
-    python -m experiments.mutual_information --study=samples --x=x.npy --y=y.npy
+    python -m experiments.mutual_information --study=samples --x=x.npy --y=y.npy \\
+        --workdir=runs/pairs
 
 gaussians: Qin et al.'s five classes, balanced and imbalanced. staircase: correlated Gaussian
 vectors whose information rises step by step, by the papers' protocol for separable critics; for
