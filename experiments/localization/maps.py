@@ -46,6 +46,8 @@ def make_mapper(options: dict[str, Any], preprocess: Callable) -> Callable[..., 
     they are small, as in the paper, and then enlarged bilinearly. The sliding window's are those of
     `slide` for windows of half the side, a quarter of a window apart.
   """
+  # Maps are of float32, whatever the network was trained in.
+  options = {name: value for name, value in options.items() if name != "dtype"}
   backbone = nn.from_nnx(lambda input_shape, *, rngs: _LastMaps(input_shape, **options, rngs=rngs))
 
   def last_maps(params, model_state, images):

@@ -65,7 +65,7 @@ def test_maps_are_the_formulas_of_the_logits_parts():
   labels = jnp.array([1, 0, 3])
   features, _ = backbone.apply(params["backbone"], state, images, train=False)
   log_probs = head.log_prob(params["head"], features)
-  compute = maps.make_mapper(options, lambda images: images)
+  compute = maps.make_mapper(options | {"dtype": "bfloat16"}, lambda images: images)
   found = np.asarray(compute(params, state, images, labels, log_probs), np.float64)
   assert found.shape == (3, len(maps.KINDS), 2, 6, 6)
   logits = np.asarray(features, np.float64) @ np.asarray(params["head"]["kernel"], np.float64)
