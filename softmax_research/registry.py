@@ -144,7 +144,7 @@ class Registry(dict[str, Callable[..., Any]]):
     for option, parameter in parameters.items():
       if parameter.kind is _BY_KEYWORD and parameter.default is _EMPTY and option not in options:
         raise ValueError(
-          f"Got the {self.kind} {name!r} without {option}; write it as {self.example}."
+          f"Got the {self.kind} {name!r} without {option}; write it as {name}:{option}=..."
         )
     return name, options
 

@@ -158,7 +158,7 @@ def test_options_are_those_of_the_function_and_of_what_it_passes_on_and_those_sh
     ("tea:pour=high", "must be a function or None"),
     ("tea:hot=1", "must be True or False"),
     ("tea:straw=long", "must be an integer or None"),
-    ("soup", "Got the drink 'soup' without spoons; write it as tea:size=3"),
+    ("soup", "Got the drink 'soup' without spoons; write it as soup:spoons="),
   ],
 )
 def test_names_options_and_types_that_are_wrong(text, message):
