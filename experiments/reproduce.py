@@ -7,8 +7,8 @@ A cell is a method in a setting with its seeds; the settings are one variant of 
 configuration, see configs/tables.py. Finished seeds are appended to results.jsonl in the
 working directory; the same command goes on from wherever it was interrupted. Where a table
 searches hyperparameters, each method's trials are cells before its own. A cell that fails is
-recorded, the others go on, and the exit status is 1. --dry_run lists the cells with their estimated
-time, and with --estimate_all the finished ones too, beside what they took. --only=REGEX and
+recorded, the others go on, and the exit status is 1. --dry_run lists the cells that are left with
+their estimated time, --estimate_all the finished ones beside what they took. --only=REGEX and
 --shard=3/16 take some of the cells, so that machines can share a table; see docs/own_study.rst.
 
 Where a paper's numbers are those of another study, as in configs/qin2019.py, its cells are that
