@@ -138,14 +138,15 @@ class CNN(nnx.Module):
           rngs=rngs,
         )
         options = {"dropout": rate} if index == len(filters) - 1 else {}
-        if index == (0 if pool_first else len(filters) - 1):
+        pools = index == (0 if pool_first else len(filters) - 1)
+        if pools:
           options |= {"pool": window, "pool_first": pool_first}
         self.convolutions.append(
           Layer(convolution, features, activation=activation, **options, **common)
         )
         channels = features
-      shrink = len(filters) * (size - 1) if padding == "valid" else 0
-      height, width = (height - shrink) // window, (width - shrink) // window
+        shrink = size - 1 if padding == "valid" else 0
+        height, width = ((s - shrink) // (window if pools else 1) for s in (height, width))
       if min(height, width) < 1:
         raise ValueError(
           f"Got images of {input_shape[0]} by {input_shape[1]}, too small for stages={stages} with "

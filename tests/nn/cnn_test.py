@@ -239,6 +239,16 @@ def test_options_hold_for_all_stages_or_one_each():
   assert shape(kernel=[5, 3], padding="valid", pool=1) == (1, 6, 6, 3)
 
 
+def test_dense_layers_fit_maps_that_are_pooled_first():
+  def run():
+    options = {"stages": ((2, 2),), "padding": "valid", "pool_first": True, "dense": (4,)}
+    net, images = CNN((12, 12, 1), rngs=nnx.Rngs(0), **options), jnp.ones((1, 12, 12, 1))
+    return net.maps(images, train=False), net(images, train=False)
+
+  maps, features = jax.eval_shape(run)
+  assert maps.shape == (1, 3, 3, 2) and features.shape == (1, 4)
+
+
 @pytest.mark.parametrize(
   ("options", "message"),
   [
