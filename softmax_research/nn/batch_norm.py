@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from softmax_research.functional.arrays import match_gradient, wide_type
+
 _MOMENTUM, _EPSILON = 0.9, 1e-5
 
 
@@ -37,8 +39,8 @@ class BatchNorm(nnx.Module):
       return _affine(inputs, mean, var, scale, bias)
     outputs, mean, var = _normalise(inputs, scale, bias, self.axis_name)
     for running, batch in ((self.mean, mean), (self.var, var)):
-      moved = _MOMENTUM * running[...] + (1 - _MOMENTUM) * lax.stop_gradient(batch.reshape(-1))
-      running[...] = moved.astype(running[...].dtype)
+      batch = lax.stop_gradient(batch.reshape(-1)).astype(running[...].dtype)
+      running[...] = _MOMENTUM * running[...] + (1 - _MOMENTUM) * batch
     return outputs
 
 
@@ -54,9 +56,9 @@ def _normalise(inputs, scale, bias, axis_name):
 def _forward(inputs, scale, bias, axis_name):
   # About a value of each channel, both means come from one pass over the inputs. About zero, the
   # mean of squares less the squared mean would lose all digits where the mean is large.
-  first = inputs[tuple(slice(0, size) for size in scale.shape)]
-  centre = lax.stop_gradient(first.astype(jnp.promote_types(inputs.dtype, jnp.float32)))
-  shifted = inputs - centre
+  wide = inputs.astype(wide_type(inputs))
+  centre = lax.stop_gradient(wide[tuple(slice(0, size) for size in scale.shape)])
+  shifted = wide - centre
   shift = _average(shifted, scale)
   mean, var = centre + shift, jnp.maximum(_average(shifted**2, scale) - shift**2, 0)
   if axis_name is not None:
@@ -67,30 +69,32 @@ def _forward(inputs, scale, bias, axis_name):
 
 def _backward(axis_name, residuals, cotangents):
   inputs, mean, var, scale, bias = residuals
-  cotangents = cotangents[0]
+  cotangents, centred = cotangents[0].astype(mean.dtype), inputs.astype(mean.dtype) - mean
   count = inputs.size // scale.size
   inverse = lax.rsqrt(var + _EPSILON)
   level = _average(cotangents, scale)
-  slope = _average(cotangents * (inputs - mean), scale) * inverse
+  slope = _average(cotangents * centred, scale) * inverse
   d_scale, d_bias = count * slope, count * level
   if axis_name is not None:
     level, slope = lax.pmean((level, slope), axis_name)
-  d_inputs = (scale * inverse) * (cotangents - level - (inputs - mean) * inverse * slope)
-  return d_inputs.astype(inputs.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
+  d_inputs = (scale.astype(mean.dtype) * inverse) * (cotangents - level - centred * inverse * slope)
+  gradients = zip((d_inputs, d_scale, d_bias), (inputs, scale, bias), strict=True)
+  return tuple(match_gradient(found.astype(of.dtype), of) for found, of in gradients)
 
 
 _normalise.defvjp(_forward, _backward)
 
 
 def _affine(inputs, mean, var, scale, bias):
-  return ((inputs - mean) * (scale * lax.rsqrt(var + _EPSILON)) + bias).astype(inputs.dtype)
+  wide, dtype = wide_type(inputs, mean), inputs.dtype
+  inputs, mean, var, scale, bias = (of.astype(wide) for of in (inputs, mean, var, scale, bias))
+  return ((inputs - mean) * (scale * lax.rsqrt(var + _EPSILON)) + bias).astype(dtype)
 
 
 def _average(arrays, scale):
-  """Return the channels' means in the shape of the scale, in float32 at least."""
+  """Return the channels' means in the shape of the scale."""
   axes = tuple(axis for axis, size in enumerate(scale.shape) if size == 1)
-  dtype = jnp.promote_types(arrays.dtype, jnp.float32)
-  return jnp.mean(arrays, axes, keepdims=True, dtype=dtype)
+  return jnp.mean(arrays, axes, keepdims=True)
 
 
 def along(vector: jax.Array, arrays: jax.Array, axis: int) -> jax.Array:

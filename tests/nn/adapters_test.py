@@ -1,5 +1,6 @@
 """Backbones by name, and from NNX, Linen and bare JAX: one head trains on all of them alike."""
 
+import functools
 import inspect
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import PartitionSpec as P
 
 from softmax_research import heads
 from softmax_research.nn import (
@@ -395,6 +397,31 @@ def test_every_form_gives_the_same_gradient(monkeypatch):
     products, text = _gradient_in(monkeypatch, backend, form)
     assert "stablehlo.convolution" not in text
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), products, library)
+
+
+def test_shares_of_a_batch_in_shard_map_have_the_gradient_of_the_whole():
+  mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+  images = jax.random.normal(jax.random.key(0), (4, 8, 8, 2))
+  # Sixteen filters are convolved in tiles, four are not.
+  options = {"stages": ((4, 16, 16),), "dense": (), "batch_norm": True}
+  params, state = make("cnn", **options).init(jax.random.key(1), (8, 8, 2))
+
+  def gradient(axis_name, params, images):
+    def loss(params):
+      net = make("cnn", axis_name=axis_name, **options)
+      features, moved = net.apply(params, state, images, train=True)
+      return jnp.sum(jnp.sin(features)), moved
+
+    return jax.grad(loss, has_aux=True)(params)
+
+  own, whole, each = functools.partial(gradient, "data"), P(), P("data")
+  shared = jax.jit(jax.shard_map(own, mesh=mesh, in_specs=(whole, each), out_specs=whole))
+  expected = jax.jit(functools.partial(gradient, None))(params, images)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3),
+    shared(params, images),
+    expected,
+  )
 
 
 @pytest.mark.parametrize(

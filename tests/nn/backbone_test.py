@@ -39,6 +39,17 @@ def test_products_are_in_bfloat16_and_what_is_kept_in_float32(name):
   assert products and all(line.count("xbf16>") >= 2 for line in products)
 
 
+@pytest.mark.parametrize("name", ["mlp", "cnn:whitening=2", "resnet:depth=8"])
+def test_nothing_is_promoted_by_itself(name):
+  backbone = nn.make(name, dtype="bfloat16", **{} if "res" in name else {"batch_norm": True})
+
+  def loss(params, state):
+    return backbone.apply(params, state, jnp.ones((2, 6, 6, 1)), train=True)[0].sum()
+
+  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    jax.eval_shape(lambda key: jax.grad(loss)(*backbone.init(key, (6, 6, 1))), jax.random.key(0))
+
+
 def test_state_keeps_its_type():
   mean = nn.Backbone(
     lambda key, shape: ({}, jnp.zeros(())),

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from softmax_research.functional.arrays import match_gradient, wide_type
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 _Pads = list[tuple[int, int]]
 
@@ -53,7 +55,8 @@ def _backward(padding, residuals, cotangents):
   if not _scatters(kernel):
     d_gathered = _sum_shifts(d_gathered, 2, columns)
   d_images = _sum_shifts(d_gathered, 1, rows)
-  return d_images.astype(images.dtype), _unmatrix(d_matrix, kernel).astype(kernel.dtype)
+  d_kernel = _unmatrix(d_matrix, kernel).astype(kernel.dtype)
+  return match_gradient(d_images.astype(images.dtype), images), match_gradient(d_kernel, kernel)
 
 
 convolve.defvjp(_forward, _backward)
@@ -115,7 +118,7 @@ def _unmatrix(matrix: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _product(matrix: jax.Array, arrays: jax.Array) -> jax.Array:
   """Return `[M, ...]` from `[M, K]` and `[K, ...]`, summed in float32 at least."""
-  dtype = jnp.promote_types(arrays.dtype, jnp.float32)
+  dtype = wide_type(arrays)
   # A GPU waits for its memory here: that a sum over all channels leaves the product in bfloat16 is
   # worth a seventh of the step. The sums of a kernel's columns are still added up in float32.
   if arrays.dtype == jnp.bfloat16 and jax.default_backend() != "cpu":
@@ -160,5 +163,5 @@ def _stack_shifts(arrays: jax.Array, axis: int, crops: _Pads) -> jax.Array:
 
 def _sum_shifts(arrays: jax.Array, axis: int, crops: _Pads) -> jax.Array:
   """Return `[C, ...]`, the sum of the shifts of `[T * C, ...]`: `_stack_shifts` transposed."""
-  parts = jnp.split(arrays.astype(jnp.promote_types(arrays.dtype, jnp.float32)), len(crops))
+  parts = jnp.split(arrays.astype(wide_type(arrays)), len(crops))
   return sum(shift(part, axis, crop) for part, crop in zip(parts, crops, strict=True))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from softmax_research.functional.arrays import match_gradient
 from softmax_research.nn.cpu.convolution import Padding, shift
 
 # Along one axis, four outputs come from six inputs, a tile, and three weights by six products:
@@ -102,7 +103,7 @@ def _backward(padding, residuals, cotangents):
   d_images = _take_inputs_transposed(columns, 1, sizes[0], row_padding)
   factors = jnp.asarray(_KERNEL, kernel.dtype)
   d_kernel = jnp.einsum("abfc,au,bv->uvcf", jnp.stack(d_weights), factors, factors)
-  return d_images, d_kernel
+  return match_gradient(d_images, tiles), match_gradient(d_kernel, kernel)
 
 
 conv_3x3.defvjp(_forward, _backward)
