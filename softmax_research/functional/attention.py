@@ -367,8 +367,9 @@ def _check_elementwise(score) -> None:
     "another shape. What couples the keys is a normaliser."
   )
   probe = np.array([[-0.5, 0.25, 1.5], [0.75, -1.0, 2.0]], np.float32)
+  traced = [jax.make_jaxpr(score)(probe)]  # Its own errors, of an option say, are its user's.
   try:
-    traced = [jax.make_jaxpr(each)(probe) for each in (score, jax.vmap(jax.vmap(score)))]
+    traced.append(jax.make_jaxpr(jax.vmap(jax.vmap(score)))(probe))
   except (IndexError, TypeError, ValueError) as error:
     raise ValueError(message) from error
   if any([out.shape for out in one.out_avals] != [probe.shape] for one in traced):

@@ -573,6 +573,7 @@ def test_a_score_that_excludes_all_keys_of_a_query(normaliser):
     ({"key": KEY[:, :4], "value": VALUE[:, :4], "causal": True}, "Got 4 keys for 5 queries"),
     ({"score": lambda z: z - z.max(-1, keepdims=True)}, "not elementwise"),
     ({"score": lambda z: z.sum()}, "not elementwise"),
+    ({"score": functools.partial(functional.soft_cap_score, cap=-1.0)}, "Got cap=-1.0"),
     ({"score": "taylor"}, "Got score='taylor'; it must be a function"),
     ({"normaliser": "tanh"}, "it must be one of softmax, softpick"),
     ({"normaliser": ["softmax"]}, "it must be one of softmax, softpick"),
