@@ -15,7 +15,7 @@ from softmax_research.nn import convolution
 from softmax_research.nn.backbone import Backbone, in_bfloat16
 from softmax_research.nn.cnn import CNN
 from softmax_research.nn.convolution import conv
-from softmax_research.nn.layer import check_floating
+from softmax_research.nn.layer import flatten
 from softmax_research.nn.mlp import MLP
 from softmax_research.nn.resnet import ResNet
 from softmax_research.nn.transformer import Transformer
@@ -83,6 +83,7 @@ def from_nnx(factory: Callable[..., nnx.Module]) -> Backbone:
     module.train() if train else module.eval()
     rngs = None if key is None else nnx.Rngs(key)
     features = module(images, **accepted(module.__call__, train=train, rngs=rngs))
+    nnx.pop(module, nnx.Intermediate)  # What a module sows for whoever looks on is no state.
     _check_features(features, images)
     return features, _to_dict(_split(module)[3])
 
@@ -118,7 +119,7 @@ def from_linen(module: flax.linen.Module) -> Backbone:
     params_key, dropout_key = jax.random.split(key)
     variables = module.init(
       {"params": params_key, "dropout": dropout_key},
-      jnp.zeros((1, *input_shape)),
+      jnp.zeros((1, *input_shape), jnp.float32),
       **accepted(module.__call__, train=False),
     )
     variables = flax.core.unfreeze(flax.core.meta.unbox(variables))
@@ -170,6 +171,12 @@ def _from_dict(abstract: nnx.State, tree: Mapping[str, Any], name: str) -> nnx.S
       f"Got {name} of another backbone: missing {sorted(set(wanted) - set(given))}, unexpected "
       f"{sorted(set(given) - set(wanted))}. Pass what this backbone's init returned."
     )
+  for joined, (_, leaf) in wanted.items():
+    if jnp.shape(given[joined]) != leaf.shape:
+      raise ValueError(
+        f"Got {joined} of shape {jnp.shape(given[joined])} in {name}; for inputs of this shape it "
+        f"is {leaf.shape}. Pass what this backbone's init returned for their shape."
+      )
   return nnx.from_flat_state(
     [(path, _replace(leaf, given[joined])) for joined, (path, leaf) in wanted.items()]
   )
@@ -217,8 +224,7 @@ def identity(*, axis_name: str | None = None) -> Backbone:
   del axis_name
 
   def apply(params: Any, state: Any, images: jax.Array, *, train: bool, key: Any = None):
-    check_floating(images)
-    return images.reshape(images.shape[0], -1), state
+    return flatten(images), state
 
   return Backbone(lambda key, input_shape: ({}, {}), apply)
 

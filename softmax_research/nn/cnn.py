@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from softmax_research.functional.arrays import check_at_least, check_integer
 from softmax_research.nn.convolution import in_fastest_layout
 from softmax_research.nn.layer import (
   KERNEL_INITIALISERS,
@@ -14,6 +15,7 @@ from softmax_research.nn.layer import (
   check_floating,
   check_sizes,
   dense_layers,
+  flatten,
 )
 from softmax_research.nn.whitening import Whitening
 
@@ -102,12 +104,10 @@ class CNN(nnx.Module):
       raise ValueError(
         "Got global_average_pool=True and global_max_pool=True; maps are pooled in one way."
       )
-    if whitening < 0 or whitening > min(input_shape[:2]):
-      raise ValueError(
-        f"Got whitening={whitening} for images of {input_shape[0]} by {input_shape[1]}; it is the "
-        "size of patches, as 2, or 0 for none."
-      )
-    initialiser = KERNEL_INITIALISERS.find(kernel_init)
+    remedy = "It is the side of patches, as 2; pass 0 for none."
+    check_integer("whitening", whitening, 0, min(input_shape[:2]), remedy)
+    check_at_least("feature_scale", feature_scale, 0, "Pass 1 for none.", strict=True)
+    initialiser = KERNEL_INITIALISERS.make(kernel_init)
     common = {"batch_norm": batch_norm, "axis_name": axis_name}
     height, width, channels = input_shape
     self.whitening = nnx.List([])
@@ -191,7 +191,7 @@ class CNN(nnx.Module):
     if self.pool_all:
       features = self.pool_all(maps, axis=(1, 2))
     else:
-      features = maps.transpose(0, 3, 1, 2).reshape(maps.shape[0], -1)
+      features = flatten(maps.transpose(0, 3, 1, 2))
     for layer in self.dense:
       features = layer(features, train=train, rngs=rngs)
     return features if self.feature_scale == 1 else features * self.feature_scale

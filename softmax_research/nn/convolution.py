@@ -51,6 +51,7 @@ def conv(
   """
   plain = (
     lhs.ndim == 4
+    and len(lhs) > 0
     and {*(lhs_dilation or ()), *(rhs_dilation or ())} <= {1}
     and feature_group_count == 1
     and all(value is None for value in options.values())
@@ -88,7 +89,7 @@ def in_fastest_layout(
   images: jax.Array, compute: Callable[[jax.Array, bool], jax.Array]
 ) -> jax.Array:
   """Return `compute(images, batch_last)`, the batch being last where convolutions are products."""
-  if not takes_products():
+  if not takes_products() or not len(images):
     return compute(images, False)
   return cpu.batch_first(compute(cpu.batch_last(images), True))
 

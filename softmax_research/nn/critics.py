@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from softmax_research.functional.arrays import check_integer
 from softmax_research.nn.layer import (
   ACTIVATIONS,
   KERNEL_INITIALISERS,
@@ -50,14 +51,16 @@ class SeparableCritic(nnx.Module):
     x_size: int,
     y_size: int,
     *,
-    widths: Sequence[int] = (256, 256),
+    widths: int | Sequence[int] = (256, 256),
     embedding: int = 32,
     activation: str = "relu",
     kernel_init: str = "he_normal",
     rngs: nnx.Rngs,
   ):
-    (embedding,) = check_sizes("embedding", (embedding,))
-    initialiser = KERNEL_INITIALISERS.find(kernel_init)
+    for name, size in (("embedding", embedding), ("x_size", x_size), ("y_size", y_size)):
+      check_integer(name, size)
+    widths = check_sizes("widths", widths)
+    initialiser = KERNEL_INITIALISERS.make(kernel_init)
 
     def short(*arguments):
       return initialiser(*arguments) / (10 * embedding**0.5)
@@ -105,13 +108,15 @@ class JointCritic(nnx.Module):
     x_size: int,
     y_size: int,
     *,
-    widths: Sequence[int] = (256, 256),
+    widths: int | Sequence[int] = (256, 256),
     activation: str = "relu",
     kernel_init: str = "he_normal",
     rngs: nnx.Rngs,
   ):
-    (x_size, y_size), widths = check_sizes("sizes", (x_size, y_size)), check_sizes("widths", widths)
-    initialiser = KERNEL_INITIALISERS.find(kernel_init)
+    check_integer("x_size", x_size)
+    check_integer("y_size", y_size)
+    widths = check_sizes("widths", widths)
+    initialiser = KERNEL_INITIALISERS.make(kernel_init)
     self.x_size = x_size
     self.kernel = nnx.Param(initialiser(rngs.params(), (x_size + y_size, widths[0]), jnp.float32))
     self.bias = nnx.Param(jnp.zeros((widths[0],), jnp.float32))
@@ -125,7 +130,7 @@ class JointCritic(nnx.Module):
     check_floating(x)
     kernel = self.kernel[...]
     of_x, of_y = x @ kernel[: self.x_size], y @ kernel[self.x_size :]
-    features = self.activation(of_x[:, None] + of_y[None] + self.bias[...])
+    features = self.activation(of_x[:, None] + of_y[None] + self.bias[...][None, None])
     features = features.reshape(-1, features.shape[-1])
     if self.rest is not None:
       features = self.rest(features, train=False)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from softmax_research.functional.arrays import check_fraction
+from softmax_research.functional.arrays import check_fraction, is_integer
 from softmax_research.nn import cpu
 from softmax_research.nn.batch_norm import BatchNorm, along
 from softmax_research.nn.convolution import convolve_batch_last
@@ -28,6 +28,22 @@ def _identity(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) ->
   return jnp.concatenate([copies, others], axis=-1)
 
 
+def _checked(initialise: Callable[..., Any], options: dict[str, Any]) -> Callable[..., jax.Array]:
+  """Return an initialiser that makes sure of what it returns."""
+
+  def checked(key, shape, dtype):
+    kernel = initialise(key, shape, dtype, **options)
+    if getattr(kernel, "shape", None) != tuple(shape):
+      raise ValueError(
+        f"Got a kernel_init that returned {getattr(kernel, 'shape', kernel)} for the shape "
+        f"{tuple(shape)}; one of your own is `(key, shape, dtype) -> array`. Where yours makes "
+        "such a function, name what it made."
+      )
+    return kernel
+
+  return checked
+
+
 #: Initialisers of kernels by name: `glorot`, `he` or `lecun`, then `_normal` or `_uniform`, or
 #: `identity`, which copies channels; one of your own is `(key, shape, dtype) -> array`.
 KERNEL_INITIALISERS = Registry(
@@ -41,6 +57,9 @@ KERNEL_INITIALISERS = Registry(
     },
   },
   example="he_normal",
+  given=("key", "shape", "dtype", "out_sharding"),
+  build=_checked,
+  contract="is a function of a key, a shape and a type",
 )
 
 
@@ -114,6 +133,8 @@ class Dropout(nnx.Dropout):
     batch_axis: int = 0,
   ) -> jax.Array:
     """Return the outputs; the examples lie along the batch axis."""
+    if rngs is None and not deterministic:
+      raise ValueError("Got no key for a network with dropout; pass key= to train.")
     if self.axis_name is None or deterministic:
       return super().__call__(inputs, deterministic=deterministic, rngs=rngs)
     axis, own = batch_axis % inputs.ndim, inputs.shape[batch_axis]
@@ -161,7 +182,7 @@ class Layer(nnx.Module):
     self.norm = BatchNorm(features, axis_name=axis_name) if self.norm_order else None
     self.activation = None if activation is None else ACTIVATIONS.make(activation, features)
     self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
-    early = self.norm_order != "after" and activation in {None, *MONOTONE}
+    early = self.norm_order != "after" and activation in (None, *MONOTONE)
     self.pools_after = "linear" if pool_first else "norm" if early else "all"
 
   def __call__(
@@ -203,7 +224,8 @@ def activate(activation: Any, inputs: jax.Array, *, batch_last: bool) -> jax.Arr
     return inputs
   if isinstance(activation, PReLU):
     return activation(inputs, axis=0 if batch_last else -1)
-  if batch_last and isinstance(activation, nnx.Module):  # A user's knows one layout.
+  # A user's knows one layout, and may look at all channels of a position.
+  if batch_last and getattr(activation, "func", activation) not in ACTIVATIONS.values():
     return cpu.batch_last(activation(cpu.batch_first(inputs)))
   return activation(inputs)
 
@@ -224,7 +246,7 @@ def dense_layers(
       fan_in,
       width,
       use_bias=False,
-      kernel_init=KERNEL_INITIALISERS.find(kernel_init),
+      kernel_init=KERNEL_INITIALISERS.make(kernel_init),
       rngs=rngs,
     )
     last = linear_last and index == len(widths) - 1
@@ -250,13 +272,24 @@ def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     >>> check_sizes("widths", [512, 256]), check_sizes("widths", 512)
     ((512, 256), (512,))
   """
-  sizes = (sizes,) if isinstance(sizes, int) else sizes
+  sizes = (sizes,) if is_integer(sizes) else sizes
   if isinstance(sizes, str) or not isinstance(sizes, Sequence) or not sizes:
     raise ValueError(f"Got {name}={sizes!r}; pass at least one size, as (128,).")
   for size in sizes:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if not is_integer(size) or size < 1:
       raise ValueError(f"Got {size!r} in {name}; it must be an integer of at least 1.")
   return tuple(sizes)
+
+
+def flatten(images: jax.Array) -> jax.Array:
+  """Return inputs `[B, ...]` as `[B, D]`, also of an empty batch.
+
+  Example:
+    >>> flatten(jnp.ones((0, 2, 3))).shape
+    (0, 6)
+  """
+  check_floating(images)
+  return images.reshape(len(images), math.prod(images.shape[1:]))
 
 
 def check_floating(images: jax.Array) -> None:

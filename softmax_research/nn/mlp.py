@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from softmax_research.nn.layer import check_floating, check_sizes, dense_layers
+from softmax_research.nn.layer import check_sizes, dense_layers, flatten
 
 
 class MLP(nnx.Module):
@@ -57,8 +57,7 @@ class MLP(nnx.Module):
     )
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
-    check_floating(images)
-    features = images.reshape(images.shape[0], -1)
+    features = flatten(images)
     for layer in self.layers:
       features = layer(features, train=train, rngs=rngs)
     return features

@@ -97,7 +97,7 @@ class ResNet(nnx.Module):
         strides=(stride, stride),
         padding=((kernel // 2, kernel // 2),) * 2,  # Also with strides, as in the paper.
         use_bias=False,
-        kernel_init=KERNEL_INITIALISERS.find(kernel_init),
+        kernel_init=KERNEL_INITIALISERS.make(kernel_init),
         rngs=rngs,
       )
       common = {"batch_norm": norm == "batch", "axis_name": axis_name}

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from softmax_research.functional.arrays import check_epsilon, check_integer
 from softmax_research.nn.convolution import conv
+from softmax_research.nn.layer import check_floating
 
 # Images whose patches stand in memory at a time.
 _CHUNK = 100
@@ -34,6 +36,11 @@ class Whitening(nnx.Module):
       filters = jax.random.orthogonal(rngs.params(), count, dtype=jnp.float32)
       filters = filters.reshape(size, size, channels, count)
     else:
+      if np.shape(images)[-1:] != (channels,):
+        raise ValueError(
+          f"Got examples of shape {np.shape(images)} for images of {channels} channels; pass some "
+          "of the images that the network is to take."
+        )
       filters = jnp.asarray(whitening_filters(images, size))
     self.kernel = Frozen(jnp.concatenate([filters, -filters], axis=-1))
     self.strides, self.padding = (1, 1), "VALID"
@@ -61,7 +68,8 @@ def whitening_filters(images: np.ndarray, size: int, *, epsilon: float = 5e-4) -
     float32 `[s, s, C, s * s * C]`, a convolution's kernel.
 
   Raises:
-    ValueError: the images are not `[N, H, W, C]`, or smaller than a patch.
+    TypeError: the images are no floats.
+    ValueError: they are not `[N, H, W, C]`, smaller than a patch, or not finite.
 
   Example:
     >>> whitening_filters(np.random.default_rng(0).normal(size=(4, 8, 8, 3)), 2).shape
@@ -71,20 +79,26 @@ def whitening_filters(images: np.ndarray, size: int, *, epsilon: float = 5e-4) -
     Page 2019, "How to Train Your ResNet"; Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single
     GPU" (arXiv 2404.00498).
   """
-  shape = np.shape(images)
-  if len(shape) != 4 or min(shape[1:3]) < size:
+  check_integer("size", size)
+  check_epsilon(epsilon, typical=5e-4)
+  images = np.asarray(images)
+  shape = images.shape
+  if len(shape) != 4 or 0 in shape or min(shape[1:3]) < size:
     raise ValueError(
       f"Got images of shape {shape} for patches of {size} by {size}; they must be [N, H, W, C] and "
       "no smaller than a patch."
     )
+  check_floating(images)
   count, total, products = 0, 0.0, 0.0
   for start in range(0, len(images), _CHUNK):
     windows = np.lib.stride_tricks.sliding_window_view(
-      np.asarray(images[start : start + _CHUNK], np.float64), (size, size), axis=(1, 2)
+      images[start : start + _CHUNK].astype(np.float64), (size, size), axis=(1, 2)
     )
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size * size * shape[3])
     count, total = count + len(patches), total + patches.sum(0)
     products = products + patches.T @ patches
+  if not np.isfinite(products).all():
+    raise ValueError("Got images with numbers that are not finite; leave these images out.")
   mean = total / count
   values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
   filters = (vectors / np.sqrt(np.maximum(values, 0) + epsilon))[:, ::-1]

@@ -224,6 +224,10 @@ def test_bad_calls_say_what_to_do(data):
   other, _ = make("mlp", widths=(3,)).init(jax.random.key(0), (4,))
   with pytest.raises(ValueError, match=r"another backbone.*layers/0/linear/kernel"):
     backbone.apply(other, state, data[0], train=False)
+  transformer, sizes = make("transformer:patch=4:width=8:depth=1:heads=2"), (8, 8, 1)
+  params, state = transformer.init(jax.random.key(0), sizes)
+  with pytest.raises(ValueError, match=r"stack/positions of shape \(4, 8\) in params; .*\(2, 8\)"):
+    transformer.apply(params, state, jnp.ones((1, 4, 8, 1)), train=False)
   images = from_linen(nn.Conv(2, (3, 3)))
   params, state = images.init(jax.random.key(0), (4, 4, 1))
   with pytest.raises(ValueError, match=r"features of tuple for 48 images; .*return it alone"):
@@ -268,6 +272,26 @@ def test_plain_convolutions_of_flax_take_the_form_of_the_backend(make_backbone, 
   np.testing.assert_allclose(outcomes["cpu"], outcomes["gpu"], atol=1e-5)
 
 
+def test_what_a_module_sows_is_no_state_and_parameters_follow_no_wider_type():
+  class Sowing(nnx.Module):
+    def __init__(self, input_shape, *, rngs):
+      del input_shape, rngs
+
+    def __call__(self, inputs):
+      self.sow(nnx.Intermediate, "inputs", inputs)
+      return inputs
+
+  class AsInputs(nn.Module):
+    @nn.compact
+    def __call__(self, inputs):
+      return inputs * self.param("scale", nn.initializers.ones, inputs.shape[1:], inputs.dtype)
+
+  assert from_nnx(Sowing).apply({}, {}, jnp.ones((2, 4)), train=True)[1] == {}
+  with jax.enable_x64(True):
+    params, _ = from_linen(AsInputs()).init(jax.random.key(0), (4,))
+  assert params["scale"].dtype == jnp.float32
+
+
 def test_identity_flattens():
   backbone = make("identity")
   assert backbone.init(jax.random.key(0), (2, 2, 1)) == ({}, {})
@@ -281,10 +305,14 @@ def test_identity_flattens():
 def test_every_network_runs_with_its_defaults(name):
   def run():
     params, state = make(name).init(jax.random.key(0), (8, 8, 1))
-    return make(name).apply(params, state, jnp.ones((2, 8, 8, 1)), train=False)[0]
+    return [
+      make(name).apply(params, state, jnp.ones((count, 8, 8, 1)), train=False)[0]
+      for count in (2, 0)
+    ]
 
-  features = jax.eval_shape(run)
+  features, none = jax.eval_shape(run)
   assert features.ndim == 2 and features.dtype == jnp.float32
+  assert none.shape == (0, features.shape[1])
 
 
 @pytest.mark.parametrize("name", NETWORKS)

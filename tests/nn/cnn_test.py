@@ -263,12 +263,25 @@ def test_dense_layers_fit_maps_that_are_pooled_first():
     ({"dropout": (0.5, 1.0)}, r"\[0, 1\)"),
     ({"dense": (0,)}, "Got 0 in dense"),
     ({"dense_dropout": 1.0}, r"\[0, 1\)"),
+    ({"feature_scale": 0.0}, "Got feature_scale=0.0; it must be finite and > 0"),
+    ({"kernel_init": "jax.nn.initializers.he_normal"}, "name what it made"),
     ({"global_average_pool": True, "global_max_pool": True}, "pooled in one way"),
   ],
 )
 def test_bad_options_say_what_to_pass(options, message):
   with pytest.raises(ValueError, match=message):
     make("cnn", **options).init(jax.random.key(0), (8, 8, 1))
+
+
+def test_an_activation_of_ones_own_sees_the_channels_last(monkeypatch):
+  backbone = make("cnn:stages=3-4:pool=1:dense=():activation=jax.nn.softmax")
+  params, state = backbone.init(jax.random.key(0), (4, 4, 2))
+  images = jax.random.normal(jax.random.key(1), (2, 4, 4, 2))
+  features = backbone.apply(params, state, images, train=False)[0]
+  np.testing.assert_allclose(features.reshape(2, 4, 4, 4).sum(1), np.ones((2, 4, 4)), rtol=1e-5)
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  library = backbone.apply(params, state, images, train=False)[0]
+  np.testing.assert_allclose(features, library, atol=1e-5)
 
 
 def test_inputs_that_are_not_images_are_refused():

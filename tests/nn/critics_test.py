@@ -1,5 +1,6 @@
 """Critics against networks of numpy on explicit pairs."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,3 +57,12 @@ def test_a_joint_critic_is_a_network_on_each_pair(widths):
 def test_sizes_below_one_are_refused(critic):
   with pytest.raises(ValueError, match="at least 1"):
     critic(3, 2, widths=(0,), rngs=nnx.Rngs(0))
+  with pytest.raises(ValueError, match="Got x_size=0"):
+    critic(0, 2, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("critic", [JointCritic, SeparableCritic])
+def test_one_width_serves_and_nothing_is_broadcast_by_itself(critic):
+  with jax.numpy_rank_promotion("raise"):
+    scores = jax.eval_shape(lambda: critic(3, 2, widths=8, rngs=nnx.Rngs(0))(X, Y))
+  assert scores.shape == (4, 4)

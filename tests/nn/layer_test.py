@@ -107,6 +107,8 @@ def test_dropout_keeps_the_mean_and_draws_by_key():
   np.testing.assert_array_equal(layer(inputs, train=True, rngs=nnx.Rngs(1)), outputs)
   assert (layer(inputs, train=True, rngs=nnx.Rngs(2)) != outputs).any()
   np.testing.assert_array_equal(layer(inputs, train=False), inputs)
+  with pytest.raises(ValueError, match="pass key= to train"):
+    layer(inputs, train=True)
   gradient = jax.grad(lambda x: layer(x, train=True, rngs=nnx.Rngs(1)).sum())(inputs)
   np.testing.assert_array_equal(gradient, outputs)
 

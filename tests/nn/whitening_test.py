@@ -66,5 +66,11 @@ def test_without_images_filters_are_orthogonal_and_random():
 def test_images_that_hold_no_patch_are_refused():
   with pytest.raises(ValueError, match=r"shape \(2, 4\) for patches of 2 by 2"):
     whitening_filters(np.ones((2, 4)), 2)
-  with pytest.raises(ValueError, match="whitening=9 for images of 8 by 8"):
+  with pytest.raises(ValueError, match="whitening=9; it must be an integer between 0 and 8"):
     make("cnn", whitening=9).init(jax.random.key(0), (8, 8, 1))
+  with pytest.raises(ValueError, match=r"examples of shape \(2, 8, 8, 1\) for .* 3 channels"):
+    make("cnn", whitening=2, examples=np.ones((2, 8, 8, 1))).init(jax.random.key(0), (8, 8, 3))
+  with pytest.raises(TypeError, match="images of type uint8"):
+    whitening_filters(np.ones((2, 4, 4, 1), np.uint8), 2)
+  with pytest.raises(ValueError, match="not finite"):
+    whitening_filters(np.full((2, 4, 4, 1), np.nan), 2)

@@ -5,6 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from softmax_research.functional.arrays import check_integer
+
 
 def max_pool(images: jax.Array, window: int) -> jax.Array:
   r"""Keep the largest value of every window of `window` by `window` positions.
@@ -23,10 +25,14 @@ def max_pool(images: jax.Array, window: int) -> jax.Array:
   Returns:
     Images `[B, H // w, W // w, C]`.
 
+  Raises:
+    ValueError: the window is no integer of at least 1.
+
   Example:
     >>> max_pool(jnp.arange(9.0).reshape(1, 3, 3, 1), 2).tolist()
     [[[[4.0]]]]
   """
+  check_integer("window", window)
   outer, height, width, inner = images.shape
   rows, columns = height // window, width // window
   images = images[:, : rows * window, : columns * window]

@@ -60,6 +60,11 @@ def test_nan_in_any_position_is_passed_on(position):
   assert jnp.isnan(max_pool(images.reshape(1, 2, 2, 1), 2)).all()
 
 
+def test_a_window_that_is_none_is_refused():
+  with pytest.raises(ValueError, match="Got window=0; it must be an integer of at least 1"):
+    max_pool(jnp.zeros((1, 2, 2, 1)), 0)
+
+
 def test_second_derivatives():
   with jax.enable_x64(True):
     images = np.random.default_rng(2).normal(size=(1, 4, 4, 1))
