@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from softmax_research import functional
+from softmax_research.functional.arrays import check_integer, wide_type
 from softmax_research.registry import Registry
 
 #: Scores by name, of logits elementwise; one of your own is `(logits, **options) -> scores`.
@@ -81,8 +82,7 @@ class LinearTaylor(nnx.Module):
 
   def __init__(self, num_heads: int, *, key_features: int = 16):
     del num_heads
-    if key_features < 1:
-      raise ValueError(f"Got key_features={key_features}; it must be at least 1.")
+    check_integer("key_features", key_features)
     self.key_features = key_features
 
   def __call__(self, query: jax.Array, key: jax.Array, value: jax.Array, *, causal: bool):
@@ -136,6 +136,8 @@ def soft_cap(num_heads: int, *, cap: float = 50.0) -> Weighing:
 
 def entmax(num_heads: int, *, alpha: float | str = 1.5) -> Weighing:
   """Attend with entmax; `alpha=learnt` learns one a head."""
+  if isinstance(alpha, str) and alpha != "learnt":
+    raise ValueError(f"Got alpha={alpha!r}; pass a number of at least 1, or 'learnt'.")
   if alpha != "learnt":
     functional.entmax(jnp.zeros(1), alpha=alpha)  # Refuses what is none.
   return Weighing(num_heads, alpha=alpha)
@@ -196,7 +198,9 @@ class SelfAttention(nnx.Module):
     rotary: bool = False,
     rngs: nnx.Rngs,
   ):
-    if num_heads < 1 or width % num_heads:
+    check_integer("width", width)
+    check_integer("heads", num_heads)
+    if width % num_heads:
       raise ValueError(f"Got {num_heads} heads for a width of {width}, which they must divide.")
     self.num_heads, self.causal, self.rotary = num_heads, causal, rotary
     self.attend = ATTENTIONS.make(attention, num_heads)
@@ -204,7 +208,7 @@ class SelfAttention(nnx.Module):
     if rotary and key_size // num_heads % 2:
       raise ValueError(
         f"Got keys of {key_size // num_heads} features; rotary positions turn pairs of them. Pass "
-        "positions='learnt', or another width or number of heads."
+        "positions='learnt', or another width, number of heads or key_features."
       )
     self.query = nnx.Linear(width, key_size, use_bias=False, rngs=rngs)
     self.key = nnx.Linear(width, key_size, use_bias=False, rngs=rngs)
@@ -214,7 +218,9 @@ class SelfAttention(nnx.Module):
   def __call__(self, sequence: jax.Array, *, seen: list | None = None) -> jax.Array:
     """Return what positions `[B, T, width]` attend to; `seen` is given queries and keys."""
     query, key, value = (
-      linear(sequence).reshape(*sequence.shape[:2], self.num_heads, -1)
+      linear(sequence).reshape(
+        *sequence.shape[:2], self.num_heads, linear.out_features // self.num_heads
+      )
       for linear in (self.query, self.key, self.value)
     )
     if self.rotary:
@@ -222,6 +228,11 @@ class SelfAttention(nnx.Module):
     if seen is not None:
       seen.append((query, key))
     outputs = self.attend(query, key, value, causal=self.causal)
+    if outputs.shape != value.shape:
+      raise ValueError(
+        f"Got outputs of shape {outputs.shape} from the attention; those of values [B, T, H, D] of "
+        f"shape {value.shape} have this shape."
+      )
     return self.out(outputs.reshape(sequence.shape))
 
   def weights(self, query: jax.Array, key: jax.Array) -> jax.Array:
@@ -254,9 +265,9 @@ def rotate(values: jax.Array, *, base: float = 10_000.0) -> jax.Array:
     >>> bool(jnp.allclose(turned, jnp.array([jnp.cos(1.0) - jnp.sin(1.0), 1.3818]), atol=1e-3))
     True
   """
-  length, half = values.shape[1], values.shape[-1] // 2
-  rates = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angles = jnp.arange(length, dtype=jnp.float32)[:, None] * rates[None]
+  length, half, wide = values.shape[1], values.shape[-1] // 2, wide_type(values)
+  rates = base ** (-jnp.arange(half, dtype=wide) / half)
+  angles = jnp.arange(length, dtype=wide)[:, None] * rates[None]
   cos, sin = (wave(angles).astype(values.dtype)[None, :, None] for wave in (jnp.cos, jnp.sin))
   first, second = values[..., :half], values[..., half:]
   return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from softmax_research.functional.arrays import check_fraction
-from softmax_research.nn.layer import Dropout, check_floating, check_sizes
+from softmax_research.functional.arrays import check_fraction, check_integer
+from softmax_research.nn.layer import Dropout, check_floating
 from softmax_research.nn.self_attention import SelfAttention
 
 POSITIONS = ("learnt", "rotary", "none")
@@ -42,6 +42,7 @@ class Block(nnx.Module):
     self.attention = SelfAttention(
       width, num_heads=heads, attention=attention, causal=causal, rotary=rotary, rngs=rngs
     )
+    check_integer("expansion", expansion)
     self.second_norm = nnx.LayerNorm(width, rngs=rngs)
     self.widen = nnx.Linear(width, expansion * width, rngs=rngs)
     self.narrow = nnx.Linear(expansion * width, width, rngs=rngs)
@@ -77,8 +78,7 @@ class _Stack(nnx.Module):
   """Hold the blocks, the positions and the last norm that both networks have."""
 
   def __init__(self, length, *, width, depth, positions, dropout=0.0, rngs, **options):
-    check_sizes("width", width)
-    check_sizes("depth", depth)
+    check_integer("depth", depth)
     check_fraction("dropout", dropout)
     if positions not in POSITIONS:
       raise ValueError(f"Got positions={positions!r}; pass one of {', '.join(POSITIONS)}.")
@@ -157,7 +157,8 @@ class Transformer(nnx.Module):
         f"Got inputs of shape {tuple(input_shape)}; a transformer takes images (height, width, "
         "channels) or sequences (length, features)."
       )
-    check_sizes("patch", patch)
+    check_integer("patch", patch)
+    check_integer("width", width)
     length, size = input_shape[0], input_shape[-1]
     if len(input_shape) == 3:
       height, across, channels = input_shape
@@ -166,7 +167,7 @@ class Transformer(nnx.Module):
           f"Got patches of side {patch} for images of {height} by {across}, which it must divide."
         )
       length, size = height // patch * (across // patch), patch**2 * channels
-    self.patch = patch
+    self.input_shape, self.patch = tuple(input_shape), patch
     self.embed = nnx.Linear(size, width, rngs=rngs)
     self.stack = _Stack(
       length,
@@ -191,7 +192,15 @@ class Transformer(nnx.Module):
     seen: list | None = None,
   ) -> jax.Array:
     check_floating(images)
-    images = cut_patches(images, self.patch) if images.ndim == 4 else images
+    of_images = len(self.input_shape) == 3
+    if images.shape[1:] != (
+      self.input_shape if of_images else (*images.shape[1:2], self.input_shape[1])
+    ):
+      raise ValueError(
+        f"Got a batch of shape {images.shape} for a network of inputs {self.input_shape}, of which "
+        "sequences alone may have another length. Make a network for these inputs."
+      )
+    images = cut_patches(images, self.patch) if of_images else images
     sequence = self.stack(self.embed(images), train=train, rngs=rngs, seen=seen)
     return jnp.mean(sequence, axis=1)
 
@@ -205,7 +214,8 @@ def cut_patches(images: jax.Array, side: int) -> jax.Array:
   """
   count, height, width, channels = images.shape
   patches = images.reshape(count, height // side, side, width // side, side, channels)
-  return patches.swapaxes(2, 3).reshape(count, -1, side * side * channels)
+  length = height // side * (width // side)
+  return patches.swapaxes(2, 3).reshape(count, length, side * side * channels)
 
 
 class Decoder(nnx.Module):
@@ -240,7 +250,8 @@ class Decoder(nnx.Module):
     rngs: nnx.Rngs,
     **options: Any,
   ):
-    check_sizes("num_tokens", num_tokens)
+    for name, size in (("num_tokens", num_tokens), ("length", length), ("width", width)):
+      check_integer(name, size)
     self.table = nnx.Param(jax.random.normal(rngs.params(), (num_tokens, width), jnp.float32))
     self.stack = _Stack(
       length, width=width, depth=depth, positions=positions, causal=True, rngs=rngs, **options
@@ -254,5 +265,10 @@ class Decoder(nnx.Module):
     rngs: nnx.Rngs | None = None,
     seen: list | None = None,
   ) -> jax.Array:
-    sequence = self.table[...].at[tokens].get(mode="clip")
+    if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
+      raise ValueError(
+        f"Got tokens of shape {tokens.shape} and type {tokens.dtype}; they must be integers [B, T]."
+      )
+    # A negative one would count from the end.
+    sequence = self.table[...].at[jnp.maximum(tokens, 0)].get(mode="clip")
     return self.stack(sequence, train=train, rngs=rngs, seen=seen)

@@ -72,11 +72,15 @@ def test_one_of_ones_own_and_what_is_refused():
     ({"attention": "hardmax"}, "attentions are entmax, relu"),
     ({"attention": "taylor:order=3"}, "must be even"),
     ({"attention": "softmax:sinks=True"}, "its options are"),
+    ({"attention": "entmax:alpha=learned"}, "or 'learnt'"),
     ({"num_heads": 3}, "must divide"),
     ({"num_heads": 8, "rotary": True}, "turn pairs"),
   ):
     with pytest.raises(ValueError, match=message):
       SelfAttention(8, **{"num_heads": 2} | options, rngs=nnx.Rngs(0))
+  layer = SelfAttention(8, num_heads=2, attention=f"{__name__}.heads_first", rngs=nnx.Rngs(0))
+  with pytest.raises(ValueError, match=r"outputs of shape \(2, 2, 5, 4\) from the attention"):
+    layer(jnp.asarray(QUERY.reshape(2, 5, 8)))
 
 
 def uniform(num_heads):
@@ -84,6 +88,10 @@ def uniform(num_heads):
     return jnp.broadcast_to(value.mean(1, keepdims=True), query.shape)
 
   return attend
+
+
+def heads_first(num_heads):
+  return lambda query, key, value, *, causal: jnp.swapaxes(value, 1, 2)
 
 
 def test_weights_are_those_of_the_outputs():
@@ -103,3 +111,7 @@ def test_rotary_products_depend_on_distances_alone():
     diagonal = np.diagonal(products, distance, -2, -1)
     np.testing.assert_allclose(diagonal, diagonal[..., :1].repeat(5 - distance, -1), rtol=1e-4)
   assert not np.allclose(products[0, 0, 0, 0], products[0, 0, 0, 1])
+  with jax.enable_x64(True):
+    turned = rotate(jnp.ones((1, 1000, 1, 4), jnp.float64))[0, -1, 0, :2]
+  angles = 999 * np.array([1, 0.01])
+  np.testing.assert_allclose(turned, np.cos(angles) - np.sin(angles), rtol=1e-11)

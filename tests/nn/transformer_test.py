@@ -93,6 +93,12 @@ def test_the_named_network_trains_under_dropout_in_bfloat16_and_takes_sequences(
   assert of_sequences.apply(params, state, jnp.ones((2, 5, 3)), train=False)[0].shape == (2, 8)
 
 
+def test_images_of_another_size_are_refused():
+  net = nn.Transformer((8, 8, 1), width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
+  with pytest.raises(ValueError, match=r"shape \(2, 8, 4, 1\) for a network of inputs \(8, 8, 1\)"):
+    net(jnp.ones((2, 8, 4, 1)), train=False)
+
+
 @pytest.mark.parametrize("positions", ["rotary", "learnt"])
 def test_a_decoder_sees_no_later_token_and_learns_order(positions):
   net = nn.Decoder(7, length=6, width=8, depth=2, heads=2, positions=positions, rngs=nnx.Rngs(0))
@@ -101,6 +107,10 @@ def test_a_decoder_sees_no_later_token_and_learns_order(positions):
   np.testing.assert_allclose(features[0, :3], features[1, :3], atol=1e-5)
   assert np.abs(features[0, 3:] - features[1, 3:]).max() > 1e-2
   assert np.abs(features[0, 5] - features[2, 5]).max() > 1e-4
+  outside = net(jnp.array([[-1, 0, 6, 9]]), train=False)
+  np.testing.assert_array_equal(outside, net(jnp.array([[0, 0, 6, 6]]), train=False))
+  with pytest.raises(ValueError, match=r"tokens of shape \(3,\) and type int32"):
+    net(jnp.zeros(3, jnp.int32), train=False)
   if positions == "learnt":
     with pytest.raises(ValueError, match="Got a sequence of 7 positions"):
       net(jnp.zeros((1, 7), int), train=False)
@@ -113,7 +123,10 @@ def test_a_decoder_sees_no_later_token_and_learns_order(positions):
     ({"positions": "sinusoid"}, "pass one of learnt, rotary, none"),
     ({"attention": "hardmax"}, "the attentions are"),
     ({"heads": 3}, "which they must divide"),
-    ({"depth": 0}, "Got 0 in depth"),
+    ({"depth": 0}, "Got depth=0"),
+    ({"width": 0}, "Got width=0"),
+    ({"heads": 0}, "Got heads=0"),
+    ({"expansion": 0}, "Got expansion=0"),
   ],
 )
 def test_bad_options_say_what_to_pass(options, message):
