@@ -9,12 +9,16 @@ vision transformer; bytes of a text and associations are predicted by a decoder,
 sequences longer than those that it was trained with too.
 """
 
+import functools
 import pathlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from experiments import attention_tasks
 from experiments.ledger import study_claims
@@ -110,9 +114,24 @@ def check(settings: Settings) -> None:
     raise ValueError(
       f"Got --text={settings.text}, which is no file; give the path of one, or pydoc."
     )
+  if "language" in settings.parts:
+    attention_tasks.encode_bytes(settings.text, settings.length * max(settings.longer))
   for attention in settings.attentions:
-    nn.ATTENTIONS.make(attention, settings.heads)
-  heads.make(settings.head, 2)
+    jax.eval_shape(functools.partial(_attend, settings, attention))
+  if heads.make(settings.head, 2).tracker is not None:
+    raise ValueError(f"Got --head={settings.head}, whose running numbers are not kept here.")
+
+
+def _attend(settings: Settings, attention: str) -> jax.Array:
+  """Return what a layer of the networks makes of two positions, which shows wrong options."""
+  layer = nn.SelfAttention(
+    settings.width,
+    num_heads=settings.heads,
+    attention=attention,
+    rotary=set(settings.parts) != {"images"},  # As the decoder has them.
+    rngs=nnx.Rngs(0),
+  )
+  return layer(jnp.ones((1, 2, settings.width)))
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:

@@ -78,12 +78,8 @@ def language(settings: Any, attention: str) -> Task:
 
   Bytes that the training part lacks are not asked.
   """
-  if settings.text == "pydoc":
-    raw = "\n".join(pydoc_data.topics.topics.values()).encode()
-  else:
-    raw = pathlib.Path(settings.text).read_bytes()
   longest = settings.length * max(settings.longer)
-  text = data.encode_text(list(raw), passage=4 * longest)
+  text = encode_bytes(settings.text, longest)
   num_classes = len(text.vocabulary)
   train = jnp.asarray(text.train)
 
@@ -103,6 +99,16 @@ def language(settings: Any, attention: str) -> Task:
     labels[:, : length - settings.length] = -1
     tests[_name(times)] = (np.minimum(windows[:, :-1], num_classes - 1), labels)
   return Task(num_classes, _decoder(settings, attention, num_classes), draw, tests, True, True)
+
+
+@functools.lru_cache(maxsize=1)
+def encode_bytes(text: str, longest: int) -> data.Text:
+  """Read a text as bytes, and check that it suffices for contexts of this length."""
+  if text == "pydoc":
+    raw = "\n".join(pydoc_data.topics.topics.values()).encode()
+  else:
+    raw = pathlib.Path(text).read_bytes()
+  return data.encode_text(list(raw), passage=4 * longest)
 
 
 def recall(settings: Any, attention: str) -> Task:
@@ -186,16 +192,19 @@ class Trainer:
     return params, self.optimizer.init(params)
 
   def _train(self, state, key, start, stop):
-    def loss(params, inputs, labels):
+    def loss(params, inputs, labels, **options):
       features = self._network(params["net"])(inputs, train=True)
-      losses = self.head.loss(params["head"], features, jnp.maximum(labels, 0))
+      losses = self.head.loss(params["head"], features, jnp.maximum(labels, 0), **options)
       asked = (labels >= 0).astype(losses.dtype)
       return jnp.sum(losses * asked) / jnp.maximum(jnp.sum(asked), 1)
 
     def body(step, state):
       params, moments = state
-      batch = self.task.draw(jax.random.fold_in(key, step))
-      updates, moments = self.optimizer.update(jax.grad(loss)(params, *batch), moments, params)
+      own = jax.random.fold_in(key, step)
+      # A margin may grow with the step, and a head may draw classes.
+      options = {"step": step, "key": jax.random.fold_in(own, 0)}
+      gradient = jax.grad(loss)(params, *self.task.draw(own), **options)
+      updates, moments = self.optimizer.update(gradient, moments, params)
       return optax.apply_updates(params, updates), moments
 
     return jax.lax.fori_loop(start, stop, body, state)
