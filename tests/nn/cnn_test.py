@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from softmax_research.nn import CNN, make
+from softmax_research.nn.layer import _suits_any_layout
 
 # Banerjee et al. 2020 (also the shape of Liu et al. 2016 for MNIST).
 MNIST = {"stages": ((64,) * 4, (64,) * 3, (64,) * 3), "dense": (256,)}
@@ -282,6 +283,12 @@ def test_an_activation_of_ones_own_sees_the_channels_last(monkeypatch):
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   library = backbone.apply(params, state, images, train=False)[0]
   np.testing.assert_allclose(features, library, atol=1e-5)
+  # Only what looks at all channels is turned, which costs time.
+
+  def traced():
+    assert _suits_any_layout(jax.nn.silu) and not _suits_any_layout(jax.nn.softmax)
+
+  jax.eval_shape(traced)
 
 
 def test_inputs_that_are_not_images_are_refused():
