@@ -204,12 +204,14 @@ def _of_part(part: str, records, settings) -> Iterator[study.Block]:
   measures = [m._replace(label=label) for m, label in zip(measures, labels, strict=False)]
   equal_time = study.measure_of(f"measured/equal_time_{metric}")
   by = ("attention",)
+  names = {made["cell"]["attention"] for made in records}
+  baseline = "softmax" if "softmax" in names else None
   yield study.table(
-    records, rows=by, measure=[*measures, equal_time, "step_ms"], baseline="softmax", name=part
+    records, rows=by, measure=[*measures, equal_time, "step_ms"], baseline=baseline, name=part
   )
-  if len({made["cell"]["attention"] for made in records}) > 1:
+  if len(names) > 1:
     yield study.differences(
-      records, measure=measures[0], rows=by, baseline="softmax", name=f"{part}_differences"
+      records, measure=measures[0], rows=by, baseline=baseline, name=f"{part}_differences"
     )
   yield (
     "Of the weights after training: entropy of their shares in nats, number of keys with a "
@@ -217,7 +219,7 @@ def _of_part(part: str, records, settings) -> Iterator[study.Block]:
     "a block (3 for a normal distribution)."
   )
   numbers = ("entropy", "support", "first", "total", "kurtosis")
-  yield study.table(records, rows=by, measure=numbers, baseline="softmax", name=f"{part}_weights")
+  yield study.table(records, rows=by, measure=numbers, baseline=baseline, name=f"{part}_weights")
   curves = study.curves(
     records,
     panels={metric: metric},

@@ -57,6 +57,9 @@ def test_it_trains_judges_longer_sequences_and_reports(tmp_path):
   ):
     assert expected in report
   assert (tmp_path / "figures" / "recall_weights_shown.svg").exists()
+  # Without softmax the first attention is what the others are compared with.
+  others = [record for record in records if record["cell"]["attention"] != "softmax"]
+  assert len(list(attention.report(others, SMALL))) > 3
 
 
 def test_recall_asks_for_the_value_of_each_key():
