@@ -51,7 +51,9 @@ def _cells(row, memory):
     _with_range(row[f"{side}_ms"], row[f"{side}_ms_range"]) for side in ("ours", "peer")
   )
   ratio = row["ours_ms"] / row["peer_ms"]
-  cells = row["case"], row["peer"], ours, peer, f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.1g}"
+  shown = f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.1g}"
+  # A peer that holds arrays and computes nothing is there for its memory alone.
+  cells = row["case"], row["peer"], ours, peer, shown if ratio < 1000 else "–"
   if memory:
     cells += tuple(f"{row[f'{side}_peak_mb']:.0f}" for side in ("ours", "peer"))
   return cells
