@@ -612,15 +612,27 @@ _RIGOUR = (
 )
 
 
-# Attention.
-_ATTENTION = claims.at(
-  study_claims.OF_ATTENTION,
-  ("attention", "short", "transformers of 2 blocks of width 32, one learning rate for all"),
-  *(
-    (f"attention_{name}", "short", f"the same on patches of {title}, 3,000 steps of 64 images")
+def _with_other_images(claim: Claim) -> Claim:
+  """Test a claim on attention to digits on MNIST and CIFAR-10 as well."""
+  others = (
+    test._replace(
+      results=f"attention_{name}",
+      protocol=f"the same on patches of {title}, 3,000 steps of 64 images",
+    )
     for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
-  ),
+    for test in claim.tests
+    if test.where == {"part": "images"}
+  )
+  return claim._replace(tests=(*claim.tests, *others))
+
+
+# Attention.
+_WIDTH_32 = (
+  "attention",
+  "short",
+  "transformers of 2 blocks of width 32, one learning rate for all",
 )
+_ATTENTION = tuple(map(_with_other_images, claims.at(study_claims.OF_ATTENTION, _WIDTH_32)))
 
 #: All claims, paper by paper.
 CLAIMS = (
