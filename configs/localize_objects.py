@@ -3,8 +3,8 @@
 python -m experiments.localize --config=configs/localize_objects.py --workdir=runs/localize_objects
 
 The net, the imbalance and the deviations from the paper are those of configs/localize_digits.py.
-Run time: 20 minutes for the 12 runs of results/localize_objects, on two cores of an AMD EPYC beside
-other work.
+Run time: 10 minutes for the 12 runs of results/localize_objects, by two shards on a core of an AMD
+EPYC each.
 """
 
 from ml_collections import ConfigDict
