@@ -204,7 +204,7 @@ def _smooth(
     return loss
   check_option_shape("label_smoothing", label_smoothing, loss.shape)
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
-  count = jnp.maximum(count_possible(scores, axis=axis), 1)
+  count = jnp.maximum(count_possible(scores, axis), 1)
   if class_weights is None:
     uniform_loss = log_total - sum_possible(scores, axis) / count
   else:

@@ -29,7 +29,7 @@ def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
   return jnp.where(where, scores, -jnp.inf)
 
 
-def count_possible(scores: jax.Array, *, axis: int | tuple[int, ...] = -1) -> jax.Array:
+def count_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.Array:
   """Count the classes whose score is not -inf, the class axis kept with size 1."""
   scores = jax.lax.stop_gradient(scores)
   lowest = jnp.min(scores, axis=axis, keepdims=True, initial=jnp.inf)

@@ -101,7 +101,7 @@ def keep_above_mean(
   check_at_least("epsilon", epsilon, 0, "Pass 1e-6 in training, 0 in prediction.")
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
-  total, count = sum_possible(logits, axis), count_possible(logits, axis=axis)
+  total, count = sum_possible(logits, axis), count_possible(logits, axis)
   # Rounding may carry the mean of equal logits above all of them.
   top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
   mean = jnp.minimum(total / jnp.maximum(count, 1), top)
@@ -152,7 +152,7 @@ def keep_above_quantile(
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
   possible = logits != -jnp.inf
-  count = count_possible(logits, axis=axis)
+  count = count_possible(logits, axis)
   place = rate * jnp.maximum(count - 1, 0)
   top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
   top = jax.lax.stop_gradient(jnp.maximum(top, jnp.finfo(logits.dtype).min))

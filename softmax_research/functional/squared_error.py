@@ -62,7 +62,7 @@ def squared_error_loss(
   logits = exclude(logits, where)
   possible = logits != -jnp.inf
   values = jnp.where(possible, logits, 0)
-  count = jnp.squeeze(jnp.maximum(count_possible(logits, axis=axis), 1), axis)
+  count = jnp.squeeze(jnp.maximum(count_possible(logits, axis), 1), axis)
   check_option_shape("target", target, count.shape)
   check_option_shape("label_weight", label_weight, count.shape)
 
