@@ -38,7 +38,7 @@ def build(tmp_path, monkeypatch):
     module = _MODULE.format(docstring=docstring, constant=constant)
     (package / "small.py").write_text(module)
     (package / "__init__.py").write_text(
-      f'"""Numbers."""\nfrom sample.numbers.small import {", ".join(names)}\n__all__ = {names!r}\n'
+      f'"""Numbers."""\nfrom sample.numbers.small import {", ".join(names)}\n'
     )
     source = tmp_path / "source"
     source.mkdir()

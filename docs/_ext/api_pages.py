@@ -1,4 +1,4 @@
-"""Write the API reference from the packages' ``__all__``, and fail where it leaves a name out.
+"""Write the API reference from what the packages import, and fail where it leaves a name out.
 
 Each package below `api_root` gets a page. Its public names are grouped by the module that defines
 them, under that module's docstring, so nothing is edited by hand when a name is added. A public
@@ -22,12 +22,12 @@ def find_packages(root):
   """Returns the packages directly below the package `root` that declare public names."""
   found = pkgutil.iter_modules(importlib.import_module(root).__path__, f"{root}.")
   packages = [importlib.import_module(module.name) for module in found if module.ispkg]
-  return [package for package in packages if getattr(package, "__all__", None)]
+  return [package for package in packages if public_names(package)]
 
 
 def public_names(package):
-  """Returns a package's public names, less the modules among them: those have no entry."""
-  return [name for name in package.__all__ if not inspect.ismodule(getattr(package, name))]
+  """Returns a package's names, less the private ones and the modules: those have no entry."""
+  return [name for name, of in vars(package).items() if name[0] != "_" and not inspect.ismodule(of)]
 
 
 def describe(package, name):

@@ -14,29 +14,3 @@ from softmax_research.heads.prediction import sample, top_k
 from softmax_research.heads.sampled import nce, negative_sampling, sampled
 from softmax_research.heads.variants import HEADS, head_options, make
 from softmax_research.registry import parse, split
-
-__all__ = [
-  "HEADS",
-  "LINKS",
-  "TREES",
-  "Geometry",
-  "Head",
-  "LearntScore",
-  "Tracker",
-  "adaptive",
-  "dense",
-  "head_options",
-  "hierarchical",
-  "info_nce",
-  "linear",
-  "make",
-  "mixture",
-  "nce",
-  "negative_sampling",
-  "nt_xent",
-  "parse",
-  "sample",
-  "sampled",
-  "split",
-  "top_k",
-]

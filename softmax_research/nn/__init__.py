@@ -24,31 +24,3 @@ from softmax_research.nn.resnet import ResNet
 from softmax_research.nn.self_attention import ATTENTIONS, SelfAttention
 from softmax_research.nn.transformer import Decoder, Transformer
 from softmax_research.nn.whitening import Whitening, whitening_filters
-
-__all__ = [
-  "ACTIVATIONS",
-  "ATTENTIONS",
-  "CNN",
-  "KERNEL_INITIALISERS",
-  "MLP",
-  "NETWORKS",
-  "Backbone",
-  "Decoder",
-  "JointCritic",
-  "ResNet",
-  "SelfAttention",
-  "SeparableCritic",
-  "Transformer",
-  "Whitening",
-  "filters",
-  "from_linen",
-  "from_nnx",
-  "identity",
-  "in_bfloat16",
-  "in_form",
-  "make",
-  "max_pool",
-  "network_options",
-  "seeds_by",
-  "whitening_filters",
-]

@@ -10,17 +10,6 @@ from softmax_research.nn.cpu.convolution import Padding, convolve, fold_strides
 from softmax_research.nn.cpu.pooling import max_pool
 from softmax_research.nn.cpu.winograd import conv_3x3, saves_products
 
-__all__ = [
-  "Padding",
-  "batch_first",
-  "batch_last",
-  "conv_3x3",
-  "convolve",
-  "fold_strides",
-  "max_pool",
-  "saves_products",
-]
-
 
 def batch_last(images: jax.Array) -> jax.Array:
   """Return images `[B, H, W, C]` as `[C, H, W, B]`."""
