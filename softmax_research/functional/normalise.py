@@ -37,18 +37,18 @@ def count_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.A
   return _sum_over_possible(jnp.ones_like, scores, every, axis)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def sum_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.Array:
-  """Sum the scores that are not -inf, the class axis kept with size 1."""
-  every = jnp.sum(scores, axis=axis, keepdims=True)
-  return _sum_over_possible(lambda scores: scores, scores, every, axis)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def sum_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1, power: int = 1) -> jax.Array:
+  """Sum powers of the scores that are not -inf, the class axis kept with size 1."""
+  every = jnp.sum(scores**power, axis=axis, keepdims=True)
+  return _sum_over_possible(lambda scores: scores**power, scores, every, axis)
 
 
 @sum_possible.defjvp
-def _sum_possible_jvp(axis, primals, tangents):
+def _sum_possible_jvp(axis, power, primals, tangents):
   [scores], [change] = primals, tangents
-  change = jnp.where(scores != -jnp.inf, change, 0)
-  return sum_possible(scores, axis), jnp.sum(change, axis=axis, keepdims=True)
+  slope = jnp.where(scores != -jnp.inf, power * scores ** (power - 1), 0)
+  return sum_possible(scores, axis, power), jnp.sum(slope * change, axis=axis, keepdims=True)
 
 
 def _sum_over_possible(function, scores: jax.Array, every: jax.Array, axis) -> jax.Array:
@@ -106,11 +106,13 @@ def scale(scores: jax.Array, factor: jax.Array) -> jax.Array:
 
 @scale.defjvp
 def _scale_jvp(primals, tangents):
-  # The mask is here alone, as in `lower`.
+  # No mask is in the factor's part, whose transpose sums over classes, see `_sum_over_possible`:
+  # what comes after has no derivative at -inf, and zero times a finite number is zero. The number
+  # is far from the lowest, so that its product with the factor's change is finite too.
   (scores, factor), (scores_dot, factor_dot) = primals, tangents
-  possible = scores != -jnp.inf
-  change = scores_dot * factor + jnp.where(possible, scores, 0) * factor_dot
-  return scale(scores, factor), jnp.where(possible, change, 0)
+  change = jnp.where(scores != -jnp.inf, scores_dot * factor, 0)
+  finite = jnp.maximum(scores, jnp.finfo(scores.dtype).min * 2.0**-30)
+  return scale(scores, factor), change + finite * factor_dot
 
 
 def log_normalise(

@@ -13,7 +13,6 @@ from softmax_research.functional.arrays import (
   check_at_least,
   check_fraction,
   check_option_shape,
-  norms,
   widen,
 )
 from softmax_research.functional.normalise import (
@@ -60,9 +59,10 @@ def logit_norm(
   check_at_least("temperature", temperature, 0, "Pass 0.04 or so.", strict=True)
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
-  sizes = jnp.expand_dims(norms(jnp.where(logits == -jnp.inf, 0, logits), axis=axis), axis)
-  check_option_shape("temperature", temperature, sizes.shape)
-  return scale(logits, 1 / (temperature * jnp.where(sizes > 0, sizes, 1))).astype(result_type)
+  squares = sum_possible(logits, axis, 2)
+  check_option_shape("temperature", temperature, squares.shape)
+  sizes = jnp.sqrt(jnp.where(squares > 0, squares, 1))
+  return scale(logits, 1 / (temperature * sizes)).astype(result_type)
 
 
 def keep_above_mean(

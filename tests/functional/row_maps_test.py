@@ -37,6 +37,24 @@ def test_logits_of_one_norm():
   np.testing.assert_array_equal(masked, gone)
 
 
+def test_an_impossible_class_has_no_part_in_derivatives_in_a_scale():
+  def losses(logits, temperature):
+    normed = cross_entropy(logit_norm(logits, temperature=temperature), 0)
+    return jnp.stack([normed, log_softmax(logits, temperature=temperature)[0]])
+
+  @jax.jit
+  def derivatives(logits):
+    arguments = logits, jnp.asarray(0.05)
+    slopes = jax.jvp(losses, arguments, (jnp.ones_like(logits), jnp.ones(())))[1]
+    return slopes, jax.jacrev(losses, argnums=(0, 1))(*arguments)
+
+  slopes, (of_logits, of_temperature) = derivatives(jnp.array([3.0, -jnp.inf, 4.0, -1.0]))
+  expected = derivatives(jnp.array([3.0, 4.0, -1.0]))
+  np.testing.assert_array_equal(of_logits[:, 1], 0)
+  found = slopes, (np.delete(of_logits, 1, axis=1), of_temperature)
+  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, expected)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.9])
 def test_the_share_of_classes_without_probability_is_the_rate(rate):
   probs = r_softmax(_ROWS, rate=rate)
