@@ -165,7 +165,6 @@ def _check_own_head(name: str, head: heads.Head, num_classes: int) -> None:
 
 
 def _outputs(head: heads.Head) -> tuple[jax.Array, jax.Array]:
-  """Return a head's losses and log-probabilities of two examples."""
   key, features, labels = jax.random.key(0), jnp.ones((2, 4)), jnp.zeros(2, jnp.int32)
   params = head.init(key, 4)
   return head.loss(params, features, labels, step=0, key=key), head.log_prob(params, features)
@@ -375,7 +374,6 @@ def lay_out(
 
 
 def _numbers_of_devices(options: ConfigDict, num_seeds: int) -> tuple[int, int]:
-  """Return the numbers of devices along the seed axis and along the data axis, zeros replaced."""
   devices, seed, along_data = jax.device_count(), options.seed, options.data
   if not along_data and jax.default_backend() == "cpu" and jax.process_count() == 1:
     along_data = 1

@@ -291,8 +291,6 @@ def _gather(context, programs, states):
 
 
 class _Saver:
-  """Save and restore the states of seeds that train together."""
-
   def __init__(self, context, programs, seconds_between_saves: float):
     self._context, self._programs = context, programs
     self._between, self._last = seconds_between_saves, time.monotonic()

@@ -129,7 +129,6 @@ def without(more: type, config: ConfigDict) -> ConfigDict:
 
 
 def _keep(context: study.Context, trained: Sequence[classifiers.Trained]) -> None:
-  """Keep the predictions of seeds, of which ensembles are made."""
   for of in trained:
     if of.predictions is not None:
       path = classifiers.prediction_path(context.workdir, context.cell, of.record["seed"])
@@ -137,7 +136,6 @@ def _keep(context: study.Context, trained: Sequence[classifiers.Trained]) -> Non
 
 
 def _config_for(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
-  """Return the configuration that trains one cell."""
   own = config.copy_and_resolve_references()
   own.heads = cell["head"]
   for key in ("backbone", "optimizer"):

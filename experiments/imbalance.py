@@ -188,7 +188,6 @@ def _table(records, name: str, judgement: str) -> study.Table:
 
 
 def _each_class(name: str, records) -> study.Table:
-  """Tabulate the accuracy of every class, a head a row."""
   dataset, accuracy = records[0]["measured"]["dataset"], study.measure_of("accuracy")
   rows = []
   for of in study.group(judged(records, "balanced"), "head"):

@@ -115,7 +115,6 @@ def kinds(made: study.Record) -> tuple[str, ...]:
 
 
 def _kinds_of(heads: Sequence[study.Group]) -> tuple[str, ...]:
-  """Return the kinds of maps that all records judge."""
   found = [kinds(made) for of in heads for made in of.finished.values()]
   return tuple(kind for kind in found[0] if all(kind in known for known in found))
 

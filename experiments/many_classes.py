@@ -169,7 +169,6 @@ def report(records: Sequence[dict[str, Any]], config: ConfigDict) -> Iterator[st
 
 
 def _summary(records, groups, shown) -> study.Table:
-  """Tabulate the metrics, steps a second and parameters."""
   table = study.table(records, measure=shown, rows="head", interval=False)
   more = {}
   for of in groups:
@@ -184,7 +183,6 @@ def _summary(records, groups, shown) -> study.Table:
 
 
 def _gains(groups: Sequence[study.Group], measure: study.Measure) -> study.Table:
-  """Tabulate each head's measure before training, and what training added."""
   found = []
   for of in groups:
     curves = [run["curves"] for run in of.finished.values()]

@@ -58,7 +58,6 @@ def samplers(classes: int) -> dict[str, functional.Sampler]:
 
 
 def _frequencies(classes: int) -> np.ndarray:
-  """Return Zipf's frequencies."""
   weights = 1 / np.arange(1, classes + 1)
   return weights / weights.sum()
 

@@ -207,7 +207,6 @@ def _setting(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
 
 
 def _train_config(config: ConfigDict, cell: dict[str, Any], values: search.Values) -> ConfigDict:
-  """Return the configuration, as of `configs/default.py`, that trains a cell with these values."""
   train = _setting(config, cell).train
   search.change(train, values)
   if "trial" in cell and config.trial_epochs:

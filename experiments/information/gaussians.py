@@ -209,7 +209,6 @@ def _make_task(objective: str, dimension: int, log_prior: np.ndarray):
 
 
 def _accuracies(right: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-  """Return the accuracy of each seed, and its mean over the classes."""
   found = [k for k in range(classes) if np.all(np.any(labels == k, axis=1))]
   recalls = [np.mean(right, axis=1, where=labels == k) for k in found]
   return {"accuracy": right.mean(axis=1), "macro_accuracy": np.mean(recalls, axis=0)}

@@ -71,7 +71,6 @@ def _at(places: str, *comparisons: Comparison, note: str = "") -> tuple[Test, ..
 
 
 def _both(place: str, *comparisons: Comparison, note: str = "") -> tuple[Test, ...]:
-  """Test comparisons in both variants of a paper's own table."""
   return _at(f"{place} {place.replace('/', '_cpu/')}", *comparisons, note=note)
 
 
@@ -82,7 +81,6 @@ def _modern(data: str, *comparisons: Comparison) -> tuple[Test, ...]:
 
 
 def _better(row: str, baseline: str = "softmax") -> Comparison:
-  """Say that a row is more accurate than its baseline."""
   return Comparison(row, baseline, "accuracy", "higher")
 
 
@@ -217,7 +215,6 @@ def _loss(setting: str, row: str, direction: str) -> Comparison:
 
 
 def _todays_loss(setting: str, row: str, name: str) -> tuple[Test, ...]:
-  """Test, with a net of today, that a loss of the paper makes fewer errors."""
   return _modern(setting, _loss(setting, row, "lower")._replace(row=name, baseline="softmax"))
 
 
@@ -404,7 +401,6 @@ _AGARAP = _of(
 
 # Guo et al. 2017.
 def _scaled(direction: str, *others: str, metric: str = "ece") -> tuple[Test, ...]:
-  """Compare temperature scaling with other ways on CIFAR-10."""
   way = "temperature scaling"
   comparisons = (
     Comparison(

@@ -260,7 +260,6 @@ def fixed_box(validation_boxes: np.ndarray, test_boxes: np.ndarray) -> list[floa
 
 
 def _by_size(hits: np.ndarray, boxes: np.ndarray) -> list[float | None]:
-  """Average hits over the third of smallest boxes, the middle and the largest, by area."""
   areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
   first, second = np.quantile(areas, [1 / 3, 2 / 3])
   # Objects of few sizes make the parts unequal, and may leave one empty.

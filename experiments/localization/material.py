@@ -114,7 +114,6 @@ def _only(split: data.Split, classes: Sequence[int]) -> data.Split:
 
 
 def _from_folder(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:
-  """Read the user's own images; some for training are set aside for validation."""
   pool, test, names = read_folder(config.folder, size=config.scenes.canvas)
   size = max(1, round(config.validation_fraction * len(pool.labels)))
   chosen = data.stratified_sample(pool.labels, size, seed=config.split_seed)
@@ -197,7 +196,6 @@ def read_folder(folder: pathlib.Path | str, *, size: int) -> tuple[Scenes, Scene
 
 
 def _read_fields(folder: pathlib.Path, name: str) -> dict[str, Any]:
-  """Return what a file says of each id."""
   meaning, parse = FILES[name]
   found = {}
   for key, text in _read_lines(folder, name).items():

@@ -158,7 +158,6 @@ def _at_ink(image: np.ndarray) -> np.ndarray:
 
 
 def _texture(pictures: np.ndarray, rng: np.random.Generator, canvas: int, tile: int) -> np.ndarray:
-  """Lay tiles in a grid, `[S, S, C]`."""
   number, height, width, channels = pictures.shape
   side = -(-canvas // tile)
   which = rng.integers(number, size=(side, side, 1, 1))
@@ -171,7 +170,6 @@ def _texture(pictures: np.ndarray, rng: np.random.Generator, canvas: int, tile: 
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-  """Resize an image `[H, W, C]` of one or three channels, bilinearly and without aliasing."""
   picture = PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   resized = picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
   return np.asarray(resized).reshape(height, width, -1)

@@ -144,7 +144,6 @@ def _information(made: Record, items: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _imbalance(made: Record, items: Mapping[str, Any]) -> dict[str, Any]:
-  """Return the metrics under a judgement of the predictions as they are."""
   return dict(made["metrics"][items["judgement"]]["as_is"])
 
 

@@ -148,7 +148,6 @@ def summarise(made: study.Record) -> str:
 
 
 def _parent(train: ConfigDict, key: str) -> tuple[ConfigDict, str]:
-  """Return the part of a configuration that holds a key, and the key's last part."""
   *parents, last = key.split(".")
   node = train
   for parent in parents:

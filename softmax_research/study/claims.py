@@ -254,7 +254,6 @@ def published(paper: str, comparison: Comparison) -> tuple[papers.Number, papers
 
 
 def _decide_family(findings: Mapping[str, Finding | None]) -> dict[str, Finding]:
-  """Correct the p-values of findings as one family, and decide each at its level."""
   found = {key: finding for key, finding in findings.items() if finding}
   hypotheses = {key: _hypothesis(key, finding) for key, finding in found.items()}
   p_values = {hypotheses[key]: finding.p_value for key, finding in found.items()}
@@ -296,7 +295,6 @@ def _check(test: Test) -> None:
 def _comparisons(
   test: Test, records: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Comparison, dict[str, Any]]]:
-  """Yield a test's comparisons, each with the items of both rows' cells."""
   combinations = {}
   for made in records:
     cell = made["cell"]
@@ -358,7 +356,6 @@ def _find(
 
 
 def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict[int, float]:
-  """Return a row's numbers by seed; NaN where a seed did not finish."""
   own = [r for r in records if _is_row(r["cell"], row)]
   cells = {json.dumps(r["cell"], sort_keys=True) for r in own}
   if len(cells) > 1:

@@ -63,7 +63,6 @@ def reliability(groups: Sequence[Group]) -> Plot | None:
 def _draw_reliability(
   axes: Axes, colour: str, count: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray
 ) -> None:
-  """Draw the bins' share of the examples as bars, and their accuracy as dots."""
   edges = np.linspace(0, 1, count.size + 1)
   share = 0.25 * count / count.max()
   axes.bar(
@@ -106,7 +105,6 @@ def _pool(of: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
 
 
 def _of_test(of: Group, name: str) -> list:
-  """Return what the finished seeds have of a metric on the test split."""
   found = [made["metrics"].get("test", {}).get(name) for made in of.finished.values()]
   return [one for one in found if one]
 
@@ -145,7 +143,6 @@ def confusion(groups: Sequence[Group]) -> Plot | None:
 def _draw_confusion(
   axes: Axes, shares: np.ndarray, worst: float, class_names: Sequence[str], *, large: bool
 ) -> None:
-  """Draw one matrix of shares `[K, K]`."""
   size = len(shares)
   # Colours fade into the paper by transparency, so that they suit a light and a dark page.
   image = np.zeros((size, size, 4))
@@ -175,7 +172,6 @@ def _draw_confusion(
 
 
 def _mean_shares(of: Group) -> np.ndarray | None:
-  """Return the mean over seeds of the row-normalised confusion matrices `[K, K]`."""
   matrices = [np.array(matrix, np.float64) for matrix in _of_test(of, "confusion")]
   if not matrices:
     return None
@@ -200,8 +196,6 @@ def class_names(groups: Sequence[Group]) -> list[str]:
 
 
 class _Tile(NamedTuple):
-  """Hold one image with what is said of it: position, class names, probability of the true one."""
-
   index: int
   label: str
   predicted: str
@@ -237,7 +231,6 @@ def worst_images(groups: Sequence[Group]) -> Plot | None:
 
 
 def _draw_tiles(tiles: dict[str, list[_Tile]]) -> Figure:
-  """Draw one row of tiles for each of the first groups."""
   rows = list(tiles.items())[:_MOST_ROWS]
   width, height = _MOST_IMAGES * _SIDE, len(rows) * _ROW
   with figure_style.style_context():
@@ -260,7 +253,6 @@ def _draw_tiles(tiles: dict[str, list[_Tile]]) -> Figure:
 
 
 def _tile(entry: dict, class_names: Sequence[str]) -> _Tile | None:
-  """Return an entry of the records as a tile, or None where it is no picture."""
   try:
     png = base64.b64decode(entry.get("png") or "", validate=True)
   except binascii.Error:

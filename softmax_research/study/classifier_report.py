@@ -97,7 +97,6 @@ def learning_curves(groups: Sequence[Group]) -> Plot | None:
 
 
 def _title(groups: Sequence[Group], noun: str) -> str:
-  """Make a title from the rows and the data set."""
   named = [(made["measured"].get("dataset") or {}).get("name") for made in groups[0].records]
   what = groups[0].name
   if len(groups) > 1:
@@ -106,7 +105,6 @@ def _title(groups: Sequence[Group], noun: str) -> str:
 
 
 def _undefined(groups: Sequence[Group], measure: Measure) -> Iterator[str]:
-  """Say why some p-values are undefined."""
   compared = compare(groups, measure)
   few = [of.name for of in compared if of.paired.n < 2]
   constant = [of.name for of in compared if of.paired.n >= 2 and of.paired.std == 0]
@@ -181,7 +179,6 @@ def caveats(groups: Sequence[Group], noun: str = "head") -> list[str]:
 
 
 def _alone(of: Group) -> list[str]:
-  """Say how accurate the only group is."""
   summary = of.summary(ACCURACY)
   mean = ACCURACY.format(summary.mean)
   if summary.n == 1:
@@ -197,14 +194,12 @@ def _alone(of: Group) -> list[str]:
 
 
 def _highest(groups: Sequence[Group]) -> str:
-  """Name the group with the highest mean accuracy, without calling it better."""
   means = {of.name: of.summary(ACCURACY).mean for of in groups}
   name = max(means, key=means.get)
   return f"The highest mean test accuracy is {ACCURACY.format(means[name])}%, by {escape(name)}."
 
 
 def _differences(baseline: str, compared: Sequence[Difference], noun: str) -> list[str]:
-  """Say which groups differ from the first one in accuracy."""
   tested = [of for of in compared if not math.isnan(of.p_corrected)]
   if not tested:
     return [
@@ -231,7 +226,6 @@ def _differences(baseline: str, compared: Sequence[Difference], noun: str) -> li
 def _many_differences(
   baseline: str, found: Sequence[Difference], count: int, noun: str, test: str
 ) -> list[str]:
-  """Say how many groups are more and how many less accurate, and by how much each."""
   better = [of for of in found if of.paired.mean > 0]
   worse = [of for of in found if of.paired.mean < 0]
   sentences = [
@@ -246,7 +240,6 @@ def _many_differences(
 
 
 def _one_difference(baseline: str, of: Difference) -> str:
-  """Say by how much one group differs, with interval, p-value and number of pairs."""
   low, high = (ACCURACY.format(end, signed=True) for end in (of.paired.low, of.paired.high))
   direction = "more" if of.paired.mean > 0 else "less"
   p_value = format_p_value(of.p_corrected)
@@ -259,7 +252,6 @@ def _one_difference(baseline: str, of: Difference) -> str:
 
 
 def _detectable(compared: Sequence[Difference], noun: str) -> list[str]:
-  """Say how large a difference these seeds would probably have shown."""
   sizes = sorted(of.detectable for of in compared if not math.isnan(of.detectable))
   if not sizes:
     return []
@@ -273,7 +265,6 @@ def _detectable(compared: Sequence[Difference], noun: str) -> list[str]:
 
 
 def _likelihood(baseline: str, compared: Sequence[Difference], noun: str) -> list[str]:
-  """Say which groups differ in NLL."""
   found = sorted((of for of in compared if of.significant), key=lambda of: of.paired.mean)
   parts = []
   for word, sign in (("lower (better)", -1), ("higher (worse)", 1)):
@@ -288,7 +279,6 @@ def _likelihood(baseline: str, compared: Sequence[Difference], noun: str) -> lis
 
 
 def _ensemble_gain(groups: Sequence[Group], noun: str) -> list[str]:
-  """Say what averaging the probabilities of the seeds changes."""
   gains = []
   for of in groups:
     if of.ensemble is not None and of.finished:
@@ -314,7 +304,6 @@ def _counted(compared: Sequence[Difference]) -> str:
 
 
 def _seeds(compared: Sequence[Difference]) -> str:
-  """Say how many seeds the comparisons have in common."""
   sizes = sorted({of.paired.n for of in compared})
   count = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
   return f"n = {count} seeds"

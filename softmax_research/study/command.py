@@ -195,7 +195,6 @@ def _prepare(given: Mapping[str, Any], command: str) -> runner.Options:
 
 
 def _start_devices() -> None:
-  """Have JAX find its devices; it raises an OSError where there are none."""
   try:
     jax.devices()
   except RuntimeError as error:
@@ -206,12 +205,10 @@ def _start_devices() -> None:
 
 
 def _define(*options: tuple) -> _Holders:
-  """Define flags, each by a function of absl, a name, a default and a help."""
   return {name: define(name, default, text) for define, name, default, text in options}
 
 
 def _define_options() -> _Holders:
-  """Define the flags that all studies have; return their holders by name."""
   known = ", ".join(report.FORMATS)
   required = functools.partial(flags.DEFINE_string, required=True)
   defined = _define(
@@ -231,7 +228,6 @@ def _define_options() -> _Holders:
 
 
 def _define_distributed() -> _Holders:
-  """Define the flags that say how several processes find each other."""
   positive = functools.partial(flags.DEFINE_integer, lower_bound=1)
   return _define(
     (flags.DEFINE_bool, "distributed", False, "Train in several processes, of the same flags."),
@@ -242,7 +238,6 @@ def _define_distributed() -> _Holders:
 
 
 def _define_settings(several: Mapping[str, type]) -> _Holders:
-  """Define a flag for each setting of the studies; those of one name serve several."""
   defined: _Holders = {}
   for name, settings in several.items():
     helps, kinds = study.help_of(settings), typing.get_type_hints(settings)
@@ -266,7 +261,6 @@ def _define_settings(several: Mapping[str, type]) -> _Holders:
 
 
 def _kind(hint: Any) -> tuple[type, type]:
-  """Return a field's type, and that of its elements where it is a tuple."""
   arguments = [part for part in typing.get_args(hint) if part is not type(None)]
   origin = typing.get_origin(hint)
   if origin is tuple:
@@ -277,7 +271,6 @@ def _kind(hint: Any) -> tuple[type, type]:
 
 
 def _settings(of: study.Study, config: ConfigDict | None, defined: _Holders, more) -> Any:
-  """Return the settings that the flags say; a ValueError says which the study cannot take."""
   given = {
     name: _values(name, holder.value) if isinstance(holder.value, list) else holder.value
     for name, holder in defined.items()
@@ -403,7 +396,6 @@ def _ask_for_help(argv: Sequence[str]) -> bool:
 
 
 def _parse_script(argv: list[str]) -> list[str]:
-  """Parse the flags of a script that is no study."""
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -413,7 +405,6 @@ def _parse_script(argv: list[str]) -> list[str]:
 
 
 def _parse(argv: list[str], *, defined: _Holders) -> list[str]:
-  """Parse flags; what is wrong with them is told in a message."""
   if _ask_for_help(argv):
     print(_usage(defined))
     sys.exit(0)
@@ -431,7 +422,6 @@ def _parse(argv: list[str], *, defined: _Holders) -> list[str]:
 
 
 def _usage(defined: _Holders) -> str:
-  """Say what the script does, and list every flag with its default."""
   lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
   for name, holder in defined.items():
     flag = flags.FLAGS[name]

@@ -105,7 +105,6 @@ def _draw_mean(axes: Axes, row: int, values: np.ndarray, summary: Summary, *, fi
 
 
 def _mark_outside(axes: Axes, row: int, value: float, panel: Panel, limits, colour: str) -> None:
-  """Write a value that lies beyond an edge in the right margin, with an arrow to its side."""
   number = panel.measure.format(value / panel.measure.scale, signed=panel.differences)
   text = f"{'→' if value > limits[1] else '←'} {number}"
   place = axes.get_yaxis_transform()

@@ -47,7 +47,6 @@ def to_latex(table: Table) -> str:
 
 
 def _number(text: str) -> str:
-  """Return a number as programs read it, and other text as it is."""
   plain = text.removeprefix("± ").replace("−", "-").replace("∞", "inf")
   if plain == MISSING:
     return ""

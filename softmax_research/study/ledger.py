@@ -177,7 +177,6 @@ _PLACES = ("metrics", "measured", "estimators", "localisation", "maps", "test", 
 
 
 def _name(row: claims.Row, metric: str) -> str:
-  """Name a row, and the part of its records that is meant."""
   *parts, _ = [part for part in metric.split("/") if not part.isdigit()]
   parts = [part for part in parts if part not in _PLACES]
   name = row if isinstance(row, str) else record.describe(row)
@@ -222,7 +221,6 @@ def _decider(ruling: Ruling) -> Finding:
 
 
 def _summary(ruling: Ruling) -> str:
-  """Say by what a ruling's verdict is reached."""
   finding, count = _decider(ruling), len(ruling.findings)
   measure = finding.comparison.measure
   difference = f"{_difference(finding)} {measure.difference_unit or measure.label}".strip()
@@ -237,7 +235,6 @@ def _summary(ruling: Ruling) -> str:
 
 
 def _difference(finding: Finding) -> str:
-  """Return the mean difference with its interval, and the interval's level where it is defined."""
   measure, interval = finding.comparison.measure, finding.interval
   ends = measure.format_interval(interval.low, interval.high, signed=True)
   level = "" if ends == MISSING else f" ({100 * interval.confidence:.3g} %)"

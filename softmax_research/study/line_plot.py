@@ -81,7 +81,6 @@ def line_plot(panels: Sequence[Panel]) -> Figure:
 
 
 def _small_panels(panels: Sequence[Panel], names: Sequence[str]) -> Figure:
-  """Give each line a small panel, beside the first line."""
   rows = -(-(len(names) - 1) // _COLUMNS)
   block = _TOP + rows * (_SMALL_TOP + _SMALL_HEIGHT) + _BOTTOM
   total = block * len(panels)
@@ -130,7 +129,6 @@ def _plain(value: float) -> str:
 
 
 def _most(panel: Panel, first: Line | None) -> tuple[float, float]:
-  """Return limits that hold most of all values, and all of the first line's."""
   values = np.concatenate([np.asarray(line.values, np.float64) for line in panel.lines])
   ends = np.quantile(values[np.isfinite(values)], (0.02, 0.95))
   of_first = [value for value in first.values if np.isfinite(value)] if first else []
@@ -143,7 +141,6 @@ def _most(panel: Panel, first: Line | None) -> tuple[float, float]:
 
 
 def _stack(figure: Figure, count: int, right: float) -> list[Axes]:
-  """Stand panels below each other."""
   height = _TOP + _HEIGHT + _BOTTOM
   grid = figure.add_gridspec(
     count, 1, left=0.07, right=right, top=1 - _TOP / (height * count),

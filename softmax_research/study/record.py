@@ -262,7 +262,6 @@ def from_text(text: str) -> np.ndarray:
 
 
 def _texts(node: Any, path: str) -> Iterable[tuple[str, str]]:
-  """Yield the texts below a node, each with its path."""
   if isinstance(node, str):
     yield path, node
   elif isinstance(node, dict):

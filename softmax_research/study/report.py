@@ -109,7 +109,6 @@ def make_page(blocks: Sequence[Block], provenance: Provenance, svgs: Mapping[str
 
 
 def _titled(blocks: list[Block], records: Sequence[Mapping[str, Any]]) -> list[Block]:
-  """Put the title first, and one made from the study where there is none."""
   titles = [i for i, block in enumerate(blocks) if isinstance(block, str) and block[:2] == "# "]
   name = records[0]["study"] if records else "Report"
   title = blocks.pop(titles[0]) if titles else f"# {name}"
@@ -188,7 +187,6 @@ def _dataset(dataset: Any) -> str | None:
 
 
 def _distinct(values: Sequence[str | None]) -> str:
-  """Return the distinct values, in the order of their first record."""
   return "; ".join(dict.fromkeys(value for value in values if value)) or NOT_RECORDED
 
 

@@ -327,7 +327,6 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
 
 
 def _fail(path, context, error: Exception, name: str, show) -> str:
-  """Record a cell's failure, and return its name."""
   message = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
   made = context.record(
     None, seconds=0.0, status="failed", measured={"error": message, "seeds": list(context.seeds)}

@@ -218,7 +218,6 @@ def detectable_difference(
 
 @functools.cache  # a report asks for the same few sizes again and again
 def _detectable_effect(n: int, level: float, power: float) -> float:
-  """Return the detectable difference in standard deviations of the differences."""
   # The noncentrality that is needed is about the critical value plus the power's normal quantile,
   # or a few times that for one degree of freedom.
   from scipy import optimize  # noqa: PLC0415  # It takes long.

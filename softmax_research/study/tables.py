@@ -201,7 +201,6 @@ def mean_cell(values: Sequence[float], measure: Measure, *, interval: bool = Tru
 
 
 def _crossed(records, measure, rows, columns, interval, name) -> Table:
-  """Tabulate one measure by two items of the cells."""
   values = list(dict.fromkeys(text_of(made["cell"].get(columns)) for made in records))
   if rows is None:
     rows = tuple(item for item in differing(records) if item != columns)
