@@ -184,8 +184,6 @@ def report(records: Sequence[study.Record], settings: Settings) -> Iterator[stud
     own = [made | {"measured": made["measured"] | _at_equal_time(made, own)} for made in own]
     yield f"## {_TITLES[part].format(**settings._asdict())}"
     yield from _of_part(part, own, settings)
-  if (table := study.unfinished(records)) is not None:
-    yield table
 
 
 _TITLES = {

@@ -96,17 +96,13 @@ def summarise(made: dict[str, Any]) -> str:
 
 
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
-  """Yield the blocks of the report of records, in the order of the configuration's settings."""
-  records, by_setting = [r for r in records if r["status"] != "failed"], {}
-  for name in imbalanced.names(config):
-    of = [r for r in records if r["cell"]["setting"] == name]
-    if any(r["status"] == "finished" for r in of):
-      by_setting[name] = of
+  every: dict[str, list[study.Record]] = {}
+  for made in records:
+    if made["status"] != "failed":
+      every.setdefault(made["cell"]["setting"], []).append(made)
+  by_setting = {k: of for k, of in every.items() if any(r["status"] == "finished" for r in of)}
   names = list(dict.fromkeys(r["cell"]["head"] for of in by_setting.values() for r in of))
   yield f"# {len(names)} heads on imbalanced {config.dataset}"
-  if not by_setting:
-    yield "All runs diverged; lower optimizer.learning_rate."
-    return
   yield (
     f"Each head trained for {config.num_epochs} epochs with batches of {config.batch_size}, with "
     "one set of hyperparameters for all; nothing was chosen on a test set, and the last epoch's "

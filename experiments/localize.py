@@ -84,10 +84,6 @@ def summarise(made: study.Record) -> str:
 
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   heads = [of for of in study.group(records, "head") if of.finished]
-  if not heads:
-    yield "# Class activation maps"
-    yield "All runs diverged; lower optimizer.learning_rate."
-    return
   last = list(heads[-1].finished.values())[-1]
   yield f"# Class activation maps on {last['measured']['dataset']['name']}"
   yield _ABOUT

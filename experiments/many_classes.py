@@ -126,10 +126,6 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
 
 def report(records: Sequence[dict[str, Any]], config: ConfigDict) -> Iterator[study.Block]:
   runs, groups = [r for r in records if r["status"] == "finished"], study.group(records, "head")
-  if not runs:
-    yield f"# {len(groups)} heads at equal time"
-    yield "No run finished; a lower `optimizer.learning_rate` may help."
-    return
   dataset = runs[-1]["measured"]["dataset"]
   yield f"# {len(groups)} heads at equal time on {study.escape(dataset['name'])}"
   shown = [study.measure_of(name) for name in _SHOWN if name in runs[0]["metrics"]["test"]]

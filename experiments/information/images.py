@@ -182,8 +182,6 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   )
   yield estimates.METHOD
   rows = estimates.by_estimator(records)
-  if not rows:
-    return
   yield estimates.near(rows, _NEAR)
   limits = (-1.2 * max(row["measured"]["truth"] for row in rows), 0.6)
   heading = "Bias by the channel's error"

@@ -121,8 +121,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:
   yield "# Mutual information of pairs of your own"
   groups = [of for of in study.group(records, "estimator") if of.finished]
-  if not groups:
-    return
   first = next(iter(groups[0].finished.values()))["measured"]["pairs"]
   yield (
     f"{first['num_pairs']:,} pairs; x of shape {first['x_shape']}, y of shape {first['y_shape']}. "

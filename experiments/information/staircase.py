@@ -19,7 +19,6 @@ from experiments.information import estimates, estimators
 from experiments.ledger import study_claims
 from softmax_research import information, nn, study
 from softmax_research.information import fitting
-from softmax_research.study import ledger
 from softmax_research.study.blocks import table_of
 
 _CRITICS = {"separable": nn.SeparableCritic, "joint": nn.JointCritic}
@@ -191,8 +190,6 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
     "I-alpha has no baseline."
   )
   yield _METHOD
-  claims = study_claims.of_staircase(settings.batch_size, settings.nats)
-  yield from ledger.of_study(claims, records)
   records = [record for record in records if record["status"] == "finished"]
   for critic, (transforms, steps, _) in kinds.items():
     yield f"## {critic.capitalize()} critic"
@@ -278,4 +275,5 @@ STUDY = study.Study(
   check=check,
   selects=("critics", "transforms", "joint_transforms", "seeds"),
   estimate=estimates.estimate_by_short_run(run, _shorten),
+  claims=lambda settings: study_claims.of_staircase(settings.batch_size, settings.nats),
 )

@@ -111,8 +111,6 @@ def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[st
   )
   yield estimates.METHOD
   rows = estimates.by_estimator(records)
-  if not rows:
-    return
   yield estimates.near(rows, _NEAR)
   for factor, axis in _AXES.items():
     others = [other for other in BASE if other != factor]

@@ -32,7 +32,7 @@ _MOST = 1000.0  # What lies beyond is an arrow at the edge.
 _LONGEST_NAME = 70
 
 
-def claims_plot(rulings: Sequence[Ruling], *, name: str = "claims") -> Plot | None:
+def claims_plot(rulings: Sequence[Ruling]) -> Plot | None:
   r"""Plot the paired differences behind the verdict on each claim that has a test.
 
   .. math:: s \bar d / m
@@ -67,7 +67,7 @@ def claims_plot(rulings: Sequence[Ruling], *, name: str = "claims") -> Plot | No
     "logarithmic. Filled marks decide; open ones, below the line, are indications of short tests. "
     "An arrow lies beyond the edge."
   )
-  return Plot(name, "How far the seeds speak for each claim", caption, figure)
+  return Plot("claims", "How far the seeds speak for each claim", caption, figure)
 
 
 def _shown(rulings: Sequence[Ruling]) -> list[Ruling]:
@@ -146,7 +146,7 @@ def points(directory: pathlib.Path) -> list[Point]:
   return found
 
 
-def errors_plot(found: Sequence[Point], *, name: str = "errors") -> Plot | None:
+def errors_plot(found: Sequence[Point]) -> Plot | None:
   """Plot mean errors with their 95% t intervals against published ones, both axes logarithmic.
 
   Points without a positive mean, or a positive published error, are left out; of none there is no
@@ -187,7 +187,7 @@ def errors_plot(found: Sequence[Point], *, name: str = "errors") -> Plot | None:
     "says; above it the errors here are larger, as those of cpu variants, whose nets and data are "
     "cut down, are. Open marks are of numbers that were read nowhere."
   )
-  return Plot(name, "Test errors here and in the papers", caption, figure)
+  return Plot("errors", "Test errors here and in the papers", caption, figure)
 
 
 def _points(directory: pathlib.Path, settings: dict) -> Iterator[Point]:

@@ -12,7 +12,6 @@ from softmax_research.study.blocks import Block, Cell, Plot, Table, table_of
 from softmax_research.study.groups import Group, group
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, measure_of
-from softmax_research.study.record import describe
 from softmax_research.study.study import Record
 from softmax_research.study.tables import mean_cell
 
@@ -65,10 +64,6 @@ def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
     yield from drawn
   if settings.studies:
     yield from _other_numbers(paper, settings)
-  if failed := [made for made in records if made["status"] == "failed"]:
-    yield "## Failed cells"
-    lines = [f"{describe(made['cell'])}: {made['measured'].get('error')}" for made in failed]
-    yield "\n".join(f"- {escape(line)}" for line in lines)
 
 
 def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: str) -> Table:

@@ -91,16 +91,14 @@ SEVERITIES = (1, 2, 3, 4, 5)
 KINDS = ("gaussian", "shot", "impulse", "uniform")
 
 
-def corrupt(
-  images: np.ndarray, kind: str, severity: int, *, strength: float = 1.0, seed: int = 0
-) -> np.ndarray:
+def corrupt(images: np.ndarray, kind: str, severity: int, *, strength: float = 1.0) -> np.ndarray:
   """Corrupt images, always with the same noise; unlike CIFAR-10-C's they are not rounded to 255ths.
 
   The strength multiplies the noise's standard deviation, and of impulses, which turn values black
   or white, their share. Shots are photons, whose number varies as Poisson's law says. Uniform noise
   has the standard deviation that Gaussian noise has.
   """
-  rng, level = np.random.default_rng((seed, KINDS.index(kind), severity)), severity - 1
+  rng, level = np.random.default_rng((0, KINDS.index(kind), severity)), severity - 1
   if kind == "gaussian":
     made = images + strength * rng.normal(scale=_STD[level], size=images.shape)
   elif kind == "uniform":

@@ -6,7 +6,7 @@ from typing import Any
 
 from softmax_research.study import plots, record, tables
 from softmax_research.study.blocks import Block, Plot
-from softmax_research.study.groups import By, Difference, Group, arrange, compare, group, title_of
+from softmax_research.study.groups import Difference, Group, arrange, compare, group, title_of
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, Measure, format_p_value, measure_of
 
@@ -27,14 +27,12 @@ _CURVES = {
 }
 
 
-def report(
-  records: Sequence[dict[str, Any]], *, rows: By = None, title: str | None = None
-) -> Iterator[Block]:
+def report(records: Sequence[dict[str, Any]]) -> Iterator[Block]:
   """Yield the whole report of classifiers, the baseline's records first; its parts stand below."""
-  groups = arrange(group(records, rows), ACCURACY)
-  noun = title_of(records, rows)
+  groups = arrange(group(records), ACCURACY)
+  noun = title_of(records)
   noun = noun if noun.isalpha() else "combination"
-  yield f"# {escape(title or _title(groups, noun))}"
+  yield f"# {escape(_title(groups, noun))}"
   yield from headline(groups, noun)
   yield "## Test metrics"
   yield from metrics(groups, noun)

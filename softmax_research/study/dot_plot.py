@@ -47,7 +47,7 @@ class Panel(NamedTuple):
   differences: bool = False
 
 
-def dot_plot(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
+def dot_plot(panels: Sequence[Panel]) -> Figure:
   """Plot means of seeds with their 95% t intervals, and published numbers.
 
   A dot is a seed, a diamond the mean, a square the published number, which is open where it is not
@@ -56,7 +56,7 @@ def dot_plot(panels: Sequence[Panel], *, columns: int = 2) -> Figure:
   most = max(len(panel.entries) for panel in panels)
   with figure_style.style_context():
     figure, axes = figure_style.grid_of_axes(
-      [panel.title for panel in panels], columns=columns, height=0.85 + 0.24 * most
+      [panel.title for panel in panels], columns=2, height=0.85 + 0.24 * most
     )
     for place, panel in zip(axes, panels, strict=True):
       _draw(place, panel)

@@ -28,7 +28,6 @@ def write_report(
   blocks: Iterable[Block],
   records: Sequence[Mapping[str, Any]],
   *,
-  command: str | None = None,
   config: Mapping[str, Any] | None = None,
   formats: Sequence[str] = ("md", "html"),
 ) -> list[pathlib.Path]:
@@ -40,7 +39,6 @@ def write_report(
     directory: to write to; made where it is missing.
     blocks: of the report; text that begins with ``#`` and a space is the title.
     records: that it is of; which did not finish and how they were made stands at its end.
-    command: that made them; by default what the records say.
     config: the settings; by default those of the last record.
     formats: of `FORMATS`; where there is none, nothing is drawn.
 
@@ -59,7 +57,7 @@ def write_report(
   if (table := tables.unfinished(records)) is not None:
     blocks += ["## Runs that did not finish", table]
   blocks = _named(blocks)
-  facts = provenance(records, command=command, config=config)
+  facts = provenance(records, config=config)
   plots = [block for block in blocks if isinstance(block, Plot)]
   if plots:
     # Matplotlib takes long to import, and without plots it is not needed.
@@ -109,10 +107,10 @@ def make_page(blocks: Sequence[Block], provenance: Provenance, svgs: Mapping[str
 
 
 def _titled(blocks: list[Block], records: Sequence[Mapping[str, Any]]) -> list[Block]:
-  titles = [i for i, block in enumerate(blocks) if isinstance(block, str) and block[:2] == "# "]
-  name = records[0]["study"] if records else "Report"
-  title = blocks.pop(titles[0]) if titles else f"# {name}"
-  return [title, *blocks]
+  titles = [block for block in blocks if isinstance(block, str) and block[:2] == "# "]
+  name = markdown.escape(records[0]["study"] if records else "Report")
+  title = titles[0] if titles else f"# {name}"
+  return [title, *(block for block in blocks if not isinstance(block, str) or block[:2] != "# ")]
 
 
 def _named(blocks: list[Block]) -> list[Block]:
@@ -134,14 +132,11 @@ def _named(blocks: list[Block]) -> list[Block]:
 
 
 def provenance(
-  records: Sequence[Mapping[str, Any]],
-  *,
-  command: str | None = None,
-  config: Mapping[str, Any] | None = None,
+  records: Sequence[Mapping[str, Any]], *, config: Mapping[str, Any] | None = None
 ) -> Provenance:
   """Collect how records were made; a fact in which they differ lists every value.
 
-  The command is by default what the records name, and the settings those of the last record.
+  The settings are by default those of the last record.
   """
   # An ensemble follows from runs, and is none.
   runs = [made for made in records if "ensemble" not in made["cell"]]
@@ -150,7 +145,7 @@ def provenance(
   datasets = [_dataset(made["measured"].get("dataset")) for made in runs]
   seconds = [s for made in runs if (s := made["time"].get("seconds")) is not None]
   facts = [
-    ("command", command or _distinct([made["command"] for made in runs])),
+    ("command", _distinct([made["command"] for made in runs])),
     ("dataset", _distinct(datasets)),
     ("runs", _runs(runs)),
     ("device", _distinct([made["device"] for made in runs])),

@@ -192,13 +192,12 @@ def write_report(
   if not records or not formats:
     return []
   records = in_order(of, settings, records)
-  if any(r["status"] != "failed" for r in records):
+  if any(r["status"] == "finished" for r in records):
     blocks = list(of.report(records, settings))
   else:
-    blocks = [f"# {markdown.escape(study.name_of(of))}", "Nothing is finished."]
+    blocks = ["Nothing is finished; where runs diverged, a lower learning rate may help."]
   if title is not None:
-    own = [b for b in blocks if not (isinstance(b, str) and b.startswith("# "))]
-    blocks = [f"# {markdown.escape(title)}", *own]
+    blocks.insert(0, f"# {markdown.escape(title)}")
   # Claims are what a study is about, so they stand before its first section.
   sections = [i for i, b in enumerate(blocks) if isinstance(b, str) and b.startswith("## ")]
   start = sections[0] if sections else len(blocks)

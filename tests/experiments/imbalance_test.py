@@ -116,8 +116,6 @@ def test_settings_without_a_finished_run_are_left_out_of_the_report():
   assert of_class.columns == ("zero (10)", "one (100)")
   assert [row.name for row in of_class.rows] == ["softmax", "softmax, moved"]
   assert [cell.value for cell in of_class.rows[0].cells] == ["50.00", "90.00"]
-  only = list(imbalance.report([lost], config))
-  assert only[-1] == "All runs diverged; lower optimizer.learning_rate."
 
 
 @pytest.mark.parametrize("module", [imbalance_mnist, imbalance_cifar10])

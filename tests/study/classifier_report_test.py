@@ -9,8 +9,8 @@ from softmax_research.study.classifier_report import caveats, headline
 from tests.study.fake_records import make_diverged, make_ensemble, make_record, make_run, make_runs
 
 
-def _blocks(records, **options):
-  return list(classifier_report.report(records, **options))
+def _blocks(records):
+  return list(classifier_report.report(records))
 
 
 def _texts(blocks):
@@ -74,8 +74,8 @@ def test_rows_are_named_by_what_differs():
   ],
 )
 def test_odd_results_have_a_report(records, expected):
-  blocks = _blocks(records, title="My *title*")
-  assert blocks[0] == "# My \\*title\\*" and expected in blocks[1]
+  blocks = _blocks(records)
+  assert blocks[0].startswith("# ") and expected in blocks[1]
   assert "Worst-classified" not in " ".join(_texts(blocks))
 
 

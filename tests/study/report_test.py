@@ -45,7 +45,7 @@ def _blocks(name=_NASTY):
 
 def test_a_report_has_all_its_files_and_they_are_always_the_same(tmp_path):
   records = [make_record("a", 0), make_diverged("b", 1)]
-  options = {"formats": FORMATS, "command": "make it", "config": {"seeds": 2}}
+  options = {"formats": FORMATS, "config": {"seeds": 2}}
   paths = study.write_report(tmp_path / "first", _blocks(), records, **options)
   again = study.write_report(tmp_path / "second", _blocks(), records, **options)
   names = [path.relative_to(tmp_path / "first").as_posix() for path in paths]
@@ -67,7 +67,11 @@ def test_a_report_has_all_its_files_and_they_are_always_the_same(tmp_path):
     "Runs that did not finish",
     "How it was run",
   ]
-  assert "- command: `make it`\n" in text and "\nseeds: 2\n" in text and "| diverged |" in text
+  assert (
+    "- command: `python -m experiments.compare`\n" in text
+    and "\nseeds: 2\n" in text
+    and "| diverged |" in text
+  )
   linked = re.findall(r"\]\((figures/[^)]+)\)", text)
   assert linked == [f"figures/{n}.svg" for n in (plain, "Curves", "curves_2")]
   assert "<script" not in (tmp_path / "first/report.html").read_text(encoding="utf-8")
@@ -199,8 +203,8 @@ def test_blocks_become_elements(whole):
   assert "<details>\n<summary>Configuration</summary>" in whole and "<?xml" not in whole
 
 
-def _facts(records, **options):
-  return dict(provenance(records, **options).facts)
+def _facts(records):
+  return dict(provenance(records).facts)
 
 
 def test_facts_of_equal_runs_are_told_once():
@@ -221,10 +225,10 @@ def test_facts_of_equal_runs_are_told_once():
 
 def test_differing_facts_are_all_told():
   records = [make_record("a", 3), make_record("b", 0, revision="fff", device="gpu x 1")]
-  facts = _facts(records, command="make it")
+  facts = _facts(records)
   assert facts["git revision"] == "fff; 0123abc"
   assert facts["device"] == "gpu x 1; cpu x 1 (Example CPU, 2 cores)"
-  assert facts["command"] == "make it" and facts["runs"] == "2: 2 cells, seeds 0, 3"
+  assert facts["runs"] == "2: 2 cells, seeds 0, 3"
 
 
 def test_what_was_not_recorded_is_said_to_be_so():
