@@ -1,6 +1,7 @@
 """The papers' claims, each with the committed results, or those to come, that test it."""
 
 import itertools
+from collections.abc import Sequence
 
 from experiments.ledger import study_claims
 from softmax_research.study import claims
@@ -50,11 +51,19 @@ _TUNED = ", rate and number of each loss tuned on validation in four short trial
 _EPOCHS = "The short runs have few epochs: a loss that is slow at first looks worse there."
 
 
-def _of(paper: str, *rows: tuple) -> tuple[Claim, ...]:
-  """Make a paper's claims: a text with its tests and limits, or with why nothing tests it."""
+def _claim(text: str, *tests: Test, limits: str = "", untested: str = "") -> Claim:
+  return Claim("", text, tests, limits, untested)
+
+
+def _of(paper: str, *own: Claim) -> tuple[Claim, ...]:
+  return tuple(claim._replace(paper=paper) for claim in own)
+
+
+def _joined(*several: Sequence[Claim]) -> tuple[Claim, ...]:
+  """Return claims that several lists have, each with the tests of all of them."""
   return tuple(
-    Claim(paper, text, untested=more[0]) if isinstance(more[0], str) else Claim(paper, text, *more)
-    for text, *more in rows
+    same[0]._replace(tests=tuple(test for claim in same for test in claim.tests))
+    for same in zip(*several, strict=True)
   )
 
 
@@ -89,51 +98,41 @@ _SM_TAYLOR = "SM-Taylor, n=6, m=0.6"
 _OTHERS = ("Taylor, n=6", "SM, m=0.6")
 _TODAYS = "SM-Taylor, n=2"  # In studies with nets of today, which choose its margin.
 _DEFAULTS = "Order 6 and margin 0.6 are the release's defaults; the other nets have 2 and 0.6. "
-_IMAGES = (("banerjee2020/mnist", "MNIST"), ("banerjee2020/cifar10", "CIFAR-10"))
+_IMAGES = (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
 _BANERJEE = _of(
   "banerjee2020",
-  (
+  _claim(
     "SM-Taylor beats softmax on MNIST",
-    (
-      *_both("banerjee2020/mnist", _better(_SM_TAYLOR)),
-      *_modern("mnist", _better(_TODAYS)),
-      *_at("mnist_mlp mnist_heads digits", _better("sm_taylor")),
-    ),
-    _DEFAULTS + _EPOCHS,
+    *_both("banerjee2020/mnist", _better(_SM_TAYLOR)),
+    *_modern("mnist", _better(_TODAYS)),
+    *_at("mnist_mlp mnist_heads digits", _better("sm_taylor")),
+    limits=_DEFAULTS + _EPOCHS,
   ),
-  (
+  _claim(
     "SM-Taylor beats softmax on CIFAR-10",
-    (
-      *_both("banerjee2020/cifar10", _better(_SM_TAYLOR)),
-      *_modern("cifar10", _better(_TODAYS)),
-    ),
-    _EPOCHS,
+    *_both("banerjee2020/cifar10", _better(_SM_TAYLOR)),
+    *_modern("cifar10", _better(_TODAYS)),
+    limits=_EPOCHS,
   ),
   *(
-    (
+    _claim(
       f"Every alternative beats softmax on {name}",
-      (
-        *_both(place, *map(_better, (*_OTHERS, _SM_TAYLOR))),
-        *_modern(
-          place.partition("/")[2], *map(_better, ("Taylor, n=2", "Taylor, n=4", "SM", _TODAYS))
-        ),
-      ),
-      _EPOCHS,
+      *_both(f"banerjee2020/{data}", *map(_better, (*_OTHERS, _SM_TAYLOR))),
+      *_modern(data, *map(_better, ("Taylor, n=2", "Taylor, n=4", "SM", _TODAYS))),
+      limits=_EPOCHS,
     )
-    for place, name in _IMAGES
+    for data, name in _IMAGES
   ),
   *(
-    (
+    _claim(
       f"SM-Taylor beats Taylor softmax and SM-softmax on {name}",
-      (
-        *_both(place, *(_better(_SM_TAYLOR, other) for other in _OTHERS)),
-        *_modern(place.partition("/")[2], *(_better(_TODAYS, of) for of in ("Taylor, n=2", "SM"))),
-      ),
-      _EPOCHS,
+      *_both(f"banerjee2020/{data}", *(_better(_SM_TAYLOR, other) for other in _OTHERS)),
+      *_modern(data, *(_better(_TODAYS, other) for other in ("Taylor, n=2", "SM"))),
+      limits=_EPOCHS,
     )
-    for place, name in _IMAGES
+    for data, name in _IMAGES
   ),
-  ("SM-Taylor beats softmax on CIFAR-100", "its net has 43 million parameters"),
+  _claim("SM-Taylor beats softmax on CIFAR-100", untested="its net has 43 million parameters"),
 )
 
 
@@ -158,53 +157,47 @@ _ANNEALING = (
 )
 _LIU = _of(
   "liu2016",
-  (
+  _claim(
     "L-Softmax with m = 4 beats softmax on MNIST",
-    _both("liu2016/mnist", _margin("mnist", "accuracy", "m=4")),
-    _EPOCHS,
+    *_both("liu2016/mnist", _margin("mnist", "accuracy", "m=4")),
+    limits=_EPOCHS,
   ),
   *(
-    (
+    _claim(
       f"L-Softmax with m = 2 beats softmax on {name}",
-      (
-        *_both(f"liu2016/{setting}", _margin(setting, metric, "m=2")),
-        *_modern(setting, _margin(setting, metric, "m=2")._replace(row="L-Softmax, m=2")),
-      ),
-      "With a net of today lambda is held, at 2 or 10 as validation chooses. " + _EPOCHS,
+      *_both(f"liu2016/{setting}", _margin(setting, metric, "m=2")),
+      *_modern(setting, _margin(setting, metric, "m=2")._replace(row="L-Softmax, m=2")),
+      limits="With a net of today lambda is held, at 2 or 10 as validation chooses. " + _EPOCHS,
     )
     for setting, name, metric in (("mnist", "MNIST", "accuracy"), ("cifar10", "CIFAR-10", "error"))
   ),
-  (
+  _claim(
     "L-Softmax draws the features of a class closer in angle than softmax (Figure 2)",
-    _both("liu2016/features", Comparison("m=4", "softmax", "angle_within_class", "lower")),
-    "m = 4, MNIST with two features; the paper shows it in a figure, without numbers.",
+    *_both("liu2016/features", Comparison("m=4", "softmax", "angle_within_class", "lower")),
+    limits="m = 4, MNIST with two features; the paper shows it in a figure, without numbers.",
   ),
-  (
+  _claim(
     "L-Softmax improves with each m on MNIST",
-    _both("liu2016/mnist", *_margins("mnist", "accuracy")),
-    "The paper's steps are of 0.08, 0.01 and 0.00 points. " + _EPOCHS,
+    *_both("liu2016/mnist", *_margins("mnist", "accuracy")),
+    limits="The paper's steps are of 0.08, 0.01 and 0.00 points. " + _EPOCHS,
   ),
-  (
+  _claim(
     "L-Softmax with m = 4 beats softmax on CIFAR-10",
-    (
-      *_at(_CIFAR10, _margin("cifar10", "error", "m=4")),
-      _at("liu2016_cpu/cifar10_late", _LAMBDA)[0]._replace(
-        protocol="the same, lambda of at least 5"
-      ),
-    ),
-    _ANNEALING + _EPOCHS,
+    *_at(_CIFAR10, _margin("cifar10", "error", "m=4")),
+    _at("liu2016_cpu/cifar10_late", _LAMBDA)[0]._replace(protocol="the same, lambda of at least 5"),
+    limits=_ANNEALING + _EPOCHS,
   ),
-  (
+  _claim(
     "L-Softmax improves with each m on CIFAR-10",
-    _at(_CIFAR10, *_margins("cifar10", "error")),
-    _ANNEALING + _EPOCHS,
+    *_at(_CIFAR10, *_margins("cifar10", "error")),
+    limits=_ANNEALING + _EPOCHS,
   ),
-  (
+  _claim(
     "L-Softmax with m = 4 beats softmax on CIFAR-10 with augmentation",
-    _at("liu2016/cifar10_plus", _margin("cifar10_plus", "error", "m=4")),
+    *_at("liu2016/cifar10_plus", _margin("cifar10_plus", "error", "m=4")),
   ),
-  ("L-Softmax beats softmax on CIFAR-100", "no table of it here"),
-  ("L-Softmax raises LFW verification accuracy", "no face data here"),
+  _claim("L-Softmax beats softmax on CIFAR-100", untested="no table of it here"),
+  _claim("L-Softmax raises LFW verification accuracy", untested="no face data here"),
 )
 
 
@@ -214,44 +207,42 @@ def _loss(setting: str, row: str, direction: str) -> Comparison:
   return Comparison(row, "log-softmax", "error", direction, published=published)
 
 
-def _todays_loss(setting: str, row: str, name: str) -> tuple[Test, ...]:
-  return _modern(setting, _loss(setting, row, "lower")._replace(row=name, baseline="softmax"))
+def _less_error(setting: str, row: str, todays: str) -> tuple[Test, ...]:
+  """Test in the paper's table, and with a net of today, that a loss makes fewer errors."""
+  comparison = _loss(setting, row, "lower")
+  return (
+    *_both(f"debrebisson2015/{setting}", comparison),
+    *_modern(setting, comparison._replace(row=todays, baseline="softmax")),
+  )
 
 
 _DEBREBISSON = _of(
   "debrebisson2015",
-  (
+  _claim(
     "Taylor softmax beats softmax on MNIST, which has few classes",
-    (
-      *_both("debrebisson2015/mnist", _loss("mnist", "log-Taylor", "lower")),
-      *_todays_loss("mnist", "log-Taylor", "Taylor, n=2"),
-      *_at("mnist_mlp mnist_heads", _better("taylor")),
-    ),
-    "The paper's own table has a learning rate tuned for each loss, other nets have one for all.",
+    *_less_error("mnist", "log-Taylor", "Taylor, n=2"),
+    *_at("mnist_mlp mnist_heads", _better("taylor")),
+    limits="The paper's own table has a learning rate tuned for each loss, other nets have one for "
+    "all.",
   ),
-  (
+  _claim(
     "Taylor softmax beats softmax on CIFAR-10, which has few classes",
-    (
-      *_both("debrebisson2015/cifar10", _loss("cifar10", "log-Taylor", "lower")),
-      *_todays_loss("cifar10", "log-Taylor", "Taylor, n=2"),
-    ),
+    *_less_error("cifar10", "log-Taylor", "Taylor, n=2"),
   ),
-  (
+  _claim(
     "Spherical softmax beats softmax on CIFAR-10, which has few classes",
-    (
-      *_both("debrebisson2015/cifar10", _loss("cifar10", "log-spherical", "lower")),
-      *_todays_loss("cifar10", "log-spherical", "spherical"),
-    ),
-    "On MNIST the paper's spherical softmax does not beat softmax (0.828 and 0.812 % of error).",
+    *_less_error("cifar10", "log-spherical", "spherical"),
+    limits="On MNIST the paper's spherical softmax does not beat softmax (0.828 and 0.812 % of "
+    "error).",
   ),
-  (
+  _claim(
     "Softmax wins with many classes (CIFAR-100)",
-    _at(
+    *_at(
       "debrebisson2015/cifar100",
       *(_loss("cifar100", row, "higher") for row in ("log-Taylor", "log-spherical")),
     ),
   ),
-  ("Softmax wins with many classes (Penn Treebank)", "the text is not at hand"),
+  _claim("Softmax wins with many classes (Penn Treebank)", untested="the text is not at hand"),
 )
 
 
@@ -287,45 +278,36 @@ _QIN = (
   *claims.at(study_claims.OF_GAUSSIANS, *_GAUSSIANS),
   *claims.at(study_claims.OF_PC_SOFTMAX[:1], *_IMBALANCE),
   *claims.at(study_claims.OF_PC_SOFTMAX[1:], *_IMBALANCE[:2]),
-  Claim(
-    "qin2019",
-    "With balanced classes PC-softmax is softmax",
-    (
-      *claims.at([study_claims.BALANCED_GAUSSIANS], *_GAUSSIANS)[0].tests,
-      *claims.at([study_claims.BALANCED_IMAGES], *_IMBALANCE[:2])[0].tests,
-      *_at("mnist_heads", Comparison("pc_softmax", "softmax", "accuracy", "same")),
-    ),
-    "By accuracy.",
+  *_joined(
+    claims.at([study_claims.BALANCED_GAUSSIANS], *_GAUSSIANS),
+    claims.at([study_claims.BALANCED_IMAGES], *_IMBALANCE[:2]),
+    [_claim("", *_at("mnist_heads", Comparison("pc_softmax", "softmax", "accuracy", "same")))],
   ),
   *claims.at(study_claims.of_maps(study_claims.PAPERS_WAY)[:2], *_SCENES),
   *_of(
     "qin2019",
-    (
+    _claim(
       "PC-softmax reaches 87.69 % average accuracy on imbalanced CUB-200-2011",
-      "the images and the pretrained net are not at hand",
+      untested="the images and the pretrained net are not at hand",
     ),
-    (
+    _claim(
       "infoCAM localises 55.83 % of CUB-200-2011 and 43.34 % of Tiny-ImageNet (top 1)",
-      "the images and the pretrained nets are not at hand",
+      untested="the images and the pretrained nets are not at hand",
     ),
   ),
 )
 
 
 # Poole et al. 2019, Song and Ermon 2020.
-_BOUNDS = tuple(
-  of_paper._replace(tests=(*of_paper.tests, *short.tests))
-  for of_paper, short in zip(
-    claims.at(
-      study_claims.of_staircase(critic="separable"),
-      ("staircase", "paper", "separable critics, 4,000 steps a stair at 5e-4"),
-    ),
-    claims.at(
-      study_claims.of_staircase(critic="joint"),
-      ("staircase", "short", "joint critics, 200 steps a stair in place of 4,000"),
-    ),
-    strict=True,
-  )
+_BOUNDS = _joined(
+  claims.at(
+    study_claims.of_staircase(critic="separable"),
+    ("staircase", "paper", "separable critics, 4,000 steps a stair at 5e-4"),
+  ),
+  claims.at(
+    study_claims.of_staircase(critic="joint"),
+    ("staircase", "short", "joint critics, 200 steps a stair in place of 4,000"),
+  ),
 )
 
 
@@ -333,24 +315,21 @@ _BOUNDS = tuple(
 _LOGISTIC = Comparison("logistic", "softmax", "accuracy", "lower")
 _LI = _of(
   "li2020",
-  (
+  _claim(
     "One-against-all logistic loses to softmax on MNIST",
-    (
-      *_both("li2020/mnist", _LOGISTIC),
-      *_modern("mnist", _LOGISTIC._replace(row="one against all")),
-      *_at("mnist_heads", _LOGISTIC._replace(row="one_vs_all")),
-    ),
-    "The paper argues this from the many negatives of each class; its numbers are not available.",
+    *_both("li2020/mnist", _LOGISTIC),
+    *_modern("mnist", _LOGISTIC._replace(row="one against all")),
+    *_at("mnist_heads", _LOGISTIC._replace(row="one_vs_all")),
+    limits="The paper argues this from the many negatives of each class; its numbers are not "
+    "available.",
   ),
-  (
+  _claim(
     "One-against-all logistic loses to softmax on CIFAR-10",
-    (
-      *_both("li2020/cifar10", _LOGISTIC),
-      *_modern("cifar10", _LOGISTIC._replace(row="one against all")),
-    ),
-    "As for MNIST.",
+    *_both("li2020/cifar10", _LOGISTIC),
+    *_modern("cifar10", _LOGISTIC._replace(row="one against all")),
+    limits="As for MNIST.",
   ),
-  ("LGL-INR is as good as softmax", "its weights were not found"),
+  _claim("LGL-INR is as good as softmax", untested="its weights were not found"),
 )
 
 
@@ -364,22 +343,18 @@ def _comparable(setting: str) -> Comparison:
 
 _AGARAP = _of(
   "agarap2018",
-  (
+  _claim(
     "ReLU classification is comparable with softmax on MNIST (dense net)",
-    (
-      *_both("agarap2018/mnist_ffnn", _comparable("mnist_ffnn")),
-      *_both("agarap2018/mnist_ffnn_clean", _RELU),
-      *_at("mnist_heads", _RELU._replace(row="relu")),
-    ),
-    "On the test split. The notebooks carry one model from fold to fold. " + _EPOCHS,
+    *_both("agarap2018/mnist_ffnn", _comparable("mnist_ffnn")),
+    *_both("agarap2018/mnist_ffnn_clean", _RELU),
+    *_at("mnist_heads", _RELU._replace(row="relu")),
+    limits="On the test split. The notebooks carry one model from fold to fold. " + _EPOCHS,
   ),
   *(
-    (
+    _claim(
       f"ReLU classification is comparable with softmax on {name}",
-      (
-        *_at(f"agarap2018/{setting}", _comparable(setting)),
-        *(_modern("mnist", _RELU) if setting == "mnist_cnn" else ()),
-      ),
+      *_at(f"agarap2018/{setting}", _comparable(setting)),
+      *(_modern("mnist", _RELU) if setting == "mnist_cnn" else ()),
     )
     for setting, name in (
       ("mnist_cnn", "MNIST (CNN)"),
@@ -387,58 +362,49 @@ _AGARAP = _of(
       ("fashion_mnist_cnn", "Fashion-MNIST (CNN)"),
     )
   ),
-  (
+  _claim(
     "ReLU classification is comparable with softmax on WDBC",
-    (
-      *_at("agarap2018_cpu/wdbc", _comparable("wdbc")),
-      *_at("agarap2018_cpu/wdbc_clean agarap2018_cpu/wdbc_standardised", _RELU),
-    ),
-    "The test split has 171 cases, so one case is 0.6 points. Ten seeds came first; that about 135 "
-    "would decide was reckoned from them.",
+    *_at("agarap2018_cpu/wdbc", _comparable("wdbc")),
+    *_at("agarap2018_cpu/wdbc_clean agarap2018_cpu/wdbc_standardised", _RELU),
+    limits="The test split has 171 cases, so one case is 0.6 points. Ten seeds came first; that "
+    "about 135 would decide was reckoned from them.",
   ),
 )
 
 
 # Guo et al. 2017.
 def _scaled(direction: str, *others: str, metric: str = "ece") -> tuple[Test, ...]:
-  way = "temperature scaling"
-  comparisons = (
-    Comparison(
-      "softmax",
-      "softmax",
-      f"{way}/{metric}",
-      direction,
-      f"{other}/{metric}",
-      published=("CIFAR-10, LeNet 5", way, other),
-    )
+  way, setting = "temperature scaling", "CIFAR-10, LeNet 5"
+  row = Comparison("softmax", "softmax", f"{way}/{metric}", direction)
+  comparisons = [
+    row._replace(baseline_metric=f"{other}/{metric}", published=(setting, way, other))
     for other in others
-  )
-  comparisons = tuple(comparisons)
+  ]
   return (*_both("guo2017/cifar10", *comparisons), *_modern("cifar10", *comparisons))
 
 
 _GUO = _of(
   "guo2017",
-  (
+  _claim(
     "Temperature scaling lowers ECE on CIFAR-10",
-    _scaled("lower", "uncalibrated"),
-    "The paper's numbers are LeNet's.",
+    *_scaled("lower", "uncalibrated"),
+    limits="The paper's numbers are LeNet's.",
   ),
-  (
+  _claim(
     "Temperature scaling calibrates no worse than vector scaling on CIFAR-10",
-    _scaled("no_worse", "vector scaling"),
-    "No worse: not by a tenth of the ECE.",
+    *_scaled("no_worse", "vector scaling"),
+    limits="No worse: not by a tenth of the ECE.",
   ),
-  (
+  _claim(
     "Temperature scaling calibrates better than histogram binning and isotonic regression",
-    _scaled("lower", "histogram binning", "isotonic regression"),
-    "CIFAR-10; the ECE of LeNet in the paper.",
+    *_scaled("lower", "histogram binning", "isotonic regression"),
+    limits="CIFAR-10; the ECE of LeNet in the paper.",
   ),
-  (
+  _claim(
     "Temperature scaling leaves the error as it is",
-    _scaled("same", "uncalibrated", metric="error"),
+    *_scaled("same", "uncalibrated", metric="error"),
   ),
-  ("Matrix scaling overfits with 100 classes", "CIFAR-100 is not prepared"),
+  _claim("Matrix scaling overfits with 100 classes", untested="CIFAR-100 is not prepared"),
 )
 
 
@@ -451,32 +417,34 @@ def _hotter(metric: str, note: str = "") -> tuple[Test, ...]:
 
 _XUAN = _of(
   "xuan2025",
-  (
+  _claim(
     "A temperature above 1 in training raises accuracy",
-    (
-      *_modern("cifar10", _better("temperature")),
-      *_both("xuan2025/cifar10", _better("T=4")),
-      *_at("mnist_heads", _better("softmax:temperature=4.0")),
-    ),
-    "A temperature in prediction changes no decision.",
+    *_modern("cifar10", _better("temperature")),
+    *_both("xuan2025/cifar10", _better("T=4")),
+    *_at("mnist_heads", _better("softmax:temperature=4.0")),
+    limits="A temperature in prediction changes no decision.",
   ),
-  (
+  _claim(
     "A higher temperature in training improves robustness to untargeted PGD",
-    (
-      *_hotter("PGD 2/temperature_1_accuracy"),
-      *_hotter("PGD 2/worst_accuracy", "; three attacks, of which all must fail"),
-    ),
-    "The paper's attack raises the cross-entropy at temperature 1, at which a model trained at a "
-    "higher one is surer, so that its gradient may vanish; of the three attacks one raises a "
+    *_hotter("PGD 2/temperature_1_accuracy"),
+    *_hotter("PGD 2/worst_accuracy", "; three attacks, of which all must fail"),
+    limits="The paper's attack raises the cross-entropy at temperature 1, at which a model trained "
+    "at a higher one is surer, so that its gradient may vanish; of the three attacks one raises a "
     "difference of logits, whose gradient does not. The radius is 2/255; at 8/255 little is left.",
   ),
-  (
+  _claim(
     "A higher temperature in training improves robustness to corruptions",
-    _hotter("noise/accuracy"),
-    "The mean over four kinds of noise in five severities; the paper has more corruptions.",
+    *_hotter("noise/accuracy"),
+    limits="The mean over four kinds of noise in five severities; the paper has more corruptions.",
   ),
-  ("It does not improve robustness to targeted attacks", "there is no targeted attack here"),
-  ("Its benefit carries over to adversarial training", "there is no adversarial training here"),
+  _claim(
+    "It does not improve robustness to targeted attacks",
+    untested="there is no targeted attack here",
+  ),
+  _claim(
+    "Its benefit carries over to adversarial training",
+    untested="there is no adversarial training here",
+  ),
 )
 
 
@@ -489,40 +457,44 @@ def _on_texts(row: str, metric: str, *others: str, note: str = "") -> tuple[Test
 
 _GRAVE = _of(
   "grave2016",
-  (
+  _claim(
     "Adaptive softmax takes less time than full softmax",
-    _on_texts("adaptive", "step_ms", "full"),
-    "A step's time on a CPU; the paper has minutes on a GPU, 30 for 83 on Text8.",
+    *_on_texts("adaptive", "step_ms", "full"),
+    limits="A step's time on a CPU; the paper has minutes on a GPU, 30 for 83 on Text8.",
   ),
-  (
+  _claim(
     "Adaptive softmax reaches a lower perplexity than sampling and than a two-level tree",
-    _on_texts(
+    *_on_texts(
       "adaptive",
       "perplexity",
       "sampling",
       "HSM (freq)",
       note=", equal seconds in place of equal epochs",
     ),
-    "The paper has 147 for 166 and 166 on Text8.",
+    limits="The paper has 147 for 166 and 166 on Text8.",
   ),
-  (
+  _claim(
     "Adaptive softmax comes close to the perplexity of full softmax in equal epochs",
-    "the runs here have equal time, not equal epochs",
+    untested="the runs here have equal time, not equal epochs",
   ),
 )
 _MIKOLOV = _of(
   "mikolov2013",
-  (
+  _claim(
     "A Huffman tree takes less time than full softmax",
-    _on_texts("HS-Huffman", "step_ms", "softmax"),
-    "Timed before the paths of a Huffman tree were computed in blocks, which made them cheaper.",
+    *_on_texts("HS-Huffman", "step_ms", "softmax"),
+    limits="Timed before the paths of a Huffman tree were computed in blocks, which made them "
+    "cheaper.",
   ),
-  (
+  _claim(
     "A Huffman tree takes less time than a balanced tree, its frequent words being near the root",
-    _on_texts("HS-Huffman", "step_ms", "balanced tree"),
-    "As above.",
+    *_on_texts("HS-Huffman", "step_ms", "balanced tree"),
+    limits="As above.",
   ),
-  ("Negative sampling solves more analogies than a Huffman tree", "there are no analogies here"),
+  _claim(
+    "Negative sampling solves more analogies than a Huffman tree",
+    untested="there are no analogies here",
+  ),
 )
 
 
@@ -553,23 +525,23 @@ _SPREAD = (
   "set's part of it"
 )
 _RIGOUR = (
-  Claim(
+  *_of(
     "kornblith2021",
-    "Other objectives than softmax's cross-entropy reach more accuracy",
-    _modern("cifar10", *_kornblith("accuracy")),
-    "Six of the paper's eight alternatives, which has ImageNet; no dropout, no penalty on the "
-    "last layer's weights.",
-  ),
-  Claim(
-    "kornblith2021",
-    "Under objectives that reach more accuracy the classes' features lie further apart (R²)",
-    _modern("cifar10", *(of._replace(published=None) for of in _kornblith("class_separation"))),
-    "R² by cosine distances of the last features of test images.",
-  ),
-  Claim(
-    "kornblith2021",
-    "The features of such objectives transfer worse",
-    untested="no other data set is fitted to the features",
+    _claim(
+      "Other objectives than softmax's cross-entropy reach more accuracy",
+      *_modern("cifar10", *_kornblith("accuracy")),
+      limits="Six of the paper's eight alternatives, which has ImageNet; no dropout, no penalty on "
+      "the last layer's weights.",
+    ),
+    _claim(
+      "Under objectives that reach more accuracy the classes' features lie further apart (R²)",
+      *_modern("cifar10", *(of._replace(published=None) for of in _kornblith("class_separation"))),
+      limits="R² by cosine distances of the last features of test images.",
+    ),
+    _claim(
+      "The features of such objectives transfer worse",
+      untested="no other data set is fitted to the features",
+    ),
   ),
   Claim(
     "zhou2022",
@@ -608,27 +580,18 @@ _RIGOUR = (
 )
 
 
-def _with_other_images(claim: Claim) -> Claim:
-  """Test a claim on attention to digits on MNIST and CIFAR-10 as well."""
-  others = (
-    test._replace(
-      results=f"attention_{name}",
-      protocol=f"the same on patches of {title}, 3,000 steps of 64 images",
-    )
-    for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
-    for test in claim.tests
-    if test.where == {"part": "images"}
-  )
-  return claim._replace(tests=(*claim.tests, *others))
-
-
 # Attention.
-_WIDTH_32 = (
-  "attention",
-  "short",
-  "transformers of 2 blocks of width 32, one learning rate for all",
+_WIDTH_32 = "transformers of 2 blocks of width 32, one learning rate for all"
+_PATCHES = "the same on patches of {}, 3,000 steps of 64 images"
+_ATTENTION = _joined(
+  claims.at(study_claims.OF_ATTENTION, ("attention", "short", _WIDTH_32)),
+  claims.at(
+    study_claims.OF_ATTENTION,
+    ("attention_mnist", "short", _PATCHES.format("MNIST")),
+    ("attention_cifar10", "short", _PATCHES.format("CIFAR-10")),
+    part="images",
+  ),
 )
-_ATTENTION = tuple(map(_with_other_images, claims.at(study_claims.OF_ATTENTION, _WIDTH_32)))
 
 #: All claims, paper by paper.
 CLAIMS = (

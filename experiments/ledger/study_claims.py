@@ -122,6 +122,7 @@ BALANCED_GAUSSIANS = Claim(
     "balanced",
     Comparison({"objective": "PC-softmax"}, {"objective": "softmax"}, "accuracy", "same"),
   ),
+  "By accuracy.",
 )
 
 

@@ -192,11 +192,12 @@ def decisive(rulings: Sequence[Ruling]) -> list[Ruling]:
   return chosen
 
 
-def at(claims: Sequence[Claim], *places: tuple[str, str, str]) -> tuple[Claim, ...]:
+def at(claims: Sequence[Claim], *places: tuple[str, str, str], **where: Any) -> tuple[Claim, ...]:
   """Return a study's claims about its own records as claims about directories of results.
 
-  Each has a test a place for every test of its own; places are directory, regime and protocol, as
-  `Test` has them, the nearest to the paper first.
+  Each has a test a place for every test of its own, or for those whose cells have the items that
+  are named; places are directory, regime and protocol, as `Test` has them, the nearest to the paper
+  first.
   """
   return tuple(
     claim._replace(
@@ -204,6 +205,7 @@ def at(claims: Sequence[Claim], *places: tuple[str, str, str]) -> tuple[Claim, .
         test._replace(results=results, regime=regime, protocol=protocol)
         for results, regime, protocol in places
         for test in claim.tests
+        if _has(test.where, where)
       )
     )
     for claim in claims
