@@ -83,7 +83,10 @@ def check_config(config: ConfigDict) -> None:
       make_head(text, np.ones(data.NUM_CLASSES[config.dataset], int))
   for key in ("backbone", "optimizer"):
     for one in (ConfigDict({key: text}) for text in texts_of(config, key) or [config[key]]):
-      make_backbone(one) if key == "backbone" else make_optimizer(one, num_steps=1)
+      if key == "backbone":
+        make_backbone(one)
+      else:
+        training.make_optimizer(one.optimizer, num_steps=1)
 
 
 def texts_of(config: ConfigDict, key: str) -> tuple[str, ...] | None:
@@ -200,14 +203,6 @@ def make_backbone(
     ) from None
 
 
-def make_optimizer(config: ConfigDict, *, num_steps: int, **numbers: Any):
-  """Build the optimiser that the configuration names, for a run of so many steps.
-
-  Numbers go before the options of these names.
-  """
-  return training.make_optimizer(config.optimizer, num_steps=num_steps, **numbers)
-
-
 def _floats(table: registry.Registry, text: Any) -> dict[str, float]:
   """Return the options that are floats, but for 0, which often leaves a term out.
 
@@ -258,7 +253,9 @@ def make_programs(
     functools.partial(make_head_for, splits, head), _floats(heads.HEADS, head), _outputs
   )
   make_own_optimizer, of_optimizer = _of_numbers(
-    functools.partial(make_optimizer, config, num_steps=num_batches * config.num_epochs),
+    functools.partial(
+      training.make_optimizer, config.optimizer, num_steps=num_batches * config.num_epochs
+    ),
     {k: of for k, of in _floats(training.OPTIMIZERS, config.optimizer).items() if k == _RATE},
     lambda optimizer: None,
   )

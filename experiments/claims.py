@@ -14,7 +14,7 @@ from absl import flags
 
 from experiments.ledger import plots
 from experiments.ledger.claim_list import CLAIMS
-from softmax_research.study import claims, command, ledger, markdown, record
+from softmax_research.study import claims, command, ledger, markdown, workdir
 from softmax_research.study.claims import Ruling
 from softmax_research.study.figure_style import to_svg
 
@@ -44,7 +44,7 @@ def main() -> None:
 def judge(directory: pathlib.Path) -> list[Ruling]:
   """Judge all claims by the results in a directory, with a directory for each."""
   paths = sorted(directory.glob("*/results.jsonl"))
-  return claims.judge(CLAIMS, {path.parent.name: record.read(path) for path in paths})
+  return claims.judge(CLAIMS, {path.parent.name: workdir.read(path.parent) for path in paths})
 
 
 def ledger_text(rulings: Sequence[Ruling]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -237,12 +238,9 @@ def prediction_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) ->
 
 def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
   """Write predictions whole or not at all; a StorageError where they cannot be written."""
-  partial = path.with_suffix(".partial")
-  with _storage_errors():
-    path.parent.mkdir(exist_ok=True)
-    with partial.open("wb") as file:
-      np.savez(file, **predictions._asdict())
-    partial.replace(path)
+  content = io.BytesIO()
+  np.savez(content, **predictions._asdict())
+  workdir.write_whole(path, content.getvalue())
 
 
 def load_predictions(path: pathlib.Path, splits: assembly.Splits) -> Predictions:

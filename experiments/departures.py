@@ -20,6 +20,8 @@ from experiments.released.heads import (
   series,
   tiled_denominator,
 )
+from softmax_research.study import markdown
+from softmax_research.study.blocks import table_of
 
 _BATCH = flags.DEFINE_integer("batch", 100, "Examples in a batch.", lower_bound=2)
 _CLASSES = flags.DEFINE_integer("classes", 10, "Number of classes.", lower_bound=2)
@@ -134,9 +136,9 @@ def qin(logits: np.ndarray, labels: np.ndarray) -> list[Departure]:
 
 def table(departures: list[Departure]) -> str:
   """Format the departures as a Markdown table."""
-  lines = ["| where | the formula | the released code | measured effect |", "|---|---|---|---|"]
-  lines += [f"| {d.paper} | {d.formula} | {d.released} | {d.effect} |" for d in departures]
-  return "\n".join(lines)
+  titles = "the formula", "the released code", "measured effect"
+  rows = [(paper, dict(zip(titles, texts, strict=True))) for paper, *texts in departures]
+  return markdown.table(table_of(rows, "where", "departures"))
 
 
 def measure(batch: int, classes: int, scale: float, seed: int) -> list[Departure]:

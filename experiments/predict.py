@@ -13,7 +13,7 @@ import csv
 import pathlib
 
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 from softmax_research import registry, training
 from softmax_research.data import files
@@ -34,7 +34,6 @@ _OUT = flags.DEFINE_string("out", None, "CSV file; by default predicted.csv in t
 
 def main() -> None:
   """Write the predictions and say where they are."""
-  logging.set_verbosity(logging.WARNING)
   cell = {"backbone": _BACKBONE.value, "optimizer": _OPTIMIZER.value}
   model = training.load(
     _WORKDIR.value, _HEAD.value, _SEED.value, **{key: of for key, of in cell.items() if of}

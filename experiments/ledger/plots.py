@@ -1,6 +1,5 @@
 """Plots of the ledger: how far the seeds speak for each claim; errors here and in the papers."""
 
-import json
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -14,11 +13,11 @@ from softmax_research.study import (
   Plot,
   claims,
   figure_style,
-  look_up,
+  group,
   papers,
-  record,
   summarise,
   verdicts,
+  workdir,
 )
 from softmax_research.study.claims import Finding, Ruling
 
@@ -140,9 +139,9 @@ def points(directory: pathlib.Path) -> list[Point]:
   """Collect the methods of all tables below a directory whose papers have errors of them."""
   found = []
   for path in sorted(directory.glob("*/config.json")):
-    config = json.loads(path.read_text(encoding="utf-8"))
-    if config["study"] == "reproduce":
-      found += _points(path.parent, config["settings"])
+    study, settings = workdir.read_config(path.parent)
+    if study == "reproduce":
+      found += _points(path.parent, settings)
   return found
 
 
@@ -192,18 +191,12 @@ def errors_plot(found: Sequence[Point]) -> Plot | None:
 
 def _points(directory: pathlib.Path, settings: dict) -> Iterator[Point]:
   paper = papers.load(settings["paper"])
-  made = record.unique(record.read(directory / "results.jsonl"))
-  cells = {json.dumps(of["cell"], sort_keys=True): of["cell"] for of in made}
-  for cell in cells.values():
-    if "trial" in cell:
-      continue
+  runs = [made for made in workdir.read(directory) if "trial" not in made["cell"]]
+  for of in group(runs, ("setting", "method")):
+    cell = of.records[0]["cell"]
     published = settings["settings"][cell["setting"]]["published"] or cell["setting"]
     number = _published(paper, published, cell["method"])
-    errors = [
-      look_up(of, "error")
-      for of in made
-      if of["cell"] == cell and of["status"] == "finished" and not math.isnan(look_up(of, "error"))
-    ]
+    errors = [error for error in of.values("error").values() if not math.isnan(error)]
     if errors and number is not None:
       yield Point(directory.name, number[0], errors, number[1])
 

@@ -28,7 +28,6 @@ CALIBRATIONS: dict[str, Callable[[np.ndarray, np.ndarray], calibration.Calibrato
 }
 # Images that a measure is timed with.
 _TIMED_IMAGES = 100
-_BLOCK = 1000
 # Of each class that many test images are kept for the figure, of one seed.
 _POINTS, _SEED = 100, 0
 
@@ -84,7 +83,7 @@ def mirrors(model: Model, splits: Any) -> dict[str, Any]:
   It is no accuracy of the model alone: it looks twice.
   """
   images, labels = splits.test
-  both = [by_blocks(model.log_prob, model, of) for of in (images, images[:, :, ::-1])]
+  both = [robustness.by_blocks(model.log_prob, model, of) for of in (images, images[:, :, ::-1])]
   scores = training.evaluate(np.logaddexp(*both) - np.log(2), labels)
   return {"mirrors": {key: scores[key] for key in ("accuracy", "error", "nll", "ece", "brier")}}
 
@@ -103,7 +102,7 @@ def feature_angles(model: Model, splits: Any) -> dict[str, Any]:
   kernel = np.asarray(model.variables[0]["head"].get("kernel", np.zeros((0, 0))))
   if kernel.shape[1] <= split.labels.max():
     raise ValueError("The measure 'features' needs a head with a vector of weights a class.")
-  found = by_blocks(model.features, model, split.images)
+  found = robustness.by_blocks(model.features, model, split.images)
   measured: dict[str, Any] = angles(found, kernel, split.labels)
   if model.seed == _SEED and found.shape[1] == 2:
     firsts = [found[split.labels == k][:_POINTS] for k in range(kernel.shape[1])]
@@ -116,15 +115,8 @@ def feature_angles(model: Model, splits: Any) -> dict[str, Any]:
 
 def class_separation(model: Model, splits: Any) -> dict[str, float]:
   """Measure how far apart the classes' features of the test images are; see `separation`."""
-  found = by_blocks(model.features, model, splits.test.images)
+  found = robustness.by_blocks(model.features, model, splits.test.images)
   return {"class_separation": separation(found, splits.test.labels)}
-
-
-def by_blocks(function: Callable[..., jax.Array], model: Model, images: np.ndarray) -> np.ndarray:
-  """Return what a function of a model makes of its variables and of images, block by block."""
-  apply = jax.jit(function)
-  parts = [images[at : at + _BLOCK] for at in range(0, len(images), _BLOCK)]
-  return np.concatenate([np.asarray(apply(model.variables, part)) for part in parts])
 
 
 def separation(features: np.ndarray, labels: np.ndarray) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 
 from softmax_research import data
 
-_BATCH = 100
+_BATCH, _BLOCK = 100, 1000
 
 
 def projected_gradient(
@@ -157,8 +157,7 @@ def noise(
   images, labels = _sample(splits.test, num_images)
 
   def accuracy(points):
-    batches = [_log_prob(model.log_prob, model.variables, batch) for batch in _batches(points)]
-    return float(np.mean(np.concatenate(batches).argmax(-1) == labels))
+    return float(np.mean(by_blocks(model.log_prob, model, points).argmax(-1) == labels))
 
   found = {}
   for kind in KINDS:
@@ -192,7 +191,11 @@ def _batches(array: np.ndarray) -> list[np.ndarray]:
   return [array[start : start + _BATCH] for start in range(0, len(array), _BATCH)]
 
 
-_log_prob = jax.jit(lambda log_prob, *arguments: log_prob(*arguments), static_argnums=0)
+def by_blocks(function: Callable[..., jax.Array], model: Any, images: np.ndarray) -> np.ndarray:
+  """Return what a function of a model makes of its variables and of images, block by block."""
+  apply = jax.jit(function)
+  parts = [images[at : at + _BLOCK] for at in range(0, len(images), _BLOCK)]
+  return np.concatenate([np.asarray(apply(model.variables, part)) for part in parts])
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="num_steps")

@@ -1,8 +1,5 @@
 """Plots of classifiers on the test split: reliability, confusion and the worst images."""
 
-import base64
-import binascii
-import io
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,9 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 
-from softmax_research.study import figure_style
+from softmax_research.study import figure_style, record
 from softmax_research.study.blocks import Plot
 from softmax_research.study.groups import Group
 from softmax_research.study.measures import measure_of
@@ -200,7 +196,7 @@ class _Tile(NamedTuple):
   label: str
   predicted: str
   probability: str
-  png: bytes
+  image: np.ndarray
 
 
 def worst_images(groups: Sequence[Group]) -> Plot | None:
@@ -244,8 +240,7 @@ def _draw_tiles(tiles: dict[str, list[_Tile]]) -> Figure:
       for column, tile in enumerate(ones):
         left = column * _SIDE + _GAP
         right, upper, lower = left + _SIDE - 2 * _GAP, top + 0.26, top + 0.26 + _SIDE - 2 * _GAP
-        image = imread(io.BytesIO(tile.png), format="png")
-        axes.imshow(image, cmap="gray", extent=(left, right, lower, upper))
+        axes.imshow(tile.image, cmap="gray", extent=(left, right, lower, upper))
         text = f"{_words(tile)}\n{tile.probability}"
         axes.text(left, lower + 0.04, text, va="top", fontsize=5.5, linespacing=1.15)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
@@ -254,10 +249,8 @@ def _draw_tiles(tiles: dict[str, list[_Tile]]) -> Figure:
 
 def _tile(entry: dict, class_names: Sequence[str]) -> _Tile | None:
   try:
-    png = base64.b64decode(entry.get("png") or "", validate=True)
-  except binascii.Error:
-    return None
-  if not png.startswith(b"\x89PNG\r\n\x1a\n"):
+    image = record.from_text(entry["png"] or "")
+  except (ValueError, OSError):
     return None
 
   def name(label: int) -> str:
@@ -265,7 +258,7 @@ def _tile(entry: dict, class_names: Sequence[str]) -> _Tile | None:
 
   percent = 100 * (math.nan if entry["probability"] is None else entry["probability"])
   text = f"{percent:.{1 if percent >= 1 else 2}f}%" if percent >= 0.01 else "< 0.01%"
-  return _Tile(entry["index"], name(entry["label"]), name(entry["predicted"]), text, png)
+  return _Tile(entry["index"], name(entry["label"]), name(entry["predicted"]), text, image)
 
 
 def _words(tile: _Tile) -> str:

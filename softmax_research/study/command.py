@@ -94,13 +94,11 @@ def main(
 def run_script(work: Callable[[], None]) -> None:
   """Run a script that is no study: its flags are defined, and it takes nothing beside them."""
 
-  def run(argv: list[str]) -> None:
+  def run(_: list[str]) -> None:
     with errors_explained():
-      if argv[1:]:
-        raise ValueError(f"Got {' '.join(argv[1:])}, which no flag takes.")
       work()
 
-  app.run(run, flags_parser=_parse_script)
+  app.run(run, flags_parser=_parse)
 
 
 def remake(
@@ -212,7 +210,7 @@ def _define_options() -> _Holders:
   known = ", ".join(report.FORMATS)
   required = functools.partial(flags.DEFINE_string, required=True)
   defined = _define(
-    (required, "workdir", None, "Directory for all results."),
+    (required, "workdir", None, "Directory for all results, as runs/mine."),
     (flags.DEFINE_string, "only", "", "Regular expression; run the cells whose name it fits."),
     (flags.DEFINE_string, "shard", "", "I/N, as 3/16: every N-th cell from the I-th on."),
     (flags.DEFINE_bool, "dry_run", False, "List what is left with its time; run nothing."),
@@ -395,25 +393,16 @@ def _ask_for_help(argv: Sequence[str]) -> bool:
   return any(re.fullmatch(r"--?(help|helpshort|helpfull|h)", argument) for argument in argv[1:])
 
 
-def _parse_script(argv: list[str]) -> list[str]:
-  try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
-    missing = re.search(r"Flag --(\w+) must have a value", str(error))
-    said = f"Got no --{missing[1]}: {flags.FLAGS[missing[1]].help}" if missing else error
-    fail(f"{said}\nRun with --help for the flags of this script.")
-
-
-def _parse(argv: list[str], *, defined: _Holders) -> list[str]:
-  if _ask_for_help(argv):
+def _parse(argv: list[str], *, defined: _Holders | None = None) -> list[str]:
+  if defined is not None and _ask_for_help(argv):
     print(_usage(defined))
     sys.exit(0)
   try:
     rest = flags.FLAGS(argv)
   except flags.Error as error:
-    if "--workdir must have a value" in str(error):
-      fail("Got no --workdir; name a directory for all results, as --workdir=runs/mine.")
-    fail(f"{error}\nRun with --help for the flags of this script.")
+    missing = re.search(r"Flag --(\w+) must have a value", str(error))
+    said = f"Got no --{missing[1]}: {flags.FLAGS[missing[1]].help}" if missing else error
+    fail(f"{said}\nRun with --help for the flags of this script.")
   if len(rest) > 1:
     fail(f"Got the argument {rest[1]!r}, which is not a flag; flags begin with --.")
   if flags.FLAGS["verbosity"].using_default_value:

@@ -8,7 +8,7 @@ import pytest
 
 from configs import default
 from experiments import assembly
-from softmax_research import data
+from softmax_research import data, training
 
 
 def _make_all(config):
@@ -239,14 +239,14 @@ def test_what_does_not_fit_vectors_is_refused_before_any_work(key, value, messag
 
 
 def test_the_schedule_ends_with_the_last_step(monkeypatch):
-  config, make, asked = default.get_config(), assembly.make_optimizer, []
+  config, make, asked = default.get_config(), training.make_optimizer, []
   config.batch_size, config.num_epochs = 100, 3
 
-  def noticed(config, *, num_steps, **numbers):
+  def noticed(optimizer, *, num_steps, **numbers):
     asked.append(num_steps)
-    return make(config, num_steps=num_steps, **numbers)
+    return make(optimizer, num_steps=num_steps, **numbers)
 
-  monkeypatch.setattr(assembly, "make_optimizer", noticed)
+  monkeypatch.setattr(training, "make_optimizer", noticed)
   assembly.make_programs(config, assembly.load_splits(config), "softmax")
   assert set(asked) == {3 * 12}  # Of 1293 examples.
 

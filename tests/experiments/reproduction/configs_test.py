@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from experiments import assembly, reproduce, tune
+from softmax_research import training
 from softmax_research.study import papers
 
 _PAPERS = (
@@ -49,7 +50,7 @@ def test_a_study_with_a_net_of_today_is_valid(name):
   assert f"--config=configs/{name}.py".replace(":full.py", ".py:full") in module.__doc__
   assert config.trial_epochs < config.num_epochs and config.seeds >= 5
   # Averaged weights and groups of parameters: each pattern fits parameters of the net.
-  optimizer = assembly.make_optimizer(config, num_steps=10)
+  optimizer = training.make_optimizer(config.optimizer, num_steps=10)
   shape = (16, 16, 3)
   params = jax.eval_shape(lambda: assembly.make_backbone(config).init(jax.random.key(0), shape)[0])
   jax.eval_shape(optimizer.init, params)
