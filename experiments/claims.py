@@ -29,7 +29,6 @@ _HEADLINE = (
 
 
 def main() -> None:
-  """Write the ledger and what the README shows of it."""
   directory = pathlib.Path(_RESULTS.value)
   if not directory.is_dir():
     raise ValueError(f"Got --results={directory}, which is no directory.")

@@ -68,7 +68,6 @@ def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> assembly.Splits:
-  """Load the data, and see that all that is to be trained fits them."""
   splits = assembly.load_splits(config)
   for cell in left:
     assembly.make_programs(_config_for(config, cell), splits, cell["head"])
@@ -76,7 +75,6 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> assembly.Spli
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  """Train the seeds of a cell, keep their predictions, and yield their records."""
   config = _config_for(context.settings, cell)
   trained = classifiers.train(context, config, context.prepared, cell["head"])
   environment.from_first(lambda: _keep(context, trained))

@@ -45,7 +45,6 @@ _EACH_CLASS = (
 
 
 def cells(config: ConfigDict) -> list[dict[str, Any]]:
-  """List the heads of each setting."""
   return [
     {"setting": name, "head": head}
     for name in imbalanced.names(config)
@@ -63,7 +62,6 @@ def check(config: ConfigDict) -> None:
 
 
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, imbalanced.Setting]:
-  """Make the settings that are needed, and see that the heads fit them."""
   made = imbalanced.make_settings(config, list(dict.fromkeys(cell["setting"] for cell in left)))
   for cell in left:
     splits = made[cell["setting"]].splits
@@ -73,7 +71,6 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, imb
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  """Train the seeds of a head in a setting, and judge their predictions."""
   setting = context.prepared[cell["setting"]]
   trained = classifiers.train(context, context.settings, setting.splits, cell["head"])
   for of in trained:

@@ -109,7 +109,6 @@ def head_of(text: str, num_classes: int) -> heads.Head:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  """Train the seeds of a head together, and judge the sets that they predict."""
   began, settings = time.perf_counter(), context.settings
   train, validation, test = context.prepared
   num_batches = len(train.labels) // _BATCH

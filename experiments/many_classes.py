@@ -44,7 +44,6 @@ _UNTRAINED = (
 
 
 def check(config: ConfigDict) -> None:
-  """Raise a ValueError for a configuration that is none, before data are loaded."""
   if config.get("task") not in _TASKS:
     raise ValueError(
       "Got a configuration without a task of many classes; give "
@@ -95,7 +94,6 @@ def changes(records: Sequence[study.Record], task: equal_time.Task) -> str:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
-  """Train a head for equal time; yield the records of its seeds."""
   (task, trainers), settings = context.prepared, context.settings
   if message := changes(context.finished, task):
     command.fail(message)

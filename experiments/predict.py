@@ -33,7 +33,6 @@ _OUT = flags.DEFINE_string("out", None, "CSV file; by default predicted.csv in t
 
 
 def main() -> None:
-  """Write the predictions and say where they are."""
   cell = {"backbone": _BACKBONE.value, "optimizer": _OPTIMIZER.value}
   model = training.load(
     _WORKDIR.value, _HEAD.value, _SEED.value, **{key: of for key, of in cell.items() if of}

@@ -23,7 +23,6 @@ _FORMATS = flags.DEFINE_list("formats", ["md", "html"], f"Of {', '.join(report.F
 
 
 def main() -> None:
-  """Write the report and say where it is."""
   path = pathlib.Path(_RESULTS.value)
   directory = path if path.is_dir() else path.parent
   if not list(directory.glob("results*.jsonl")):

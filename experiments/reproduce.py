@@ -67,7 +67,6 @@ def choose(config: ConfigDict) -> ConfigDict:
 
 
 def check(settings: ConfigDict) -> None:
-  """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   papers.load(settings.paper)
   if isinstance(settings.seeds, bool) or not isinstance(settings.seeds, int) or settings.seeds < 1:
     raise ValueError(f"Got seeds={settings.seeds!r}; it must be an integer of at least 1.")
@@ -127,7 +126,6 @@ def train_config(settings: ConfigDict, cell: Cell, values: search.Values) -> Con
 
 
 def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
-  """Load the data of the cells that are left, and see that their heads fit."""
   splits: dict[str, assembly.Splits | str] = {}
   borrows = [cell for cell in left if settings.settings[cell["setting"]].protocol == "study"]
   for cell in left:
@@ -149,7 +147,6 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
 
 
 def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
-  """Train the seeds of a cell and measure them, or have it made by its study."""
   setting = context.settings.settings[cell["setting"]]
   if setting.protocol == "study":
     yield from borrowed.run(context)

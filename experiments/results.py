@@ -17,7 +17,6 @@ _RESULTS = flags.DEFINE_string("results", "results", "Directory of the committed
 
 
 def main() -> None:
-  """Make all reports, each by the study that its config.json names."""
   for path in sorted(pathlib.Path(_RESULTS.value).glob("*/config.json")):
     name, _ = workdir.read_config(path.parent)
     written = command.remake(studies.find(name), path.parent, formats=("md",))

@@ -52,7 +52,6 @@ def check(config: ConfigDict) -> None:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  """Train with a checkpoint after every epoch, and yield the record."""
   config, splits = context.settings, context.prepared
   events = None
   if config.tensorboard and environment.is_first():

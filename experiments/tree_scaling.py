@@ -48,7 +48,6 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
-  """Time a step with the tree, and one with the dense layer where that is not too large."""
   settings, began = context.settings, time.perf_counter()
   name = classes.tree_name(cell["classes"])
   options = timing.Options(name, "", settings.repeats, settings.seconds, settings.threads)

@@ -72,7 +72,6 @@ def check(config: ConfigDict) -> None:
 
 
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, assembly.Splits]:
-  """Load the data sets of the cells that are left, and see that the heads fit."""
   splits = {}
   for cell in left:
     setting = _setting(config, cell)
@@ -94,7 +93,6 @@ def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  """Train the seeds of a trial, or those of a method by its best trial."""
   setting = _setting(context.settings, cell)
   values = cell.get("trial") or search.choose(cell, setting, context.finished)
   config = _train_config(context.settings, cell, values)

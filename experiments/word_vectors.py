@@ -172,7 +172,6 @@ def complete(vectors: np.ndarray, a: int, b: int, c: int) -> np.ndarray:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
-  """Train vectors; yield the record of a seed, with what stands near what."""
   corpus, settings = context.prepared, context.settings
   number = {word: i for i, word in enumerate(corpus.words)}
   shown = settings.words or [word for word in corpus.words if len(word) > 4][:12]

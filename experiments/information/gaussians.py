@@ -63,7 +63,6 @@ def check(settings: Settings) -> None:
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return the study's cells, those of one program after one another."""
   return [
     {"objective": objective, "prior": prior, "dimension": dimension}
     for objective in estimators.CLASS_OBJECTIVES
@@ -73,7 +72,6 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
-  """Train the networks of a cell; yield the records of its seeds."""
   settings, dimension = context.settings, cell["dimension"]
   counts = {name: sizes(name, settings.scale) for name in COUNTS}
   steps = {k: settings.epochs * (sum(of) // settings.batch_size) for k, of in counts.items()}

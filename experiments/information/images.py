@@ -68,7 +68,6 @@ def check(settings: Settings) -> None:
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return the study's cells, those of one program after one another."""
   return [
     {"objective": objective, "error": error}
     for objective in ("classifier", *estimators.OBJECTIVES)
@@ -124,7 +123,6 @@ def true_information(classes: int, error: float) -> float:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
-  """Train the networks of a cell; yield the records of its seeds."""
   began, settings, images = time.perf_counter(), context.settings, context.prepared
   error, classes = cell["error"], len(images.rows["train"])
   task = _make_task(cell["objective"], images.pixels.shape[1], classes)

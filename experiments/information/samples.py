@@ -92,7 +92,6 @@ def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> tuple[np.nda
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]]:
-  """Estimate by each seed's network; yield the records."""
   (x, y), settings = context.prepared, context.settings
   for name in ("x", "y"):
     if any(of["config"][name] != digest(getattr(settings, name)) for of in context.finished):

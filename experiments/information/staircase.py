@@ -92,7 +92,6 @@ def of_critic(settings: Settings, critic: str) -> tuple[tuple[str, ...], int, fl
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
-  """Return the study's cells, those of one program after one another."""
   return [
     {"critic": critic, "objective": objective, "transform": transform}
     for critic in settings.critics
@@ -102,7 +101,6 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
-  """Train the critics of a cell up the stairs; yield the records of its seeds."""
   began, settings, seeds = time.perf_counter(), context.settings, context.seeds
   climb = functools.partial(_climb, cell, settings)
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]

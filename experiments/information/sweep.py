@@ -76,7 +76,6 @@ def log_prior(classes: int, ratio: float) -> np.ndarray:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
-  """Train the networks of a cell; yield the records of its seeds."""
   yield gaussians.fit_classes(
     context,
     draw(context.seeds, cell),

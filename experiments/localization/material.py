@@ -27,7 +27,6 @@ _ROUNDING = 1.0
 
 
 def check_config(config: ConfigDict) -> None:
-  """Raise a ValueError for what can be seen to be wrong before data are loaded."""
   shown = config.get("scenes")
   kind = shown.get("kind") if isinstance(shown, ConfigDict) else None
   if kind not in _KINDS:
