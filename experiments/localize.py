@@ -105,16 +105,6 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     yield from _examples(of, number)
 
 
-def kinds(made: study.Record) -> tuple[str, ...]:
-  """Return the kinds of maps that a record judges; those before sliding windows have three."""
-  return tuple(made["measured"]["localisation"]["maps"])
-
-
-def _kinds_of(heads: Sequence[study.Group]) -> tuple[str, ...]:
-  found = [kinds(made) for of in heads for made in of.finished.values()]
-  return tuple(kind for kind in found[0] if all(kind in known for known in found))
-
-
 def _path(*parts: str) -> str:
   return "/".join(("localisation/maps", *parts))
 
@@ -149,7 +139,7 @@ def _fixed_box(made: study.Record) -> str:
 
 def _shares(of: study.Group) -> study.Table:
   rows = []
-  for kind, smoothing, rule in itertools.product(_kinds_of([of]), maps.SMOOTHINGS, _RULES):
+  for kind, smoothing, rule in itertools.product(maps.KINDS, maps.SMOOTHINGS, _RULES):
     at = _path(kind, smoothing, rule)
     cells = {
       f"{what} at {level}": _mean(of, f"{at}/{measure}/{place}")
@@ -164,7 +154,7 @@ def _shares(of: study.Group) -> study.Table:
 
 def _by_size(of: study.Group) -> study.Table:
   rows = []
-  for kind in _kinds_of([of]):
+  for kind in maps.KINDS:
     at, parts = _path(kind, "plain", "chosen", "by_size"), ("smallest third", "middle", "largest")
     cells = {part: _mean(of, f"{at}/{place}") for place, part in enumerate(parts)}
     # A part that is empty in a record has no share there.
@@ -179,7 +169,7 @@ def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
   panels = []
   for of in heads:
     lines = []
-    for kind, smoothing in itertools.product(_kinds_of([of]), maps.SMOOTHINGS):
+    for kind, smoothing in itertools.product(maps.KINDS, maps.SMOOTHINGS):
       found = [
         made["measured"]["localisation"]["maps"][kind][smoothing]["validation_curve"][maps.HALF]
         for made in of.finished.values()
@@ -200,35 +190,27 @@ def _thresholds(heads: Sequence[study.Group]) -> study.Plot:
 def _examples(of: study.Group, number: int) -> Iterator[study.Plot]:
   """Draw the maps of a head's first seed, if its record holds them."""
   shown = next((made for made in of.finished.values() if "examples" in made["measured"]), None)
-  if shown is None:
-    return
-  again = shown["measured"].get("examples_from")
-  note = ""
-  if again:  # Of records that were made before records had them.
-    note = (
-      f" The net was trained again for this picture, on {again['finished_at'][:10]}, with a test "
-      f"accuracy of {100 * again['accuracy']:.1f} %; the tables are of the first training."
+  if shown is not None:
+    yield study.Plot(
+      f"examples_{number}",
+      f"Maps and boxes, {of.name}",
+      f"The first test scenes, {of.name}, seed {shown['seed']}: white the true box, dashed orange "
+      "the found one; above each scene its class, and what was predicted where that is wrong.",
+      example_figure(shown["measured"]["examples"]),
     )
-  yield study.Plot(
-    f"examples_{number}",
-    f"Maps and boxes, {of.name}",
-    f"The first test scenes, {of.name}, seed {shown['seed']}: white the true box, dashed orange "
-    "the found one; above each scene its class, and what was predicted where that is wrong."
-    f"{note}",
-    example_figure(shown["measured"]["examples"], kinds(shown)),
-  )
 
 
-def example_figure(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Any:
+def example_figure(examples: Sequence[Mapping[str, Any]]) -> Any:
   """Draw a column for each scene of a record: the scene, and below it a map of each kind."""
   from matplotlib.figure import Figure  # noqa: PLC0415
 
   from softmax_research.study import figure_style  # noqa: PLC0415
 
   number, side = len(examples), figure_style.WIDTH / max(len(examples), 4)
+  rows = 1 + len(maps.KINDS)
   with figure_style.style_context():
-    figure = Figure(figsize=(side * number, side * (1 + len(kinds)) * 1.08), layout="constrained")
-    axes = figure.subplots(1 + len(kinds), number, squeeze=False)
+    figure = Figure(figsize=(side * number, side * rows * 1.08), layout="constrained")
+    axes = figure.subplots(rows, number, squeeze=False)
     for column, of in zip(axes.T, examples, strict=True):
       label, predicted = of["label"], of["predicted"]
       column[0].imshow(record.from_text(of["image"]), cmap="gray", vmin=0, vmax=255)
@@ -240,7 +222,7 @@ def example_figure(examples: Sequence[Mapping[str, Any]], kinds: Sequence[str]) 
         _outline(place, of["box"], "#ffffff", "solid")
         place.set(xticks=[], yticks=[])
         place.grid(visible=False)
-    for place, name in zip(axes[:, 0], ("scene", *kinds), strict=True):
+    for place, name in zip(axes[:, 0], ("scene", *maps.KINDS), strict=True):
       place.set_ylabel(name)
   return figure
 

@@ -23,7 +23,7 @@ from experiments import assembly
 from experiments.many import equal_time, tasks
 from softmax_research import heads, study, training
 from softmax_research.functional.arrays import check_integer
-from softmax_research.study import command
+from softmax_research.study import command, tables
 from softmax_research.study.blocks import table_of
 
 #: For each task what makes it, and the file of the configuration whose keys it has.
@@ -180,15 +180,14 @@ def _gains(groups: Sequence[study.Group], measure: study.Measure) -> study.Table
   found = []
   for of in groups:
     curves = [run["curves"] for run in of.finished.values()]
-    values = [curve[measure.key] for curve in curves if curve["seconds"][0] == 0]
-    if values:
-      before, after = [value[0] for value in values], [value[-1] for value in values]
-      found.append((of.name, study.summarise(before), study.paired_difference(after, before)))
+    before, after = ([curve[measure.key][place] for curve in curves] for place in (0, -1))
+    if curves:
+      start = tables.mean_cell(before, measure, interval=False)
+      found.append((of.name, start, study.paired_difference(after, before)))
   corrected = study.holm([paired.p_value for _, _, paired in found])
   rows = []
-  for (name, before, paired), p in zip(found, corrected, strict=True):
+  for (name, start, paired), p in zip(found, corrected, strict=True):
     interval = measure.format_interval(paired.low, paired.high, signed=True)
-    start = study.Cell(measure.format(before.mean), f"± {measure.format(before.std)}")
     cells = {
       "n": str(paired.n),
       f"before training, {measure.unit}": start,
@@ -200,16 +199,10 @@ def _gains(groups: Sequence[study.Group], measure: study.Measure) -> study.Table
 
 
 def _with_places(record: dict[str, Any], config: ConfigDict) -> dict[str, Any]:
-  """Return a record whose looks are where they were to be, so that seeds have them in common.
-
-  Records of an earlier version lack the look before training.
-  """
+  """Return a record whose looks are where they were to be, so that seeds have them in common."""
   curves = record["curves"]
-  places = np.linspace(0, config.seconds, config.looks + 1)
-  count = len(curves.get("seconds", ()))
-  if record["status"] == "finished":
-    places = places[len(places) - count :]
-  return record | {"curves": curves | {"seconds": places[:count].tolist()}}
+  places = np.linspace(0, config.seconds, config.looks + 1)[: len(curves.get("seconds", ()))]
+  return record | {"curves": curves | {"seconds": places.tolist()}}
 
 
 STUDY = study.Study(
