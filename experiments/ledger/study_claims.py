@@ -35,18 +35,14 @@ def _than_softmax(part: str, row: str, metric: str, direction: str, smallest=Non
   return (test._replace(regime="short"),)
 
 
-_SINK_FREE = tuple(
-  Claim(
+def _takes_off(paper: str, name: str, row: str) -> Claim:
+  return Claim(
     paper,
     f"{name} takes weight off the first token",
     _than_softmax("language", row, "first", "lower"),
     "Where softmax gives the first token less than an equal share there is no sink to remove.",
   )
-  for paper, name, row in (
-    ("zuhri2025", "Softpick", "softpick"),
-    ("miller2023", "Softmax off by one", "softmax:sink=0.0"),
-  )
-)
+
 
 OF_ATTENTION = (
   _no_worse("martins2016", "Sparsemax is no worse than softmax", "sparsemax"),
@@ -55,7 +51,8 @@ OF_ATTENTION = (
   _no_worse("miller2023", "Softmax off by one is no worse", "softmax:sink=0.0"),
   _no_worse("ramapuram2024", "Sigmoid attention is no worse than softmax", "sigmoid"),
   _no_worse("wortsman2023", "ReLU over length is no worse than softmax", "relu"),
-  *_SINK_FREE,
+  _takes_off("zuhri2025", "Softpick", "softpick"),
+  _takes_off("miller2023", "Softmax off by one", "softmax:sink=0.0"),
   Claim(
     "nakanishi2025",
     "Scaled by the logarithm of the length, softmax is better at longer contexts",
@@ -80,49 +77,43 @@ def _estimate(objective: str, estimator: str, direction: str) -> Comparison:
   return Comparison(row, row, path, direction, "truth", smallest=_CLOSE)
 
 
-def _on_gaussians(prior: str, *comparisons: Comparison) -> tuple[Test, ...]:
-  return _own(*comparisons, where={"prior": prior}, each={"dimension": ".*"})
-
-
 _WITHIN = f"To within {_CLOSE} nats, in every dimension."
 _PC_SOFTMAX = _estimate("PC-softmax", "PC-softmax", "same")
 _PLUG_IN = _estimate("softmax", "softmax, plug-in", "same")
 
+
+def _gaussian(prior: str, text: str, *comparisons: Comparison, limits: str = _WITHIN) -> Claim:
+  tests = _own(*comparisons, where={"prior": prior}, each={"dimension": ".*"})
+  return Claim("qin2019", text, tests, limits)
+
+
 #: What Qin et al. say of their five Gaussian classes.
 OF_GAUSSIANS = (
-  Claim(
-    "qin2019",
-    "PC-softmax estimates the mutual information of imbalanced Gaussian classes",
-    _on_gaussians("imbalanced", _PC_SOFTMAX),
-    _WITHIN,
+  *(
+    _gaussian(
+      prior, f"PC-softmax estimates the mutual information of {prior} Gaussian classes", _PC_SOFTMAX
+    )
+    for prior in ("imbalanced", "balanced")
   ),
-  Claim(
-    "qin2019",
-    "PC-softmax estimates the mutual information of balanced Gaussian classes",
-    _on_gaussians("balanced", _PC_SOFTMAX),
-    _WITHIN,
-  ),
-  Claim(
-    "qin2019",
+  _gaussian(
+    "balanced",
     "Softmax and log K estimate it where the classes are balanced",
-    _on_gaussians("balanced", _estimate("softmax", "softmax + log K", "same")),
-    _WITHIN,
+    _estimate("softmax", "softmax + log K", "same"),
   ),
-  Claim(
-    "qin2019",
+  _gaussian(
+    "imbalanced",
     "Softmax and log K are too high by log K - H(Y) where the classes are imbalanced",
-    _on_gaussians("imbalanced", _estimate("softmax", "softmax + log K", "higher"), _PLUG_IN),
-    "Two things: the estimate is too high, and right once log K - H(Y) is taken off. " + _WITHIN,
+    _estimate("softmax", "softmax + log K", "higher"),
+    _PLUG_IN,
+    limits="Two things: the estimate is too high, and right once log K - H(Y) is taken off. "
+    + _WITHIN,
   ),
 )
-BALANCED_GAUSSIANS = Claim(
-  "qin2019",
+BALANCED_GAUSSIANS = _gaussian(
+  "balanced",
   "With balanced classes PC-softmax is softmax",
-  _on_gaussians(
-    "balanced",
-    Comparison({"objective": "PC-softmax"}, {"objective": "softmax"}, "accuracy", "same"),
-  ),
-  "By accuracy.",
+  Comparison({"objective": "PC-softmax"}, {"objective": "softmax"}, "accuracy", "same"),
+  limits="By accuracy.",
 )
 
 
@@ -253,39 +244,30 @@ BALANCED_IMAGES = Claim(
   ),
 )
 
+
+def _bayes(text: str, *comparison: str) -> Claim:
+  return Claim("Bayes' rule", text, _where_imbalanced(*comparison))
+
+
 #: What follows from Bayes' rule, and no paper claims.
 OF_BAYES = (
-  Claim(
-    "Bayes' rule",
+  _bayes(
     "PC-softmax costs accuracy where the test set has the training prior",
-    _where_imbalanced("pc_softmax", "softmax", "metrics/training/as_is/accuracy", "lower"),
+    *("pc_softmax", "softmax", "metrics/training/as_is/accuracy", "lower"),
   ),
-  Claim(
-    "Bayes' rule",
+  _bayes(
     "PC-softmax costs accuracy on the capped test set",
-    _where_imbalanced("pc_softmax", "softmax", "metrics/capped/as_is/accuracy", "lower"),
+    *("pc_softmax", "softmax", "metrics/capped/as_is/accuracy", "lower"),
   ),
-  Claim(
-    "Bayes' rule",
+  _bayes(
     "Moving softmax's predictions after training gives PC-softmax's macro accuracy",
-    _where_imbalanced(
-      "softmax",
-      "pc_softmax",
-      "metrics/balanced/moved/macro_accuracy",
-      "same",
-      "metrics/balanced/as_is/macro_accuracy",
-    ),
+    *("softmax", "pc_softmax", "metrics/balanced/moved/macro_accuracy", "same"),
+    "metrics/balanced/as_is/macro_accuracy",
   ),
-  Claim(
-    "Bayes' rule",
+  _bayes(
     "Moved back to the training prior, PC-softmax has softmax's accuracy",
-    _where_imbalanced(
-      "pc_softmax",
-      "softmax",
-      "metrics/training/moved/accuracy",
-      "same",
-      "metrics/training/as_is/accuracy",
-    ),
+    *("pc_softmax", "softmax", "metrics/training/moved/accuracy", "same"),
+    "metrics/training/as_is/accuracy",
   ),
 )
 
