@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from configs import default
 from experiments import assembly, classifiers
 from softmax_research import data, study
-from softmax_research.study import classifier_report, record
+from softmax_research.study import record
 from softmax_research.training import environment
 
 _NUM_WORST = 16
@@ -121,6 +121,12 @@ def derive(
     )
 
 
+def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
+  from softmax_research.study import classifier_report  # noqa: PLC0415  # For reports alone.
+
+  yield from classifier_report.report(records)
+
+
 def without(more: type, config: ConfigDict) -> ConfigDict:
   """Return a configuration without the settings that a script adds to it."""
   return ConfigDict({key: value for key, value in config.items() if key not in more._fields})
@@ -173,7 +179,7 @@ STUDY = study.Study(
   default.get_config,
   cells,
   run,
-  lambda records, config: classifier_report.report(records),
+  report,
   name="compare",
   check=lambda config: assembly.check_config(without(More, config)),
   prepare=prepare,
