@@ -14,19 +14,7 @@ from configs import localize_digits
 
 def get_config() -> ConfigDict:
   config = localize_digits.get_config()
-  config.dataset = "cifar10"
-  config.scenes = ConfigDict(
-    {
-      "kind": "objects",
-      "classes": (),
-      "imbalance": 10.0,
-      "num_train": 12_000,
-      "num_validation": 500,
-      "num_test": 1000,
-      "canvas": 48,
-      "sizes": (20, 26, 32),
-      "tile": 8,
-      "blur": 3,
-    }
-  )
+  config.dataset, scenes = "cifar10", config.scenes
+  scenes.kind, scenes.sizes, scenes.tile, scenes.blur = "objects", (20, 26, 32), 8, 3
+  del scenes.pieces, scenes.piece
   return config

@@ -133,6 +133,7 @@ FILES: dict[str, tuple[str, Callable[[str], Any]]] = {
   "train_test_split.txt": ("1 for training or 0 for test", ("0", "1").index),
   "bounding_boxes.txt": ("left top width height", _box),
 }
+_NAMES = "classes.txt"
 
 
 def read_folder(folder: pathlib.Path | str, *, size: int) -> tuple[Scenes, Scenes, tuple[str, ...]]:
@@ -159,19 +160,15 @@ def read_folder(folder: pathlib.Path | str, *, size: int) -> tuple[Scenes, Scene
       image cannot be decoded, or a class has no image for training or none is for the test.
   """
   folder = pathlib.Path(folder)
-  paths, classes, in_train, boxes = (_read_fields(folder, name) for name in FILES)
+  paths, classes, in_train, boxes = found = [_read(folder, name) for name in FILES]
   if not paths:
     raise ValueError(f"Got {folder / 'images.txt'} without a line; list each image as 'id path'.")
-  for name, found in zip(FILES, (paths, classes, in_train, boxes), strict=True):
-    if missing := [key for key in paths if key not in found]:
+  for (name, (meaning, _)), lines in zip(FILES.items(), found, strict=True):
+    if wrong := sorted(lines.keys() ^ paths.keys()):
+      has, lists = ("no", "lists") if wrong[0] in paths else ("a", "does not list")
       raise ValueError(
-        f"{folder / name} has no line for image {missing[0]} ({paths[missing[0]]}), nor for "
-        f"{len(missing) - 1} others; each image of images.txt needs one: 'id {FILES[name][0]}'."
-      )
-    if unknown := [key for key in found if key not in paths]:
-      raise ValueError(
-        f"{folder / name} has a line for image {unknown[0]}, which images.txt does not list; "
-        "remove it, or list the image."
+        f"{folder / name} has {has} line for image {wrong[0]}, which images.txt {lists}; each of "
+        f"its images needs one, and nothing else has any: 'id {meaning}'."
       )
   numbers, labels = np.unique([classes[key] for key in paths], return_inverse=True)
   train = np.array([in_train[key] for key in paths], bool)
@@ -182,7 +179,7 @@ def read_folder(folder: pathlib.Path | str, *, size: int) -> tuple[Scenes, Scene
       f"an image for training and {np.sum(~train)} images for the test; there must be two "
       "classes, an image of each for training, and one for the test."
     )
-  names = _read_lines(folder, "classes.txt") if (folder / "classes.txt").is_file() else {}
+  names = _read(folder, _NAMES) if (folder / _NAMES).is_file() else {}
   opened = {key: folder / "images" / path for key, path in paths.items()}
   squares = [_scale(path, boxes[key], size) for key, path in opened.items()]
   images = [
@@ -194,38 +191,26 @@ def read_folder(folder: pathlib.Path | str, *, size: int) -> tuple[Scenes, Scene
   return *parts, tuple(names.get(str(number), str(number)) for number in numbers)
 
 
-def _read_fields(folder: pathlib.Path, name: str) -> dict[str, Any]:
-  meaning, parse = FILES[name]
-  found = {}
-  for key, text in _read_lines(folder, name).items():
-    try:
-      found[key] = parse(text)
-    except ValueError:
-      raise ValueError(
-        f"{folder / name} has {text!r} for image {key}; a line is 'id {meaning}'."
-      ) from None
-  return found
-
-
-def _read_lines(folder: pathlib.Path, name: str) -> dict[str, str]:
-  path = folder / name
+def _read(folder: pathlib.Path, name: str) -> dict[str, Any]:
+  """Return what a file says of each id."""
+  path, (meaning, parse) = folder / name, FILES.get(name, ("name", str))
   if not path.is_file():
     raise FileNotFoundError(
       f"Got the folder {folder} without {name}; it needs {', '.join(FILES)} and images/, as "
       "CUB-200-2011 has them."
     )
-  found: dict[str, str] = {}
+  found: dict[str, Any] = {}
   for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-    if not line.strip():
-      continue
     key, _, rest = line.strip().partition(" ")
-    if not rest or key in found:
-      problem = "stands there twice" if key in found else "has nothing behind its id"
+    try:
+      if key in found or (key and not rest):
+        raise ValueError
+      found |= {key: parse(rest.strip())} if key else {}
+    except ValueError:
       raise ValueError(
-        f"Line {number} of {path} is {line!r}, whose image {problem}; give each one line, as "
-        f"'id {FILES.get(name, ('name',))[0]}'."
-      )
-    found[key] = rest.strip()
+        f"Line {number} of {path} is {line!r}; a line is 'id {meaning}', and no id stands there "
+        "twice."
+      ) from None
   return found
 
 

@@ -84,9 +84,7 @@ def summarise(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
   return Summary(n, mean, std, mean - half, mean + half)
 
 
-def paired_difference(
-  values: Sequence[float], baseline: Sequence[float], *, confidence: float = 0.95
-) -> PairedDifference:
+def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> PairedDifference:
   r"""Compare matched samples by a paired t-test.
 
   .. math::
@@ -95,7 +93,6 @@ def paired_difference(
   Args:
     values: Sample `[n]`.
     baseline: Sample `[n]` to compare with; entry `i` belongs to entry `i` of `values`.
-    confidence: Coverage of the interval of the mean difference.
 
   Returns:
     The differences' summary and test.
@@ -120,7 +117,7 @@ def paired_difference(
   # Equal differences of rounded numbers leave a spread of one rounding error, which is none.
   if differences.size and np.ptp(differences) <= _ROUNDING * np.abs([values, baseline]).max():
     differences = np.full_like(differences, differences[0])
-  summary = summarise(differences, confidence=confidence)
+  summary = summarise(differences)
   if not summary.std > 0:  # zero or NaN
     return PairedDifference(*summary, math.nan, math.nan)
   effect_size = summary.mean / summary.std
