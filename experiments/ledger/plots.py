@@ -40,7 +40,8 @@ def claims_plot(rulings: Sequence[Ruling]) -> Plot | None:
   m. A claim of several comparisons has a mark for each. Claims that no test decides are shown by
   their first indication. Where nothing is tested there is no plot, but None.
   """
-  shown = _shown(rulings)
+  shown = [ruling for ruling in claims.decisive(rulings) if ruling.findings]
+  shown += claims.indicated(rulings)
   if not shown:
     return None
   with figure_style.style_context():
@@ -67,17 +68,6 @@ def claims_plot(rulings: Sequence[Ruling]) -> Plot | None:
     "An arrow lies beyond the edge."
   )
   return Plot("claims", "How far the seeds speak for each claim", caption, figure)
-
-
-def _shown(rulings: Sequence[Ruling]) -> list[Ruling]:
-  """Return of each claim the ruling that decides, or else its first indication."""
-  decided = [ruling for ruling in claims.decisive(rulings) if ruling.findings]
-  known = {id(ruling.claim) for ruling in decided}
-  first: dict[int, Ruling] = {}
-  for ruling in rulings:
-    if ruling.findings and id(ruling.claim) not in known:
-      first.setdefault(id(ruling.claim), ruling)
-  return [*decided, *first.values()]
 
 
 def _scaled(finding: Finding) -> tuple[float, float, float]:

@@ -192,6 +192,16 @@ def decisive(rulings: Sequence[Ruling]) -> list[Ruling]:
   return chosen
 
 
+def indicated(rulings: Sequence[Ruling]) -> list[Ruling]:
+  """Return of each claim that no test decides what its first short test shows, if there is one."""
+  decided = {id(ruling.claim) for ruling in decisive(rulings) if ruling.findings}
+  first: dict[int, Ruling] = {}
+  for ruling in rulings:
+    if ruling.findings and id(ruling.claim) not in decided:
+      first.setdefault(id(ruling.claim), ruling)
+  return list(first.values())
+
+
 def at(claims: Sequence[Claim], *places: tuple[str, str, str], **where: Any) -> tuple[Claim, ...]:
   """Return a study's claims about its own records as claims about directories of results.
 

@@ -51,15 +51,11 @@ def counts(rulings: Sequence[Ruling]) -> Table:
   indicate of those untested.
   """
   chosen = claims.decisive(rulings)
-  indicated = {}
-  for ruling in rulings:
-    if ruling.findings and not ruling.test.decides:
-      indicated.setdefault(id(ruling.claim), _verdict(ruling, ruling.verdict))
-  rows = []
+  indicated, rows = claims.indicated(rulings), []
   for name in (*dict.fromkeys(ruling.claim.paper for ruling in chosen), "all"):
     own = [r for r in chosen if name in (r.claim.paper, "all")]
     found = [ruling.verdict for ruling in own]
-    hints = [indicated.get(id(ruling.claim)) for ruling in own if not ruling.findings]
+    hints = [_verdict(r, r.verdict) for r in indicated if name in (r.claim.paper, "all")]
     numbers = {"claims": len(own), **{of: found.count(of) for of in verdicts.VERDICTS}}
     decided = [r.test.regime for r in own if r.findings and r.verdict != verdicts.UNDECIDED]
     numbers |= {f"decided: {of}": decided.count(of) for of in ("paper", "modern")}

@@ -1,6 +1,7 @@
 """The runner of every study: finds what is missing, runs it, writes it at once, survives kills."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
@@ -43,36 +44,22 @@ class Options(NamedTuple):
 
 
 class Work(NamedTuple):
-  """Hold what a run is to do: tasks, those left, records so far, what is prepared, what is kept."""
+  """Hold what a run is to do: tasks, those left, records so far, what all its contexts share."""
 
-  of: study.Study
-  settings: Any
-  options: Options
   wanted: list[study.Task]
   left: list[study.Task]
   records: list[study.Record]
-  prepared: Any
-  kept: dict[Any, Any]
+  shared: study.Context
 
   def context(self, task: study.Task, records: Sequence[study.Record]) -> study.Context:
     """Return what the study's functions are given of a task, beside the records so far."""
-    return study.Context(
-      self.of,
-      self.settings,
-      task.cell,
-      task.seeds,
-      prepared=self.prepared,
-      workdir=self.options.workdir,
-      devices=self.options.devices,
-      finished=records,
-      kept=self.kept,
-      command=self.options.command,
-    )
+    own = {"cell": task.cell, "seeds": task.seeds, "finished": records}
+    return dataclasses.replace(self.shared, **own)
 
   def estimate(self, task: study.Task) -> float | None:
     """Return a task's estimate, or None where it is skipped; a ValueError if it would fail."""
     try:
-      return self.of.estimate(task.cell, self.context(task, self.records))
+      return self.shared.study.estimate(task.cell, self.context(task, self.records))
     except study.SkippedError as reason:
       print(f"{describe(task)}: is skipped: {reason}", flush=True)
       return None
@@ -110,19 +97,18 @@ def run(of: study.Study, settings: Any, options: Options) -> list[str]:
     environment.from_first(lambda: stack.enter_context(lock))
     work = _find_work(of, settings, options)
     environment.from_first(lambda: workdir.write_config(options.workdir, study.name_of(of), plain))
-    failed = run_tasks(work)
+    failed = run_tasks(work, options)
     if environment.is_first():
       finish(of, settings, options)
   return failed
 
 
-def run_tasks(work: Work) -> list[str]:
+def run_tasks(work: Work, options: Options) -> list[str]:
   """Run tasks one after the other, and return the names of those that failed.
 
   One that fails is recorded, and the others go on.
   """
-  of, options = work.of, work.options
-  path = workdir.results_path(options.workdir, options.shard)
+  of, path = work.shared.study, workdir.results_path(options.workdir, options.shard)
   records, failed, skipped = list(work.records), [], set()
   total = sum(len(task.seeds) for task in work.wanted)
   done = total - sum(len(task.seeds) for task in work.left)
@@ -229,7 +215,7 @@ def list_cells(work: Work) -> None:
   total, unknown = 0.0, 0
   for task in work.left:
     seconds, source = by_records(task, work.records), "by finished runs"
-    if seconds is None and work.of.estimate is not None:
+    if seconds is None and work.shared.study.estimate is not None:
       seconds, source = work.estimate(task), "by measured steps"
       if seconds is None:
         continue
@@ -250,7 +236,7 @@ def list_cells(work: Work) -> None:
 def list_estimates(work: Work) -> None:
   """Print the estimates of finished cells beside what they took; a ValueError if there are none."""
   estimated = took = 0.0
-  for task in work.wanted if work.of.estimate is not None else ():
+  for task in work.wanted if work.shared.study.estimate is not None else ():
     seconds = by_records(task, work.records)
     if seconds is None:
       continue
@@ -322,7 +308,17 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
     left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
   needed = wanted if options.estimate_all else left
   prepared = of.prepare(settings, [task.cell for task in needed]) if needed else None
-  return Work(of, settings, options, wanted, left, records, prepared, {})
+  shared = study.Context(
+    of,
+    settings,
+    {},
+    (),
+    prepared=prepared,
+    workdir=options.workdir,
+    devices=options.devices,
+    command=options.command,
+  )
+  return Work(wanted, left, records, shared)
 
 
 def _fail(path, context, error: Exception, name: str, show) -> str:
