@@ -348,7 +348,7 @@ def prepare_devices(options: ConfigDict, num_seeds: int, batch_size: int | None 
       )
   if options.data and batch_size:
     check_shares(batch_size, options.data)
-  seed = options.seed or (1 if options.seeds_by == "apart" else min(_num_cores(), num_seeds))
+  seed = options.seed or (1 if options.seeds_by == "apart" else min(num_cores(), num_seeds))
   jax.config.update("jax_num_cpu_devices", max(1, seed * max(1, options.data)))
 
 
@@ -380,5 +380,6 @@ def _numbers_of_devices(options: ConfigDict, num_seeds: int) -> tuple[int, int]:
   return seed, along_data or devices // seed
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+  """Return how many cores this process may use."""
   return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

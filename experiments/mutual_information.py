@@ -21,7 +21,10 @@ nothing was chosen on. Every finished cell is appended at once to results.jsonl;
 goes on after an interruption. report.md has bias, spread and intervals of each estimator.
 """
 
-from experiments.information import estimators, gaussians, images, samples, staircase, sweep
+import jax
+
+from experiments import assembly
+from experiments.information import gaussians, images, samples, staircase, sweep
 from softmax_research import study
 
 STUDIES = {
@@ -33,4 +36,6 @@ STUDIES = {
 }
 
 if __name__ == "__main__":
-  study.main(STUDIES, prepare_devices=lambda options, settings: estimators.use_all_cores())
+  # On CPU each core is a device, since a program of small products runs on one core alone.
+  jax.config.update("jax_num_cpu_devices", assembly.num_cores())
+  study.main(STUDIES)

@@ -1,6 +1,5 @@
 """Estimators by the names that reports give them, and networks of many seeds in one program."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -102,11 +101,6 @@ def make_network(make: Callable[..., nnx.Module], *sizes: int, **options: Any):
     return nnx.merge(structure, params, copy=True)(*inputs)
 
   return lambda key: nnx.split(module(key))[1], apply
-
-
-def use_all_cores() -> None:
-  """Let each core be a device, on CPU, where a program of small products runs on one core alone."""
-  jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 def run_seeds(

@@ -368,7 +368,10 @@ def _find(
 
 
 def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict[int, float]:
-  own = [r for r in records if _is_row(r["cell"], row)]
+  if isinstance(row, str):
+    own = [r for r in records if row in (r["cell"].get("method"), r["cell"].get("head"))]
+  else:
+    own = [r for r in records if _has(r["cell"], row)]
   cells = {json.dumps(r["cell"], sort_keys=True) for r in own}
   if len(cells) > 1:
     raise ValueError(
@@ -377,10 +380,6 @@ def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict
   return {
     r["seed"]: record.look_up(r, metric) if r["status"] == "finished" else math.nan for r in own
   }
-
-
-def _is_row(cell: Mapping[str, Any], row: Row) -> bool:
-  return row in (cell.get("method"), cell.get("head")) if isinstance(row, str) else _has(cell, row)
 
 
 def _has(cell: Mapping[str, Any], items: Mapping[str, Any]) -> bool:

@@ -138,8 +138,9 @@ def run_tasks(work: Work, options: Options) -> list[str]:
       # Not before the records are there, and of this cell alone: others may be under way.
       if environment.is_first() and not of.keep_checkpoints:
         workdir.remove(context.directory)
-      if left := time_left(work.left[number + 1 :], records):
-        print(left, flush=True)
+      seconds = [by_alike(task, records) for task in work.left[number + 1 :]]
+      if seconds and None not in seconds:
+        print(f"time left: about {duration(sum(seconds))}", flush=True)
       if interruption() and number + 1 < len(work.left):
         context.interrupt()
   return failed
@@ -265,12 +266,6 @@ def by_records(task: study.Task, records: Sequence[study.Record]) -> float | Non
     if made["cell"] == task.cell and made["status"] != "failed" and made["time"]["seconds"]
   ]
   return statistics.median(seconds) * len(task.seeds) if seconds else None
-
-
-def time_left(left: Sequence[study.Task], records: Sequence[study.Record]) -> str:
-  """Say how long what is left will take, by the records of this study so far."""
-  seconds = [by_alike(task, records) for task in left]
-  return f"time left: about {duration(sum(seconds))}" if seconds and None not in seconds else ""
 
 
 def by_alike(task: study.Task, records: Sequence[study.Record]) -> float | None:

@@ -346,7 +346,7 @@ def test_on_gpu_narrow_nets_train_all_seeds_of_a_device_at_once(
 def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
   made = []
   monkeypatch.setattr(jax.config, "update", lambda name, value: made.append(value))
-  monkeypatch.setattr(assembly, "_num_cores", lambda: 4)
+  monkeypatch.setattr(assembly, "num_cores", lambda: 4)
   for num_seeds, given in (
     (3, {}),
     (9, {}),
