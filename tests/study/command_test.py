@@ -38,7 +38,7 @@ def test_help_lists_every_flag_with_its_default():
   status, printed, _ = _run("--help")
   assert status == 0
   for line in (
-    "--workdir: Directory for all results.",
+    "--workdir: Directory for all results, as runs/mine.",
     "--sizes: Numbers that each mean is of. (10,100)",
     "--seeds: Repetitions of each. (2)",
     "--only: ",
