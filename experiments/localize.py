@@ -56,7 +56,6 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> tuple[assembl
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  """Train the seeds of a head and judge their maps; of the first seed some maps are kept."""
   splits, mapper = context.prepared
   trained = classifiers.train(context, context.settings, splits, cell["head"])
   for made, predictions, state in trained:

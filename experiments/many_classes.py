@@ -66,7 +66,6 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
 
 
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> tuple[equal_time.Task, Any]:
-  """Make the task, and by name what trains the heads that are left."""
   task = _TASKS[config.task][0](config)
   print(f"{task.name}: {len(task.class_counts):,} classes")
   optimizer, size = training.make_optimizer(config.optimizer, num_steps=1), config.batch_size

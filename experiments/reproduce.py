@@ -91,7 +91,6 @@ def cells(settings: ConfigDict) -> list[Cell]:
 
 
 def seeds(settings: ConfigDict, cell: Cell) -> Sequence[int]:
-  """Return the seeds of a cell; see `search.seeds`."""
   name = cell["setting"]
   return search.seeds(cell, settings.settings[name], tables.num_seeds(settings, name))
 
@@ -174,7 +173,6 @@ def estimate(cell: Cell, context: study.Context) -> float:
 
 
 def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[study.Block]:
-  """Yield the blocks of the report; see `paper_report`."""
   from experiments.reproduction import paper_report  # noqa: PLC0415  # It loads Matplotlib.
 
   return paper_report.report(records, settings)

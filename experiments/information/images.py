@@ -76,7 +76,6 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> Images:
-  """Load the images; a ValueError says that the data set has none."""
   dataset = data.load(settings.dataset)
   if dataset.train.images.ndim != 4:
     raise ValueError(

@@ -84,7 +84,6 @@ def config(settings: Settings, cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-  """Read the pairs, and see that the estimators fit them."""
   x, y = (np.asarray(_load(name, getattr(settings, name))) for name in ("x", "y"))
   for cell in cells:
     estimation.check(x, y, cell["estimator"], batch_size=settings.batch_size, steps=settings.steps)

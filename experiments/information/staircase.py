@@ -237,7 +237,6 @@ def _climbs(records, nats, steps) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: Sequence[dict[str, Any]], nats: Sequence[float], name: str) -> study.Table:
-  """Tabulate bias, variance and mean squared error of each estimator at each stair."""
 
   def cell(of, stair):
     own = [row["measured"] for row in of if row["cell"]["nats"] == stair]

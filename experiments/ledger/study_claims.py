@@ -130,7 +130,6 @@ def of_staircase(
     return f"estimators/{estimator}/stairs/{len(nats) - 1}/{key}"
 
   def varies(objective, estimator, than, direction="higher"):
-    """Compare the variance of an estimator with that of another one."""
     (baseline, other) = than
     return Comparison(
       {"objective": objective},

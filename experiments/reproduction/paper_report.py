@@ -36,7 +36,6 @@ _SEARCH = (
 
 
 def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
-  """Yield the blocks of a table's report; see `study.Study`."""
   paper = papers.load(settings.paper)
   yield f"# {escape(paper.title)}: {settings.variant} variant"
   yield f'{escape(paper.citation)}, "{escape(paper.title)}", arXiv {paper.arxiv}.'

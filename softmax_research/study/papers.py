@@ -86,7 +86,6 @@ class Paper(NamedTuple):
 
 
 def names() -> list[str]:
-  """List the papers that there are numbers of."""
   return sorted(path.stem for path in _DIRECTORY.glob("*.json"))
 
 

@@ -196,7 +196,6 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
 
 
 def describe(cell: Mapping[str, Any]) -> str:
-  """Name a cell for a person."""
   parts = []
   for name, value in cell.items():
     if isinstance(value, Mapping):
@@ -257,7 +256,6 @@ def to_text(picture: np.ndarray) -> str:
 
 
 def from_text(text: str) -> np.ndarray:
-  """Decode what `to_text` returned."""
   return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(text))))
 
 
