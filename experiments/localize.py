@@ -26,7 +26,7 @@ from experiments import assembly, classifiers
 from experiments.ledger import study_claims
 from experiments.localization import maps, material
 from softmax_research import data, heads, registry, study
-from softmax_research.study import measures, record, tables
+from softmax_research.study import record, tables
 from softmax_research.study.blocks import table_of
 
 _RULES = {"chosen": "of validation", "paper": "0.2"}
@@ -156,8 +156,6 @@ def _by_size(of: study.Group) -> study.Table:
   for kind in maps.KINDS:
     at, parts = _path(kind, "plain", "chosen", "by_size"), ("smallest third", "middle", "largest")
     cells = {part: _mean(of, f"{at}/{place}") for place, part in enumerate(parts)}
-    # A part that is empty in a record has no share there.
-    cells = {k: measures.MISSING if "∞" in cell.value else cell for k, cell in cells.items()}
     rows.append((kind, cells))
   return table_of(rows, "found at 0.5 by the box's area", f"by_size_{of.name}")
 

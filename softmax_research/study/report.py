@@ -167,9 +167,9 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
   return f"{text}, seeds {span(seeds)}" if seeds else text
 
 
-def _dataset(dataset: Any) -> str | None:
-  if not isinstance(dataset, Mapping):
-    return str(dataset) if dataset else None
+def _dataset(dataset: Mapping[str, Any] | None) -> str:
+  if dataset is None:
+    return ""
   sizes = [
     f"{dataset[f'num_{split}']:,} {word}"
     for split, word in (("train", "training"), ("validation", "validation"), ("test", "test"))
@@ -181,7 +181,7 @@ def _dataset(dataset: Any) -> str | None:
   return f"{name}: {', '.join(sizes)}" if sizes else name
 
 
-def _distinct(values: Sequence[str | None]) -> str:
+def _distinct(values: Sequence[str]) -> str:
   return "; ".join(dict.fromkeys(value for value in values if value)) or NOT_RECORDED
 
 
