@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from configs import imbalance_mnist
 from experiments import assembly, classifiers, imbalanced
 from experiments.ledger import study_claims
-from softmax_research import study, training
+from softmax_research import study
 from softmax_research.study import measures, tables
 from softmax_research.study.blocks import table_of
 
@@ -29,9 +29,7 @@ _MEASURES = (_MICRO, *map(study.measure_of, ("macro_accuracy", "nll", "ece")))
 _MOVED = ", moved"
 
 _METHOD = (
-  "Each cell: mean ± standard deviation over n seeds and, in brackets, the mean difference from "
-  "{baseline} over the same seeds with the p-value of a paired t-test, corrected by Holm's method "
-  "for the rows of its column; bold where it is below 0.05. A row *head, moved* holds the same "
+  f"{tables.COMPARED} A row *head, moved* holds the same "
   "runs' predictions, moved by Bayes' rule from the prior that they were made under to the one "
   "that they are judged under; there is such a row for {baseline} and for heads with the prior in "
   "their loss, where it changes anything. A judgement's prior also weighs the examples: class k "
@@ -65,7 +63,6 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, imb
   made = imbalanced.make_settings(config, list(dict.fromkeys(cell["setting"] for cell in left)))
   for cell in left:
     splits = made[cell["setting"]].splits
-    training.check_batch_size(config.batch_size, len(splits.train.labels))
     assembly.make_programs(config, splits, cell["head"])
   return made
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import default, label_noise_mnist, tables
+from configs import default, label_noise_mnist
+from configs import tables as papers_tables
 from experiments import assembly, classifiers
 from experiments.reproduction import measures, protocols, search
 from softmax_research import heads, registry, study
-from softmax_research.study import classifier_report, ensembles
+from softmax_research.study import classifier_report, ensembles, tables
 from softmax_research.study.blocks import table_of
 from softmax_research.study.measures import MISSING
 
@@ -30,9 +31,7 @@ _ABOUT = (
   "Each method has the head and the learning rate of its best trial: the highest validation "
   "accuracy after the last epoch of {trials} trials, each of one seed, which no run here has. "
   "Accuracies are those after the last epoch, *selected* that at the epoch of the best validation "
-  "accuracy. Each cell: mean ± standard deviation over n seeds and, in brackets, the mean "
-  "difference from {baseline} over the same seeds with the p-value of a paired t-test, corrected "
-  "by Holm's method for the rows of its column; bold where it is below 0.05."
+  f"accuracy. {tables.COMPARED}"
 )
 _TOGETHER = (
   "In percent. *By the test set*: the part of that standard deviation which runs would have that "
@@ -199,7 +198,7 @@ def _setting(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
   tried = (("heads", heads.split(texts)), ("optimizer.learning_rate", tuple(rates)))
   common = {key: value for key, value in config.to_dict().items() if key in default.get_config()}
   train = ConfigDict(common | {"dataset": cell["setting"], "heads": tried[0][1][0]})
-  return tables.setting(
+  return papers_tables.setting(
     train, (), num_train=config.num_train, search=tried, measures=tuple(config.measures)
   )
 

@@ -36,6 +36,12 @@ METHOD = (
   "mean over standard deviation of the differences. Detectable: the true difference that these "
   "pairs would find with 80% power at 0.05 over the number of tests, given their spread."
 )
+#: What a cell of `compared` shows, in words, which leave the first row's name open.
+COMPARED = (
+  "Each cell: mean ± standard deviation over n seeds and, in brackets, the mean difference from "
+  "{baseline} over the same seeds with the p-value of a paired t-test, corrected by Holm's method "
+  "for the rows of its column; bold where it is below 0.05."
+)
 
 
 def table(
