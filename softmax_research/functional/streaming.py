@@ -140,10 +140,10 @@ _WITHOUT_GRADIENT = dict.fromkeys(("labels", "known", "class_mask", "targets"))
 class Statistics(NamedTuple):
   """Hold what the losses of N examples depend on, each `[N]`."""
 
-  label_logits: jax.Array
+  label_logits: jax.Array | None
   log_others: jax.Array  # of the sum of exponentials of the scores of all classes but the label
-  sum_others: jax.Array | None  # of those scores that are possible; None without label smoothing
-  num_others: jax.Array | None  # of those classes; None likewise
+  sum_others: jax.Array | None = None  # of those that are possible; None without label smoothing
+  num_others: jax.Array | None = None  # of those classes; None likewise
   weight_others: jax.Array | None = None  # of those classes; None without class weights too
   expected: jax.Array | None = None  # score under the targets; None without targets
   total_target: jax.Array | None = None  # their sum, which weights make differ from one
@@ -165,15 +165,8 @@ def losses(loss: Loss, layer: Layer, constants: Constants, examples: Examples) -
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _losses(loss, layer, constants, examples):
-  blocks, complete = _example_blocks(loss, examples)
-
-  def visit(_, block):
-    block = complete(block)
-    statistics, _ = _statistics(loss, layer, constants, block)
-    return None, _example_losses(loss, statistics, constants, block)
-
-  _, values = _over_blocks(loss, visit, None, blocks, _num_blocks(loss, examples))
-  return _out_of_blocks(loss, values, len(examples.labels))
+  loss = loss._replace(blocks=loss.blocks._replace(logits_type=None))
+  return _losses_and_gradients(loss, layer, constants, examples)[0]
 
 
 def _forward(loss, layer, constants, examples):
@@ -277,57 +270,31 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
   The logits are kept without the bias: in the type in which the product puts them out.
   """
   num_examples, num_classes = len(examples.labels), layer.kernel.shape[1]
-  wide, smooths_labels = wide_type(layer.kernel), examples.label_smoothing is not None
-  weighs_classes = layer.class_weights is not None
 
   def visit(start, is_fresh, state):
+    old_top, found, kept = state
     tile = _columns(layer, start, loss.blocks.classes)
     logits = product(examples.features, tile.kernel, dtype=logits_type)
     biased = _biased(logits, tile)
     label, other = _mark(examples, start, is_fresh, logits)
     scores = _scores(loss, constants.score, tile.log_prior, biased, other)
-    label_logits = jnp.sum(jnp.where(label, biased, 0), axis=-1)
-    top = jnp.maximum(state["top"], jnp.max(scores, axis=-1))
+    top = jnp.maximum(old_top, jnp.max(scores, axis=-1))
+    found = found._replace(log_others=found.log_others * jnp.exp(old_top - _finite(top)))
     targets = _targets(examples, start, is_fresh, loss.blocks.classes)
-    sums = _sums(scores, _finite(top), smooths_labels, tile.class_weights, targets)
-    new = {
-      "label_logits": state["label_logits"] + label_logits,
-      "top": top,
-      "total": state["total"] * jnp.exp(state["top"] - _finite(top)) + sums[0],
-    }
-    if smooths_labels:
-      new["sum"] = state["sum"] + sums[1]
-      new["count"] = state["count"] + jnp.sum(scores != -jnp.inf, axis=-1, dtype=wide)
-    if smooths_labels and weighs_classes:
-      new["weight"] = state["weight"] + sums[2]
-    if targets is not None:
-      new |= {"expected": state["expected"] + sums[3], "target": state["target"] + sums[4]}
-    if logits_type is not None:
-      new["logits"] = _put_columns(state["logits"], logits, start)
-    return new
+    sums = _sums(scores, _finite(top), examples, tile.class_weights, targets)
+    sums = sums._replace(label_logits=jnp.sum(jnp.where(label, biased, 0), axis=-1))
+    kept = None if kept is None else _put_columns(kept, logits, start)
+    return top, jax.tree.map(jnp.add, found, sums), kept
 
-  zeros = jnp.zeros(num_examples, wide)
-  state = {"label_logits": zeros, "top": zeros - jnp.inf, "total": zeros}
-  if smooths_labels:
-    state |= {"sum": zeros, "count": zeros}
-  if smooths_labels and weighs_classes:
-    state["weight"] = zeros
-  if examples.targets is not None:
-    state |= {"expected": zeros, "target": zeros}
-  if logits_type is not None:
-    state["logits"] = jnp.zeros((num_examples, num_classes), logits_type)
-  axes = varying_axes(layer, constants, examples)
-  state = _over_classes(loss, num_classes, visit, vary(state, axes))
-  found = Statistics(
-    state["label_logits"],
-    state["top"] + jnp.log(state["total"]),
-    state.get("sum"),
-    state.get("count"),
-    state.get("weight"),
-    state.get("expected"),
-    state.get("target"),
-  )
-  return _over_devices(loss, found), state.get("logits")
+  zeros = jnp.zeros(num_examples, wide_type(layer.kernel))
+  smoothed = None if examples.label_smoothing is None else zeros
+  weighted = None if layer.class_weights is None else smoothed
+  expected = None if examples.targets is None else zeros
+  found = Statistics(zeros, zeros, smoothed, smoothed, weighted, expected, expected)
+  kept = None if logits_type is None else jnp.zeros((num_examples, num_classes), logits_type)
+  state = vary((zeros - jnp.inf, found, kept), varying_axes(layer, constants, examples))
+  top, found, kept = _over_classes(loss, num_classes, visit, state)
+  return _over_devices(loss, found._replace(log_others=top + jnp.log(found.log_others))), kept
 
 
 def _over_devices(loss, found: Statistics) -> Statistics:
@@ -392,8 +359,7 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
   )
   of_statistics, new_constants, of_examples = pull(cotangent)
   axes = varying_axes(layer, constants, examples, cotangent)
-  _, of_log_others, of_sum, _, *of_rest = of_statistics
-  of_sums = vary((of_log_others, of_sum, *of_rest), axes)
+  of_sums = vary(of_statistics._replace(label_logits=None), axes)
   base, features = _finite(statistics.log_others), examples.features
 
   def visit(start, is_fresh, state):
@@ -409,7 +375,7 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
 
     def sums_of_others(constants, log_prior, class_weights, biased):
       scores = _scores(loss, constants, log_prior, biased, other)
-      return _sums(scores, base, examples.label_smoothing is not None, class_weights, targets)
+      return _sums(scores, base, examples, class_weights, targets)
 
     given = constants.score, tile.log_prior, tile.class_weights, biased
     _, pull = jax.vjp(sums_of_others, *given)
@@ -469,28 +435,24 @@ def _targets(examples, start, is_fresh, size: int) -> jax.Array | None:
   return targets if is_fresh is None else jnp.where(is_fresh, targets, 0)
 
 
-def _sums(
-  scores, base, smooths_labels: bool, class_weights, targets
-) -> tuple[jax.Array | None, ...]:
-  """Sum exponentials, relative to a base for each example.
-
-  For label smoothing sum scores too, and where classes are weighted their weights; with targets
-  also the scores times them, and them alone.
-  """
-  total, expected = jnp.sum(jnp.exp(scores - base[:, None]), axis=-1), (None, None)
+def _sums(scores, base, examples, class_weights, targets) -> Statistics:
+  """Sum over a tile's classes what the statistics need; exponentials relative to the base."""
+  sums = Statistics(None, jnp.sum(jnp.exp(scores - base[:, None]), axis=-1))
+  possible = scores != -jnp.inf
   if targets is not None:
     targets = targets if class_weights is None else targets * class_weights[None]
-    absent = (targets == 0) & (scores == -jnp.inf)  # 0 times infinity would be NaN
-    weighted = targets * jnp.where(absent, 0, scores)
-    expected = jnp.sum(weighted, axis=-1), jnp.sum(targets, axis=-1)
-  if not smooths_labels:
-    return total, None, None, *expected
-  possible = scores != -jnp.inf
-  finite = jnp.where(possible, scores, 0)
-  if class_weights is None:
-    return total, jnp.sum(finite, axis=-1), None, *expected
-  weights = jnp.where(possible, class_weights[None], 0)
-  return total, jnp.sum(weights * finite, axis=-1), jnp.sum(weights, axis=-1), *expected
+    finite = jnp.where((targets == 0) & ~possible, 0, scores)  # 0 times infinity would be NaN
+    expected = jnp.sum(targets * finite, axis=-1)
+    sums = sums._replace(expected=expected, total_target=jnp.sum(targets, axis=-1))
+  if examples.label_smoothing is not None:
+    finite = jnp.where(possible, scores, 0)
+    count = jnp.sum(possible, axis=-1, dtype=scores.dtype)
+    sums = sums._replace(sum_others=jnp.sum(finite, axis=-1), num_others=count)
+    if class_weights is not None:
+      weights = jnp.where(possible, class_weights[None], 0)
+      total = jnp.sum(weights * finite, axis=-1)
+      sums = sums._replace(sum_others=total, weight_others=jnp.sum(weights, axis=-1))
+  return sums
 
 
 def _finite(values):
