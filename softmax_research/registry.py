@@ -181,12 +181,20 @@ class Registry(dict[str, Callable[..., Any]]):
 
   def _parameters(self, name: str) -> dict[str, inspect.Parameter]:
     """Return the parameters that are options: of the function, of what it passes on, and shared."""
-    found = own = _signature(self.find(name))
-    for passed_on in (p.name for p in own if p.kind is p.VAR_KEYWORD and p.name in self.rest):
-      found = [p for p in _signature(self.rest[passed_on]) if p.name not in self.taken] + own
+    found = self._with_rest(self.find(name))
     kinds = (_BY_KEYWORD, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     found = [p for p in found if p.kind in kinds and p.name not in self.given]
     return {p.name: p for p in self._shared() + found}
+
+  def _with_rest(self, function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return a function's parameters, behind those of what takes its `**` argument."""
+    own, taken = _signature(function), set(self.taken)
+    rest = [self.rest[p.name] for p in own if p.kind is p.VAR_KEYWORD and p.name in self.rest]
+    if not rest:
+      return own
+    if isinstance(rest[0], functools.partial):  # What it is given is no option.
+      taken |= set(rest[0].keywords)
+    return [p for p in self._with_rest(rest[0]) if p.name not in taken] + own
 
   def _shared(self) -> list[inspect.Parameter]:
     return [p for p in _signature(self.build) if p.kind is _BY_KEYWORD] if self.build else []

@@ -158,17 +158,6 @@ def _widen_angle(cosine: jax.Array, margin: jax.Array) -> jax.Array:
   return jnp.where(cosine > -cos_margin, widened, cosine - margin * sin_margin)
 
 
-def check_combined(
-  multiplier: jax.typing.ArrayLike, angle: jax.typing.ArrayLike, cosine: jax.typing.ArrayLike
-) -> None:
-  """Raise a ValueError unless the three margins are in range (tracers pass)."""
-  check_at_least("multiplier", multiplier, 1, "Pass 1 for no multiplication of the angle.")
-  check_at_least("cosine", cosine, 0, "Pass 0 for no margin of the cosine.")
-  check_at_least("angle", angle, -math.pi / 2, "Pass 0 for no margin of the angle.")
-  if not isinstance(angle, jax.core.Tracer):
-    check_angle(np.abs(angle))
-
-
 def combined_margin(
   cosines: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
@@ -208,7 +197,11 @@ def combined_margin(
     (arXiv 1801.07698); Liu et al. 2017, "SphereFace: Deep Hypersphere Embedding for Face
     Recognition" (arXiv 1704.08063).
   """
-  check_combined(multiplier, angle, cosine)
+  check_at_least("multiplier", multiplier, 1, "Pass 1 for no multiplication of the angle.")
+  check_at_least("cosine", cosine, 0, "Pass 0 for no margin of the cosine.")
+  check_at_least("angle", angle, -math.pi / 2, "Pass 0 for no margin of the angle.")
+  if not isinstance(angle, jax.core.Tracer):
+    check_angle(np.abs(angle))
   cosines, result_type = widen(cosines)
   labels = check_labels(labels, cosines)
   options = {"multiplier": multiplier, "angle": angle, "cosine": cosine}
@@ -303,11 +296,6 @@ def _emphasise_jvp(primals, tangents):
   return _emphasise(*primals), change
 
 
-def check_multiplier(margin: int) -> None:
-  """Raise a ValueError unless the multiplier of the angle is an integer of at least 1."""
-  check_integer("margin", margin, remedy="Pass 1 for no margin, 2 to 4 for the published ones.")
-
-
 def large_margin(
   logits: jax.typing.ArrayLike,
   labels: jax.typing.ArrayLike,
@@ -358,7 +346,7 @@ def large_margin(
     Liu et al. 2016, "Large-Margin Softmax Loss for Convolutional Neural Networks", eq. 4 to 7
     (arXiv 1612.02295).
   """
-  check_multiplier(margin)
+  check_integer("margin", margin, remedy="Pass 1 for no margin, 2 to 4 for the published ones.")
   check_at_least("annealing", annealing, 0, "Pass 0 for the margin in full.")
   logits, result_type = widen(logits)
   check_option_shape("annealing", annealing, logits.shape)

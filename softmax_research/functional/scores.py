@@ -24,7 +24,8 @@ from softmax_research.functional.normalise import log_normalise
 _LARGEST_ORDER = 100
 
 
-def _check_order(order: int) -> None:
+def check_order(order: int) -> None:
+  """Raise a ValueError unless a Taylor series of the order is positive, and can be had."""
   if not is_integer(order):
     raise ValueError(f"Got order={order!r}; the Taylor order must be an even integer, as 2 or 4.")
   if order < 2 or order % 2:
@@ -116,7 +117,7 @@ def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
     Spherical Loss Family" (arXiv 1511.05042), order 2; Banerjee et al. 2020, "Exploring
     Alternatives to Softmax Function" (arXiv 2011.11538), higher orders.
   """
-  _check_order(order)
+  check_order(order)
   logits, result_type = widen(logits)
   return _log_series(logits, int(order)).astype(result_type)
 

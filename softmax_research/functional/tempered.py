@@ -109,7 +109,9 @@ def bi_tempered_loss(
   Reference:
     Amid et al. 2019, as of `tempered_softmax`.
   """
-  check_temperatures(t1, t2)
+  if not 0 <= t1 <= 1:
+    raise ValueError(f"Got t1={t1}; it must lie in [0, 1]. Pass 1 for an unbounded loss.")
+  check_at_least("t2", t2, 0, "Pass 1 for softmax, more for heavier tails.")
   logits, result_type = widen(logits)
   targets = check_targets(labels, logits, class_weights, ignore_label, axis).normalise(axis)
   labels = targets.labels
@@ -133,10 +135,3 @@ def bi_tempered_loss(
     lost = jnp.any(present & ~possible, axis=axis)
   loss = jnp.where(lost, jnp.inf, loss + power_sum(log_probs))
   return targets.finish(targets.weigh(loss)).astype(result_type)
-
-
-def check_temperatures(t1: float, t2: float) -> None:
-  """Raise a ValueError unless the temperatures of the bi-tempered loss are in range."""
-  if not 0 <= t1 <= 1:
-    raise ValueError(f"Got t1={t1}; it must lie in [0, 1]. Pass 1 for an unbounded loss.")
-  check_at_least("t2", t2, 0, "Pass 1 for softmax, more for heavier tails.")

@@ -1,5 +1,6 @@
 """The adaptive head: rare classes in clusters, which cost and weigh less."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -75,16 +76,8 @@ def adaptive(
   in_order = bool(np.all(order == np.arange(num_classes)))
   rank = np.argsort(order).astype(np.int32)
 
-  def init(key: jax.Array, num_features: int):
-    return functional.adaptive_softmax_init(
-      key,
-      num_features,
-      num_classes,
-      cutoffs=cutoffs,
-      factor=factor,
-      bias=bias,
-      kernel_init=kernel_init,
-    )
+  layer = {"cutoffs": cutoffs, "factor": factor, "bias": bias, "kernel_init": kernel_init}
+  init = functools.partial(functional.adaptive_softmax_init, num_classes=num_classes, **layer)
 
   def label_log_prob(params, features, labels):
     if not in_order:

@@ -166,7 +166,7 @@ def taylor_score(order: int | None) -> Callable[[jax.Array], jax.Array] | None:
   """Return Taylor's score of an order, or softmax's for None."""
   if order is None:
     return None
-  scores.taylor_score(0.0, order=order)  # A bad order fails here, not in a traced step.
+  scores.check_order(order)  # A bad order fails here, not in a traced step.
   return functools.partial(scores.taylor_score, order=order)
 
 

@@ -39,9 +39,6 @@ def hierarchical(tree: functional.Tree) -> Head:
     Morin & Bengio 2005, "Hierarchical Probabilistic Neural Network Language Model" (AISTATS).
   """
 
-  def init(key, num_features):
-    return functional.tree_init(key, num_features, tree)
-
   def label_log_prob(params, features, labels):
     dtype = wide_type(features, params["kernel"])
     return functional.tree_label_log_prob(features, params, tree, labels, dtype=dtype)
@@ -59,6 +56,7 @@ def hierarchical(tree: functional.Tree) -> Head:
     return functional.tree_sample(key, features, params, tree)
 
   loss = likelihood_loss(tree.num_classes, label_log_prob, log_prob)
+  init = functools.partial(functional.tree_init, tree=tree)
   return Head(init, loss, log_prob, top_k, sample)
 
 

@@ -20,10 +20,10 @@ from softmax_research.functional.arrays import (
   norms,
 )
 from softmax_research.functional.labels import check_targets, is_known
-from softmax_research.functional.margins import check_angle, check_combined, check_multiplier
-from softmax_research.functional.samplers import check_num_samples
+from softmax_research.functional.margins import check_angle
 from softmax_research.heads.dense import Geometry, dense, taylor_score, unit_vectors
-from softmax_research.heads.head import Head, Tracker, check_counts, check_key
+from softmax_research.heads.head import Head, Tracker, check_counts
+from softmax_research.heads.sampled import trained_on_few
 
 
 def sm(num_classes: int, *, margin: float = 0.6, **layer: Any) -> Head:
@@ -35,7 +35,6 @@ def sm_taylor(
   num_classes: int, *, order: int | None = 2, margin: float = 0.6, **layer: Any
 ) -> Head:
   """Build soft-margin Taylor softmax's head."""
-  check_at_least("margin", margin, 0, "Pass 0 for no margin.")
 
   def lower(logits: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
     del geometry
@@ -53,10 +52,7 @@ def l_softmax(
   power: float = 35.0,
   minimum: float = 0.0,
   order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
-  implementation: str = "auto",
-  **rest: Any,
+  **unbiased: Any,
 ) -> Head:
   """Build large-margin softmax's head, without bias.
 
@@ -65,9 +61,7 @@ def l_softmax(
   some 1500 steps. Without annealing a network may shrink its features to nothing instead of turning
   them, and stay at chance.
   """
-  check_multiplier(margin)
   schedule = {"base": base, "gamma": gamma, "power": power, "minimum": minimum}
-  functional.large_margin_annealing(0, **schedule)  # Bad options fail here, not in a traced step.
 
   def widen(logits: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
     return functional.large_margin(
@@ -79,8 +73,7 @@ def l_softmax(
       annealing=functional.large_margin_annealing(geometry.step, **schedule),
     )
 
-  rest |= {"label_smoothing": label_smoothing, "z_loss": z_loss, "implementation": implementation}
-  return dense(num_classes, score=taylor_score(order), margin=widen, bias=False, **rest)
+  return dense(num_classes, score=taylor_score(order), margin=widen, bias=False, **unbiased)
 
 
 def cosine_layer(
@@ -89,10 +82,7 @@ def cosine_layer(
   scale: float,
   *,
   order: int | None = None,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
-  implementation: str = "auto",
-  **layer: Any,
+  **unbiased: Any,
 ) -> Head:
   """Build a head whose logits are cosines, which `change` alters by the labels.
 
@@ -101,17 +91,9 @@ def cosine_layer(
   check_at_least("scale", scale, 0, "Pass 30 or so.", strict=True)
   score = taylor_score(order) or (lambda logits: logits)
   if change is not None:
-    layer["margin"] = lambda cosines, labels, geometry: change(cosines, labels)
-  return dense(
-    num_classes,
-    score=lambda cosines: score(scale * cosines),
-    bias=False,
-    normalise=True,
-    label_smoothing=label_smoothing,
-    z_loss=z_loss,
-    implementation=implementation,
-    **layer,
-  )
+    unbiased["margin"] = lambda cosines, labels, geometry: change(cosines, labels)
+  unbiased["score"] = lambda cosines: score(scale * cosines)
+  return dense(num_classes, bias=False, normalise=True, **unbiased)
 
 
 def _whole_cosine_layer(
@@ -136,7 +118,6 @@ def am_softmax(
   num_classes: int, *, margin: float = 0.35, scale: float = 30.0, **of_cosines: Any
 ) -> Head:
   """Build the head of a margin that is taken from the label's cosine (AM-Softmax, CosFace)."""
-  check_at_least("margin", margin, 0, "Pass 0 for no margin.")
   lower = functools.partial(functional.additive_cosine_margin, margin=margin)
   return cosine_layer(num_classes, lower, scale, **of_cosines)
 
@@ -145,7 +126,6 @@ def arcface(
   num_classes: int, *, margin: float = 0.5, scale: float = 64.0, **of_cosines: Any
 ) -> Head:
   """Build the head of a margin, in radians, that is added to the label's angle (ArcFace)."""
-  check_angle(margin)
   widen = functools.partial(functional.additive_angular_margin, margin=margin)
   return cosine_layer(num_classes, widen, scale, **of_cosines)
 
@@ -161,7 +141,6 @@ def combined_margin(
 ) -> Head:
   """Build the head of all three margins of cosines; see `functional.combined_margin`."""
   options = {"multiplier": multiplier, "angle": angle, "cosine": cosine}
-  check_combined(**options)
   change = functools.partial(functional.combined_margin, **options)
   return cosine_layer(num_classes, change, scale, **of_cosines)
 
@@ -181,9 +160,7 @@ def sphereface(
 
   The margin need not be whole. It is annealed as that of `l_softmax` is.
   """
-  check_combined(margin, 0, 0)
   schedule = {"base": base, "gamma": gamma, "power": power, "minimum": minimum}
-  functional.large_margin_annealing(0, **schedule)  # Bad options fail here, not in a traced step.
 
   def widen(cosines: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
     plain = functional.large_margin_annealing(geometry.step, **schedule)
@@ -342,7 +319,6 @@ def curricularface(
   See `functional.curricular_margin`. Its emphasis, the running mean of the labels' cosines in the
   steps before, is kept among the parameters as `"running"`.
   """
-  check_angle(margin)
   check_fraction("momentum", momentum, or_one=True)
   plain = _whole_cosine_layer(num_classes, None, scale, **of_cosines)
 
@@ -391,32 +367,23 @@ def partial_fc(
   """
   margins = {"multiplier": multiplier, "angle": angle, "cosine": cosine}
   whole = combined_margin(num_classes, **margins, scale=scale)
-  if num_samples is None:
-    num_samples = max(num_classes // 10, 1)
-  check_num_samples(num_samples, num_classes, replacement=False)
 
   def change(logits: jax.Array) -> jax.Array:
     only = jnp.zeros(logits.shape, jnp.int32)
     return functional.combined_margin(logits[..., None], only, **margins)[..., 0]
 
-  def loss(params, features, labels, *, step=0, key=None, **options):
-    if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
-      return whole.loss(params, features, labels, step=step, **options)
-    check_key("partial_fc", key)
-    features, kernel = unit_vectors(params, features)
-    # All classes are equally likely, so that the correction of label and sample cancels.
-    return functional.sampled_softmax_loss(
-      features,
-      kernel,
-      labels,
-      key=key,
-      num_samples=num_samples,
-      score=lambda cosines: scale * cosines,
-      margin=change,
-      **options,
-    )
-
-  return whole._replace(loss=loss)
+  if num_samples is None:
+    num_samples = max(num_classes // 10, 1)
+  # All classes are equally likely, so that the correction of label and sample cancels.
+  return trained_on_few(
+    whole,
+    functools.partial(functional.sampled_softmax_loss, margin=change),
+    name="partial_fc",
+    num_samples=num_samples,
+    sampler=functional.uniform_sampler(num_classes),
+    score=lambda cosines: scale * cosines,
+    operands=unit_vectors,
+  )
 
 
 def _tracked(head: Head, start: dict[str, float], measure, update) -> Head:
@@ -453,7 +420,6 @@ def subcentre_arcface(
   (doi 10.1007/978-3-030-58621-8_43).
   """
   check_num_classes(num_classes)
-  check_angle(margin)
   check_integer("centres", centres)
 
   def nearest(cosines: jax.Array) -> jax.Array:

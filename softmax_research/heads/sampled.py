@@ -74,7 +74,7 @@ def sampled(
   )
   classes = _make_sampler(num_classes, sampler, replacement, class_counts)
   layer = {"bias": bias, "kernel_init": kernel_init}
-  return _trained_on_few(loss, num_classes, num_samples, classes, order, **layer)
+  return _dense_on_few(loss, num_classes, num_samples, classes, order, **layer)
 
 
 def negative_sampling(
@@ -169,11 +169,11 @@ def _noise(num_classes: int, class_counts: Sequence[int] | None, power: float) -
 def _against_noise(loss, num_classes, num_samples, log_noise, order, **layer: Any) -> Head:
   """Build a dense head with a loss against draws of noise."""
   sampler = functional.weighted_sampler(np.exp(log_noise), replacement=True)
-  return _trained_on_few(loss, num_classes, num_samples, sampler, order, **layer)
+  return _dense_on_few(loss, num_classes, num_samples, sampler, order, **layer)
 
 
-def _trained_on_few(loss, num_classes, num_samples, sampler, order, **layer: Any) -> Head:
-  """Build a dense head with a loss of a sample; labels that are distributions have the dense one.
+def _dense_on_few(loss, num_classes, num_samples, sampler, order, **layer: Any) -> Head:
+  """Build a dense head with a loss of a sample.
 
   So many samples that cannot be fail here, not in a traced step.
   """
@@ -182,15 +182,30 @@ def _trained_on_few(loss, num_classes, num_samples, sampler, order, **layer: Any
   jax.eval_shape(lambda key: sampler.sample(key, num_samples), jax.random.key(0))
   score = taylor_score(order)
   whole = dense(num_classes, score=score, **layer)
+  drawn = {"num_samples": num_samples, "sampler": sampler}
+  return trained_on_few(whole, loss, name="sampling", score=score, **drawn)
+
+
+def trained_on_few(
+  whole: Head,
+  loss: Callable[..., jax.Array],
+  *,
+  name: str,
+  operands: Callable[..., Any] = lambda params, features: (features, params["kernel"]),
+  **options: Any,
+) -> Head:
+  """Build the head with a loss of a sample; labels that are distributions have the whole one.
+
+  `operands` are the features and the kernel as they are multiplied; the options are the loss's.
+  """
 
   def head_loss(params, features, labels, *, step=0, key=None, **weights):
     if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
       return whole.loss(params, features, labels, step=step, **weights)
-    check_key("sampling", key)
-    kernel, bias = params["kernel"], params.get("bias")
-    drawn = {"key": key, "num_samples": num_samples, "sampler": sampler}
-    of_layer = {"bias": bias, "score": score, "dtype": wide_type(features, kernel)}
-    return loss(features, kernel, labels, **drawn, **of_layer, **weights)
+    check_key(name, key)
+    features, kernel = operands(params, features)
+    of_layer = {"bias": params.get("bias"), "dtype": wide_type(features, kernel)}
+    return loss(features, kernel, labels, key=key, **of_layer, **options, **weights)
 
   return whole._replace(loss=head_loss)
 

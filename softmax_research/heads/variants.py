@@ -15,37 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import functional, registry
-from softmax_research.functional.arrays import (
-  check_at_least,
-  check_epsilon,
-  check_fraction,
-)
+from softmax_research.functional.arrays import check_at_least
 from softmax_research.functional.entmax import log_or_impossible
 from softmax_research.functional.labels import check_targets
 from softmax_research.functional.losses import check_link
-from softmax_research.functional.tempered import check_temperatures
+from softmax_research.heads import margins
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import LearntScore, dense, linear, taylor_score
 from softmax_research.heads.head import Head, check_counts, weighted, with_bias
 from softmax_research.heads.hierarchical import TREES, of_tree
 from softmax_research.heads.links import find_link, linked
-from softmax_research.heads.margins import (
-  adaface,
-  am_softmax,
-  arcface,
-  combined_margin,
-  cosine_layer,
-  cosine_softmax,
-  curricularface,
-  l_softmax,
-  ldam,
-  magface,
-  partial_fc,
-  sm,
-  sm_taylor,
-  sphereface,
-  subcentre_arcface,
-)
 from softmax_research.heads.mixture import mixture
 from softmax_research.heads.sampled import nce, negative_sampling, sampled
 
@@ -67,14 +46,12 @@ def relu(num_classes: int, *, epsilon: float = 1e-2, bias_start: float = 1.0, **
   The bias starts at a positive value, because a class whose logit is not positive has no
   gradient: from a bias of 0 half of the classes start dead, and small networks stay at chance.
   """
-  check_epsilon(epsilon, typical=1e-2)
   score = functools.partial(functional.relu_score, epsilon=epsilon)
   return with_bias(dense(num_classes, score=score, **layer), bias_start)
 
 
 def spherical(num_classes: int, *, epsilon: float = 1e-2, **layer: Any) -> Head:
   """Build spherical softmax's head."""
-  check_epsilon(epsilon, typical=1e-2)
   score = functools.partial(functional.spherical_score, epsilon=epsilon)
   return dense(num_classes, score=score, **layer)
 
@@ -91,9 +68,7 @@ def sigsoftmax(num_classes: int, **layer: Any) -> Head:
 
 def soft_cap(num_classes: int, *, cap: float = 30.0, **layer: Any) -> Head:
   """Build the head of softmax on logits that are kept within a cap, smoothly."""
-  score = functools.partial(functional.soft_cap_score, cap=cap)
-  score(0.0)  # A bad cap fails here, not in a traced step.
-  return dense(num_classes, score=score, **layer)
+  return dense(num_classes, score=functools.partial(functional.soft_cap_score, cap=cap), **layer)
 
 
 def multimax(num_classes: int, **layer: Any) -> Head:
@@ -109,7 +84,6 @@ def multimax(num_classes: int, **layer: Any) -> Head:
 
 def logit_norm(num_classes: int, *, temperature: float = 0.04, **layer: Any) -> Head:
   """Build the head of softmax on logits of one norm; see `functional.logit_norm`."""
-  check_at_least("temperature", temperature, 0, "Pass 0.04 or so.", strict=True)
   row_map = functools.partial(functional.logit_norm, temperature=temperature)
   return dense(num_classes, row_map=row_map, **layer)
 
@@ -129,7 +103,6 @@ def r_softmax(num_classes: int, *, rate: float = 0.5, epsilon: float = 1e-6, **l
   `epsilon` is ours, and in training alone: without it the loss of a label that is left out would
   be infinite.
   """
-  check_fraction("rate", rate)
   check_at_least("epsilon", epsilon, 0, "Pass 1e-6 or so.", strict=True)
   keep = functools.partial(functional.keep_above_quantile, rate=rate)
   return _sparse(num_classes, keep, epsilon, **layer)
@@ -174,11 +147,7 @@ def logit_adjusted(
   class_counts: Sequence[int] | None = None,
   tau: float = 1.0,
   order: int | None = None,
-  bias: bool = True,
-  label_smoothing: float = 0.0,
-  z_loss: float = 0.0,
-  implementation: str = "auto",
-  **rest: Any,
+  **with_prior: Any,
 ) -> Head:
   """Build the head of logit-adjusted cross-entropy: tau log P added to the logits in the loss.
 
@@ -188,16 +157,8 @@ def logit_adjusted(
   check_at_least("tau", tau, 0, "Pass 1.0 for the prior as it is.")
   check_counts("logit_adjusted", num_classes, class_counts)
   log_prior = functional.log_prior_from_counts(class_counts)
-  return dense(
-    num_classes,
-    score=taylor_score(order),
-    log_prior=tau * log_prior if tau else None,  # 0 times the -inf of an empty class is no number
-    bias=bias,
-    label_smoothing=label_smoothing,
-    z_loss=z_loss,
-    implementation=implementation,
-    **rest,
-  )
+  log_prior = tau * log_prior if tau else None  # 0 times the -inf of an empty class is no number
+  return dense(num_classes, score=taylor_score(order), log_prior=log_prior, **with_prior)
 
 
 def prior_shift(
@@ -230,7 +191,6 @@ def entmax(num_classes: int, *, alpha: float = 1.5, bias: bool = True) -> Head:
   the negative log-likelihood of an example is infinite where its label is one of them. That is
   why the loss is not the likelihood: it stays finite, with a useful gradient.
   """
-  check_at_least("alpha", alpha, 1, "Pass 1 for softmax, 2 for sparsemax.")
 
   def log_prob(logits: jax.Array) -> jax.Array:
     if alpha == 1:
@@ -242,7 +202,6 @@ def entmax(num_classes: int, *, alpha: float = 1.5, bias: bool = True) -> Head:
 
 def bi_tempered(num_classes: int, *, t1: float = 0.8, t2: float = 1.2, bias: bool = True) -> Head:
   """Build the head of the bi-tempered logistic loss; `log_prob` is its tempered softmax."""
-  check_temperatures(t1, t2)
 
   def log_prob(logits):
     return log_or_impossible(functional.tempered_softmax(logits, t=t2))
@@ -266,7 +225,6 @@ def logit_penalty(
   (arXiv 2010.16402).
   """
   check_at_least("weight", weight, 0, "Pass 0 for plain softmax.")
-  check_fraction("label_smoothing", label_smoothing, or_one=True)
 
   def loss(logits, labels, **weights):
     options = {"label_smoothing": label_smoothing, **of_loss, **weights}
@@ -286,8 +244,6 @@ def squared_error(
   The loss knows no probabilities. `log_prob` is softmax of the logits, as that of `hinge`.
   """
   options = {"target": target, "label_weight": label_weight}
-  for name, value in options.items():
-    check_at_least(name, value, 0, "Pass 1.0 for few classes.", strict=True)
   return _of_logits(num_classes, functional.squared_error_loss, bias, **options)
 
 
@@ -318,7 +274,6 @@ def hinge(
   The loss knows no probabilities. `log_prob` is softmax of the logits: its argmax is the
   loss's own prediction, its values are not fitted to anything.
   """
-  check_at_least("margin", margin, 0, "Pass 1.0 for the published loss.")
   options = {"margin": margin, "sum_rivals": sum_rivals}
   return _of_logits(num_classes, functional.multiclass_hinge, bias, **options)
 
@@ -345,7 +300,18 @@ def _build(
   head = make(num_classes, **options, **({"link": link} if link and passes_on else {}))
   if link and not passes_on:
     head = linked(head, num_classes, link, likelihood=make in _LIKELIHOODS)
-  return weighted(head, num_classes, **weights)
+  head = weighted(head, num_classes, **weights)
+  # A kernel of one's own may be for so many features as are not known yet.
+  if make in HEADS.values() and "kernel_init" not in options:
+    jax.eval_shape(functools.partial(_loss_of_one, head), jax.random.key(0))
+  return head
+
+
+def _loss_of_one(head: Head, key: jax.Array) -> jax.Array:
+  """Return the loss of an example, which raises the errors of options that are out of range."""
+  params = head.init(key, 1)
+  features, labels = jnp.zeros((1, 1), jnp.float32), jnp.zeros(1, jnp.int32)
+  return head.loss(params, features, labels, key=key)
 
 
 _TREES = {name: of_tree(make_tree) for name, make_tree in TREES.items()}
@@ -366,20 +332,20 @@ HEADS = registry.Registry(
     "multimax": multimax,
     "logit_norm": logit_norm,
     "logit_penalty": logit_penalty,
-    "sm": sm,
-    "sm_taylor": sm_taylor,
-    "l_softmax": l_softmax,
-    "am_softmax": am_softmax,
-    "arcface": arcface,
-    "cosine_softmax": cosine_softmax,
-    "combined_margin": combined_margin,
-    "sphereface": sphereface,
-    "ldam": ldam,
-    "adaface": adaface,
-    "magface": magface,
-    "curricularface": curricularface,
-    "subcentre_arcface": subcentre_arcface,
-    "partial_fc": partial_fc,
+    "sm": margins.sm,
+    "sm_taylor": margins.sm_taylor,
+    "l_softmax": margins.l_softmax,
+    "am_softmax": margins.am_softmax,
+    "arcface": margins.arcface,
+    "cosine_softmax": margins.cosine_softmax,
+    "combined_margin": margins.combined_margin,
+    "sphereface": margins.sphereface,
+    "ldam": margins.ldam,
+    "adaface": margins.adaface,
+    "magface": margins.magface,
+    "curricularface": margins.curricularface,
+    "subcentre_arcface": margins.subcentre_arcface,
+    "partial_fc": margins.partial_fc,
     "pc_softmax": pc_softmax,
     "logit_adjusted": logit_adjusted,
     "prior_shift": prior_shift,
@@ -401,7 +367,12 @@ HEADS = registry.Registry(
   example="taylor:order=4",
   given=("num_classes",),
   build=_build,
-  rest={"layer": dense, "of_cosines": cosine_layer},
+  rest={
+    "layer": dense,
+    "with_prior": functools.partial(dense, log_prior=None),
+    "unbiased": functools.partial(dense, bias=False, normalise=False),
+    "of_cosines": margins.cosine_layer,
+  },
   taken=("score", "margin", "row_map", "link", "change", "scale"),
   contract="takes the number of classes, and options by keyword, and returns a heads.Head",
   accepts=lambda head: all(callable(getattr(head, part, None)) for part in Head._fields[:3]),
