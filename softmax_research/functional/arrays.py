@@ -165,6 +165,15 @@ def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
   return jnp.expand_dims(values, tuple(range(logits.ndim - values.ndim)))
 
 
+def check_per_class(name: str, values: Any, num_classes: int):
+  """Raise a ValueError unless there is one number for each class, `[K]`."""
+  if jnp.shape(values) != (num_classes,):
+    raise ValueError(
+      f"Got {name} of shape {jnp.shape(values)} for {num_classes} classes; it must have shape "
+      f"({num_classes},), one number for each class."
+    )
+
+
 def as_labels(labels: jax.typing.ArrayLike) -> jax.Array:
   """Return labels as an array; those that JAX would wrap from 64 bits to 32 stay out of range."""
   if isinstance(labels, np.ndarray | np.integer) and labels.dtype.name in ("int64", "uint64"):

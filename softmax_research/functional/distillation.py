@@ -7,15 +7,13 @@ import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
   check_at_least,
-  check_features,
   check_integer,
   check_option_shape,
   has_explicit_mesh,
   per_class,
   product,
-  wide_type,
 )
-from softmax_research.functional.linear_cross_entropy import check_vector
+from softmax_research.functional.linear_cross_entropy import check_layer
 from softmax_research.functional.normalise import log_softmax
 
 DIRECTIONS = ("forward", "reverse", "jensen_shannon")
@@ -84,33 +82,25 @@ def linear_kl_divergence(
     raise ValueError(f"Got direction={direction!r}; it must be one of {', '.join(DIRECTIONS)}.")
   if block_size is not None:
     check_integer("block_size", block_size, remedy="Pass None for a choice.")
-  layers = []
-  for features, kernel, bias in (
-    (student_features, student_kernel, student_bias),
-    (teacher_features, teacher_kernel, teacher_bias),
-  ):
-    kernel = jnp.asarray(kernel)
-    features = check_features(features, kernel)
-    layers.append(
-      (features, kernel, check_vector("bias", bias, kernel.shape[1], wide_type(features, kernel)))
-    )
-  (student, of_student, _), (teacher, of_teacher, _) = layers
-  batch, num_classes = student.shape[:-1], of_student.shape[1]
-  if teacher.shape[:-1] != batch or of_teacher.shape[1] != num_classes:
+  student, of_student, _ = check_layer(student_features, student_kernel, student_bias)
+  teacher, of_teacher, _ = check_layer(teacher_features, teacher_kernel, teacher_bias)
+  kernels = of_student.kernel.shape, of_teacher.kernel.shape
+  batch, num_classes = student.shape[:-1], kernels[0][1]
+  if teacher.shape[:-1] != batch or kernels[1][1] != num_classes:
     raise ValueError(
       f"Got features of shapes {student.shape} and {teacher.shape} and kernels of shapes "
-      f"{of_student.shape} and {of_teacher.shape}; student and teacher must have the same examples "
+      f"{kernels[0]} and {kernels[1]}; student and teacher must have the same examples "
       "and the same number of classes."
     )
 
-  def log_probs(features, kernel, bias):
-    logits = product(features, kernel)
-    logits = logits if bias is None else logits + per_class(bias, logits)
+  def log_probs(features, layer):
+    logits = product(features, layer.kernel)
+    logits = logits if layer.bias is None else logits + per_class(layer.bias, logits)
     return log_softmax(logits, temperature=jnp.asarray(temperature, logits.dtype))
 
   @jax.checkpoint
   def divergence(features):
-    log_q, log_p = (log_probs(x, *layer[1:]) for x, layer in zip(features, layers, strict=True))
+    log_q, log_p = map(log_probs, features, (of_student, of_teacher))
     dtype = jnp.promote_types(log_p.dtype, log_q.dtype)
     log_q, log_p = log_q.astype(dtype), log_p.astype(dtype)
     if direction == "forward":

@@ -12,6 +12,7 @@ from softmax_research.functional.arrays import (
   as_index,
   as_labels,
   check_class_axis,
+  check_per_class,
   has_explicit_mesh,
   is_integer,
   look_up,
@@ -184,11 +185,7 @@ def check_class_weights(class_weights: Any, num_classes: int) -> None:
   """Raise a ValueError unless there is one weight, finite and at least 0, for each class."""
   if class_weights is None:
     return
-  if np.shape(class_weights) != (num_classes,):
-    raise ValueError(
-      f"Got class_weights of shape {np.shape(class_weights)} for {num_classes} classes; they must "
-      f"have shape ({num_classes},), one weight for each class."
-    )
+  check_per_class("class_weights", class_weights, num_classes)
   if isinstance(class_weights, jax.core.Tracer):
     return
   weights = np.asarray(class_weights, np.float64)

@@ -14,6 +14,7 @@ from softmax_research.functional.arrays import (
   check_features,
   check_fraction,
   check_option_shape,
+  check_per_class,
   has_explicit_mesh,
   is_integer,
   is_plain_zero,
@@ -141,8 +142,8 @@ def linear_cross_entropy(
     (arXiv 2411.09009), and Hsu et al. 2024, "Liger Kernel" (arXiv 2410.10989), whose gradients
     too are formed in the forward pass.
   """
-  kernel = jnp.asarray(kernel)
-  features = check_features(features, kernel)
+  features, layer, class_mask = check_layer(features, kernel, bias, log_prior, where)
+  kernel, wide = layer.kernel, wide_type(layer.kernel)
   num_columns, batch = kernel.shape[1], features.shape[:-1]
   num_classes = num_columns * _num_shards(axis_name, features, kernel)
   if not 1 <= num_classes < 2**31:
@@ -166,20 +167,11 @@ def linear_cross_entropy(
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   check_option_shape("label_smoothing", label_smoothing, labels.shape)
   check_option_shape("z_loss", z_loss, labels.shape)
-  if block_size is not None and block_size != "lean":
-    remedy = "'lean', or None for a choice by the number of classes, the type and the backend"
-    check_sizes("block_size", block_size, remedy)
-  dtype, wide = jnp.promote_types(features.dtype, kernel.dtype), wide_type(features, kernel)
-  dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
-  features, kernel = features.astype(dtype), kernel.astype(dtype)
   if is_soft and wide_type(targets) != wide:
     targets = targets.astype(wide)
-  bias = check_vector("bias", bias, num_columns, wide)
-  log_prior = check_vector("log_prior", log_prior, num_columns, wide)
   check_class_weights(class_weights, num_columns)
   class_weights = check_vector("class_weights", class_weights, num_columns, wide)
   ignored = None if is_soft else find_ignored(labels, ignore_label)
-  class_mask = check_class_mask(where, (*batch, num_columns))
   axes = varying_axes(features, kernel, labels)
   others_score, label_score = hoist_scores(score, margin, wide, axes, axis_name)
   check_link(link, label_smoothing)
@@ -192,10 +184,10 @@ def linear_cross_entropy(
       features,
       kernel,
       targets if is_soft else labels,
-      bias=bias,
+      bias=layer.bias,
       score=score,
       margin=margin,
-      log_prior=log_prior,
+      log_prior=layer.log_prior,
       where=where,
       link=link,
       label_smoothing=label_smoothing,
@@ -203,15 +195,12 @@ def linear_cross_entropy(
       class_weights=class_weights,
       ignore_label=ignore_label,
     )
-  if class_mask is not None and len(class_mask) == 1:
-    log_prior = jnp.where(class_mask[0], 0 if log_prior is None else log_prior, -jnp.inf)
-    class_mask = None
   examples = _examples(
     features.reshape(labels.size, features.shape[-1]),
     kernel,
     labels.ravel(),
     num_classes,
-    log_prior=log_prior,
+    log_prior=layer.log_prior,
     class_weights=class_weights,
     class_mask=class_mask,
     uses_norms=any(label_score.uses[1:]),
@@ -232,13 +221,13 @@ def linear_cross_entropy(
       option = jnp.broadcast_to(jnp.asarray(option, wide), labels.shape).ravel()
       examples = examples._replace(**{name: option})
   constants = Constants(others_score.constants, label_score.constants, linked.constants)
-  blocks = blocks_for(block_size, labels.size, num_columns, dtype)
+  blocks = blocks_for(block_size, labels.size, num_columns, kernel.dtype)
   if axes and any(constants):
     # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
     # known when the gradients are formed.
     blocks = blocks._replace(logits_type=None)
   loss = Loss(blocks, others_score.call, label_score.call, linked.call, axis_name)
-  values = losses(loss, Layer(kernel, bias, log_prior, class_weights), constants, examples)
+  values = losses(loss, layer._replace(class_weights=class_weights), constants, examples)
   values = jnp.where(examples.known, values, jnp.nan).reshape(batch)
   return values if ignored is None else jnp.where(ignored, 0, values)
 
@@ -316,6 +305,8 @@ def blocks_for(block_size, num_examples: int, num_classes: int, dtype) -> Blocks
   if block_size is None or block_size == "lean":
     backend, lean = jax.default_backend(), block_size == "lean"
     return choose_blocks(num_examples, num_classes, dtype, backend=backend, lean=lean)
+  remedy = "'lean', or None for a choice by the number of classes, the type and the backend"
+  check_sizes("block_size", block_size, remedy)
   examples, classes = block_size
   return Blocks(min(examples, num_examples), even_size(num_classes, classes), wide_type(dtype))
 
@@ -382,20 +373,36 @@ def check_sizes(name: str, sizes, otherwise: str) -> None:
     )
 
 
-def check_vector(name: str, values, num_columns: int, dtype) -> jax.Array | None:
+def check_layer(
+  features, kernel, bias=None, log_prior=None, where=None
+) -> tuple[jax.Array, Layer, jax.Array | None]:
+  """Return features and a layer of one floating type, and a mask of classes, after checking them.
+
+  A mask that all examples share becomes a part of the prior.
+  """
+  kernel = jnp.asarray(kernel)
+  features = check_features(features, kernel)
+  wide, num_classes = wide_type(features, kernel), kernel.shape[1]
+  dtype = jnp.promote_types(features.dtype, kernel.dtype)
+  dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
+  bias = check_vector("bias", bias, num_classes, wide)
+  log_prior = check_vector("log_prior", log_prior, num_classes, wide)
+  class_mask = _check_class_mask(where, (*features.shape[:-1], num_classes))
+  if class_mask is not None and len(class_mask) == 1:
+    log_prior = jnp.where(class_mask[0], 0 if log_prior is None else log_prior, -jnp.inf)
+    class_mask = None
+  return features.astype(dtype), Layer(kernel.astype(dtype), bias, log_prior), class_mask
+
+
+def check_vector(name: str, values, num_classes: int, dtype) -> jax.Array | None:
   """Return one number a class, `[K]`, in a type; raise a ValueError for another shape."""
   if values is None:
     return None
-  values = jnp.asarray(values)
-  if values.shape != (num_columns,):
-    raise ValueError(
-      f"Got {name} of shape {values.shape} for a kernel of {num_columns} columns; it must "
-      f"have shape ({num_columns},)."
-    )
-  return values.astype(dtype)
+  check_per_class(name, values, num_classes)
+  return jnp.asarray(values).astype(dtype)
 
 
-def check_class_mask(where, shape: tuple[int, ...]) -> jax.Array | None:
+def _check_class_mask(where, shape: tuple[int, ...]) -> jax.Array | None:
   """Return a mask of classes as `[1, K]`, or as `[N, K]` if it differs between the N examples."""
   if where is None:
     return None

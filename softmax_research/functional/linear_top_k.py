@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
-  check_features,
   check_integer,
   has_explicit_mesh,
   per_class,
@@ -20,9 +19,7 @@ from softmax_research.functional.linear_cross_entropy import (
   Hoisted,
   Score,
   blocks_for,
-  check_class_mask,
-  check_sizes,
-  check_vector,
+  check_layer,
   hoist_scores,
 )
 from softmax_research.functional.normalise import exclude, log_normaliser
@@ -80,8 +77,6 @@ def linear_log_normaliser(
     >>> linear_log_normaliser(jax.numpy.ones((2, 3)), jax.numpy.zeros((3, 4))).round(4)
     Array([1.3863, 1.3863], dtype=float32)
   """
-  if block_size is not None and block_size != "lean":
-    check_sizes("block_size", block_size, "'lean', or None for a choice")
   layer, features, score, class_mask = _check(features, kernel, bias, score, log_prior, where)
   if has_explicit_mesh(features) or has_explicit_mesh(layer.kernel):
     # No blocks can be cut out of axes whose sharding is part of the type.
@@ -179,22 +174,11 @@ def linear_top_k(
 def _check(
   features, kernel, bias, score, log_prior, where
 ) -> tuple[Layer, jax.Array, Hoisted, jax.Array | None]:
-  """Return what a layer is computed from after checking it; a mask that all share is its prior."""
-  kernel = jnp.asarray(kernel)
-  features = check_features(features, kernel)
-  wide, num_classes = wide_type(features, kernel), kernel.shape[1]
-  dtype = jnp.promote_types(features.dtype, kernel.dtype)
-  dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
-  features, kernel = features.astype(dtype), kernel.astype(dtype)
-  bias = check_vector("bias", bias, num_classes, wide)
-  log_prior = check_vector("log_prior", log_prior, num_classes, wide)
-  class_mask = check_class_mask(where, (*features.shape[:-1], num_classes))
-  if class_mask is not None and len(class_mask) == 1:
-    log_prior = jnp.where(class_mask[0], 0 if log_prior is None else log_prior, -jnp.inf)
-    class_mask = None
-  axes = varying_axes(features, kernel)
-  score, _ = hoist_scores(score, None, wide, axes, None)
-  return Layer(kernel, bias, log_prior), features, score, class_mask
+  """Return what a layer is computed from after checking it."""
+  features, layer, class_mask = check_layer(features, kernel, bias, log_prior, where)
+  axes = varying_axes(features, layer.kernel)
+  score, _ = hoist_scores(score, None, wide_type(features), axes, None)
+  return layer, features, score, class_mask
 
 
 def _scores(layer: Layer, features: jax.Array, score: Hoisted) -> jax.Array:

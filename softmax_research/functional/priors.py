@@ -4,7 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import check_class_axis, check_fraction, widen
+from softmax_research.functional.arrays import (
+  check_class_axis,
+  check_fraction,
+  check_per_class,
+  widen,
+)
 from softmax_research.functional.labels import check_targets
 from softmax_research.functional.losses import label_loss
 from softmax_research.functional.normalise import (
@@ -93,12 +98,7 @@ def _along_axis(
 ) -> jax.Array:
   """Return K log-probabilities that broadcast along the class axis, if they are such."""
   check_class_axis(logits, axis)
-  num_classes = logits.shape[axis]
-  if jnp.shape(log_prior) != (num_classes,):
-    raise ValueError(
-      f"Got {name} of shape {jnp.shape(log_prior)} for {num_classes} classes; it must have shape "
-      f"({num_classes},), one log-probability for each class."
-    )
+  check_per_class(name, log_prior, logits.shape[axis])
   if not isinstance(log_prior, jax.core.Tracer):
     total = np.sum(np.exp(np.asarray(log_prior, np.float64)))
     # Room for what rounding the logarithms to their own type may do to the sum.

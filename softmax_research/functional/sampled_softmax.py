@@ -11,6 +11,7 @@ from softmax_research.functional.arrays import (
   as_labels,
   check_features,
   check_option_shape,
+  check_per_class,
   look_up,
   per_class,
   product,
@@ -198,7 +199,13 @@ def contrast(
   if targets.ignored is not None:
     known &= ~targets.ignored
   sampler = sampler or uniform_sampler(num_classes)
-  _check_classes(num_classes, bias, sampler)
+  if bias is not None:
+    check_per_class("bias", bias, num_classes)
+  if sampler.num_classes != num_classes:
+    raise ValueError(
+      f"Got a sampler of {sampler.num_classes} classes for a kernel of {num_classes}; make the "
+      "sampler for as many classes as the kernel has columns."
+    )
   if candidates is None:
     if key is None or num_samples is None:
       raise ValueError(
@@ -259,16 +266,3 @@ def _class_logits(features, kernel, bias, classes: jax.Array) -> jax.Array:
     wide = wide_type(features, kernel)
     logits = jnp.einsum("...d,d...s->...s", features, columns, preferred_element_type=wide)
   return logits if bias is None else logits + per_class(look_up(bias, classes), logits)
-
-
-def _check_classes(num_classes, bias, sampler) -> None:
-  if bias is not None and jnp.shape(bias) != (num_classes,):
-    raise ValueError(
-      f"Got a bias of shape {jnp.shape(bias)} for {num_classes} classes; it must have shape "
-      f"({num_classes},)."
-    )
-  if sampler.num_classes != num_classes:
-    raise ValueError(
-      f"Got a sampler of {sampler.num_classes} classes for a kernel of {num_classes}; make the "
-      "sampler for as many classes as the kernel has columns."
-    )

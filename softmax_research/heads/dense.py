@@ -20,6 +20,7 @@ from softmax_research.functional.arrays import (
   check_at_least,
   check_fraction,
   check_num_classes,
+  check_per_class,
   norms,
   per_class,
   product,
@@ -244,11 +245,8 @@ def dense(
   """
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
-  if log_prior is not None and jnp.shape(log_prior) != (num_classes,):
-    raise ValueError(
-      f"Got log_prior of shape {jnp.shape(log_prior)} for {num_classes} classes; "
-      f"it must have shape ({num_classes},)."
-    )
+  if log_prior is not None:
+    check_per_class("log_prior", log_prior, num_classes)
   if implementation not in IMPLEMENTATIONS:
     raise ValueError(
       f"Got implementation={implementation!r}; the implementations are "

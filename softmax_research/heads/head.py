@@ -10,7 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional import negative_log_likelihood
-from softmax_research.functional.arrays import as_labels, check_num_classes, wide_type
+from softmax_research.functional.arrays import (
+  as_labels,
+  check_num_classes,
+  check_per_class,
+  wide_type,
+)
 from softmax_research.functional.labels import (
   check_class_weights,
   check_ignore_label,
@@ -160,11 +165,7 @@ def check_counts(head: str, num_classes: int, class_counts: Sequence[int] | None
       f"Got no class_counts for the head {head!r}, which needs the number of training examples of "
       "each class. Pass class_counts=[...], as numpy.bincount(labels, minlength=num_classes)."
     )
-  if np.shape(class_counts) != (num_classes,):
-    raise ValueError(
-      f"Got class_counts of shape {np.shape(class_counts)} for {num_classes} classes; "
-      f"it must have shape ({num_classes},)."
-    )
+  check_per_class("class_counts", class_counts, num_classes)
   counts = np.asarray(class_counts)
   if not np.all((counts >= 0) & np.isfinite(counts)):
     raise ValueError(

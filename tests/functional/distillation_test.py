@@ -118,7 +118,7 @@ def test_logits_are_in_memory_for_a_block_alone():
     ({"temperature": np.ones(1)}, r"temperature of shape \(1,\)"),
     ({"direction": "sideways"}, "direction='sideways'; it must be one of forward, reverse"),
     ({"block_size": 0}, "block_size=0"),
-    ({"student_bias": np.zeros(3)}, r"bias of shape \(3,\) for a kernel of"),
+    ({"student_bias": np.zeros(3)}, r"bias of shape \(3,\) for"),
   ],
 )
 def test_bad_options(options, message):

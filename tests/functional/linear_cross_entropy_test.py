@@ -587,7 +587,7 @@ def _called(features=FEATURES, kernel=KERNEL, labels=LABELS, **options):
     ({"labels": LABELS[:3]}, ValueError, r"shape \(3,\)"),
     ({"kernel": KERNEL.T}, ValueError, r"\[D, K\]"),
     ({"kernel": KERNEL[:, :0]}, ValueError, "kernel of 0 classes"),
-    ({"bias": np.zeros(3)}, ValueError, r"bias of shape \(3,\) for a kernel of 11 columns"),
+    ({"bias": np.zeros(3)}, ValueError, r"bias of shape \(3,\) for 11 classes"),
     ({"log_prior": np.zeros((1, K))}, ValueError, r"log_prior of shape \(1, 11\)"),
     ({"where": np.ones(3, bool)}, ValueError, r"where of shape \(3,\).*broadcast to \(7, 11\)"),
     ({"label_smoothing": 1.1}, ValueError, "label_smoothing=1.1"),
