@@ -277,24 +277,6 @@ def _contract_label(values: jax.Array, labels: jax.Array, axis: int) -> jax.Arra
   return jnp.sum(jnp.where(is_label(labels, values, axis=axis), values, 0), axis=axis)
 
 
-@jax.custom_jvp
-def compute_now(values: jax.Array) -> jax.Array:
-  """Return what was selected, with a hint to select it before the rest of the loss is computed.
-
-  On CPU, XLA fuses a selection into whatever needs it last, and so keeps the array selected from,
-  where exponentials could have taken its place: with large arrays the fresh memory is the most
-  expensive part of a loss. Nothing is fused into a sort, and sorting two equal numbers is cheap.
-  """
-  if jax.default_backend() != "cpu" or has_explicit_mesh(values):
-    return values
-  return jax.lax.sort(jnp.stack([values, values], axis=-1), dimension=-1)[..., 0]
-
-
-@compute_now.defjvp
-def _compute_now_jvp(primals, tangents):
-  return compute_now(*primals), tangents[0]
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def expectation(weights: jax.Array, values: jax.Array, axis: int = -1) -> jax.Array:
   """Sum values in proportion to weights: sum_k q_k v_k, where 0 times -inf is 0.

@@ -14,7 +14,6 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.labels import (
   check_targets,
-  compute_now,
   expectation,
   is_known,
   is_label,
@@ -127,7 +126,7 @@ def label_loss(
   -(scores - top) of a cross-entropy are never negative, so that nothing cancels.
   """
   if jnp.issubdtype(labels.dtype, jnp.integer):
-    label_score = compute_now(select_label(scores, labels, axis=axis))
+    label_score = select_label(scores, labels, axis=axis)
     # An impossible class has no gradient, not even as a label.
     label_score = jnp.where(label_score == -jnp.inf, -jnp.inf, label_score)
     return jnp.squeeze(log_total, axis) - (label_score - jnp.squeeze(top, axis))

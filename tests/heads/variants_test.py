@@ -454,14 +454,14 @@ def test_an_unknown_head_lists_the_heads():
 
 
 def test_a_head_of_ones_own_is_named_by_its_path():
-  own = "softmax_research.heads.variants.sm_taylor:order=4"  # Not a name of `HEADS`.
+  own = "softmax_research.heads.margins.sm_taylor:order=4"  # Not a name of `HEADS`.
   params = make(own, 3).init(jax.random.key(0), 5)
   ours, theirs = (
     make(name, 3).loss(params, SOME_FEATURES, SOME_LABELS) for name in (own, "sm_taylor:order=4")
   )
   np.testing.assert_array_equal(ours, theirs)
-  with pytest.raises(ValueError, match=r"option 'ordr' for the head '.*variants.sm_taylor'"):
-    make("softmax_research.heads.variants.sm_taylor:ordr=4", 3)
+  with pytest.raises(ValueError, match=r"option 'ordr' for the head '.*margins.sm_taylor'"):
+    make("softmax_research.heads.margins.sm_taylor:ordr=4", 3)
 
 
 @pytest.mark.parametrize(
