@@ -104,7 +104,7 @@ def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
   common = {"paper": settings.paper, "variant": settings.variant}
   if setting.protocol == "study":
     return common | borrowed.config(settings, cell)
-  train = train_config(settings, cell, cell.get("trial", {}))
+  train = search.train_config(cell, setting)
   searched = {}
   if setting.search and "trial" not in cell:
     search.leave_open(train, setting)
@@ -113,15 +113,6 @@ def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
   del plain["heads"], plain["seeds"]
   causes = {key: setting[key] for key in _CAUSES}
   return common | {"head": train.heads, "train": plain} | causes | searched
-
-
-def train_config(settings: ConfigDict, cell: Cell, values: search.Values) -> ConfigDict:
-  """Return the configuration, as of `configs/default.py`, that trains a cell with these values."""
-  setting = settings.settings[cell["setting"]]
-  config = setting.train.copy_and_resolve_references()
-  config.heads = dict(setting.methods)[cell["method"]]
-  search.change(config, values)
-  return config
 
 
 def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
@@ -141,7 +132,7 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
       except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if not isinstance(splits[name], str):
-      assembly.make_head_for(splits[name], train_config(settings, cell, {}).heads)
+      assembly.make_head_for(splits[name], search.train_config(cell, setting).heads)
   return Prepared(splits, borrowed.prepare(settings, borrows), {})
 
 
@@ -149,11 +140,8 @@ def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
   setting = context.settings.settings[cell["setting"]]
   if setting.protocol == "study":
     yield from borrowed.run(context)
-    return
-  splits = _splits(context)
-  values = cell.get("trial") or search.choose(cell, setting, context.finished)
-  config = train_config(context.settings, cell, values)
-  yield protocols.PROTOCOLS[setting.protocol](context, setting, config, splits, values)
+  else:
+    yield protocols.run(context, setting, _splits(context))
 
 
 def estimate(cell: Cell, context: study.Context) -> float:
@@ -165,10 +153,10 @@ def estimate(cell: Cell, context: study.Context) -> float:
   if setting.protocol == "study":
     return borrowed.estimate(context)
   splits, known = _splits(context), context.prepared.seconds
-  config = train_config(context.settings, cell, {})
-  key = cell["setting"], "trial" in cell, config.heads.partition(":")[0], len(context.seeds)
+  head = search.train_config(cell, setting).heads.partition(":")[0]
+  key = cell["setting"], "trial" in cell, head, len(context.seeds)
   if key not in known:
-    known[key] = protocols.estimate(context, setting, config, splits)
+    known[key] = protocols.estimate(context, setting, splits)
   return known[key]
 
 
@@ -215,7 +203,7 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
     )
   search.check(setting, setting.seeds or settings.seeds)
   for cell in own:
-    assembly.check_config(train_config(settings, cell, cell.get("trial", {})))
+    assembly.check_config(search.train_config(cell, setting))
 
 
 STUDY = study.Study(

@@ -62,9 +62,10 @@ def check(config: ConfigDict) -> None:
   if not names or len(set(names)) < len(names):
     raise ValueError(f"Got the methods {names}; give at least one, and each name once.")
   for cell in cells(config):
-    search.check(_setting(config, cell), config.seeds)
-    measures.check(config.measures)
-    assembly.check_config(_train_config(config, cell, cell.get("trial", {})))
+    setting = _setting(config, cell)
+    search.check(setting, config.seeds)
+    measures.check(setting.measures)
+    assembly.check_config(search.train_config(cell, setting))
   budgets = {name: _budget(config, name) for name in names}
   if len(set(budgets.values())) > 1:
     raise ValueError(f"Got so many trials by method: {budgets}; give each method equally many.")
@@ -82,8 +83,8 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, ass
 
 def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
   """Return what a cell's results depend on, of a method what is tried: its choice is a result."""
-  train, setting = _train_config(config, cell, cell.get("trial", {})), _setting(config, cell)
-  searched = {}
+  setting = _setting(config, cell)
+  train, searched = search.train_config(cell, setting), {}
   if "trial" not in cell:
     search.leave_open(train, setting)
     searched = {"search": setting.search}
@@ -93,16 +94,12 @@ def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
   setting = _setting(context.settings, cell)
-  values = cell.get("trial") or search.choose(cell, setting, context.finished)
-  config = _train_config(context.settings, cell, values)
-  yield protocols.train(context, setting, config, context.prepared[cell["setting"]], values)
+  yield protocols.run(context, setting, context.prepared[cell["setting"]])
 
 
 def estimate(cell: dict[str, Any], context: study.Context) -> float:
   setting = _setting(context.settings, cell)
-  values = cell.get("trial") or search.trials(setting)[0]
-  config = _train_config(context.settings, cell, values)
-  return protocols.estimate(context, setting, config, context.prepared[cell["setting"]])
+  return protocols.estimate(context, setting, context.prepared[cell["setting"]])
 
 
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
@@ -197,18 +194,13 @@ def _setting(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:
   texts, rates = next(tried for name, *tried in config.methods if name == cell["method"])
   tried = (("heads", heads.split(texts)), ("optimizer.learning_rate", tuple(rates)))
   common = {key: value for key, value in config.to_dict().items() if key in default.get_config()}
-  train = ConfigDict(common | {"dataset": cell["setting"], "heads": tried[0][1][0]})
-  return papers_tables.setting(
-    train, (), num_train=config.num_train, search=tried, measures=tuple(config.measures)
-  )
-
-
-def _train_config(config: ConfigDict, cell: dict[str, Any], values: search.Values) -> ConfigDict:
-  train = _setting(config, cell).train
-  search.change(train, values)
+  train = ConfigDict(common | {"dataset": cell["setting"], "heads": ""})
   if "trial" in cell and config.trial_epochs:
     train.num_epochs = config.trial_epochs
-  return train
+  methods, measured = ((cell["method"], tried[0][1][0]),), tuple(config.measures)
+  return papers_tables.setting(
+    train, methods, num_train=config.num_train, search=tried, measures=measured
+  )
 
 
 STUDY = study.Study(

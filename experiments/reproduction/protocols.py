@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import assembly, classifiers
-from experiments.reproduction import measures
+from experiments.reproduction import measures, search
 from softmax_research import data, study, training
 from softmax_research.study.study import Record
 from softmax_research.training import metrics
@@ -155,14 +155,12 @@ def cross_validate(
   return [of.record for of in found]
 
 
-def estimate(
-  context: study.Context, setting: ConfigDict, config: ConfigDict, splits: assembly.Splits
-) -> float:
+def estimate(context: study.Context, setting: ConfigDict, splits: assembly.Splits) -> float:
   """Estimate the seconds that a cell's seeds take, looks at the test split and measures included.
 
   Of folds the first is timed, and all are taken to cost the same.
   """
-  config, of_fold = config.copy_and_resolve_references(), splits
+  config, of_fold = search.train_config(context.cell, setting), splits
   is_trial = "trial" in context.cell
   if setting.protocol == "cross_validation":
     rest, held = next(folds_of(splits.train, setting.folds))
@@ -244,3 +242,11 @@ def summarise_folds(accuracies: Sequence[float]) -> dict[str, float]:
 
 #: Protocols by name.
 PROTOCOLS = {"train": train, "cross_validation": cross_validate}
+
+
+def run(context: study.Context, setting: ConfigDict, splits: assembly.Splits) -> list[Record]:
+  """Train the seeds of a cell, which is a trial or has the values of its best trial."""
+  cell = context.cell
+  values = cell.get("trial") or search.choose(cell, setting, context.finished)
+  config = search.train_config(cell, setting, values)
+  return PROTOCOLS[setting.protocol](context, setting, config, splits, values)

@@ -58,6 +58,17 @@ def change(train: ConfigDict, values: Values) -> None:
     node[last] = tuple(value) if isinstance(value, list) else value
 
 
+def train_config(cell: Values, setting: ConfigDict, values: Values | None = None) -> ConfigDict:
+  """Return the configuration, as of `configs/default.py`, that trains a cell with some values.
+
+  These are by default those that a trial tries.
+  """
+  config = setting.train.copy_and_resolve_references()
+  config.heads = dict(setting.methods)[cell["method"]]
+  change(config, cell.get("trial", {}) if values is None else values)
+  return config
+
+
 def leave_open(train: ConfigDict, setting: ConfigDict) -> None:
   """Take the keys that a setting searches out of a training's configuration."""
   for key, _ in setting.search:
