@@ -81,12 +81,10 @@ def check_config(config: ConfigDict) -> None:
     heads.HEADS.parse(text)
     if config.dataset in data.NUM_CLASSES:  # Of other data sets the classes are not known yet.
       make_head(text, np.ones(data.NUM_CLASSES[config.dataset], int))
-  for key in ("backbone", "optimizer"):
-    for one in (ConfigDict({key: text}) for text in texts_of(config, key) or [config[key]]):
-      if key == "backbone":
-        make_backbone(one)
-      else:
-        training.make_optimizer(one.optimizer, num_steps=1)
+  for backbone in texts_of(config, "backbone") or [config.backbone]:
+    make_backbone(ConfigDict({"backbone": backbone}))
+  for optimizer in texts_of(config, "optimizer") or [config.optimizer]:
+    training.make_optimizer(optimizer, num_steps=1)
 
 
 def texts_of(config: ConfigDict, key: str) -> tuple[str, ...] | None:

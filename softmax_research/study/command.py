@@ -59,7 +59,7 @@ def main(
   command = shlex.join(["python", *_public_arguments()])
   lifecycle.guard_output()
   argv = flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
-  options = _define_options()
+  options = _define_options(distributed=devices is not None)
   if "" not in several:
     names = list(several)
     options["study"] = flags.DEFINE_enum("study", names[0], names, "What to look into.")
@@ -71,7 +71,6 @@ def main(
   if devices is not None:
     help_text = "Which devices train which seeds and shares of a batch."
     options["devices"] = _define_config("devices", devices(), help_text, argv)
-    options |= _define_distributed()
 
   def run(_: list[str]) -> None:
     chosen = several[options["study"].value if "study" in options else ""]
@@ -202,14 +201,11 @@ def _start_devices() -> None:
     ) from None
 
 
-def _define(*options: tuple) -> _Holders:
-  return {name: define(name, default, text) for define, name, default, text in options}
-
-
-def _define_options() -> _Holders:
+def _define_options(*, distributed: bool) -> _Holders:
   known = ", ".join(report.FORMATS)
   required = functools.partial(flags.DEFINE_string, required=True)
-  defined = _define(
+  positive = functools.partial(flags.DEFINE_integer, lower_bound=1)
+  options = [
     (required, "workdir", None, "Directory for all results, as runs/mine."),
     (flags.DEFINE_string, "only", "", "Regular expression; run the cells whose name it fits."),
     (flags.DEFINE_string, "shard", "", "I/N, as 3/16: every N-th cell from the I-th on."),
@@ -218,21 +214,19 @@ def _define_options() -> _Holders:
     (flags.DEFINE_float, "minutes", 0, "Stop after so many minutes, with all saved; 0 for never."),
     (flags.DEFINE_list, "formats", ["md", "html"], f"Of the report: {known}."),
     (flags.DEFINE_bool, "keep_compiled", True, "Keep compiled programs on disk."),
-  )
+  ]
+  if distributed:
+    options += [
+      (flags.DEFINE_bool, "distributed", False, "Train in several processes, of the same flags."),
+      (flags.DEFINE_string, "coordinator", None, "HOST:PORT of process 0, which all can reach."),
+      (positive, "num_processes", None, "Processes in all."),
+      (flags.DEFINE_integer, "process_id", None, "This process's number, from 0 on."),
+    ]
+  defined = {name: define(name, default, text) for define, name, default, text in options}
   # NaN is no bound that absl checks, and would never be over.
   flags.register_validator("minutes", lambda minutes: minutes >= 0, "it must be 0 or more")
   flags.register_validator("formats", set(report.FORMATS).issuperset, f"the formats are {known}")
   return defined
-
-
-def _define_distributed() -> _Holders:
-  positive = functools.partial(flags.DEFINE_integer, lower_bound=1)
-  return _define(
-    (flags.DEFINE_bool, "distributed", False, "Train in several processes, of the same flags."),
-    (flags.DEFINE_string, "coordinator", None, "HOST:PORT of process 0, which all can reach."),
-    (positive, "num_processes", None, "Processes in all."),
-    (flags.DEFINE_integer, "process_id", None, "This process's number, from 0 on."),
-  )
 
 
 def _define_settings(several: Mapping[str, type]) -> _Holders:
