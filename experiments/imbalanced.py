@@ -1,5 +1,6 @@
 """Imbalanced data: classes made unequal, test sets for them, and predictions under a prior."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -75,22 +76,19 @@ PROFILES = registry.Registry(
 def check_config(config: ConfigDict) -> None:
   known = imbalance_mnist.get_config()
   assembly.check_keys(config, known, "imbalance_mnist")
-  common = default.get_config()
-  for key in set(common) & set(known):
-    common[key] = config[key]
-  assembly.check_config(common)
+  common = set(default.get_config()) & set(known)
+  assembly.check_config(default.get_config(**{key: config[key] for key in common}))
   registry.split(config.control_heads)
   for name in names(config):
     PROFILES.parse(name)
-  taken = [(key, _check_range(key, config[key])) for key in _RANGES]
-  taken = [(key, interval) for key, interval in taken if interval]
-  for i, (key, (start, stop)) in enumerate(taken):
-    for other, (other_start, other_stop) in taken[:i]:
-      if start < other_stop and other_start < stop:
-        raise ValueError(
-          f"Got {other}=({other_start}, {other_stop}) and {key}=({start}, {stop}), which share "
-          "examples; what is tested must not be trained on. Give ranges that lie apart."
-        )
+  ranges = {key: _check_range(key, config[key]) for key in _RANGES}
+  taken = sorted((interval, key) for key, interval in ranges.items() if interval)
+  for (first, key), (second, other) in itertools.pairwise(taken):
+    if second[0] < first[1]:
+      raise ValueError(
+        f"Got {key}={first} and {other}={second}, which share examples; what is tested must not be "
+        "trained on. Give ranges that lie apart."
+      )
 
 
 def heads_of(config: ConfigDict, name: str) -> list[str]:
