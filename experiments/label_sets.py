@@ -8,7 +8,6 @@ of other heads the target is the uniform distribution over the scene's labels. A
 where its score reaches a threshold, which is chosen on validation scenes.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -109,7 +108,7 @@ def head_of(text: str, num_classes: int) -> heads.Head:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  began, settings = time.perf_counter(), context.settings
+  settings = context.settings
   train, validation, test = context.prepared
   num_batches = len(train.labels) // _BATCH
   optimizer = {"name": "adam", "learning_rate": settings.learning_rate, "schedule": "cosine"}
@@ -135,7 +134,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   scores = [
     np.exp(training.predict(programs, fitted.states, of.images)) for of in (validation, test)
   ]
-  seconds = (time.perf_counter() - began) / len(context.seeds)
+  seconds = context.share()
   records = []
   for seed, diverged, *of in zip(context.seeds, fitted.diverged, *scores, strict=True):
     if diverged:

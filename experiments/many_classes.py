@@ -97,7 +97,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
   if message := changes(context.finished, task):
     command.fail(message)
   for seed in context.seeds:
-    began = time.perf_counter()
     train = trainers[cell["head"]]
     curves, diverged, num_parameters = train(seed, settings.seconds, settings.looks)
     measured = {"num_parameters": num_parameters, "dataset": task.describe()}
@@ -105,7 +104,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
     lost = diverged is not None
     yield context.record(
       seed,
-      seconds=time.perf_counter() - began,
       status="diverged" if lost else "finished",
       metrics={} if lost else {"test": test},
       curves=curves,

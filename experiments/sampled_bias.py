@@ -7,7 +7,6 @@ has them. Each estimate is made --draws times with fresh samples.
 """
 
 import functools
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -96,7 +95,7 @@ def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> tuple[dict, 
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]]:
-  (layer, truth), settings, began = context.prepared, context.settings, time.perf_counter()
+  (layer, truth), settings = context.prepared, context.settings
   options = cell | {"sampler": samplers(settings.classes)[cell["sampler"]]}
 
   def loss(kernel, key):
@@ -106,7 +105,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]
   keys = jax.random.split(jax.random.key(settings.seed), settings.draws)
   found = jax.jit(functools.partial(_bias, loss))(layer["kernel"], truth, keys)
   measured = {name: float(value) for name, value in found.items()} | {"full_loss": float(truth[0])}
-  yield context.record(settings.seed, seconds=time.perf_counter() - began, measured=measured)
+  yield context.record(settings.seed, measured=measured)
 
 
 def _bias(loss, kernel, truth, keys) -> dict[str, jax.Array]:

@@ -8,7 +8,6 @@ squares on logarithms, x being the tree's depth or the number of classes.
 """
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -48,14 +47,14 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
-  settings, began = context.settings, time.perf_counter()
+  settings = context.settings
   name = classes.tree_name(cell["classes"])
   options = timing.Options(name, "", settings.repeats, settings.seconds, settings.threads)
   (timed,) = timing.measure("classes", classes.cases(), options)
   measured = {"tree_ms": timed["ours_ms"], "tree_ms_range": timed["ours_ms_range"]}
   if timed["peer"] == classes.DENSE:
     measured |= {"dense_ms": timed["peer_ms"], "dense_ms_range": timed["peer_ms_range"]}
-  yield context.record(None, seconds=time.perf_counter() - began, measured=measured)
+  yield context.record(None, measured=measured)
 
 
 def exponent(places: Sequence[float], times: Sequence[float]) -> tuple[float, float]:

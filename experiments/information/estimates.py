@@ -44,7 +44,6 @@ def intervals(terms: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
 def records(
   context: study.Context,
-  began: float,
   compiling: float,
   estimates: Sequence[dict[str, Any]],
   measured: Mapping[str, Any] | None = None,
@@ -53,9 +52,9 @@ def records(
   """Return the records of a cell's seeds, which trained together.
 
   They have the estimates of each seed, what is measured of the cell, as the truth, and the metrics
-  `[S]` of the test split. The cell began at a time of `time.perf_counter`.
+  `[S]` of the test split.
   """
-  seconds = (time.perf_counter() - began) / len(context.seeds)
+  seconds = context.share()
   measured = {**(measured or {}), "compiling_seconds": round(compiling, 3)}
   return [
     context.record(

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -159,8 +158,7 @@ def fit_classes(
 
   What is left of a split beyond whole batches is not used. See `draw_classes` for the places.
   """
-  began, seeds = time.perf_counter(), context.seeds
-  size = context.settings.batch_size
+  seeds, size = context.seeds, context.settings.batch_size
   by_seed = [fitting.batches(seed, sample.sizes, steps, size) for seed in seeds]
   rows = jax.tree.map(lambda *of: np.stack(of), *by_seed)
   task = _make_task(context.cell["objective"], sample.inputs.shape[-1], log_prior)
@@ -179,7 +177,7 @@ def fit_classes(
   metrics = _accuracies(terms.pop("right"), tested, len(log_prior))
   measured = {"truth": information.gaussian_mixture_information(places, log_prior)} | measured
   found = estimates.intervals(terms)
-  return estimates.records(context, began, compiling, found, measured, metrics)
+  return estimates.records(context, compiling, found, measured, metrics)
 
 
 def _make_task(objective: str, dimension: int, log_prior: np.ndarray):

@@ -9,7 +9,6 @@ information smaller than this truth, by what is neglected here.
 The classifier tells the second image's class from the first image; critics score both images.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -122,7 +121,7 @@ def true_information(classes: int, error: float) -> float:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
-  began, settings, images = time.perf_counter(), context.settings, context.prepared
+  settings, images = context.settings, context.prepared
   error, classes = cell["error"], len(images.rows["train"])
   task = _make_task(cell["objective"], images.pixels.shape[1], classes)
   # The same pairs for all objectives.
@@ -143,7 +142,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
 
   terms, compiling = estimators.run_seeds(fit, context.seeds, pairs, shared=images.pixels)
   measured = {"truth": true_information(classes, error)}
-  yield estimates.records(context, began, compiling, estimates.intervals(terms), measured)
+  yield estimates.records(context, compiling, estimates.intervals(terms), measured)
 
 
 def _make_task(objective: str, pixels: int, classes: int):

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import pathlib
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -96,7 +95,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]
     if any(of["config"][name] != digest(getattr(settings, name)) for of in context.finished):
       command.fail(f"The results there are of another {name}; give another --workdir.")
   for seed in context.seeds:
-    began = time.perf_counter()
     found = information.estimate(
       x,
       y,
@@ -111,9 +109,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]
     # JSON has no numbers that are not finite.
     measured = {name: value if np.isfinite(value) else None for name, value in numbers}
     shapes = {"num_pairs": len(x), "x_shape": list(x.shape[1:]), "y_shape": list(y.shape[1:])}
-    yield context.record(
-      seed, seconds=time.perf_counter() - began, measured=measured | {"pairs": shapes}
-    )
+    yield context.record(seed, measured=measured | {"pairs": shapes})
 
 
 def report(records: Sequence[dict[str, Any]], settings: Settings) -> Iterator[study.Block]:

@@ -6,7 +6,6 @@ bounds are taken on each batch before the critic is trained on it, so on pairs i
 
 import functools
 import math
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -101,7 +100,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
-  began, settings, seeds = time.perf_counter(), context.settings, context.seeds
+  settings, seeds = context.settings, context.seeds
   climb = functools.partial(_climb, cell, settings)
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
   # Of each seed the estimates `[stairs, steps, estimators]`.
@@ -116,7 +115,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str,
     {critic.name: summarise(of_seed[..., i]) for i, critic in enumerate(critics)}
     for of_seed in found.astype(np.float64)
   ]
-  yield estimates.records(context, began, compiling, summaries)
+  yield estimates.records(context, compiling, summaries)
 
 
 def _climb(cell, settings, key, correlations) -> jax.Array:

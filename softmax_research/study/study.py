@@ -10,6 +10,7 @@ import math
 import pathlib
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -52,6 +53,7 @@ class Context:
     finished: the records so far, of all cells.
     kept: what cells keep for later ones of the same process, as compiled programs.
     command: the command line.
+    began: when the work on the next record began, by `time.perf_counter`.
   """
 
   study: "Study"
@@ -66,6 +68,7 @@ class Context:
   finished: Sequence[Record] = ()
   kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
   command: str = ""
+  began: float = dataclasses.field(default_factory=time.perf_counter, init=False)
 
   @functools.cached_property
   def directory(self) -> pathlib.Path:
@@ -74,16 +77,22 @@ class Context:
     config = config_of(self.study, self.settings, self.cell)
     return self.workdir / "checkpoints" / record.file_name(self.cell, list(self.seeds), config)
 
-  def record(self, seed: int | None, *, seconds: float | None, **parts: Any) -> Record:
+  def share(self) -> float:
+    """Return a seed's share of the seconds since the work began, where all seeds train together."""
+    return (time.perf_counter() - self.began) / len(self.seeds)
+
+  def record(self, seed: int | None, *, seconds: float | None = None, **parts: Any) -> Record:
     """Make the record of a seed of this cell; see `record`.
 
     Args:
       seed: the seed, or None where there is none.
-      seconds: that it took; None where nothing was timed.
+      seconds: that it took; by default those since the record before, or since the work began.
       **parts: what `make_record` takes beside: `status`, `metrics`, `curves` and `measured`.
     """
-    made = {"seconds": seconds, "command": self.command, **parts}
-    return make_record(self.study, self.settings, self.cell, seed, **made)
+    now = time.perf_counter()
+    made = {"seconds": now - self.began if seconds is None else seconds, "command": self.command}
+    self.began = now
+    return make_record(self.study, self.settings, self.cell, seed, **made, **parts)
 
   def interrupt(self, where: str = "") -> None:
     """Leave with the status of a process that the signal ended; call it once all is saved.

@@ -33,3 +33,12 @@ def test_settings_come_back_from_what_json_holds():
 def test_settings_have_their_help_and_configurations_dotted_keys():
   assert of_study.help_of(toy.Settings)["seeds"] == "repetitions of each."
   assert of_study.flatten({"a": 1, "b": {"c": 2}}) == {"a": 1, "b.c": 2}
+
+
+def test_a_record_takes_the_seconds_since_the_one_before(monkeypatch):
+  clock = iter([10.0, 12.5, 13.5, 20.0, 21.0])
+  monkeypatch.setattr(of_study.time, "perf_counter", lambda: next(clock))
+  context = study.Context(toy.STUDY, toy.Settings(), {"size": 10}, (0, 1))
+  seconds = [context.record(seed)["time"]["seconds"] for seed in context.seeds]
+  assert seconds == [2.5, 1.0] and context.share() == (20.0 - 13.5) / 2
+  assert context.record(2, seconds=0.5)["time"]["seconds"] == 0.5
