@@ -7,6 +7,7 @@ the last epoch, the first of equals.
 """
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,12 +28,15 @@ _METRIC = "metrics/validation/accuracy"
 
 
 def trials(setting: ConfigDict) -> list[dict[str, Any]]:
-  """List the combinations that a setting tries; none where it searches nothing."""
+  """List the combinations that a setting tries, as records hold them: tuples as lists.
+
+  There are none where it searches nothing.
+  """
   if not setting.get("search"):  # Settings whose cells are another study's lack it.
     return []
   keys = [key for key, _ in setting.search]
   combinations = itertools.product(*(values for _, values in setting.search))
-  return [dict(zip(keys, values, strict=True)) for values in combinations]
+  return [json.loads(json.dumps(dict(zip(keys, of, strict=True)))) for of in combinations]
 
 
 def cells(method: Values, setting: ConfigDict) -> list[dict[str, Any]]:
@@ -55,7 +59,7 @@ def change(train: ConfigDict, values: Values) -> None:
   """Set values in a training's configuration; a ValueError where a key is not there."""
   for key, value in values.items():
     node, last = _parent(train, key)
-    node[last] = tuple(value) if isinstance(value, list) else value
+    node[last] = _tuples(value)
 
 
 def train_config(cell: Values, setting: ConfigDict, values: Values | None = None) -> ConfigDict:
@@ -155,6 +159,10 @@ def summarise(made: study.Record) -> str:
     return summarise_record(made)
   accuracy = made["metrics"]["validation"]["accuracy"]
   return f"validation accuracy {accuracy:.4g}, {made['time']['seconds']:.1f} s"
+
+
+def _tuples(value: Any) -> Any:
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _parent(train: ConfigDict, key: str) -> tuple[ConfigDict, str]:

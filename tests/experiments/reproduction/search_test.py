@@ -1,5 +1,7 @@
 """The search of hyperparameters: trials, their choice, and what is refused."""
 
+import json
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -50,6 +52,23 @@ def test_a_diverged_seed_counts_as_nothing_right():
 def test_trials_that_are_missing_are_waited_for():
   with pytest.raises(study.SkippedError, match="its search lacks batch_size=64"):
     search.choose(_CELL, _setting(), _records(0.9, 0.7, 0.8, 0.8)[:3])
+
+
+def test_trials_of_tuples_are_found_again_in_records_which_hold_lists():
+  setting = _setting(search=(("backbone.stages", (((8,), (16,)), ((4,),))),), search_seeds=1)
+  records = [
+    {
+      "cell": json.loads(json.dumps(cell)),
+      "status": "finished",
+      "metrics": {"validation": {"accuracy": accuracy}},
+      "measured": {},
+    }
+    for cell, accuracy in zip(search.cells(_CELL, setting), (0.9, 0.8), strict=False)
+  ]
+  chosen = search.choose(_CELL, setting, records)
+  train = default.get_config(backbone={"name": "cnn", "stages": ()})
+  search.change(train, chosen)
+  assert train.backbone.stages == ((8,), (16,))
 
 
 def test_several_keys_are_tried_in_all_combinations():
