@@ -125,6 +125,8 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
     if name not in splits:
       try:
         splits[name] = protocols.load_splits(setting)
+        if setting.protocol == "cross_validation":
+          next(protocols.folds_of(splits[name].train, setting.folds))
       except data.DataUnavailableError as error:
         if not setting.optional:
           raise
@@ -188,6 +190,8 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
   for key, known in (("protocol", protocols.PROTOCOLS), ("transform", protocols.TRANSFORMS)):
     if setting[key] not in known:
       raise ValueError(f"got {key}={setting[key]!r}; the {key}s are {', '.join(known)}.")
+  if setting.protocol == "cross_validation" and setting.folds < 2:
+    raise ValueError(f"got folds={setting.folds}; pass 2 or more.")
   for key in ("num_train", "seeds"):
     if setting[key] < 0:
       raise ValueError(f"got {key}={setting[key]}; pass 0 for all that there are, or more.")

@@ -80,6 +80,7 @@ def test_a_configuration_is_what_results_depend_on():
     (lambda s: s.update(paper="nobody1999"), "the papers are"),
     (lambda s: s.settings.folds.update(methods=()), "folds: got the methods"),
     (lambda s: s.settings.folds.update(protocol="guess"), "train, cross_validation"),
+    (lambda s: s.settings.folds.update(folds=1), "folds: got folds=1"),
     (lambda s: s.settings.folds.update(seeds=-1), "folds: got seeds=-1"),
     (lambda s: s.settings.folds.update(num_train=-1), "num_train=-1"),
     (lambda s: s.settings.folds.update(num_train=10), "batch_size=100 for 10"),
@@ -95,6 +96,14 @@ def test_a_bad_table_is_refused_before_any_work(change, message):
   change(settings)
   with pytest.raises(ValueError, match=message):
     reproduce.check(settings)
+
+
+def test_more_folds_than_examples_of_a_class_are_refused_before_any_work():
+  settings = tiny.variant()
+  settings.settings.folds.folds = 300
+  reproduce.check(settings)
+  with pytest.raises(ValueError, match="folds: n_splits=300"):
+    reproduce.prepare(settings, [{"setting": "folds", "method": "m=2"}])
 
 
 def test_what_is_no_configuration_of_a_paper_is_refused():
