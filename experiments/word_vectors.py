@@ -63,7 +63,7 @@ class Corpus(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  for name in ("dimensions", "window", "least", "noise", "steps"):
+  for name in ("dimensions", "window", "least", "noise", "steps", "seeds"):
     study.check_numbers(name, getattr(settings, name), 1)
   if not settings.subsample > 0 or not settings.rate > 0:
     raise ValueError("Got --subsample or --rate of 0 or less; both are above 0.")
@@ -86,12 +86,18 @@ def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> Corpus:
       f"Got {', '.join(wrong)}, which --text={settings.text} does not have {settings.least} times; "
       "lower --least, or ask for other words."
     )
-  if not plurals(corpus):
+  if len(plurals(corpus)) < 2:  # An analogy is of two.
     raise ValueError(
-      f"Got --text={settings.text}, in which no word and its plural occur {settings.least} times; "
-      "give a longer English text, or a smaller --least."
+      f"Got --text={settings.text}, in which fewer than two words and their plurals occur "
+      f"{settings.least} times; give a longer English text, or a smaller --least."
     )
-  return corpus._replace(tokens=corpus.tokens[corpus.tokens >= 0])
+  corpus = corpus._replace(tokens=corpus.tokens[corpus.tokens >= 0])
+  if not len(pairs(corpus, settings, seed=0)):
+    raise ValueError(
+      f"Got --subsample={settings.subsample:g}, which leaves no two words of --text="
+      f"{settings.text} beside one another; give a larger one."
+    )
+  return corpus
 
 
 def plurals(corpus: Corpus) -> list[tuple[int, int]]:

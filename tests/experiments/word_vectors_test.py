@@ -51,6 +51,7 @@ def test_pairs_are_within_the_window_and_frequent_words_are_left_out(settings):
 def test_settings_that_are_none_are_refused(settings):
   for change, match in (
     ({"dimensions": 0}, "--dimensions"),
+    ({"seeds": 0}, "--seeds"),
     ({"rate": 0.0}, "--subsample or --rate"),
     ({"analogies": ("a:b",)}, "an analogy is three words"),
   ):
@@ -58,7 +59,15 @@ def test_settings_that_are_none_are_refused(settings):
       word_vectors.check(settings._replace(**change))
   for change, match in (
     ({"words": ("plum",)}, "Got plum, which"),
-    ({"least": 10**6, "words": (), "analogies": ()}, "no word and its plural"),
+    ({"least": 10**6, "words": (), "analogies": ()}, "fewer than two words and"),
+    ({"subsample": 1e-12}, "no two words of"),
   ):
     with pytest.raises(ValueError, match=match):
       word_vectors.prepare(settings._replace(**change), [])
+
+
+def test_a_text_of_one_plural_has_no_analogy(tmp_path):
+  (tmp_path / "text").write_text("chair chairs " * 9)
+  settings = word_vectors.Settings(text=str(tmp_path / "text"))
+  with pytest.raises(ValueError, match="fewer than two words and"):
+    word_vectors.prepare(settings, [])
