@@ -45,22 +45,31 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
   return [{"head": head} for head in heads.split(config.heads)]
 
 
-def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> tuple[assembly.Splits, Any]:
-  """Make the scenes and what computes a net's maps; see that the heads have a kernel for them."""
+def prepare(
+  config: ConfigDict, left: Sequence[dict[str, Any]]
+) -> tuple[assembly.Splits, dict[str, Any]]:
+  """Make the scenes and, by head, what computes a net's maps; see that these can be computed."""
   splits = material.make(config)
-  for cell in left:
-    state = jax.eval_shape(assembly.make_programs(config, splits, cell["head"]).init, 0)
-    maps.check_head(cell["head"], state.params["head"], splits.num_classes)
+  options = registry.parse(config.backbone)[1]
   preprocess = functools.partial(data.standardise, mean=splits.mean, std=splits.std)
-  return splits, maps.make_mapper(registry.parse(config.backbone)[1], preprocess)
+  scene = splits.test.images[:1], splits.test.labels[:1], np.zeros((1, splits.num_classes))
+  mappers = {}
+  for head in dict.fromkeys(cell["head"] for cell in left):
+    state = jax.eval_shape(assembly.make_programs(config, splits, head).init, 0)
+    maps.check_head(head, state.params["head"], splits.num_classes)
+    log_prob = assembly.make_head_for(splits, head).log_prob
+    mappers[head] = maps.make_mapper(options, preprocess, log_prob)
+    # Windows are half as wide as scenes, which may be too small for the network.
+    jax.eval_shape(mappers[head], state.params, state.model_state, *scene)
+  return splits, mappers
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:
-  splits, mapper = context.prepared
+  splits, mappers = context.prepared
   trained = classifiers.train(context, context.settings, splits, cell["head"])
   for made, predictions, state in trained:
     if predictions is not None:
-      localisation, examples = maps.judge(mapper, splits, state, predictions)
+      localisation, examples = maps.judge(mappers[cell["head"]], splits, state, predictions)
       made["measured"]["localisation"] = localisation
       if made["seed"] == 0:
         made["measured"]["examples"] = examples

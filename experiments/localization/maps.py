@@ -37,8 +37,12 @@ class _LastMaps(nn.CNN):
     return maps.reshape(maps.shape[0], -1)
 
 
-def make_mapper(options: dict[str, Any], preprocess: Callable) -> Callable[..., jax.Array]:
+def make_mapper(
+  options: dict[str, Any], preprocess: Callable, log_prob: Callable
+) -> Callable[..., jax.Array]:
   """Make the function that computes maps, from the CNN's options and what preprocesses its images.
+
+  The sliding window's probabilities are those of the head whose `log_prob` is given.
 
   Returns:
     A jitted function `(params, model_state, images [B, S, S, C], labels [B], log_probs [B, K])`,
@@ -59,12 +63,12 @@ def make_mapper(options: dict[str, Any], preprocess: Callable) -> Callable[..., 
 
   @jax.jit
   def compute(params, model_state, images, labels, log_probs):
-    kernel, bias = params["head"]["kernel"], params["head"].get("bias", 0.0)
+    kernel = params["head"]["kernel"]
     last = last_maps(params, model_state, images)
 
     def label_prob(windows):
       features = last_maps(params, model_state, windows).mean((1, 2))
-      probs = jax.nn.softmax(features @ kernel + bias)
+      probs = jnp.exp(log_prob(params["head"], features))
       return jnp.take_along_axis(probs, labels[:, None], axis=1)[:, 0]
 
     window = images.shape[1] // 2

@@ -45,6 +45,14 @@ def test_a_study_is_trained_judged_and_reported(tmp_path):
     assert (tmp_path / "figures" / f"{name}.svg").stat().st_size > 5000
 
 
+def test_scenes_too_small_for_the_windows_are_refused_before_training():
+  config = _config()
+  config.backbone.pool = (4, 4)
+  localize.STUDY.check(config)
+  with pytest.raises(ValueError, match="images of 8 by 8, too small"):
+    localize.prepare(config, [{"head": "softmax"}])
+
+
 def _write_folder(folder, classes, in_train, boxes):
   """Write a tree as CUB-200-2011's, whose images are all the same."""
   (folder / "images").mkdir(parents=True)

@@ -65,7 +65,7 @@ def test_maps_are_the_formulas_of_the_logits_parts():
   labels = jnp.array([1, 0, 3])
   features, _ = backbone.apply(params["backbone"], state, images, train=False)
   log_probs = head.log_prob(params["head"], features)
-  compute = maps.make_mapper(options | {"dtype": "bfloat16"}, lambda images: images)
+  compute = maps.make_mapper(options | {"dtype": "bfloat16"}, lambda images: images, head.log_prob)
   found = np.asarray(compute(params, state, images, labels, log_probs), np.float64)
   assert found.shape == (3, len(maps.KINDS), 2, 6, 6)
   logits = np.asarray(features, np.float64) @ np.asarray(params["head"]["kernel"], np.float64)
@@ -96,13 +96,22 @@ def test_the_window_that_shows_the_object_is_where_the_map_is_highest():
   options = {"stages": ((2,),), "kernel": 1, "pool": 1, "dense": (), "global_average_pool": True}
   params, state = nn.make("cnn", **options).init(jax.random.key(0), (8, 8, 1))
   params = jax.tree.map(jnp.ones_like, params)
-  head = {"kernel": jnp.array([[1.0, -1.0]] * 2), "bias": jnp.zeros(2)}
+  kernel = {"kernel": jnp.array([[1.0, -1.0]] * 2), "bias": jnp.zeros(2)}
   images = jnp.zeros((1, 8, 8, 1)).at[0, 1:3, 5:7].set(9.0)
-  compute = maps.make_mapper(options, lambda images: images)
-  labels, log_probs = jnp.array([0]), jnp.log(jnp.full((1, 2), 0.5))
-  slid = np.asarray(compute({"backbone": params, "head": head}, state, images, labels, log_probs))
-  place = np.unravel_index(np.argmax(slid[0, maps.KINDS.index("sliding window"), 0]), (8, 8))
-  assert place[0] < 4 and place[1] >= 4
+  labels, log_probs, tops = jnp.array([0]), jnp.log(jnp.full((1, 2), 0.5)), []
+  for name in ("softmax", "spherical"):
+    head = heads.make(name, 2)
+    compute = maps.make_mapper(options, lambda images: images, head.log_prob)
+    made = np.asarray(
+      compute({"backbone": params, "head": kernel}, state, images, labels, log_probs)
+    )
+    slid = made[0, maps.KINDS.index("sliding window"), 0]
+    place = np.unravel_index(np.argmax(slid), (8, 8))
+    tops.append(slid[place])
+    if name == "softmax":
+      assert place[0] < 4 and place[1] >= 4
+  # Spherical softmax does not see the logits' signs, so that both classes are alike.
+  assert tops[0] > 0.9 and tops[1] == pytest.approx(0.5)
 
 
 def test_heads_without_a_kernel_are_refused():
