@@ -113,6 +113,15 @@ def load_dataset(config: ConfigDict) -> data.Dataset:
   )
 
 
+def check_classes(dataset: data.Dataset) -> None:
+  """Raise a ValueError unless each example has one class, which what follows asks for."""
+  if dataset.ignore_label is not None or dataset.train.labels.ndim != 1:
+    raise ValueError(
+      f"Got dataset={dataset.name!r}, whose examples have a distribution in place of a class, or "
+      "some none; here each needs one. Leave out those without, and give the likeliest class."
+    )
+
+
 def make_splits(
   dataset: data.Dataset, train: data.Split, validation: data.Split, test: data.Split
 ) -> Splits:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import assembly
 from softmax_research import data, heads, nn, study, training
 
 
@@ -81,6 +82,9 @@ def prepare(settings: Settings, left: Sequence[dict[str, Any]]) -> tuple[data.Sp
   dataset = data.load(settings.dataset)
   if dataset.train.images.dtype != np.uint8:
     raise ValueError(f"Got dataset={settings.dataset!r}; scenes are made of images.")
+  assembly.check_classes(dataset)
+  for cell in left:
+    _check_head(cell["head"], dataset.num_classes)
   train, validation = data.split_train_validation(dataset.train, fraction=0.2, seed=0)
   sizes = (settings.num_train, settings.num_train // 5, settings.num_train // 5)
   parts = zip((train, validation, dataset.test), sizes, strict=True)
@@ -105,6 +109,17 @@ def head_of(text: str, num_classes: int) -> heads.Head:
     return head.loss(params, features, shares, **options)
 
   return head._replace(loss=loss)
+
+
+def _check_head(text: str, num_classes: int) -> None:
+  """Raise a ValueError unless there is such a head, and it takes several labels of an example."""
+  head, features = head_of(text, num_classes), jnp.zeros((1, 1))
+
+  def loss(key):
+    labels = jnp.ones((1, num_classes), jnp.int32)
+    return head.loss(head.init(key, 1), features, labels, key=key)
+
+  jax.eval_shape(loss, jax.random.key(0))
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Record]]:

@@ -78,8 +78,8 @@ def make(config: ConfigDict) -> assembly.Splits:
 def _from_images(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:
   dataset = assembly.load_dataset(config)
   shown = config.scenes
-  if dataset.train.images.ndim != 4:
-    raise ValueError(f"Got dataset={config.dataset!r}; scenes are made from images.")
+  if dataset.train.images.ndim != 4 or dataset.train.labels.ndim != 1:
+    raise ValueError(f"Got dataset={config.dataset!r}; scenes are made from images of one class.")
   classes = tuple(shown.classes) or tuple(range(dataset.num_classes))
   pool, test = (_only(split, classes) for split in (dataset.train, dataset.test))
   train, validation = data.split_train_validation(

@@ -39,6 +39,7 @@ def instances(config: ConfigDict) -> Task:
   if not config.imprint >= 0:
     raise ValueError(f"Got imprint={config.imprint!r}; a length is at least 0.")
   dataset = assembly.load_dataset(config)
+  assembly.check_classes(dataset)
   train, judged = dataset.train, dataset.test
   if config.split == "validation":
     train, judged = data.split_train_validation(train, num_validation=config.num_test, seed=0)

@@ -2,8 +2,14 @@
 
 from importlib.machinery import PathFinder
 
+import numpy as np
 import PIL.Image
+import pytest
 
+from configs import localize_digits, many_classes_images
+from experiments import label_sets
+from experiments.localization import material
+from experiments.many import tasks
 from softmax_research import data
 from softmax_research.study import workdir
 from tests.experiments.scripts import expect_error, run_script
@@ -54,3 +60,27 @@ def test_data_of_ones_own_are_trained_on_and_their_damaged_cache_is_rebuilt(tmp_
   (record,) = workdir.read(tmp_path / "run")
   assert record["status"] == "finished" and record["measured"]["dataset"]["num_train"] == 259
   assert "&lt;3&gt;" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("kind", ["distributions", "some without"])
+def test_studies_of_classes_refuse_examples_without_one(tmp_path, kind):
+  """Labels of -1 were the last class, and labels that are rows were compared entry by entry."""
+  images, labels = data.digits().test
+  if kind == "distributions":
+    arrays = {"labels": np.eye(10, dtype=np.float32)[labels]}
+  else:
+    arrays = {"labels": np.where(np.arange(len(labels)) % 9, labels, -1), "ignore_label": np.int32(-1)}
+  path = tmp_path / "own.npz"
+  np.savez(path, images=images, **arrays)
+
+  with pytest.raises(ValueError, match="here each needs one"):
+    label_sets.prepare(label_sets.Settings(dataset=str(path)), [])
+  config = many_classes_images.get_config()
+  config.dataset = str(path)
+  with pytest.raises(ValueError, match="here each needs one"):
+    tasks.instances(config)
+  if kind == "distributions":  # Scenes leave out examples without a class.
+    config = localize_digits.get_config()
+    config.dataset = str(path)
+    with pytest.raises(ValueError, match="images of one class"):
+      material.make(config)

@@ -68,6 +68,7 @@ def test_a_seed_that_diverges_is_not_judged(tmp_path):
   [
     ({"most": 5}, "most=5; a grid of 2 has fewer"),
     ({"heads": ("softmacks",)}, "head 'softmacks'"),
+    ({"heads": ("softmax", "pc_softmax")}, "no class_counts for the head 'pc_softmax'"),
     ({"dataset": "wine"}, "made of images"),
     ({"num_train": 10}, "num_train"),
   ],
@@ -76,4 +77,4 @@ def test_what_is_refused(change, message):
   settings = _SMALL._replace(**change)
   with pytest.raises(ValueError, match=message):
     label_sets.check(settings)
-    label_sets.prepare(settings, [])
+    label_sets.prepare(settings, label_sets.STUDY.cells(settings))
