@@ -34,6 +34,17 @@ def test_terms_of_classifiers_are_their_formulas():
   np.testing.assert_allclose(_terms("PC-softmax"), corrected, atol=1e-5)
 
 
+def test_the_accuracies_of_a_seed_do_not_depend_on_the_others():
+  labels = np.array([[0, 0, 1, 2], [0, 1, 1, 1]])  # The second seed's test lacks a class.
+  right = np.array([[1, 0, 1, 1], [1, 1, 1, 0]], bool)
+  both = gaussians._accuracies(right, labels, 3)
+  np.testing.assert_allclose(both["accuracy"], [3 / 4, 3 / 4])
+  np.testing.assert_allclose(both["macro_accuracy"], [(1 / 2 + 1 + 1) / 3, (1 + 2 / 3) / 2])
+  for seed in range(2):
+    alone = gaussians._accuracies(right[[seed]], labels[[seed]], 3)
+    assert alone["macro_accuracy"][0] == both["macro_accuracy"][seed]
+
+
 def test_the_term_of_a_critic_is_its_bound_on_the_pairs_of_a_batch():
   scores = LOGITS.astype(np.float64)[:, LABELS]
   apart = ~np.eye(len(scores), dtype=bool)
