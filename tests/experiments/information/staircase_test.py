@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.information import estimates, estimators, staircase
+from experiments.ledger import study_claims
 from softmax_research import study
 
 SMALL = staircase.Settings(
@@ -78,3 +79,9 @@ def test_cells_say_how_many_seeds_are_finite():
 def test_settings_that_are_none_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     staircase.check(SMALL._replace(**changes))
+
+
+def test_claims_are_of_the_highest_stair_wherever_it_stands():
+  claim = study_claims.of_staircase(8, (4.0, 2.0))[0]
+  assert claim.text.endswith("at 4 nats")
+  assert claim.tests[0].comparisons[0].metric == "estimators/InfoNCE/stairs/0/estimate"
