@@ -52,7 +52,8 @@ def prepare(
   splits = material.make(config)
   options = registry.parse(config.backbone)[1]
   preprocess = functools.partial(data.standardise, mean=splits.mean, std=splits.std)
-  scene = splits.test.images[:1], splits.test.labels[:1], np.zeros((1, splits.num_classes))
+  log_probs = np.zeros((1, splits.num_classes), np.float32)
+  scene = splits.test.images[:1], splits.test.labels[:1], log_probs
   mappers = {}
   for head in dict.fromkeys(cell["head"] for cell in left):
     state = jax.eval_shape(assembly.make_programs(config, splits, head).init, 0)

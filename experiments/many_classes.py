@@ -10,6 +10,7 @@ own, and the features are judged by the true class of the nearest neighbour. Eve
 seed) is appended at once to results.jsonl; the same command run again makes only what is missing.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -56,8 +57,11 @@ def check(config: ConfigDict) -> None:
   assembly.check_keys(config, known, start.__name__.rpartition(".")[2])
   for key in ("seeds", "looks", "batch_size", "num_test"):
     check_integer(key, config[key])
-  if not config.seconds > 0:
-    raise ValueError(f"Got seconds={config.seconds!r}; it must be a number above 0.")
+  if config.task == "images":
+    check_integer("num_reference", config.num_reference)
+    check_integer("num_images", config.num_images, 0, remedy="Pass 0 for all.")
+  if not 0 < config.seconds < math.inf:
+    raise ValueError(f"Got seconds={config.seconds!r}; it must be a finite number above 0.")
   training.make_optimizer(config.optimizer, num_steps=1)
 
 

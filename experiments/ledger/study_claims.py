@@ -244,7 +244,7 @@ def _bayes(text: str, *comparison: str) -> Claim:
   return Claim("Bayes' rule", text, _where_imbalanced(*comparison))
 
 
-#: What follows from Bayes' rule, and no paper claims. Nothing follows for the capped test set, whose
+#: What follows from Bayes' rule, and no paper claims. For the capped test set nothing follows: its
 #: prior lies between that of training and that of PC-softmax's predictions.
 OF_BAYES = (
   _bayes(

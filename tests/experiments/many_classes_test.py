@@ -75,6 +75,9 @@ def test_instance_discrimination(tmp_path):
     (ConfigDict({"heads": "softmax"}), "--config=configs/many_classes_words.py"),
     (_config(many_classes_words, mine=1), "has mine too many or too few; its keys are backbone"),
     (_config(many_classes_words, looks=0), "looks=0; it must be an integer of at least 1"),
+    (_config(many_classes_words, seconds=float("inf")), "seconds=inf"),
+    (_config(many_classes_images, num_reference=0), "num_reference=0"),
+    (_config(many_classes_images, num_images=-5), "num_images=-5"),
     (_config(many_classes_words, text="nowhere"), "'pydoc' or 'stdlib'"),
     (
       _config(many_classes_images, dataset="digits", num_images=9, heads="adaptive"),
