@@ -23,7 +23,7 @@ from configs import tables as papers_tables
 from experiments import assembly, classifiers
 from experiments.reproduction import measures, protocols, search
 from softmax_research import heads, registry, study
-from softmax_research.study import classifier_report, ensembles, tables
+from softmax_research.study import classifier_report, ensembles, plots, tables
 from softmax_research.study.blocks import table_of
 from softmax_research.study.measures import MISSING
 
@@ -120,6 +120,8 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     shown = (_ACCURACY, _SELECTED, _VALIDATION)
     yield study.compared(groups, measure=shown, name=f"methods_{dataset}")
     yield from classifier_report.metrics(groups, "method")
+    if (plot := plots.difference_plot(groups, measures=classifier_report.COMPARED)) is not None:
+      yield plot._replace(name=f"differences_{dataset}")
     values = {of: [v for some in groups for v in some.values(of).values()] for of in _MEASURED}
     if more := [of for of in _MEASURED if not all(map(math.isnan, values[of]))]:
       yield study.compared(groups, measure=more, name=f"measured_{dataset}")
