@@ -1,6 +1,6 @@
 """Search in a tree: the most probable classes without the log-probabilities of all others."""
 
-from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -33,15 +33,6 @@ class TreeSearch(NamedTuple):
   log_probs: jax.Array
   classes: jax.Array
   num_visited: jax.Array
-
-
-class _Children(NamedTuple):
-  """Hold the children of a node, padded to a fixed number."""
-
-  nodes: jax.Array
-  classes: jax.Array  # -1 for an inner node
-  log_probs: jax.Array
-  exist: jax.Array
 
 
 class _State(NamedTuple):
@@ -92,19 +83,13 @@ def tree_top_k(
   check_integer("k", k, 1, tree.num_classes)
   features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
 
-  def search(feature, params):
-    def expand(node, log_prob, width):
-      nodes, exist, choices = child_log_probs(feature, params, tree, node, width)
-      classes = jnp.where(exist, look_up(tree.classes, nodes), -1)
-      return _Children(nodes, classes, log_prob + choices, exist)
-
-    return _best_first(tree, int(k), expand, features.dtype)
-
+  search = functools.partial(_best_first, tree=tree, k=int(k))
   found = for_each_example(search, (features,), params)
   return found._replace(log_probs=found.log_probs.astype(result_type))
 
 
-def _best_first(tree: Tree, k: int, expand: Callable, dtype: jnp.dtype) -> TreeSearch:
+def _best_first(feature, params, tree: Tree, k: int) -> TreeSearch:
+  dtype = feature.dtype
   if tree.depth == 0:
     return TreeSearch(jnp.zeros(1, dtype), jnp.zeros(1, jnp.int32), jnp.zeros((), jnp.int32))
   num_slots = _num_slots(tree)
@@ -116,8 +101,28 @@ def _best_first(tree: Tree, k: int, expand: Callable, dtype: jnp.dtype) -> TreeS
     best_classes=jnp.full(k, -1, jnp.int32),
     num_visited=jnp.zeros((), jnp.int32),
   )
+
+  def expand(state, node, log_prob, width):
+    """Put a node's children among the best classes if they are leaves, else among the open."""
+    nodes, exist, choices = child_log_probs(feature, params, tree, node, width)
+    log_probs, classes = log_prob + choices, jnp.where(exist, look_up(tree.classes, nodes), -1)
+    is_leaf = classes >= 0
+    candidates = jnp.concatenate([state.best_log_probs, jnp.where(is_leaf, log_probs, -jnp.inf)])
+    best_log_probs, places = jax.lax.top_k(candidates, k)
+    enters = ~is_leaf & (log_probs > best_log_probs[-1])
+    # Slots past the end are dropped.
+    slots = jnp.where(enters, state.num_open + jnp.cumsum(enters) - 1, num_slots)
+    return _State(
+      nodes=state.nodes.at[slots].set(nodes, mode="drop"),
+      log_probs=state.log_probs.at[slots].set(log_probs, mode="drop"),
+      num_open=state.num_open + jnp.sum(enters, dtype=jnp.int32),
+      best_log_probs=best_log_probs,
+      best_classes=jnp.concatenate([state.best_classes, classes])[places],
+      num_visited=state.num_visited + jnp.sum(exist, dtype=jnp.int32),
+    )
+
   root, certain = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
-  state = _absorb(state, expand(root, certain, tree.level_widths[0]))
+  state = expand(state, root, certain, tree.level_widths[0])
   axes = varying_axes(state)
   state = vary(state, axes)
 
@@ -135,32 +140,12 @@ def _best_first(tree: Tree, k: int, expand: Callable, dtype: jnp.dtype) -> TreeS
       log_probs=state.log_probs.at[slot].set(state.log_probs[last]).at[last].set(-jnp.inf),
       num_open=last,
     )
-    return vary(_absorb(state, expand(node, log_prob, max(tree.level_widths[1:]))), axes)
+    return vary(expand(state, node, log_prob, max(tree.level_widths[1:])), axes)
 
   if tree.depth > 1:
     state = jax.lax.while_loop(goes_on, step, state)
   log_probs = jnp.where(state.best_classes >= 0, state.best_log_probs, jnp.nan)
   return TreeSearch(log_probs, state.best_classes, state.num_visited)
-
-
-def _absorb(state: _State, children: _Children) -> _State:
-  """Put children into a search: leaves among the best classes, inner nodes among the open."""
-  is_leaf = children.classes >= 0
-  leaf_log_probs = jnp.where(is_leaf, children.log_probs, -jnp.inf)
-  best_log_probs, places = jax.lax.top_k(
-    jnp.concatenate([state.best_log_probs, leaf_log_probs]), len(state.best_log_probs)
-  )
-  enters = ~is_leaf & (children.log_probs > best_log_probs[-1])
-  # Slots past the end are dropped.
-  slots = jnp.where(enters, state.num_open + jnp.cumsum(enters) - 1, len(state.nodes))
-  return _State(
-    nodes=state.nodes.at[slots].set(children.nodes, mode="drop"),
-    log_probs=state.log_probs.at[slots].set(children.log_probs, mode="drop"),
-    num_open=state.num_open + jnp.sum(enters, dtype=jnp.int32),
-    best_log_probs=best_log_probs,
-    best_classes=jnp.concatenate([state.best_classes, children.classes])[places],
-    num_visited=state.num_visited + jnp.sum(children.exist, dtype=jnp.int32),
-  )
 
 
 def _num_slots(tree: Tree) -> int:
