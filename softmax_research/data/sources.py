@@ -123,7 +123,6 @@ def fingerprint(name: str) -> str | None:
 @functools.lru_cache
 def _fingerprint(path: pathlib.Path, changed: int) -> str:
   """Return the digest of a path; it is computed anew where the path was changed."""
-  del changed
 
   def digest(file):
     with file.open("rb") as opened:

@@ -49,7 +49,6 @@ def info_nce(*, temperature: float = 1.0) -> Head:
     return product(jnp.asarray(x), params["kernel"]), widen(y)[0]
 
   def loss(params, features, labels, *, step=0, key=None, ignore_label=None):
-    del step, key
     x, y = project(params, features)
     options = {"temperature": temperature, "ignore_label": ignore_label}
     return info_nce_loss(x, y, labels=labels, **options)
@@ -86,16 +85,13 @@ def nt_xent(*, temperature: float = 0.5) -> Head:
   check_at_least("temperature", temperature, 0, "Pass 0.5 or so.", strict=True)
 
   def init(key, num_features) -> dict[str, Any]:
-    del key, num_features
     return {}
 
   def loss(params, features, labels, *, step=0, key=None, ignore_label=None):
-    del params, step, key
     options = {"temperature": temperature, "ignore_label": ignore_label}
     return nt_xent_loss(*features, labels=labels, **options)
 
   def log_prob(params, features):
-    del params
     x, y = map(unit_length, features)
     return log_softmax(product(x, y.T), temperature=temperature)
 

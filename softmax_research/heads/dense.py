@@ -130,7 +130,6 @@ def linear(
   layer = _affine(num_classes, bias, normalise, kernel_init)
 
   def head_loss(params, features, labels, *, step=0, key=None, **weights):
-    del key
     logits, geometry = layer.apply(params, features, step)
     return loss(logits, labels, geometry, **weights)
 
@@ -278,7 +277,6 @@ def dense(
     return logits if row_map is None else row_map(logits), geometry
 
   def plain_loss(params, features, labels, *, step=0, key=None, **weights):
-    del key
     logits, geometry = map_logits(params, features, step)
     if margin is not None:
       logits = margin(logits, labels, geometry)
@@ -297,7 +295,6 @@ def dense(
     return linear_top_k(features, kernel, k, bias=params.get("bias"), score=score_of(params))
 
   def streaming_loss(params, features, labels, *, step=0, key=None, **weights):
-    del key
     features, kernel = _operands(params, features, normalise)
 
     def at_label(logits, labels, lengths):

@@ -147,7 +147,6 @@ def likelihood_loss(
   """
 
   def loss(params, features, labels, *, step=0, key=None, **weights):
-    del step, key
     labels = as_labels(labels)
     if jnp.issubdtype(labels.dtype, jnp.floating):
       return negative_log_likelihood(log_prob(params, features), labels, **weights)

@@ -37,7 +37,6 @@ def sm_taylor(
   """Build soft-margin Taylor softmax's head."""
 
   def lower(logits: jax.Array, labels: jax.Array, geometry: Geometry) -> jax.Array:
-    del geometry
     return functional.soft_margin(logits, labels, margin=margin)
 
   return dense(num_classes, score=taylor_score(order), margin=lower, **layer)
@@ -252,7 +251,6 @@ def adaface(
     return head.loss(params, features, labels, **options)
 
   def measure(params, features, labels):
-    del params, labels
     sizes = lengths(features)
     return {"size": sizes, "square": sizes**2}
 

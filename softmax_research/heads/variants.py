@@ -120,7 +120,6 @@ def _of_logits(
   """Build a linear layer with a loss of logits; it predicts by softmax if nothing is said."""
 
   def own(logits, labels, geometry, **weights):
-    del geometry
     return loss(logits, labels, **options, **weights)
 
   log_prob = log_prob or functional.log_softmax

@@ -221,7 +221,6 @@ def identity(*, axis_name: str | None = None) -> Backbone:
     >>> identity().apply({}, {}, jnp.ones((3, 2, 2)), train=False)[0].shape
     (3, 4)
   """
-  del axis_name
 
   def apply(params: Any, state: Any, images: jax.Array, *, train: bool, key: Any = None):
     return flatten(images), state

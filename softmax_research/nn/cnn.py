@@ -178,13 +178,8 @@ class CNN(nnx.Module):
       Maps `[B, H', W', F]`.
     """
     check_floating(images)
-
-    def compute(maps, batch_last):
-      for layer in (*self.whitening, *self.convolutions):
-        maps = layer(maps, train=train, rngs=rngs, batch_last=batch_last)
-      return maps
-
-    return in_fastest_layout(images, compute)
+    layers = (*self.whitening, *self.convolutions)
+    return in_fastest_layout(layers, images, train=train, rngs=rngs)
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
     maps = self.maps(images, train=train, rngs=rngs)

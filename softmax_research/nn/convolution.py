@@ -7,7 +7,7 @@ was measured on a GPU see docs/devices.rst.
 """
 
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -85,13 +85,13 @@ def convolve_batch_last(layer: nnx.Conv, maps: jax.Array) -> jax.Array:
   return _products(maps, kernel, tuple(pads), layer.strides)
 
 
-def in_fastest_layout(
-  images: jax.Array, compute: Callable[[jax.Array, bool], jax.Array]
-) -> jax.Array:
-  """Return `compute(images, batch_last)`, the batch being last where convolutions are products."""
-  if not takes_products() or not len(images):
-    return compute(images, False)
-  return cpu.batch_first(compute(cpu.batch_last(images), True))
+def in_fastest_layout(layers: Iterable[Callable[..., Any]], images: jax.Array, **options: Any):
+  """Return the maps that layers make, the batch being last where convolutions are products."""
+  batch_last = takes_products() and len(images) > 0
+  maps = cpu.batch_last(images) if batch_last else images
+  for layer in layers:
+    maps = layer(maps, batch_last=batch_last, **options)
+  return cpu.batch_first(maps) if batch_last else maps
 
 
 def _products(

@@ -202,9 +202,7 @@ class Layer(nnx.Module):
       outputs = self.norm(outputs, train=train, axis=axis)
     outputs = self._pool(outputs, after="norm")
     if self.bias is not None:
-      shape = [1] * outputs.ndim
-      shape[axis] = -1
-      outputs = outputs + self.bias[...].reshape(shape)
+      outputs = outputs + along(self.bias[...], outputs, axis)
     outputs = activate(self.activation, outputs, batch_last=batch_last)
     if self.norm_order == "after":
       outputs = self.norm(outputs, train=train, axis=axis)

@@ -121,15 +121,8 @@ class ResNet(nnx.Module):
         )
 
   def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
-    del rngs
     check_floating(images)
-
-    def compute(maps, batch_last):
-      for part in (self.first, *self.blocks):
-        maps = part(maps, train=train, batch_last=batch_last)
-      return maps
-
-    return in_fastest_layout(images, compute).mean(axis=(1, 2))
+    return in_fastest_layout((self.first, *self.blocks), images, train=train).mean(axis=(1, 2))
 
 
 class _Block(nnx.Module):

@@ -81,7 +81,6 @@ class LinearTaylor(nnx.Module):
   """Attend with the Taylor score of order 2 in linear time; keys have few features."""
 
   def __init__(self, num_heads: int, *, key_features: int = 16):
-    del num_heads
     check_integer("key_features", key_features)
     self.key_features = key_features
 

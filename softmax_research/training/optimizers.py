@@ -163,7 +163,6 @@ def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
     return factors[max(fitting, key=lambda of: (len(of), of))] if fitting else 1.0
 
   def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-    del params
     scaled = jax.tree_util.tree_map_with_path(
       lambda path, update: update * jnp.asarray(factor(_path(path)), update.dtype), updates
     )
