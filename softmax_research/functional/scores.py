@@ -519,3 +519,14 @@ def multimax_score(
   precision = jnp.finfo(result_type)  # Squares overflow float16, and two infinities are no numbers.
   bent = jnp.clip(bent, precision.min.astype(bent.dtype), precision.max.astype(bent.dtype))
   return jnp.where(possible, bent, -jnp.inf).astype(result_type)
+
+
+#: The scores of logits alone by name: each makes a head and an attention of that name.
+SCORES = {
+  "taylor": taylor_score,
+  "relu": relu_score,
+  "spherical": spherical_score,
+  "stablemax": stablemax_score,
+  "sigsoftmax": sigsoftmax_score,
+  "soft_cap": soft_cap_score,
+}

@@ -19,6 +19,7 @@ from softmax_research.functional.arrays import check_at_least
 from softmax_research.functional.entmax import log_or_impossible
 from softmax_research.functional.labels import check_targets
 from softmax_research.functional.losses import check_link
+from softmax_research.functional.scores import SCORES
 from softmax_research.heads import margins
 from softmax_research.heads.adaptive import adaptive
 from softmax_research.heads.dense import LearntScore, dense, linear, taylor_score
@@ -35,9 +36,46 @@ def softmax(num_classes: int, *, temperature: float = 1.0, **layer: Any) -> Head
   return dense(num_classes, score=lambda logits: logits / temperature, **layer)
 
 
-def taylor(num_classes: int, *, order: int = 2, **layer: Any) -> Head:
-  """Build Taylor softmax's head."""
-  return dense(num_classes, score=taylor_score(order), **layer)
+def of_score(score: Callable[..., jax.Array]) -> Callable[..., Head]:
+  """Return the function that makes the dense head of a score, with the score's options."""
+  own = _options(score)
+
+  def make(num_classes: int, **options: Any) -> Head:
+    given = {name: options.pop(name) for name in own if name in options}
+    return dense(num_classes, score=functools.partial(score, **given), **options)
+
+  return _taking(make, own, "layer")
+
+
+def of_loss(
+  loss: Callable[..., jax.Array], log_prob: Callable[..., jax.Array] = functional.log_softmax
+) -> Callable[..., Head]:
+  """Return the function that makes a linear head of a loss of logits, with the loss's options.
+
+  `log_prob` is given those of the options that it has.
+  """
+  own = _options(loss)
+
+  def make(num_classes: int, *, bias: bool = True, **options: Any) -> Head:
+    predict = functools.partial(log_prob, **registry.accepted(log_prob, **options))
+    return _of_logits(num_classes, loss, bias, predict, **options)
+
+  return _taking(make, own | {"bias": inspect.signature(make).parameters["bias"]})
+
+
+def _options(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+  """Return the options of a function of logits that are a head's own."""
+  parameters = inspect.signature(function).parameters.values()
+  shared = ("class_weights", "ignore_label", "axis", "where")
+  return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in shared}
+
+
+def _taking(make: Callable[..., Head], options: dict[str, inspect.Parameter], *rest: str):
+  """Return the function with the options, and with what it passes on, in its signature."""
+  given = [inspect.Parameter("num_classes", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+  passed_on = [inspect.Parameter(name, inspect.Parameter.VAR_KEYWORD) for name in rest]
+  make.__signature__ = inspect.Signature([*given, *options.values(), *passed_on])
+  return make
 
 
 def relu(num_classes: int, *, epsilon: float = 1e-2, bias_start: float = 1.0, **layer: Any) -> Head:
@@ -48,27 +86,6 @@ def relu(num_classes: int, *, epsilon: float = 1e-2, bias_start: float = 1.0, **
   """
   score = functools.partial(functional.relu_score, epsilon=epsilon)
   return with_bias(dense(num_classes, score=score, **layer), bias_start)
-
-
-def spherical(num_classes: int, *, epsilon: float = 1e-2, **layer: Any) -> Head:
-  """Build spherical softmax's head."""
-  score = functools.partial(functional.spherical_score, epsilon=epsilon)
-  return dense(num_classes, score=score, **layer)
-
-
-def stablemax(num_classes: int, **layer: Any) -> Head:
-  """Build StableMax's head."""
-  return dense(num_classes, score=functional.stablemax_score, **layer)
-
-
-def sigsoftmax(num_classes: int, **layer: Any) -> Head:
-  """Build sigsoftmax's head."""
-  return dense(num_classes, score=functional.sigsoftmax_score, **layer)
-
-
-def soft_cap(num_classes: int, *, cap: float = 30.0, **layer: Any) -> Head:
-  """Build the head of softmax on logits that are kept within a cap, smoothly."""
-  return dense(num_classes, score=functools.partial(functional.soft_cap_score, cap=cap), **layer)
 
 
 def multimax(num_classes: int, **layer: Any) -> Head:
@@ -178,34 +195,19 @@ def prior_shift(
   return plain._replace(log_prob=log_prob, top_k=None)
 
 
-def sparsemax(num_classes: int, *, bias: bool = True) -> Head:
-  """Build the head of sparsemax and its loss: `entmax` with alpha = 2."""
-  return entmax(num_classes, alpha=2.0, bias=bias)
+def _entmax_log_prob(logits: jax.Array, *, alpha: float = 1.5) -> jax.Array:
+  """Return the exact logarithms: -inf for the classes that have no probability.
 
-
-def entmax(num_classes: int, *, alpha: float = 1.5, bias: bool = True) -> Head:
-  """Build the head of alpha-entmax and its loss; the larger alpha, the fewer classes are possible.
-
-  `log_prob` is the exact logarithm of the probabilities: -inf for the classes that have none, so
-  the negative log-likelihood of an example is infinite where its label is one of them. That is
-  why the loss is not the likelihood: it stays finite, with a useful gradient.
+  The negative log-likelihood of an example is infinite where its label is one of them. That is why
+  the loss is not the likelihood: it stays finite, with a useful gradient.
   """
-
-  def log_prob(logits: jax.Array) -> jax.Array:
-    if alpha == 1:
-      return functional.log_softmax(logits)
-    return log_or_impossible(functional.entmax(logits, alpha=alpha))
-
-  return _of_logits(num_classes, functional.entmax_loss, bias, log_prob, alpha=alpha)
+  if alpha == 1:
+    return functional.log_softmax(logits)
+  return log_or_impossible(functional.entmax(logits, alpha=alpha))
 
 
-def bi_tempered(num_classes: int, *, t1: float = 0.8, t2: float = 1.2, bias: bool = True) -> Head:
-  """Build the head of the bi-tempered logistic loss; `log_prob` is its tempered softmax."""
-
-  def log_prob(logits):
-    return log_or_impossible(functional.tempered_softmax(logits, t=t2))
-
-  return _of_logits(num_classes, functional.bi_tempered_loss, bias, log_prob, t1=t1, t2=t2)
+def _tempered_log_prob(logits: jax.Array, *, t2: float = 1.2) -> jax.Array:
+  return log_or_impossible(functional.tempered_softmax(logits, t=t2))
 
 
 def logit_penalty(
@@ -235,17 +237,6 @@ def logit_penalty(
   return _of_logits(num_classes, loss, bias)
 
 
-def squared_error(
-  num_classes: int, *, target: float = 1.0, label_weight: float = 1.0, bias: bool = True
-) -> Head:
-  """Build the head of the scaled squared error; see `functional.squared_error_loss`.
-
-  The loss knows no probabilities. `log_prob` is softmax of the logits, as that of `hinge`.
-  """
-  options = {"target": target, "label_weight": label_weight}
-  return _of_logits(num_classes, functional.squared_error_loss, bias, **options)
-
-
 def one_vs_all(num_classes: int, *, bias: bool = True, bias_start: float | None = 0.0) -> Head:
   r"""Build the head of one logistic regression a class.
 
@@ -263,18 +254,6 @@ def one_vs_all(num_classes: int, *, bias: bool = True, bias_start: float | None 
 
   head = _of_logits(num_classes, functional.one_vs_all_cross_entropy, bias, log_prob)
   return with_bias(head, -math.log(num_classes) if bias_start is None else bias_start)
-
-
-def hinge(
-  num_classes: int, *, margin: float = 1.0, sum_rivals: bool = False, bias: bool = True
-) -> Head:
-  """Build the head of the multiclass hinge loss; see `functional.multiclass_hinge`.
-
-  The loss knows no probabilities. `log_prob` is softmax of the logits: its argmax is the
-  loss's own prediction, its values are not fitted to anything.
-  """
-  options = {"margin": margin, "sum_rivals": sum_rivals}
-  return _of_logits(num_classes, functional.multiclass_hinge, bias, **options)
 
 
 def _build(
@@ -322,12 +301,8 @@ HEADS = registry.Registry(
   "head",
   {
     "softmax": softmax,
-    "taylor": taylor,
+    **{name: of_score(score) for name, score in SCORES.items()},
     "relu": relu,
-    "spherical": spherical,
-    "stablemax": stablemax,
-    "sigsoftmax": sigsoftmax,
-    "soft_cap": soft_cap,
     "multimax": multimax,
     "logit_norm": logit_norm,
     "logit_penalty": logit_penalty,
@@ -348,14 +323,15 @@ HEADS = registry.Registry(
     "pc_softmax": pc_softmax,
     "logit_adjusted": logit_adjusted,
     "prior_shift": prior_shift,
-    "sparsemax": sparsemax,
-    "entmax": entmax,
-    "bi_tempered": bi_tempered,
+    "sparsemax": of_loss(functional.sparsemax_loss, functools.partial(_entmax_log_prob, alpha=2.0)),
+    "entmax": of_loss(functional.entmax_loss, _entmax_log_prob),
+    "bi_tempered": of_loss(functional.bi_tempered_loss, _tempered_log_prob),
     "ev_softmax": ev_softmax,
     "r_softmax": r_softmax,
     "one_vs_all": one_vs_all,
-    "squared_error": squared_error,
-    "hinge": hinge,
+    # These losses know no probabilities; those of softmax agree on the most probable class.
+    "squared_error": of_loss(functional.squared_error_loss),
+    "hinge": of_loss(functional.multiclass_hinge),
     **_TREES,
     "adaptive": adaptive,
     "mixture": mixture,

@@ -9,20 +9,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from softmax_research import functional
+from softmax_research.functional import scores
 from softmax_research.functional.arrays import check_integer, wide_type
 from softmax_research.registry import Registry
 
 #: Scores by name, of logits elementwise; one of your own is `(logits, **options) -> scores`.
 SCORES = Registry(
   "score",
-  {
-    "taylor": functional.taylor_score,
-    "spherical": functional.spherical_score,
-    "relu": functional.relu_score,
-    "stablemax": functional.stablemax_score,
-    "sigsoftmax": functional.sigsoftmax_score,
-    "soft_cap": functional.soft_cap_score,
-  },
+  scores.SCORES,
   example="taylor:order=2",
   given=("logits", "z", "s"),
   build=lambda function, options: functools.partial(function, **options),
