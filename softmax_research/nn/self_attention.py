@@ -136,11 +136,8 @@ def entmax(num_heads: int, *, alpha: float | str = 1.5) -> Weighing:
   return Weighing(num_heads, alpha=alpha)
 
 
-def _normalised_by(name: str) -> Callable[[int], Weighing]:
-  def make(num_heads: int) -> Weighing:
-    return Weighing(num_heads, normaliser=name)
-
-  return make
+def _normalised_by(name: str, num_heads: int) -> Weighing:
+  return Weighing(num_heads, normaliser=name)
 
 
 #: Attention by name; one of your own is `(num_heads, **options)` and returns a function `(query,
@@ -155,7 +152,10 @@ ATTENTIONS = Registry(
     "stablemax": stablemax,
     "soft_cap": soft_cap,
     "entmax": entmax,
-    **{name: _normalised_by(name) for name in ("sparsemax", "sigmoid", "relu", "softpick")},
+    **{
+      name: functools.partial(_normalised_by, name)
+      for name in ("sparsemax", "sigmoid", "relu", "softpick")
+    },
   },
   example="softmax:sink=True",
   given=("num_heads", "self"),
