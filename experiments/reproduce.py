@@ -126,7 +126,7 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
       try:
         splits[name] = protocols.load_splits(setting)
         if setting.protocol == "cross_validation":
-          next(protocols.folds_of(splits[name].train, setting.folds))
+          protocols.check_folds(splits[name].train, setting)
       except data.DataUnavailableError as error:
         if not setting.optional:
           raise

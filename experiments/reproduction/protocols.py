@@ -126,7 +126,10 @@ def cross_validate(
   del values
   began = time.perf_counter()
   measure = measures.measurer(setting.measures, config, splits, config.heads)
-  programs = classifiers.make_programs(context, config, splits, config.heads)
+  # A schedule of the learning rate is one model's, over all the folds that it goes through.
+  whole = config.copy_and_resolve_references()
+  whole.num_epochs *= setting.folds if setting.carry_over else 1
+  programs = classifiers.make_programs(context, whole, splits, config.heads)
   fits, resume, judged = [], None, None
   for index, (rest, held) in enumerate(folds_of(splits.train, setting.folds)):
     num_epochs = config.num_epochs * (index + 1 if setting.carry_over else 1)
@@ -146,8 +149,8 @@ def cross_validate(
   # A fold that diverged spoils the run, whichever it is.
   by_seed = zip(*(fit.diverged for fit in fits), strict=True)
   diverged = [next(filter(None, of_folds), None) for of_folds in by_seed]
-  whole = fits[-1]._replace(curves=fits[0].curves, diverged=diverged)
-  found = classifiers.judge(context, programs, whole, splits, judged, seconds)
+  fit = fits[-1]._replace(curves=fits[0].curves, diverged=diverged)
+  found = classifiers.judge(context, programs, fit, splits, judged, seconds)
   for i, of in enumerate(found):
     if of.record["status"] == "finished":
       accuracies = [fit.curves[i]["validation_accuracy"][-1] for fit in fits]
@@ -222,16 +225,32 @@ def selected(curves: training.Curves) -> dict[str, Any] | None:
   }
 
 
+def check_folds(split: data.Split, setting: ConfigDict) -> None:
+  """Raise a ValueError unless a setting's folds can be made and trained on."""
+  size, all_rows = setting.train.batch_size, _rows_of_folds(split, setting.folds)
+  numbers = {training.check_batch_size(size, len(rest)) for rest, _ in all_rows}
+  if setting.carry_over and len(numbers) > 1:
+    # Where a model that goes on stands in its epochs is told by their number of batches.
+    raise ValueError(
+      f"Got batch_size={size}, of which the folds' epochs have {sorted(numbers)} batches; a model "
+      "that is carried over needs as many in all. Take another size."
+    )
+
+
 def folds_of(split: data.Split, folds: int) -> Iterator[tuple[data.Split, data.Split]]:
   """Yield for each fold the rest of the examples and the fold's own, the same for every run.
 
   Folds are stratified by class.
   """
+  for both in _rows_of_folds(split, folds):
+    yield tuple(data.Split(split.images[rows], split.labels[rows]) for rows in both)
+
+
+def _rows_of_folds(split: data.Split, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   from sklearn.model_selection import StratifiedKFold  # noqa: PLC0415  # Slow to import.
 
   splitter = StratifiedKFold(folds, shuffle=True, random_state=_FOLD_SEED)
-  for rest, held in splitter.split(np.zeros(len(split.labels)), split.labels):
-    yield tuple(data.Split(split.images[rows], split.labels[rows]) for rows in (rest, held))
+  yield from splitter.split(np.zeros(len(split.labels)), split.labels)
 
 
 def summarise_folds(accuracies: Sequence[float]) -> dict[str, float]:

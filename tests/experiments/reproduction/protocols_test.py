@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from configs import agarap2018
+from configs import agarap2018, default, tables
 from experiments import assembly
 from experiments.reproduction import protocols
 from softmax_research import training
@@ -68,6 +68,22 @@ def test_folds_part_the_examples_by_class_and_never_change():
   assert all((a[1].images == b[1].images).all() for a, b in zip(folds, again, strict=True))
 
 
+def test_a_model_is_carried_over_folds_of_as_many_batches_alone():
+  labels = np.repeat(np.arange(2, dtype=np.int32), (10, 11))  # The folds have 10 or 11 of them.
+  split = Split(np.zeros((21, 1), np.float32), labels)
+  setting = tables.setting(default.get_config(batch_size=5), [("m", "softmax")], folds=2)
+  protocols.check_folds(split, setting)
+  setting.carry_over = True
+  protocols.check_folds(split, setting)
+  setting.train.batch_size = 11
+  with pytest.raises(ValueError, match="batch_size=11"):
+    protocols.check_folds(split, setting)  # The smaller rest has no whole batch.
+  split = Split(np.zeros((23, 1), np.float32), np.arange(23, dtype=np.int32) % 2)
+  setting.train.batch_size = 4
+  with pytest.raises(ValueError, match=r"have \[2, 3\] batches"):
+    protocols.check_folds(split, setting)
+
+
 def test_folds_are_summarised_by_the_population_deviation():
   found = protocols.summarise_folds([0.9, 1.0])
   assert found["cv_accuracy"] == pytest.approx(0.95) and found["cv_std"] == pytest.approx(0.05)
@@ -90,8 +106,12 @@ def test_a_seed_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
     status = "diverged" if fit.diverged[0] else "finished"
     return [types.SimpleNamespace(record={"status": status, "measured": {}})]
 
+  epochs = []  # Of the programs, whose learning rate may fall over them.
   stub = types.SimpleNamespace(
-    make_programs=lambda *_: None, fit=fit, predict=lambda *_: ["predictions"], judge=judge
+    make_programs=lambda _, config, *rest: epochs.append(config.num_epochs),
+    fit=fit,
+    predict=lambda *_: ["predictions"],
+    judge=judge,
   )
   monkeypatch.setattr(protocols, "classifiers", stub)
   setting = tiny.variant().settings.folds
@@ -102,6 +122,7 @@ def test_a_seed_is_finished_if_all_folds_are(monkeypatch, carry_over, bad_fold):
   (made,) = protocols.cross_validate(context, setting, setting.train, splits, {})
   assert made["status"] == ("finished" if bad_fold is None else "diverged")
   assert ("cv_accuracy" in made["measured"]) == (bad_fold is None)
+  assert epochs == [setting.train.num_epochs * (5 if carry_over else 1)]
 
 
 def test_principal_components_are_uncorrelated_and_fitted_to_training_alone():
