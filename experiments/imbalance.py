@@ -96,7 +96,7 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
       every.setdefault(made["cell"]["setting"], []).append(made)
   by_setting = {k: of for k, of in every.items() if any(r["status"] == "finished" for r in of)}
   names = list(dict.fromkeys(r["cell"]["head"] for of in by_setting.values() for r in of))
-  yield f"# {len(names)} heads on imbalanced {config.dataset}"
+  yield f"# {len(names)} heads on imbalanced {study.escape(config.dataset)}"
   yield (
     f"Each head trained for {config.num_epochs} epochs with batches of {config.batch_size}, with "
     "one set of hyperparameters for all; nothing was chosen on a test set, and the last epoch's "

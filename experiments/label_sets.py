@@ -165,7 +165,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
 
 
 def report(records: Sequence[study.Record], settings: Settings) -> Iterator[study.Block]:
-  yield f"# Which of {settings.dataset} are in a scene"
+  yield f"# Which of {study.escape(settings.dataset)} are in a scene"
   yield (
     f"Scenes of 1 to {settings.most} images; mAP ranks the scenes of a class by its score, F1 and "
     "exact match are of the sets predicted from the threshold on that is best on validation. Each "

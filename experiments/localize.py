@@ -94,7 +94,7 @@ def summarise(made: study.Record) -> str:
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   heads = [of for of in study.group(records, "head") if of.finished]
   last = list(heads[-1].finished.values())[-1]
-  yield f"# Class activation maps on {last['measured']['dataset']['name']}"
+  yield f"# Class activation maps on {study.escape(last['measured']['dataset']['name'])}"
   yield _ABOUT
   yield _accuracy(heads)
   yield _fixed_box(last)

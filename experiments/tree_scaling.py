@@ -80,7 +80,8 @@ def report(records: Sequence[study.Record], settings: Settings) -> Iterator[stud
     (f"{classes.DENSE}, x the number of classes", dense, dense, "dense_ms", 2),
   ):
     power, error = exponent(list(places), [times[key] for times in of_side.values()])
-    lines.append(f"- {what}: a = {power:.{decimals}f} ± {error:.{decimals}f}")
+    found_a = f"a = {power:.{decimals}f} ± {error:.{decimals}f}"
+    lines.append(f"- {what}: {'too few sizes' if math.isnan(power) else found_a}")
   yield "\n".join(lines)
   yield _plot({"tree": (found, "tree_ms"), classes.DENSE: (dense, "dense_ms")})
   rows = []

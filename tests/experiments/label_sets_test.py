@@ -55,6 +55,11 @@ def test_the_study_from_end_to_end(tmp_path):
   assert "| mAP, % |" in " ".join((tmp_path / "report.md").read_text().split())
 
 
+def test_names_of_data_are_escaped_in_headings():
+  title = next(iter(label_sets.report([], _SMALL._replace(dataset="<b>.npz"))))
+  assert "<b>" not in title and "b" in title
+
+
 def test_a_seed_that_diverges_is_not_judged(tmp_path):
   small = _SMALL._replace(heads=("one_vs_all",), epochs=1, seeds=1, learning_rate=1e30)
   assert runner.run(label_sets.STUDY, small, runner.Options(tmp_path, "command")) == []

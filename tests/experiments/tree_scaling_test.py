@@ -34,6 +34,14 @@ def test_exponents_of_known_laws(tmp_path, monkeypatch):
   assert (tmp_path / "figures" / "scaling.svg").exists()
 
 
+def test_two_sizes_have_no_exponent(tmp_path, monkeypatch):
+  monkeypatch.setattr(timing, "measure", lambda name, cases, options: [_row(options)])
+  settings = tree_scaling.Settings(classes=(1024, 4096))
+  assert runner.run(tree_scaling.STUDY, settings, runner.Options(tmp_path)) == []
+  report = (tmp_path / "report.md").read_text()
+  assert "tree, x the depth: too few sizes" in report and "nan" not in report
+
+
 def test_the_cases_are_the_benchmarks():
   names = [case.name for case in classes.cases()]
   for cell in tree_scaling.cells(tree_scaling.Settings()):
