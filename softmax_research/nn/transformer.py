@@ -15,6 +15,15 @@ from softmax_research.nn.self_attention import SelfAttention
 POSITIONS = ("learnt", "rotary", "none")
 
 
+class LayerNorm(nnx.LayerNorm):
+  """Normalise features in float32 or wider, also where nothing may be promoted by itself."""
+
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    # Flax leaves the widening to promotion, and returns the type of the inputs.
+    with jax.numpy_dtype_promotion("standard"):
+      return super().__call__(inputs)
+
+
 class Block(nnx.Module):
   r"""Add to a sequence what attention makes of it, then what two dense layers do.
 
@@ -38,12 +47,12 @@ class Block(nnx.Module):
     axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
-    self.first_norm = nnx.LayerNorm(width, rngs=rngs)
+    self.first_norm = LayerNorm(width, rngs=rngs)
     self.attention = SelfAttention(
       width, num_heads=heads, attention=attention, causal=causal, rotary=rotary, rngs=rngs
     )
     check_integer("expansion", expansion)
-    self.second_norm = nnx.LayerNorm(width, rngs=rngs)
+    self.second_norm = LayerNorm(width, rngs=rngs)
     self.widen = nnx.Linear(width, expansion * width, rngs=rngs)
     self.narrow = nnx.Linear(expansion * width, width, rngs=rngs)
     self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
@@ -90,7 +99,7 @@ class _Stack(nnx.Module):
       Block, width, rotary=positions == "rotary", dropout=dropout, rngs=rngs, **options
     )
     self.blocks = nnx.List([make() for _ in range(depth)])
-    self.norm = nnx.LayerNorm(width, rngs=rngs)
+    self.norm = LayerNorm(width, rngs=rngs)
 
   def __call__(self, sequence, *, train, rngs=None, seen=None):
     if self.positions is not None:
@@ -269,6 +278,5 @@ class Decoder(nnx.Module):
       raise ValueError(
         f"Got tokens of shape {tokens.shape} and type {tokens.dtype}; they must be integers [B, T]."
       )
-    # A negative one would count from the end.
-    sequence = self.table[...].at[jnp.maximum(tokens, 0)].get(mode="clip")
+    sequence = self.table[...].at[tokens].get(mode="clip", wrap_negative_indices=False)
     return self.stack(sequence, train=train, rngs=rngs, seen=seen)

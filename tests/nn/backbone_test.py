@@ -39,9 +39,16 @@ def test_products_are_in_bfloat16_and_what_is_kept_in_float32(name):
   assert products and all(line.count("xbf16>") >= 2 for line in products)
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn:whitening=2", "resnet:depth=8"])
+@pytest.mark.parametrize(
+  "name",
+  [
+    *("mlp:batch_norm=True", "cnn:whitening=2:batch_norm=True", "resnet:depth=8"),
+    "transformer:patch=2:width=8:depth=1:heads=2:attention=(softmax:sink=True)",
+    "transformer:patch=2:width=8:depth=1:heads=2:attention=(taylor_linear:key_features=4)",
+  ],
+)
 def test_nothing_is_promoted_by_itself(name):
-  backbone = nn.make(name, dtype="bfloat16", **{} if "res" in name else {"batch_norm": True})
+  backbone = nn.make(name, dtype="bfloat16")
 
   def loss(params, state):
     return backbone.apply(params, state, jnp.ones((2, 6, 6, 1)), train=True)[0].sum()
