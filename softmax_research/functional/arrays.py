@@ -197,7 +197,8 @@ def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:
     given = jax.typeof(indices).sharding
     spec = jax.sharding.PartitionSpec(*[None] * (table.ndim - 1), *given.spec)
     sharding = jax.sharding.NamedSharding(given.mesh, spec)
-  return table.at[..., indices].get(mode="clip", out_sharding=sharding)
+  entries = table.at[..., indices]
+  return entries.get(mode="clip", wrap_negative_indices=False, out_sharding=sharding)
 
 
 def has_explicit_mesh(array: jax.Array) -> bool:
