@@ -53,6 +53,16 @@ def check_option_shape(name: str, value: Any, shape: tuple[int, ...]):
     )
 
 
+def as_option(name: str, value: Any, shape: tuple[int, ...], dtype: jnp.dtype) -> Any:
+  """Return an option in the type of the values of this shape that it applies to.
+
+  Python's numbers have no type of their own, and stay. An option that would enlarge the values is a
+  ValueError.
+  """
+  check_option_shape(name, value, shape)
+  return value if type(value) in (int, float) else jnp.asarray(value, dtype)
+
+
 def is_integer(value: Any) -> bool:
   """Tell integers, NumPy's among them, from booleans and from all else."""
   return isinstance(value, int | np.integer) and not isinstance(value, bool)

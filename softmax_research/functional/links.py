@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
+  as_option,
   check_at_least,
   check_fraction,
-  check_option_shape,
   is_plain_zero,
   widen,
 )
@@ -38,9 +38,9 @@ def focal_link(loss: jax.typing.ArrayLike, *, gamma: jax.typing.ArrayLike = 2.0)
   """
   check_at_least("gamma", gamma, 0, "Pass 2.0 for the paper's choice, 0 for none.")
   loss, result_type = widen(loss)
-  check_option_shape("gamma", gamma, loss.shape)
   if is_plain_zero(gamma):
     return loss.astype(result_type)
+  gamma = as_option("gamma", gamma, loss.shape, loss.dtype)
   # A power of zero has no finite slope, and 0 times infinity is no number.
   ordinary = (loss > 0) & (loss < jnp.inf)
   safe = jnp.where(ordinary, loss, 1)
@@ -71,7 +71,7 @@ def poly_link(loss: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 1.0
   """
   check_at_least("epsilon", epsilon, -1, "Pass 1.0 or so, 0 for none.")
   loss, result_type = widen(loss)
-  check_option_shape("epsilon", epsilon, loss.shape)
+  epsilon = as_option("epsilon", epsilon, loss.shape, loss.dtype)
   return (loss - epsilon * jnp.expm1(-loss)).astype(result_type)
 
 
@@ -102,10 +102,9 @@ def generalised_link(loss: jax.typing.ArrayLike, *, q: jax.typing.ArrayLike = 0.
   """
   check_fraction("q", q, or_one=True)
   loss, result_type = widen(loss)
-  check_option_shape("q", q, loss.shape)
   if is_plain_zero(q):
     return loss.astype(result_type)
-  q = jnp.asarray(q, loss.dtype)
+  q = as_option("q", q, loss.shape, loss.dtype)
   positive = q != 0
   scale = jnp.where(positive, q, 1)
   finite = loss != jnp.inf  # Infinity would make the slope in q no number.

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
+  as_option,
   check_at_least,
   check_fraction,
-  check_option_shape,
   is_plain_zero,
   widen,
 )
@@ -100,9 +100,9 @@ def cross_entropy(
   else:
     loss = -expectation(labels.astype(scores.dtype), -link(log_total - (scores - top)), axis)
   loss = targets.weigh(loss)
-  check_option_shape("z_loss", z_loss, loss.shape)
   loss = _smooth(loss, scores - top, log_total, label_smoothing, axis, targets.class_weights)
   if not is_plain_zero(z_loss):
+    z_loss = as_option("z_loss", z_loss, loss.shape, loss.dtype)
     log_sum = jnp.squeeze(jnp.where(total == 0, 0, top + log_total), axis)
     loss += z_loss * log_sum**2
   return targets.finish(loss).astype(result_type)
@@ -201,7 +201,7 @@ def _smooth(
   """
   if is_plain_zero(label_smoothing):
     return loss
-  check_option_shape("label_smoothing", label_smoothing, loss.shape)
+  label_smoothing = as_option("label_smoothing", label_smoothing, loss.shape, loss.dtype)
   # A row without any class has no smoothing to spread: 0 rather than 0/0.
   count = jnp.maximum(count_possible(scores, axis), 1)
   if class_weights is None:
@@ -326,7 +326,7 @@ def multiclass_hinge(
   labels = targets.labels
   logits = exclude(logits, where)
   logits = jnp.moveaxis(logits, axis, -1)
-  check_option_shape("margin", margin, ())
+  margin = as_option("margin", margin, (), logits.dtype)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     loss = targets.weigh(_hinge(logits, labels, margin, sum_rivals))
     return targets.finish(loss).astype(result_type)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_at_least, check_option_shape
+from softmax_research.functional.arrays import as_option, check_at_least, check_option_shape
 from softmax_research.functional.sampled_softmax import Candidates, Contrast, contrast
 from softmax_research.functional.samplers import Sampler
 
@@ -189,5 +189,5 @@ def _check_num_noise(num_noise) -> None:
 def _logistic(found: Contrast, label_scores, sample_scores, num_noise) -> jax.Array:
   noise = jnp.sum(jax.nn.softplus(sample_scores), axis=-1, keepdims=True)
   if num_noise is not None:
-    noise *= num_noise / sample_scores.shape[-1]
+    noise *= as_option("num_noise", num_noise, (), noise.dtype) / sample_scores.shape[-1]
   return found.reduce(jax.nn.softplus(-label_scores) + noise)

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
+  as_option,
   check_at_least,
   check_fraction,
-  check_option_shape,
   widen,
 )
 from softmax_research.functional.normalise import (
@@ -60,7 +60,7 @@ def logit_norm(
   logits, result_type = widen(logits)
   logits = exclude(logits, where)
   squares = sum_possible(logits, axis, 2)
-  check_option_shape("temperature", temperature, squares.shape)
+  temperature = as_option("temperature", temperature, squares.shape, logits.dtype)
   sizes = jnp.sqrt(jnp.where(squares > 0, squares, 1))
   return scale(logits, 1 / (temperature * sizes)).astype(result_type)
 
@@ -153,7 +153,7 @@ def keep_above_quantile(
   logits = exclude(logits, where)
   possible = logits != -jnp.inf
   count = count_possible(logits, axis)
-  place = rate * jnp.maximum(count - 1, 0)
+  place = as_option("rate", rate, count.shape, logits.dtype) * jnp.maximum(count - 1, 0)
   top = jnp.max(logits, axis=axis, keepdims=True, initial=-jnp.inf)
   top = jax.lax.stop_gradient(jnp.maximum(top, jnp.finfo(logits.dtype).min))
   values = jnp.where(possible, logits, top)  # Above the quantile, so that they count for nothing.
@@ -193,7 +193,7 @@ def _bound(values: jax.Array, rank: jax.Array, *, axis) -> jax.Array:
 
 def _weight(logits: jax.Array, weights: jax.Array, epsilon: float) -> jax.Array:
   """Add the logarithms of weights; a weight of zero makes a class impossible."""
-  weights = weights + epsilon
+  weights = weights + as_option("epsilon", epsilon, (), weights.dtype)
   possible = (logits != -jnp.inf) & (weights > 0)
   log_weights = jnp.log(jnp.where(possible, weights, 1))
   return jnp.where(possible, jnp.where(possible, logits, 0) + log_weights, -jnp.inf)

@@ -234,7 +234,7 @@ def contrast(
   classes = jnp.expand_dims(classes, tuple(range(labels.ndim - classes.ndim)))
   count = is_known(classes, num_classes)
   if remove_accidental_hits:
-    own = jnp.where(known, targets.labels, -1)
+    own = jnp.where(known, targets.labels, -1).astype(classes.dtype)
     count &= ~jnp.any(own[..., None] == classes[..., None, :], axis=-2)
 
   def log_counts(name, scores, count):

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional.arrays import (
+  as_option,
   check_at_least,
   check_epsilon,
-  check_option_shape,
   is_integer,
   widen,
 )
@@ -85,7 +85,7 @@ def _quadratic_factors(order: int) -> tuple[tuple[float, float, float], ...]:
   upper = sorted((root for root in roots if root.imag > 0), key=lambda root: root.imag)
   if len(upper) != order // 2:
     raise ValueError(f"Got order={order}; its roots were not found. Use a smaller order.")
-  return tuple((r.real, r.imag**2, abs(r) ** 2) for r in upper)
+  return tuple((float(r.real), float(r.imag) ** 2, float(abs(r)) ** 2) for r in upper)
 
 
 def taylor_score(logits: jax.typing.ArrayLike, *, order: int = 2) -> jax.Array:
@@ -250,7 +250,7 @@ def spherical_score(
   """
   check_epsilon(epsilon, typical=1e-2)
   logits, result_type = widen(logits)
-  check_option_shape("epsilon", epsilon, logits.shape)
+  epsilon = as_option("epsilon", epsilon, logits.shape, logits.dtype)
   possible = logits != -jnp.inf
   score = jnp.log(jnp.where(possible, logits, 0) ** 2 + epsilon)
   return jnp.where(possible, score, -jnp.inf).astype(result_type)
@@ -343,8 +343,8 @@ def relu_score(logits: jax.typing.ArrayLike, *, epsilon: jax.typing.ArrayLike = 
   """
   check_epsilon(epsilon, typical=1e-2)
   logits, result_type = widen(logits)
-  check_option_shape("epsilon", epsilon, logits.shape)
-  floor = jnp.maximum(epsilon, jnp.finfo(result_type).tiny).astype(logits.dtype)
+  epsilon = as_option("epsilon", epsilon, logits.shape, logits.dtype)
+  floor = jnp.maximum(epsilon, float(jnp.finfo(result_type).tiny)).astype(logits.dtype)
   return _log_floored(logits, floor).astype(result_type)
 
 
@@ -457,8 +457,8 @@ def soft_cap_score(logits: jax.typing.ArrayLike, *, cap: jax.typing.ArrayLike = 
   """
   check_at_least("cap", cap, 0, "Pass 30.0 or so.", strict=True)
   logits, result_type = widen(logits)
-  check_option_shape("cap", cap, logits.shape)
-  return _cap(logits, jnp.asarray(cap, logits.dtype)).astype(result_type)
+  cap = as_option("cap", cap, logits.shape, logits.dtype)
+  return _cap(logits, cap).astype(result_type)
 
 
 @jax.custom_jvp

@@ -57,29 +57,48 @@ _LOGITS, _LABELS = np.array([[0.1, -0.2, 0.3], [0.4, 0.5, -0.6]]), np.array([0, 
 _NORMS = {"feature_norms": np.ones(2), "kernel_norms": np.ones(3), "margin": 2}
 
 
-@pytest.mark.parametrize(
-  ("name", "call"),
-  [
-    ("temperature", lambda t: functional.softmax(_LOGITS, temperature=t)),
-    ("epsilon", lambda e: functional.spherical_score(_LOGITS, epsilon=e)),
-    ("epsilon", lambda e: functional.relu_score(_LOGITS, epsilon=e)),
-    ("margin", lambda m: functional.soft_margin(_LOGITS, _LABELS, margin=m)),
-    ("margin", lambda m: functional.additive_cosine_margin(_LOGITS, _LABELS, margin=m)),
-    ("margin", lambda m: functional.additive_angular_margin(_LOGITS, _LABELS, margin=m)),
-    ("margin", lambda m: functional.multiclass_hinge(_LOGITS, _LABELS, margin=m)),
-    ("annealing", lambda a: functional.large_margin(_LOGITS, _LABELS, annealing=a, **_NORMS)),
-    ("z_loss", lambda z: functional.cross_entropy(_LOGITS, _LABELS, z_loss=z)),
-    ("label_smoothing", lambda s: functional.cross_entropy(_LOGITS, _LABELS, label_smoothing=s)),
-    (
-      "label_smoothing",
-      lambda s: functional.linear_cross_entropy(_LOGITS, np.eye(3), _LABELS, label_smoothing=s),
-    ),
-    ("alpha", lambda a: functional.entmax(_LOGITS, alpha=1 + a)),
-  ],
-)
+_OPTIONS = [
+  ("temperature", lambda t: functional.softmax(_LOGITS, temperature=t)),
+  ("epsilon", lambda e: functional.spherical_score(_LOGITS, epsilon=e)),
+  ("epsilon", lambda e: functional.relu_score(_LOGITS, epsilon=e)),
+  ("margin", lambda m: functional.soft_margin(_LOGITS, _LABELS, margin=m)),
+  ("margin", lambda m: functional.additive_cosine_margin(_LOGITS, _LABELS, margin=m)),
+  ("margin", lambda m: functional.additive_angular_margin(_LOGITS, _LABELS, margin=m)),
+  ("margin", lambda m: functional.multiclass_hinge(_LOGITS, _LABELS, margin=m)),
+  ("annealing", lambda a: functional.large_margin(_LOGITS, _LABELS, annealing=a, **_NORMS)),
+  ("z_loss", lambda z: functional.cross_entropy(_LOGITS, _LABELS, z_loss=z)),
+  ("label_smoothing", lambda s: functional.cross_entropy(_LOGITS, _LABELS, label_smoothing=s)),
+  (
+    "label_smoothing",
+    lambda s: functional.linear_cross_entropy(_LOGITS, np.eye(3), _LABELS, label_smoothing=s),
+  ),
+  ("alpha", lambda a: functional.entmax(_LOGITS, alpha=1 + a)),
+  ("cap", lambda c: functional.soft_cap_score(_LOGITS, cap=c)),
+  ("temperature", lambda t: functional.logit_norm(_LOGITS, temperature=t)),
+  ("rate", lambda r: functional.keep_above_quantile(_LOGITS, rate=r)),
+  ("gamma", lambda g: functional.focal_link(_LOGITS, gamma=g)),
+  ("epsilon", lambda e: functional.poly_link(_LOGITS, epsilon=e)),
+  ("q", lambda q: functional.generalised_link(_LOGITS, q=q)),
+  ("target", lambda t: functional.squared_error_loss(_LOGITS, _LABELS, target=t)),
+  ("label_weight", lambda w: functional.squared_error_loss(_LOGITS, _LABELS, label_weight=w)),
+]
+
+
+@pytest.mark.parametrize(("name", "call"), _OPTIONS)
 def test_an_option_that_would_enlarge_the_result_is_refused(name, call):
   with pytest.raises(ValueError, match=rf"Got {name} of shape \(4, 1, 1\)"):
     call(np.full((4, 1, 1), 0.5))
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), jnp.asarray(0.5, jnp.bfloat16)])
+def test_options_of_another_type_are_numbers_too(number):
+  def run(number):
+    return [call(number) for _, call in _OPTIONS]
+
+  with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    found = jax.jit(lambda: run(number))()
+    for one, other in zip(found, jax.jit(lambda: run(0.5))(), strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 1e-60, np.inf])
