@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_at_least, check_option_shape, widen
+from softmax_research.functional.arrays import as_option, check_at_least, widen
 from softmax_research.functional.labels import check_targets, is_label, read_several, select_label
 from softmax_research.functional.normalise import count_possible, exclude
 
@@ -36,7 +36,8 @@ def squared_error_loss(
 
   Returns:
     Losses without the class axis, in the square of the logits' units. NaN for an integer label out
-    of range, or where there should be 0 or 1; infinite for a label whose class is impossible.
+    of range, or where there should be 0 or 1; infinite for a label whose class is impossible,
+    and where a square overflows, of which the gradient is finite.
 
   Raises:
     ValueError: an option is not positive and finite, the labels' shape does not fit, or a label is
@@ -63,8 +64,8 @@ def squared_error_loss(
   possible = logits != -jnp.inf
   values = jnp.where(possible, logits, 0)
   count = jnp.squeeze(jnp.maximum(count_possible(logits, axis), 1), axis)
-  check_option_shape("target", target, count.shape)
-  check_option_shape("label_weight", label_weight, count.shape)
+  target = as_option("target", target, count.shape, logits.dtype)
+  label_weight = as_option("label_weight", label_weight, count.shape, logits.dtype)
 
   if jnp.issubdtype(labels.dtype, jnp.integer):
     lost = select_label(logits, labels, axis=axis) == -jnp.inf
@@ -72,14 +73,17 @@ def squared_error_loss(
     aim = jnp.expand_dims(jnp.broadcast_to(jnp.asarray(target, logits.dtype), count.shape), axis)
     errors = jnp.where(is_label(labels, values, axis=axis), values - aim, values)
     of_label = select_label(errors, labels, axis=axis)
-    loss = jnp.sum(errors * errors, axis=axis) + (label_weight - 1) * of_label**2
+    # In this order, and kept finite, it makes no NaN of a square that overflows.
+    more = jnp.maximum((label_weight - 1) * of_label * of_label, jnp.finfo(logits.dtype).min)
+    loss = jnp.sum(errors * errors, axis=axis) + more
   else:
     target, label_weight = (
       jnp.expand_dims(jnp.broadcast_to(jnp.asarray(option, logits.dtype), count.shape), axis)
       for option in (target, label_weight)
     )
-    change = label_weight * (values - target) ** 2 - values**2
-    loss = jnp.sum(values**2, axis=axis) + jnp.sum(labels * change, axis=axis)
+    errors = values - target
+    squares = labels * label_weight * errors * errors + (1 - labels) * values * values
+    loss = jnp.sum(squares, axis=axis)
     lost = jnp.any((labels > 0) & ~possible, axis=axis)
   loss = jnp.where(lost, jnp.inf, loss / count)
   return jnp.where(known, targets.finish(targets.weigh(loss)), jnp.nan).astype(result_type)

@@ -58,10 +58,11 @@ def _log_probs(logits, t, axis, where) -> tuple[jax.Array, jax.Array]:
   """Return the logarithms of tempered softmax and which classes are possible."""
   check_at_least("t", t, 0, "Pass 1 for softmax, more for heavier tails.")
   check_class_axis(logits, axis)
+  t = float(t)  # Which an array is too, where it has one number that is known.
   shifted, possible = shift(logits, axis, where)
   if t == 1:
     return log_softmax(logits, axis=axis, where=where), possible
-  beta, form = prepare_alpha(2 - float(t), logits, axis)
+  beta, form = prepare_alpha(2 - t, logits, axis)
   return log_or_impossible(probabilities(shifted, beta, axis, form)), possible
 
 
@@ -109,6 +110,7 @@ def bi_tempered_loss(
   Reference:
     Amid et al. 2019, as of `tempered_softmax`.
   """
+  t1 = float(t1)
   if not 0 <= t1 <= 1:
     raise ValueError(f"Got t1={t1}; it must lie in [0, 1]. Pass 1 for an unbounded loss.")
   check_at_least("t2", t2, 0, "Pass 1 for softmax, more for heavier tails.")

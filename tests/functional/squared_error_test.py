@@ -36,6 +36,14 @@ def test_distributions_and_options_for_each_example():
   np.testing.assert_allclose(ours, expected.mean(-1), rtol=1e-12)
 
 
+@pytest.mark.parametrize("label_weight", [0.5, 1.0, 5.0])
+@pytest.mark.parametrize("labels", [np.array([0, 1]), np.array([[1, 0, 0], [0, 0.5, 0.5]], "f4")])
+def test_squares_that_overflow_are_infinite_and_their_gradient_is_finite(labels, label_weight):
+  logits = jnp.array([[1e20, 0.0, 1.0], [1e20, -1e20, 1.0]])
+  losses, pull = jax.vjp(lambda z: squared_error_loss(z, labels, label_weight=label_weight), logits)
+  assert np.all(np.isposinf(losses)) and np.all(np.isfinite(pull(jnp.ones(2))[0]))
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
 def test_several_labels_are_ones_among_zeros(dtype):
   several = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0]], dtype)

@@ -88,6 +88,19 @@ def test_a_label_without_probability_has_a_finite_loss_below_one():
   np.testing.assert_array_equal(gradient, 0)
 
 
+def test_temperatures_may_be_arrays_of_one_known_number():
+  def run(t1, t2):
+    return tempered_softmax(_LOGITS, t=t2), bi_tempered_loss(
+      _LOGITS, np.array([0, 2]), t1=t1, t2=t2
+    )
+
+  expected = run(0.5, 1.25)
+  for make in (np.float64, np.array, jnp.float32):
+    t1, t2 = make(0.5), make(1.25)
+    for one, other in zip(jax.jit(lambda t1=t1, t2=t2: run(t1, t2))(), expected, strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 def test_distributions_as_labels():
   labels = np.array([[0.2, 0.0, 0.8, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4, 0.0]])
   with jax.enable_x64(True):
