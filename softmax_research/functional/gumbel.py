@@ -32,13 +32,15 @@ def gumbel_max(
     axis, where: those of `softmax`.
 
   Returns:
-    Classes, int32, without the class axis.
+    Classes, int32, without the class axis; -1 where none is possible.
 
   Example:
     >>> gumbel_max(jax.random.key(0), jnp.array([-jnp.inf, 0.0, -jnp.inf])).item()
     1
   """
-  return jnp.argmax(_perturb(key, scores, where)[0], axis=axis).astype(jnp.int32)
+  noisy = _perturb(key, scores, where)[0]
+  possible = jnp.max(noisy, axis=axis) > -jnp.inf
+  return jnp.where(possible, jnp.argmax(noisy, axis=axis), -1).astype(jnp.int32)
 
 
 def gumbel_softmax(

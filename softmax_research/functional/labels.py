@@ -287,7 +287,11 @@ def expectation(weights: jax.Array, values: jax.Array, axis: int = -1) -> jax.Ar
   # the weights are scaled up so far that what has any weight there, 1e-24 or more in float32,
   # still overflows to -inf.
   precision = jnp.finfo(values.dtype)
-  scale = 2.0 ** (5 * precision.maxexp // 8)
+  # Behind a barrier: of constant values XLA would make one factor of this and the lowest number,
+  # and 0 times infinity.
+  scale = jax.lax.optimization_barrier(
+    jnp.exp2(jnp.full((), 5 * precision.maxexp // 8, values.dtype))
+  )
   return jnp.sum((weights * scale) * jnp.maximum(values, precision.min), axis=axis) / scale
 
 

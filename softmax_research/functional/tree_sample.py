@@ -47,7 +47,9 @@ def tree_sample(
       nodes, exist, log_probs = child_log_probs(feature, params, tree, node, width)
       place = gumbel_max(jax.random.fold_in(key, depth), log_probs, where=exist)
       # A leaf has no children; the path ends there.
-      return jnp.where(jnp.any(exist) & (look_up(tree.classes, node) < 0), nodes[place], node)
+      return jnp.where(
+        jnp.any(exist) & (look_up(tree.classes, node) < 0), nodes[jnp.maximum(place, 0)], node
+      )
 
     node = vary(jnp.zeros((), jnp.int32), varying_axes(feature, params))
     if tree.depth > 0:

@@ -67,8 +67,9 @@ def tree_top_k(
 
   Returns:
     Log-probabilities and classes `[..., k]`, the most probable first, and the numbers of nodes
-    visited `[...]`. Of equally probable classes any may come first. Where a feature is NaN so are
-    the log-probabilities, and the classes mean nothing.
+    visited `[...]`. Of equally probable classes any may come first. Where fewer classes are
+    possible, the rest has class -1 and log-probability -inf. Where a feature is NaN so are the
+    log-probabilities, and the classes mean nothing.
 
   Raises:
     ValueError: k is out of range, or the parameters do not fit the tree or the features.
@@ -107,7 +108,8 @@ def _best_first(feature, params, tree: Tree, k: int) -> TreeSearch:
     nodes, exist, choices = child_log_probs(feature, params, tree, node, width)
     log_probs, classes = log_prob + choices, jnp.where(exist, look_up(tree.classes, nodes), -1)
     is_leaf = classes >= 0
-    candidates = jnp.concatenate([state.best_log_probs, jnp.where(is_leaf, log_probs, -jnp.inf)])
+    shown = jnp.where(is_leaf | jnp.isnan(log_probs), log_probs, -jnp.inf)
+    candidates = jnp.concatenate([state.best_log_probs, shown])
     best_log_probs, places = jax.lax.top_k(candidates, k)
     enters = ~is_leaf & (log_probs > best_log_probs[-1])
     # Slots past the end are dropped.
@@ -144,7 +146,8 @@ def _best_first(feature, params, tree: Tree, k: int) -> TreeSearch:
 
   if tree.depth > 1:
     state = jax.lax.while_loop(goes_on, step, state)
-  log_probs = jnp.where(state.best_classes >= 0, state.best_log_probs, jnp.nan)
+  spoilt = jnp.isnan(state.best_log_probs[0])  # NaN comes before all numbers.
+  log_probs = jnp.where(spoilt, jnp.nan, state.best_log_probs)
   return TreeSearch(log_probs, state.best_classes, state.num_visited)
 
 

@@ -86,7 +86,8 @@ def mine(
     rate: r in (0, 1], the weight of a new batch.
 
   Returns:
-    The objective to maximise, a scalar in nats, and the new log a.
+    The objective to maximise, a scalar in nats, infinite where no pair apart can be; and the new
+    log a.
 
   Raises:
     ValueError: the scores are not a square of two pairs at least, or the rate is not in (0, 1].
@@ -108,7 +109,8 @@ def mine(
   mixed = jnp.logaddexp(jnp.log1p(-rate) + log_average, jnp.log(rate) + fixed)
   log_average = jnp.where(jnp.isneginf(log_average), fixed, mixed)
   # Zero in value; its gradient is that of the mean, over the average.
-  weighted = jnp.exp(log_mean - log_average) - jnp.exp(fixed - log_average)
+  gap = jnp.where(jnp.isneginf(log_average), 0, log_mean - log_average)
+  weighted = jnp.exp(gap) - jnp.exp(jax.lax.stop_gradient(gap))
   return jnp.mean(_joint(scores)) - fixed - weighted, log_average
 
 

@@ -83,6 +83,7 @@ def test_types_and_impossible_classes():
     value, gradient = jax.value_and_grad(
       lambda z: gumbel_softmax(KEY, z, hard=True).astype(jnp.float32).sum()
     )(logits)
+  assert gumbel_max(KEY, logits).tolist() == [-1, -1]
   assert value == 0 and not np.any(gradient) and gradient.dtype == jnp.bfloat16
   with pytest.raises(ValueError, match="temperature=0"):
     gumbel_softmax(KEY, LOGITS, temperature=0)

@@ -245,6 +245,13 @@ def test_zero_weight_on_an_impossible_class_costs_nothing():
   np.testing.assert_array_equal(gradient, [0, -0.5, -0.5])
 
 
+@pytest.mark.parametrize("loss", [cross_entropy, negative_log_likelihood])
+def test_a_program_may_know_that_no_class_is_possible(loss):
+  labels = jnp.array([[0.0, 0.3, 0.7], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+  losses = jax.jit(lambda z: loss(z, labels, where=False))(jnp.zeros((3, 3)))
+  np.testing.assert_array_equal(losses, [np.inf, np.inf, 0])
+
+
 def test_weight_on_an_impossible_class_costs_infinitely():
   log_probs = jnp.array([-jnp.inf, 0.0])
   assert negative_log_likelihood(log_probs, 0) == jnp.inf

@@ -11,6 +11,7 @@ from softmax_research.functional import (
   huffman_tree,
   taxonomy_tree,
   tree_init,
+  tree_log_probs,
   tree_search,
   tree_top_k,
 )
@@ -77,6 +78,20 @@ def test_a_crowded_search_goes_deep_and_forgets_nothing(name, monkeypatch):
   _check_top_k(every, log_probs, tree.num_classes)
   # All classes cannot be found without a visit to every node.
   np.testing.assert_array_equal(every.num_visited, tree.num_nodes - 1)
+
+
+def test_impossible_classes_are_none_and_nan_stays():
+  tree = TREES["huffman"]
+  features, params = _example(tree, scale=1.0)
+  params["bias"] = params["bias"].at[1:4].set(jnp.array([-jnp.inf, jnp.inf, -jnp.inf]))
+  log_probs = jax.device_get(tree_log_probs(features, params, tree))
+  search = jax.jit(lambda f, p: tree_top_k(f, p, tree, tree.num_classes))
+  found = search(features.at[0, 0].set(jnp.nan), params)
+  np.testing.assert_allclose(found.log_probs[0, 1:], -np.sort(-log_probs[0, 1:]), rtol=1e-5)
+  possible = np.sum(log_probs[1] > -np.inf, axis=-1)
+  assert np.all(possible < tree.num_classes)
+  np.testing.assert_array_equal(np.sum(found.classes[1] >= 0, axis=-1), possible)
+  assert np.all(np.isnan(found.log_probs[0, 0]))
 
 
 def test_what_a_model_has_learnt_decides_how_many_nodes_are_visited():

@@ -196,6 +196,14 @@ def test_pairs_apart_that_cannot_be_have_finite_gradients(name):
   assert np.all(np.isfinite(jax.jit(jax.grad(CASES[name][0]))(scores)))
 
 
+def test_mine_of_pairs_apart_that_cannot_be_is_infinite():
+  scores = jnp.where(jnp.eye(5, dtype=bool), 1.0, -jnp.inf)
+  for log_average in (-jnp.inf, 0.5):
+    (value, _), gradient = jax.value_and_grad(mine, has_aux=True)(scores, log_average)
+    assert np.isposinf(value)
+    np.testing.assert_allclose(gradient, np.eye(5) / 5)
+
+
 def test_numbers_of_numpy_and_constants_of_a_program_are_numbers():
   def all_three(scores, number):
     return *mine(scores, number, rate=number), smile(scores, clip=number)
