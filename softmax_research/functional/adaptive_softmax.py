@@ -77,8 +77,8 @@ def adaptive_softmax_init(
     `torch.nn.AdaptiveLogSoftmaxWithLoss`, whose `div_value` is the factor.
 
   Raises:
-    ValueError: the cutoffs do not increase within the classes, the factor is below 1, or there
-      are 2^31 classes or more.
+    ValueError: the cutoffs do not increase within the classes, the factor is below 1, there are no
+      features, or 2^31 classes or more.
 
   Example:
     >>> params = adaptive_softmax_init(jax.random.key(0), 8, 10, cutoffs=(3, 6))
@@ -88,6 +88,7 @@ def adaptive_softmax_init(
   Reference:
     Grave et al. 2017, "Efficient softmax approximation for GPUs", section 4 (arXiv 1609.04309).
   """
+  check_integer("num_features", num_features)
   check_num_classes(num_classes)
   cutoffs = check_cutoffs(cutoffs, num_classes)
   check_at_least("factor", factor, 1, "Pass 4 for clusters of D / 4, D / 16, ... dimensions.")

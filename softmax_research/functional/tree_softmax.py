@@ -9,7 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softmax_research.functional.arrays import has_explicit_mesh, per_class, wide_type
+from softmax_research.functional.arrays import (
+  check_integer,
+  has_explicit_mesh,
+  per_class,
+  wide_type,
+)
 from softmax_research.functional.labels import check_class_labels, is_known
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.tree import Tree
@@ -42,6 +47,7 @@ def tree_init(key: jax.Array, num_features: int, tree: Tree) -> dict[str, jax.Ar
     >>> tree_init(jax.random.key(0), 5, balanced_tree(4))["kernel"].shape
     (3, 5)
   """
+  check_integer("num_features", num_features)
   kernel = jax.random.normal(key, (tree.num_rows, num_features), jnp.float32)
   return {"kernel": kernel / math.sqrt(num_features), "bias": jnp.zeros(tree.num_rows, jnp.float32)}
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional import info_nce_loss, log_softmax, nt_xent_loss
-from softmax_research.functional.arrays import check_at_least, product, widen
+from softmax_research.functional.arrays import check_at_least, check_integer, product, widen
 from softmax_research.functional.contrastive import unit_length
 from softmax_research.heads.head import Head
 
@@ -41,6 +41,7 @@ def info_nce(*, temperature: float = 1.0) -> Head:
   check_at_least("temperature", temperature, 0, "Pass 1.0.", strict=True)
 
   def init(key, num_features):
+    check_integer("num_features", num_features)
     shape = num_features, num_features
     return {"kernel": jax.nn.initializers.lecun_normal()(key, shape, jnp.float32)}
 

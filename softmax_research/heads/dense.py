@@ -19,6 +19,7 @@ from softmax_research.functional.arrays import (
   as_labels,
   check_at_least,
   check_fraction,
+  check_integer,
   check_num_classes,
   check_per_class,
   norms,
@@ -146,6 +147,7 @@ def _affine(num_classes: int, bias: bool, normalise: bool, kernel_init) -> _Affi
   kernel_init = kernel_init or jax.nn.initializers.lecun_normal()
 
   def init(key: jax.Array, num_features: int) -> dict[str, jax.Array]:
+    check_integer("num_features", num_features)
     params = {"kernel": kernel_init(key, (num_features, num_classes), jnp.float32)}
     return params | {"bias": jnp.zeros(num_classes, jnp.float32)} if bias else params
 

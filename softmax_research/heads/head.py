@@ -96,7 +96,8 @@ def weighted(
 ) -> Head:
   """Build the head whose loss has the class weights and the ignored label without being told.
 
-  A head of the user's own, whose loss knows neither, has them too.
+  A head of the user's own has them too: a loss that names `class_weights` is given both, and of any
+  other the losses are weighed.
   """
   check_class_weights(class_weights, num_classes)
   check_ignore_label(ignore_label)
@@ -104,8 +105,11 @@ def weighted(
   given = {name: value for name, value in given.items() if value is not None}
   if not given:
     return head
-  parameters = inspect.signature(head.loss).parameters.values()
-  if any(p.kind is p.VAR_KEYWORD or p.name == "class_weights" for p in parameters):
+  parameters = inspect.signature(head.loss).parameters
+  # Ours pass on what they take by **; those of others may leave it.
+  ours = getattr(head.loss, "__module__", "").startswith("softmax_research.")
+  passes_on = ours and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+  if passes_on or "class_weights" in parameters:
     return head._replace(loss=functools.partial(head.loss, **given))
 
   def loss(params, features, labels, **options):

@@ -60,6 +60,7 @@ def mixture(
   draw = jax.nn.initializers.lecun_normal()
 
   def init(key, num_features):
+    check_integer("num_features", num_features)
     gate_key, latent_key, layer_key = jax.random.split(key, 3)
     size = width or num_features
     total = num_components * size

@@ -266,6 +266,11 @@ def _build(
   link: str | Callable[[jax.Array], jax.Array] | None = None,
 ) -> Head:
   """Build a head with the options that all share."""
+  # A number of NumPy has a type, which may be another than that of the features.
+  options = {
+    name: value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
+    for name, value in options.items()
+  }
   if link is not None and make is pc_softmax:
     raise ValueError(
       "Got a link and the head 'pc_softmax', whose loss may be negative and is no -log p. Pass "

@@ -34,9 +34,10 @@ def test_a_head_is_jitted_batched_and_differentiated_like_any_function():
   assert jax.tree.structure(gradient) == jax.tree.structure(params)
 
 
-def test_a_head_of_ones_own_need_not_know_weights_or_ignored_labels():
-  def loss(params, features, labels, *, step=0, key=None):
-    del step, key
+@pytest.mark.parametrize("step", [{}, {"step": 3}])
+def test_a_head_of_ones_own_need_not_know_weights_or_ignored_labels(step):
+  def loss(params, features, labels, **options):
+    assert options == step
     return functional.cross_entropy(features @ params, labels)
 
   own = Head(lambda key, size: jnp.ones((size, 3)), loss, lambda p, x: x @ p)
@@ -47,7 +48,7 @@ def test_a_head_of_ones_own_need_not_know_weights_or_ignored_labels():
   expected = functional.cross_entropy(
     features @ params, labels, class_weights=weights, ignore_label=-1
   )
-  np.testing.assert_allclose(head.loss(params, features, labels), expected, rtol=1e-6)
+  np.testing.assert_allclose(head.loss(params, features, labels, **step), expected, rtol=1e-6)
   assert weighted(own, 3) is own
 
 

@@ -409,6 +409,27 @@ def test_every_head_is_recommended_for_something():
   assert not set(HEADS) - set(re.findall(r"``(\w+)", page))
 
 
+def test_features_are_one_at_least():
+  for name in ("softmax", "huffman", "adaptive", "mixture"):
+    counts = {"class_counts": [3, 2, 1]} if name in ("huffman", "adaptive") else {}
+    with pytest.raises(ValueError, match="Got num_features=0; it must be an integer of at least 1"):
+      heads.make(name, 3, **counts).init(jax.random.key(0), 0)
+
+
+@pytest.mark.parametrize("name", sorted(heads.HEADS))
+def test_options_may_be_numpys_under_wide_types_and_strict_promotion(name):
+  options = heads.head_options(name)
+  given = {option: np.float64(d) for option, d in options.items() if isinstance(d, float)}
+  counts = {"class_counts": [3, 2, 1]} if "class_counts" in options else {}
+  head = heads.make(name, 3, **given, **counts)
+
+  def losses(key):
+    return head.loss(head.init(key, 2), jnp.ones((2, 2), jnp.float32), np.array([0, 2]), key=key)
+
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+    assert jax.eval_shape(losses, jax.random.key(0)).dtype == jnp.float32
+
+
 def test_the_number_of_classes_may_be_numpys():
   assert make("softmax", np.max(SOME_LABELS) + 1).init(jax.random.key(0), 5)["bias"].shape == (3,)
 
