@@ -25,6 +25,7 @@ A kind of thing that has names is a table of functions and one call:
 
 import ast
 import collections.abc
+import difflib
 import functools
 import importlib
 import inspect
@@ -133,7 +134,8 @@ class Registry(dict[str, Callable[..., Any]]):
         known = sorted((p.name, p.default) for p in parameters.values())
         listed = ", ".join(n if default is _EMPTY else f"{n}={default!r}" for n, default in known)
         raise ValueError(
-          f"Got option {option!r} for the {self.kind} {name!r}; its options are {listed or 'none'}."
+          f"Got option {option!r} for the {self.kind} {name!r}{_closest(option, parameters)}; its "
+          f"options are {listed or 'none'}."
         )
       wanted = _wanted(parameters[option])
       if wanted and not _fits(value, wanted):
@@ -163,8 +165,8 @@ class Registry(dict[str, Callable[..., Any]]):
     module, _, function = name.rpartition(".")
     if not module:
       raise ValueError(
-        f"Got the {self.kind} {name!r}; the {self.kind}s are {', '.join(sorted(self))}. One of "
-        f"your own is named by its path, {own}."
+        f"Got the {self.kind} {name!r}{_closest(name, self)}; the {self.kind}s are "
+        f"{', '.join(sorted(self))}. One of your own is named by its path, {own}."
       )
     if not {"", os.getcwd()} & set(sys.path):
       sys.path.append(os.getcwd())
@@ -198,6 +200,11 @@ class Registry(dict[str, Callable[..., Any]]):
 
   def _shared(self) -> list[inspect.Parameter]:
     return [p for p in _signature(self.build) if p.kind is _BY_KEYWORD] if self.build else []
+
+
+def _closest(wrong: str, names: collections.abc.Iterable[str]) -> str:
+  close = difflib.get_close_matches(wrong, names, n=1)
+  return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def describe(error: Exception) -> str:

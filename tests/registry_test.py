@@ -147,6 +147,8 @@ def test_options_are_those_of_the_function_and_of_what_it_passes_on_and_those_sh
       r"'sugar' for the drink 'tea'; its options are hot=True, milk=False, pour=None",
     ),
     ("water:sugar=1", r"its options are straw=None\."),
+    ("teaa", r"the drink 'teaa' \(did you mean 'tea'\?\); the drinks are soup, tea, water\."),
+    ("tea:sise=3", r"'sise' for the drink 'tea' \(did you mean 'size'\?\); its options are hot"),
     ("tea:size=2.0", r"size=2\.0 for the drink 'tea'; it must be an integer\."),
     ("tea:size=True", "must be an integer"),
     ("tea:size=None", "must be an integer"),
