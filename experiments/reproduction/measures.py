@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import assembly
+from experiments import assembly, classifiers
 from experiments.reproduction import robustness
 from softmax_research import data, heads, registry, training
 from softmax_research.study import ensembles
@@ -49,7 +49,7 @@ class Model(NamedTuple):
     variables: parameters and the backbone's state.
     temperature: of the softmax that was trained; 1 of any other head.
     features: `(variables, images) -> [N, D]`, likewise, also of images as uint8.
-    predictions: `classifiers.Predictions` of its seed.
+    predictions: of its seed.
   """
 
   log_prob: Callable[[Any, jax.Array], jax.Array]
@@ -57,7 +57,7 @@ class Model(NamedTuple):
   temperature: float
   features: Callable[[Any, jax.Array], jax.Array] | None = None
   seed: int = 0
-  predictions: Any = None
+  predictions: classifiers.Predictions | None = None
 
 
 def calibrations(model: Model, splits: assembly.Splits) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def calibrations(model: Model, splits: assembly.Splits) -> dict[str, Any]:
   return found
 
 
-def mirrors(model: Model, splits: Any) -> dict[str, Any]:
+def mirrors(model: Model, splits: assembly.Splits) -> dict[str, Any]:
   """Judge the mean of the probabilities of each test image and of its mirror image, as `mirrors`.
 
   It is no accuracy of the model alone: it looks twice.
@@ -88,12 +88,12 @@ def mirrors(model: Model, splits: Any) -> dict[str, Any]:
   return {"mirrors": {key: scores[key] for key in ("accuracy", "error", "nll", "ece", "brier")}}
 
 
-def predictions(model: Model, splits: Any) -> dict[str, str]:
+def predictions(model: Model, splits: assembly.Splits) -> dict[str, str]:
   """Keep the predictions of the test split, for agreement and ensembles; see `ensembles.encode`."""
   return {"predictions": ensembles.encode(model.predictions.test, splits.test.labels)}
 
 
-def feature_angles(model: Model, splits: Any) -> dict[str, Any]:
+def feature_angles(model: Model, splits: assembly.Splits) -> dict[str, Any]:
   """Measure the angles of the test images' features, by a model with a vector of weights a class.
 
   Of seed 0, if there are two features, also `plane`: each class's points, flat, and its weights.
@@ -113,7 +113,7 @@ def feature_angles(model: Model, splits: Any) -> dict[str, Any]:
   return measured
 
 
-def class_separation(model: Model, splits: Any) -> dict[str, float]:
+def class_separation(model: Model, splits: assembly.Splits) -> dict[str, float]:
   """Measure how far apart the classes' features of the test images are; see `separation`."""
   found = robustness.by_blocks(model.features, model, splits.test.images)
   return {"class_separation": separation(found, splits.test.labels)}
@@ -205,10 +205,10 @@ def ask_images(specifications: Sequence[str]) -> bool:
 
 def measurer(
   specifications: Sequence[str], config: ConfigDict, splits: assembly.Splits, head: str
-) -> Callable[[Any], dict[str, Any]]:
+) -> Callable[[classifiers.Trained], dict[str, Any]]:
   """Return the function from a trained seed to what is measured, nothing of one that diverged.
 
-  Seeds are `classifiers.Trained`. Their functions are the same for all, so they compile once.
+  The functions are the same for all seeds, so they compile once.
   """
   if ask_images(specifications):
     robustness.check_images(splits.test)
@@ -248,7 +248,7 @@ def estimate(
   config: ConfigDict,
   splits: assembly.Splits,
   head: str,
-  trained: Any,
+  trained: classifiers.Trained,
   num_seeds: int,
 ) -> float:
   """Estimate the seconds that measuring so many seeds takes, by a batch of each measure.
