@@ -140,6 +140,13 @@ def key(record: Mapping[str, Any]) -> tuple[str, str, int | None]:
   return record["study"], json.dumps(record["cell"], sort_keys=True), record["seed"]
 
 
+def keys(record: Mapping[str, Any]) -> set[tuple[str, str, int | None]]:
+  """Return the keys of what a record is of: a failure may be that of several seeds."""
+  failed = record["status"] == "failed"
+  seeds = record["measured"].get("seeds", [record["seed"]]) if failed else [record["seed"]]
+  return {(*key(record)[:2], seed) for seed in seeds}
+
+
 def unique(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
   """Return of each name one record: the first that is no failure, or else the last failure.
 
@@ -152,10 +159,7 @@ def unique(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
   for record in records:
     if record["status"] != "failed":
       chosen.setdefault(key(record), record)
-    elif (
-      not {(*key(record)[:2], seed) for seed in record["measured"].get("seeds", [record["seed"]])}
-      <= done
-    ):
+    elif not keys(record) <= done:
       chosen[key(record)] = record
   return list(chosen.values())
 

@@ -149,10 +149,11 @@ def run_tasks(work: Work, options: Options) -> list[str]:
 def finish(of: study.Study, settings: Any, options: Options) -> None:
   """Append what follows from finished records, and write the report, if no shard has work left."""
   records = workdir.read(options.workdir)
-  left = study.missing(of, study.tasks(of, settings, only=options.only), records)
+  tasks = study.tasks(of, settings, only=options.only)
+  left = study.missing(of, tasks, records, again=False)
   if options.shard is not None and left:
     runs = report.count(sum(len(task.seeds) for task in left), "run")
-    print(f"{runs} left, of other shards, skipped or failed; no report yet.")
+    print(f"{runs} left, of other shards or skipped; no report yet.")
     return
   known = {record.key(r) for r in records}
   for made in of.derive(settings, records, options.workdir):

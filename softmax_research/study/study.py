@@ -303,9 +303,12 @@ def _check_seeds(seeds: Iterable[int | None]) -> tuple[int | None, ...]:
   return found
 
 
-def missing(study: Study, wanted: Sequence[Task], records: Sequence[Record]) -> list[Task]:
-  """Return what is left of the tasks: the seeds that have no finished or diverged record."""
-  done = {record.key(r) for r in records if r["status"] != "failed"}
+def missing(
+  study: Study, wanted: Sequence[Task], records: Sequence[Record], *, again: bool = True
+) -> list[Task]:
+  """Return what is left of the tasks: the seeds that have no record, or that failed, if `again`."""
+  counted = [r for r in records if not again or r["status"] != "failed"]
+  done = {key for r in counted for key in record.keys(r)}
   left = []
   for cell, seeds in wanted:
     rest = [s for s in seeds if (name_of(study), json.dumps(cell, sort_keys=True), s) not in done]

@@ -134,6 +134,11 @@ def test_only_and_shards_divide_the_cells(tmp_path, capsys):
   assert len(_names(shared)) == 10 and (shared / "report.md").exists()
   _run(shared, sizes=sizes)
   assert not (shared / "results.jsonl").exists()
+  failing = tmp_path / "failing"
+  for number in (1, 2):
+    _run(failing, sizes=(13, 20), options={"shard": (number, 2)})
+    assert ("2 runs left" in capsys.readouterr().out) == (number == 1)
+  assert "thirteen" in (failing / "report.md").read_text()
   some = tmp_path / "some"
   for number in (1, 2):
     _run(some, sizes=sizes, options={"only": "[12]0", "shard": (number, 2)})
