@@ -84,8 +84,9 @@ def write_whole(path: pathlib.Path, content: bytes) -> None:
     partial.write_bytes(content)
     partial.replace(path)
   except OSError as error:
-    partial.unlink(missing_ok=True)
     raise StorageError(*error.args) from error
+  finally:
+    partial.unlink(missing_ok=True)  # Also where a signal interrupts it.
 
 
 def write_config(workdir: pathlib.Path, name: str, settings: Mapping[str, Any]) -> None:

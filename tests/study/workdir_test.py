@@ -1,5 +1,6 @@
 """The working directory: what cannot be used is named, and its configuration is read back."""
 
+import pathlib
 from concurrent import futures
 
 import pytest
@@ -23,6 +24,16 @@ def test_the_configuration_is_read_back_and_damage_is_named(tmp_path):
   (tmp_path / "config.json").unlink()
   with pytest.raises(ValueError, match="There is no"):
     workdir.read_config(tmp_path)
+
+
+def test_what_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
+  def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(pathlib.Path, "replace", interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    workdir.write_whole(tmp_path / "report.md", b"half")
+  assert list(tmp_path.iterdir()) == []
 
 
 def test_many_may_begin_at_once_in_one_directory(tmp_path):
