@@ -23,8 +23,8 @@ _PUBLISHED = figure_style.head_style(2)["color"]
 class Entry(NamedTuple):
   """Hold a row: values of seeds as records hold them, a published number as it is printed.
 
-  Values that are not finite are left out. A number that nobody read (`verified`) is drawn open, and
-  so is a mean that is not `filled`.
+  Values that are not finite are left out, and counted beside the name. A number that nobody read
+  (`verified`) is drawn open, and so is a mean that is not `filled`.
   """
 
   name: str
@@ -84,11 +84,16 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.plot(entry.published, row, "s", markersize=4.5, zorder=3, **style)
       else:
         _mark_outside(axes, row, entry.published, panel, (low, high), _PUBLISHED)
-  names = [figure_style.shorten(entry.name, figure_style.LONGEST_LABEL) for entry in entries]
-  figure_style.label_rows(axes, names)
+  figure_style.label_rows(axes, [_label(e, len(of)) for e, of in zip(entries, values, strict=True)])
   axes.set_xlim(low, high)
   axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
   axes.set_xlabel(panel.axis or measure.title)
+
+
+def _label(entry: Entry, num_shown: int) -> str:
+  left_out = len(entry.values) - num_shown
+  name = figure_style.shorten(entry.name, figure_style.LONGEST_LABEL)
+  return f"{name} ({left_out} not finite)" if left_out else name
 
 
 def _draw_mean(axes: Axes, row: int, values: np.ndarray, summary: Summary, *, filled: bool) -> None:

@@ -29,7 +29,8 @@ def test_means_intervals_and_published_numbers():
     Entry("m=2", [0.993], 99.35, verified=False, filled=False),
     Entry("m=3", []),
   )
-  assert [label.get_text() for label in axes.get_yticklabels()] == ["softmax", "m=2", "m=3"]
+  labels = [label.get_text() for label in axes.get_yticklabels()]
+  assert labels == ["softmax (1 not finite)", "m=2", "m=3"]
   means = _markers(axes, "D")
   np.testing.assert_allclose([line.get_xdata()[0] for line in means], [100 * np.mean(values), 99.3])
   assert [line.get_ydata()[0] for line in means] == [0, 1]
