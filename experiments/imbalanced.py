@@ -119,6 +119,11 @@ def make_settings(config: ConfigDict, wanted: Sequence[str]) -> dict[str, Settin
   dataset = assembly.load_dataset(config)
   pool, validation, capped = (_cut(dataset, key, config[key]) for key in _RANGES)
   for where, split in (("test split", dataset.test), ("validation_range", validation)):
+    if np.any(split.labels == dataset.ignore_label):
+      raise ValueError(
+        f"The {where} of {dataset.name} has examples without a label, which nothing judges. Leave "
+        "them out."
+      )
     missing = np.setdiff1d(np.arange(dataset.num_classes), split.labels)
     if missing.size:
       raise ValueError(

@@ -52,6 +52,19 @@ def test_predictions_are_moved_by_bayes_rule():
   np.testing.assert_allclose(np.exp(moved), [[0.5, 0.5], [0.2, 0.8]], rtol=1e-6)
 
 
+def test_examples_without_a_label_are_not_judged(tmp_path):
+  images = np.random.default_rng(0).random((40, 4, 4), np.float32)
+  labels = np.tile(np.arange(4), 10).astype(np.int32)
+  arrays = {"train_images": images, "train_labels": labels, "test_images": images}
+  arrays |= {"test_labels": np.where(np.arange(40) == 7, -1, labels), "ignore_label": -1}
+  np.savez(tmp_path / "own.npz", **arrays)
+  config = imbalance_mnist.get_config()
+  config.dataset = f"{tmp_path}/own.npz"
+  config.train_range, config.validation_range, config.test_range = (0, 20), (20, 40), ()
+  with pytest.raises(ValueError, match=r"test split of .* has examples without a label"):
+    imbalanced.make_settings(config, ["step:largest=2:ratio=2"])
+
+
 def test_the_prior_behind_predictions():
   training = np.array([0.64, 0.36])
   for head, expected in {
