@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import default, label_noise_mnist
+from configs import cifar10_modern, default, label_noise_mnist, mnist_modern
 from configs import tables as papers_tables
 from experiments import assembly, classifiers
+from experiments.ledger.claim_list import CLAIMS
 from experiments.reproduction import measures, protocols, search
 from softmax_research import heads, registry, study
-from softmax_research.study import classifier_report, ensembles, plots, tables
+from softmax_research.study import claims, classifier_report, ensembles, plots, tables
 from softmax_research.study.blocks import table_of
 from softmax_research.study.measures import MISSING
+from softmax_research.study.study import to_json
 
 _ABOUT = (
   "Each method has the head and the learning rate of its best trial: the highest validation "
@@ -134,6 +136,18 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
     yield f"Chosen: {study.escape('; '.join(chosen))}."
 
 
+def claims_of(config: ConfigDict) -> tuple[claims.Claim, ...]:
+  """Return the claims that the ledger tests by a configuration of today, as it is but for seeds."""
+  plain = to_json(config) | {"seeds": None}
+  known = {
+    "mnist_modern": mnist_modern.get_config(),
+    "cifar10_modern": cifar10_modern.get_config(),
+    "cifar10_modern_full": cifar10_modern.get_config("full"),
+  }
+  names = [name for name, of in known.items() if to_json(of) | {"seeds": None} == plain]
+  return claims.within(CLAIMS, names[0]) if names else ()
+
+
 def _together(groups: Sequence[study.Group], name: str) -> Iterator[study.Block]:
   """Yield what runs of methods agree on and their ensembles, where records keep predictions."""
   runs = {of.name: _predictions(of) for of in groups}
@@ -218,6 +232,7 @@ STUDY = study.Study(
   seeds=lambda config, cell: search.seeds(cell, _setting(config, cell), config.seeds),
   estimate=estimate,
   summarise=search.summarise,
+  claims=claims_of,
   seed_by_seed=True,
 )
 

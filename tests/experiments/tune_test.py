@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from configs import label_noise_mnist
+from configs import cifar10_modern, label_noise_mnist, mnist_modern
 from experiments import assembly, tune
+from experiments.ledger.claim_list import CLAIMS
 from softmax_research import training
-from softmax_research.study import ensembles, runner, workdir
+from softmax_research.study import claims, ensembles, runner, workdir
 
 
 def _config():
@@ -18,6 +19,17 @@ def _config():
   config.backbone.widths = (8,)
   config.trial_epochs, config.measures = 2, ("predictions", "class_separation", "mirrors")
   return config
+
+
+def test_a_configuration_of_today_as_it_stands_judges_the_claims_of_its_directory():
+  for name, config in {
+    "mnist_modern": mnist_modern.get_config(),
+    "cifar10_modern_full": cifar10_modern.get_config("full"),
+  }.items():
+    config.seeds, config.data_dir = 3, "elsewhere"
+    assert tune.STUDY.claims(config) == claims.within(CLAIMS, name) != ()
+    config.num_epochs = 1
+    assert tune.STUDY.claims(config) == ()
 
 
 def test_methods_train_with_their_best_trials(tmp_path, monkeypatch):
