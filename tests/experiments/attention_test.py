@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import attention, attention_tasks
-from softmax_research import functional
+from softmax_research import functional, heads
 from softmax_research.study import runner, workdir
 
 
@@ -60,6 +60,31 @@ def test_it_trains_judges_longer_sequences_and_reports(tmp_path):
   # Without softmax the first attention is what the others are compared with.
   others = [record for record in records if record["cell"]["attention"] != "softmax"]
   assert len(list(attention.report(others, SMALL))) > 3
+
+
+def told(num_classes):
+  """Build a head that learns nothing unless it is told each step, and a key of its own."""
+  plain = heads.dense(num_classes)
+
+  def loss(params, features, labels, *, step=0, key=None):
+    seen = jax.random.uniform(key) + step
+    jax.debug.callback(lambda *of: _SEEN.append(tuple(map(float, of))), step, seen)
+    return plain.loss(params, features, labels)
+
+  return plain._replace(loss=loss)
+
+
+_SEEN = []
+
+
+def test_the_head_is_told_the_step_and_has_a_key_of_its_own_in_each():
+  settings = SMALL._replace(head=f"{__name__}.told", recall_steps=4)
+  trainer = attention_tasks.trainer(attention_tasks.recall, settings, "softmax", 4)
+  list(trainer.train(0))
+  jax.effects_barrier()
+  assert [step for step, _ in sorted(_SEEN)] == [0, 1, 2, 3]
+  draws = {seen - step for step, seen in _SEEN}
+  assert len(draws) == 4 and all(0 < draw < 1 for draw in draws)
 
 
 def test_recall_asks_for_the_value_of_each_key():
