@@ -134,8 +134,8 @@ class Registry(dict[str, Callable[..., Any]]):
         known = sorted((p.name, p.default) for p in parameters.values())
         listed = ", ".join(n if default is _EMPTY else f"{n}={default!r}" for n, default in known)
         raise ValueError(
-          f"Got option {option!r} for the {self.kind} {name!r}{_closest(option, parameters)}; its "
-          f"options are {listed or 'none'}."
+          f"Got option {option!r} for the {self.kind} {name!r}; its options are {listed or 'none'}."
+          f"{_closest(option, parameters)}"
         )
       wanted = _wanted(parameters[option])
       if wanted and not _fits(value, wanted):
@@ -165,8 +165,8 @@ class Registry(dict[str, Callable[..., Any]]):
     module, _, function = name.rpartition(".")
     if not module:
       raise ValueError(
-        f"Got the {self.kind} {name!r}{_closest(name, self)}; the {self.kind}s are "
-        f"{', '.join(sorted(self))}. One of your own is named by its path, {own}."
+        f"Got the {self.kind} {name!r}; the {self.kind}s are {', '.join(sorted(self))}."
+        f"{_closest(name, self)} One of your own is named by its path, {own}."
       )
     if not {"", os.getcwd()} & set(sys.path):
       sys.path.append(os.getcwd())
@@ -204,7 +204,7 @@ class Registry(dict[str, Callable[..., Any]]):
 
 def _closest(wrong: str, names: collections.abc.Iterable[str]) -> str:
   close = difflib.get_close_matches(wrong, names, n=1)
-  return f" (did you mean {close[0]!r}?)" if close else ""
+  return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def describe(error: Exception) -> str:
