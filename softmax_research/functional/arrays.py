@@ -177,9 +177,9 @@ def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
 
 def check_per_class(name: str, values: Any, num_classes: int):
   """Raise a ValueError unless there is one number for each class, `[K]`."""
-  if jnp.shape(values) != (num_classes,):
+  if np.shape(values) != (num_classes,):
     raise ValueError(
-      f"Got {name} of shape {jnp.shape(values)} for {num_classes} classes; it must have shape "
+      f"Got {name} of shape {np.shape(values)} for {num_classes} classes; it must have shape "
       f"({num_classes},), one number for each class."
     )
 

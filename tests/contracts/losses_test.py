@@ -294,7 +294,7 @@ def test_bad_weights_and_ignored_labels(name):
     jax.eval_shape(lambda z: apply(z, _LABELS, **options), _LOGITS)
 
   for weights, message in (
-    (np.ones(3), r"class_weights of shape \(3,\) for 5 classes; they must have shape \(5,\)"),
+    (np.ones(3), r"class_weights of shape \(3,\) for 5 classes; it must have shape \(5,\)"),
     ([1, 1, -1, 1, 1], r"the class weight -1\.0 of class 2; weights must be finite and at least 0"),
     ([1, 1, 1, np.nan, 1], "the class weight nan of class 3"),
   ):
