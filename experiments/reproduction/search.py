@@ -84,7 +84,7 @@ def check(setting: ConfigDict, num_seeds: int) -> None:
   if not setting.search:
     return
   for key, values in setting.search:
-    if not values or len(set(values)) < len(values):
+    if not values or len(set(map(json.dumps, values))) < len(values):
       raise ValueError(f"Got the values {values} of {key}; give at least one, and each once.")
   if setting.search_seeds < 1 or num_seeds > FIRST_SEED:
     raise ValueError(
@@ -121,13 +121,16 @@ def accuracies(
 ) -> list[tuple[dict[str, Any], list[float]]]:
   """Return each trial's values with its seeds' accuracies in percent, 0 where one diverged."""
   method = {key: cell[key] for key in ("setting", "method")}
+  own = seeds({"trial": None}, setting, 0)  # An earlier search may have had more.
   return [
     (
       values,
       [
         100 * study.look_up(made, _METRIC) if made["status"] == "finished" else 0.0
         for made in records
-        if made["cell"] == {**method, "trial": values} and made["status"] != "failed"
+        if made["cell"] == {**method, "trial": values}
+        and made["status"] != "failed"
+        and made["seed"] in own
       ],
     )
     for values in trials(setting)

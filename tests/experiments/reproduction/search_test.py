@@ -49,6 +49,12 @@ def test_a_diverged_seed_counts_as_nothing_right():
     _choose(None, None, None, None)
 
 
+def test_seeds_of_a_larger_search_before_do_not_count():
+  records = _records(0.9, 0.5, 0.8, 0.8)
+  assert search.choose(_CELL, _setting(), records) == _B
+  assert search.choose(_CELL, _setting(search_seeds=1), records) == _A
+
+
 def test_trials_that_are_missing_are_waited_for():
   with pytest.raises(study.SkippedError, match="its search lacks batch_size=64"):
     search.choose(_CELL, _setting(), _records(0.9, 0.7, 0.8, 0.8)[:3])
@@ -59,6 +65,7 @@ def test_trials_of_tuples_are_found_again_in_records_which_hold_lists():
   records = [
     {
       "cell": json.loads(json.dumps(cell)),
+      "seed": 1000,
       "status": "finished",
       "metrics": {"validation": {"accuracy": accuracy}},
       "measured": {},
