@@ -317,8 +317,9 @@ def _load_named(name: str, *, data_dir=None, cache_dir=None) -> Dataset:
   class_names = _CLASS_NAMES.get(name)
   path = files.find(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
   if path is None:
-    return load_tfds_images(name, data_dir=data_dir, cache_dir=cache_dir, class_names=class_names)
-  found = files.read(path, cache_dir=cache_dir)
+    found = load_tfds_images(name, data_dir=data_dir, cache_dir=cache_dir)
+  else:
+    found = files.read(path, cache_dir=cache_dir)
   if found.num_classes != NUM_CLASSES[name]:
     raise ValueError(
       f"{path} holds {found.num_classes} classes, and {name} has {NUM_CLASSES[name]}; put {name}"
@@ -365,7 +366,7 @@ _SOURCES = registry.Registry(
     "label_noise": label_noise,
   },
   example="digits, spiral:num_arms=5, or the path of an npz file",
-  given=("data_dir", "cache_dir", "class_names"),
+  given=("data_dir", "cache_dir"),
   build=_call,
   contract="returns a data.Dataset, or a dictionary of the arrays images and labels",
   accepts=lambda made: isinstance(made, Dataset | Mapping),

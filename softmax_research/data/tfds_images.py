@@ -9,7 +9,6 @@ import importlib.util
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,16 +27,14 @@ def load_tfds_images(
   *,
   data_dir: str | os.PathLike | None = None,
   cache_dir: str | os.PathLike | None = None,
-  class_names: Sequence[str] | None = None,
 ) -> Dataset:
   """Load an image classification dataset of TFDS: from the cache, or preparing and decoding it.
 
   Its images are of one shape, and its splits are ``train``, and ``test`` or else ``validation``. A
   missing one is prepared in ``data_dir``, by default ``$TFDS_DATA_DIR``, else TFDS's own default;
-  that is not looked at where the cache holds the dataset. TFDS's names of the classes may be
-  replaced.
+  that is not looked at where the cache holds the dataset.
   """
-  decode = functools.partial(_decode, name, data_dir, cache_dir, class_names)
+  decode = functools.partial(_decode, name, data_dir, cache_dir)
   return load_or_build(_folder(name), decode, cache_dir=cache_dir)
 
 
@@ -46,7 +43,7 @@ def _folder(name: str) -> str:
   return name.replace("/", "-")
 
 
-def _decode(name, data_dir, cache_dir, class_names) -> Dataset:
+def _decode(name, data_dir, cache_dir) -> Dataset:
   builder = _prepared_builder(name, data_dir)
   image, label = _image_and_label(builder)
   test = "test" if "test" in builder.info.splits else "validation"
@@ -68,7 +65,7 @@ def _decode(name, data_dir, cache_dir, class_names) -> Dataset:
       f" ({type(error).__name__}: {error}); delete that directory to have them prepared again"
     ) from error
   feature = builder.info.features[label]
-  return Dataset(name, *splits, feature.num_classes, tuple(class_names or feature.names))
+  return Dataset(name, *splits, feature.num_classes, tuple(feature.names))
 
 
 def _image_and_label(builder: Any) -> tuple[str, str]:

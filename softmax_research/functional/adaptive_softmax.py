@@ -307,8 +307,9 @@ def adaptive_cutoffs(
   """
   for name, value in (("overhead", overhead), ("flat", flat)):
     check_at_least(name, value, 0, "Pass 0 for a cost proportional to the classes.")
-  mass = _cumulative_mass(counts)
-  num_classes = len(mass) - 1
+  # The frequency of the k most frequent classes, for k = 0 ... K.
+  mass = np.append(0.0, np.cumsum(np.sort(check_counts(counts))[::-1]))
+  mass, num_classes = mass / mass[-1], len(mass) - 1
   most = min(_MAX_CLUSTERS, num_classes - 1)
   if num_clusters is not None:
     remedy = f"There are {num_classes} classes. Pass None for the cheapest number."
@@ -318,7 +319,10 @@ def adaptive_cutoffs(
     sizes = range(1, min(_CLUSTERS_TRIED, most) + 1)
   if not sizes:
     return ()
-  ends = np.append(_candidates(num_classes), num_classes)
+  ends = np.arange(1, num_classes + 1)
+  if num_classes > _NUM_CANDIDATES:
+    ends = np.geomspace(1, num_classes - 1, _NUM_CANDIDATES)
+    ends = np.append(np.unique(ends.round().astype(np.int64)), num_classes)
   tail_costs = _tail_costs(mass, ends, overhead, flat)
   plans = []
   for size in sizes:
@@ -326,14 +330,6 @@ def adaptive_cutoffs(
     plans.append(_cheapest_path(head_costs, tail_costs, size))
   _, path = min(plans, key=lambda plan: plan[0])
   return tuple(int(ends[i]) for i in path)
-
-
-def _candidates(num_classes: int) -> np.ndarray:
-  """Return the places where a cluster may begin."""
-  if num_classes <= _NUM_CANDIDATES:
-    return np.arange(1, num_classes)
-  places = np.geomspace(1, num_classes - 1, _NUM_CANDIDATES)
-  return np.unique(places.round().astype(np.int64))
 
 
 def _tail_costs(mass, ends, overhead, flat) -> np.ndarray:
@@ -355,9 +351,3 @@ def _cheapest_path(head_costs, tail_costs, num_clusters) -> tuple[float, list[in
     place = int(origin[place])
     path.insert(0, place)
   return float(best[-1]), path
-
-
-def _cumulative_mass(counts: npt.ArrayLike) -> np.ndarray:
-  """Return the frequency of the k most frequent classes, for k = 0 ... K."""
-  mass = np.cumsum(np.sort(check_counts(counts))[::-1])
-  return np.concatenate([[0.0], mass / mass[-1]])

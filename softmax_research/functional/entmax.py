@@ -151,7 +151,9 @@ def _logit_weights(probs, beta, form):
   inner = jnp.where(support, probs, 1)
   if form == "square":
     return jnp.where(support, jnp.sqrt(inner), 0)
-  return jnp.where(support, _capped_exp((1 - beta) * jnp.log(inner)), 0)
+  # Without overflow, so that no infinite weight meets a zero direction.
+  logs = jnp.minimum((1 - beta) * jnp.log(inner), math.log(jnp.finfo(probs.dtype).max) / 2)
+  return jnp.where(support, jnp.exp(logs), 0)
 
 
 def _alpha_slopes(probs, beta):
@@ -164,11 +166,6 @@ def _alpha_slopes(probs, beta):
   largest = math.log(jnp.finfo(probs.dtype).max) / 2
   t = jnp.minimum(-beta * log_probs, largest)
   return -probs * log_probs**2 * second_quotient(t)
-
-
-def _capped_exp(values):
-  """Exponentiate without overflow, so that no infinite weight meets a zero direction."""
-  return jnp.exp(jnp.minimum(values, math.log(jnp.finfo(values.dtype).max) / 2))
 
 
 @jax.jit

@@ -521,7 +521,7 @@ def multimax_score(
   return jnp.where(possible, bent, -jnp.inf).astype(result_type)
 
 
-#: The scores of logits alone by name: each makes a head and an attention of that name.
+#: The scores of logits alone by name, for heads and for attention.
 SCORES = {
   "taylor": taylor_score,
   "relu": relu_score,

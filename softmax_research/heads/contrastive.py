@@ -1,7 +1,5 @@
 """Contrastive heads: output layers whose classes are the other examples of the batch."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -85,9 +83,6 @@ def nt_xent(*, temperature: float = 0.5) -> Head:
   """
   check_at_least("temperature", temperature, 0, "Pass 0.5 or so.", strict=True)
 
-  def init(key, num_features) -> dict[str, Any]:
-    return {}
-
   def loss(params, features, labels, *, step=0, key=None, ignore_label=None):
     options = {"temperature": temperature, "ignore_label": ignore_label}
     return nt_xent_loss(*features, labels=labels, **options)
@@ -96,4 +91,4 @@ def nt_xent(*, temperature: float = 0.5) -> Head:
     x, y = map(unit_length, features)
     return log_softmax(product(x, y.T), temperature=temperature)
 
-  return Head(init, loss, log_prob)
+  return Head(lambda key, num_features: {}, loss, log_prob)

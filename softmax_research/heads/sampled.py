@@ -114,9 +114,9 @@ def negative_sampling(
   """
   check_at_least("num_noise", num_noise, 0, "Pass 5 or so.", strict=True)
   loss = functools.partial(functional.negative_sampling_loss, num_noise=num_noise)
-  log_noise = _noise(num_classes, class_counts, power)
+  sampler, log_noise = _noise(num_classes, class_counts, power)
   layer = {"bias": bias, "log_prior": log_noise}
-  head = _against_noise(loss, num_classes, num_samples, log_noise, order, **layer)
+  head = _dense_on_few(loss, num_classes, num_samples, sampler, order, **layer)
 
   def log_prob(params, features):
     log_probs = head.log_prob(params, features)
@@ -150,26 +150,23 @@ def nce(
     >>> head.init(jax.random.key(0), 8)["bias"][0].round(3)
     Array(-4.605, dtype=float32)
   """
-  loss, log_noise = functional.noise_contrastive_loss, _noise(num_classes, class_counts, power)
-  head = _against_noise(loss, num_classes, num_samples, log_noise, order, bias=bias)
+  loss, (sampler, _) = functional.noise_contrastive_loss, _noise(num_classes, class_counts, power)
+  head = _dense_on_few(loss, num_classes, num_samples, sampler, order, bias=bias)
   return with_bias(head, -math.log(num_classes))
 
 
-def _noise(num_classes: int, class_counts: Sequence[int] | None, power: float) -> np.ndarray:
-  """Return the logarithms of the shares of the noise."""
+def _noise(
+  num_classes: int, class_counts: Sequence[int] | None, power: float
+) -> tuple[Sampler, np.ndarray]:
+  """Return the sampler of the noise, and the logarithms of its shares."""
   check_num_classes(num_classes)
   check_at_least("power", power, 0, "Pass 0 for uniform noise.")
-  if class_counts is None:
-    return np.full(num_classes, -np.log(num_classes))
-  check_counts("negative_sampling", num_classes, class_counts)
-  log_noise = power * np.log(_at_least_one(class_counts))
-  return log_noise - np.logaddexp.reduce(log_noise)
-
-
-def _against_noise(loss, num_classes, num_samples, log_noise, order, **layer: Any) -> Head:
-  """Build a dense head with a loss against draws of noise."""
-  sampler = functional.weighted_sampler(np.exp(log_noise), replacement=True)
-  return _dense_on_few(loss, num_classes, num_samples, sampler, order, **layer)
+  log_noise = np.full(num_classes, -np.log(num_classes))
+  if class_counts is not None:
+    check_counts("negative_sampling", num_classes, class_counts)
+    log_noise = power * np.log(_at_least_one(class_counts))
+    log_noise -= np.logaddexp.reduce(log_noise)
+  return functional.weighted_sampler(np.exp(log_noise), replacement=True), log_noise
 
 
 def _dense_on_few(loss, num_classes, num_samples, sampler, order, **layer: Any) -> Head:

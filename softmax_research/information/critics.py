@@ -26,22 +26,15 @@ def _check_scores(scores: jax.typing.ArrayLike) -> jax.Array:
   return scores
 
 
-def _joint(scores: jax.Array) -> jax.Array:
-  """Return the scores of the pairs drawn together, `[B]`."""
-  return jnp.diagonal(scores)
-
-
 def _apart(scores: jax.Array) -> jax.Array:
   """Return booleans `[B, B]`, true for the pairs drawn apart."""
   return ~jnp.eye(len(scores), dtype=bool)
 
 
-def _log_mean_exp(scores: jax.Array, where: jax.Array, axis: int | None = None) -> jax.Array:
-  """Return log mean exp over those marked."""
-  count = jnp.sum(where, axis=axis, dtype=scores.dtype)
-  if axis is None:
-    scores, where, axis = scores.ravel(), where.ravel(), 0
-  return log_normaliser(scores, axis=axis, where=where) - jnp.log(count)
+def _log_mean_exp_apart(scores: jax.Array) -> jax.Array:
+  """Return log mean exp over the pairs drawn apart."""
+  count = jnp.asarray(len(scores) * (len(scores) - 1), scores.dtype)
+  return log_normaliser(scores.ravel(), where=_apart(scores).ravel()) - jnp.log(count)
 
 
 def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -63,7 +56,7 @@ def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
     Belghazi et al. 2018, "Mutual Information Neural Estimation" (arXiv 1801.04062), eq. 3.
   """
   scores = _check_scores(scores)
-  return jnp.mean(_joint(scores)) - _log_mean_exp(scores, _apart(scores))
+  return jnp.mean(jnp.diagonal(scores)) - _log_mean_exp_apart(scores)
 
 
 def mine(
@@ -104,14 +97,14 @@ def mine(
     raise ValueError(f"Got rate={rate}; it is a weight in (0, 1]. Pass 0.01 or so.")
   scores = _check_scores(scores)
   rate, log_average = (jnp.asarray(number, scores.dtype) for number in (rate, log_average))
-  log_mean = _log_mean_exp(scores, _apart(scores))
+  log_mean = _log_mean_exp_apart(scores)
   fixed = jax.lax.stop_gradient(log_mean)
   mixed = jnp.logaddexp(jnp.log1p(-rate) + log_average, jnp.log(rate) + fixed)
   log_average = jnp.where(jnp.isneginf(log_average), fixed, mixed)
   # Zero in value; its gradient is that of the mean, over the average.
   gap = jnp.where(jnp.isneginf(log_average), 0, log_mean - log_average)
   weighted = jnp.exp(gap) - jnp.exp(jax.lax.stop_gradient(gap))
-  return jnp.mean(_joint(scores)) - fixed - weighted, log_average
+  return jnp.mean(jnp.diagonal(scores)) - fixed - weighted, log_average
 
 
 def nwj(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -135,7 +128,7 @@ def nwj(scores: jax.typing.ArrayLike) -> jax.Array:
     Mutual Information" (arXiv 1905.06922), eq. 7.
   """
   scores = _check_scores(scores)
-  return 1 + jnp.mean(_joint(scores)) - jnp.exp(_log_mean_exp(scores, _apart(scores)))
+  return 1 + jnp.mean(jnp.diagonal(scores)) - jnp.exp(_log_mean_exp_apart(scores))
 
 
 def info_nce(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -159,7 +152,7 @@ def info_nce(scores: jax.typing.ArrayLike) -> jax.Array:
     (arXiv 1807.03748), eq. 4; Poole et al. 2019 (arXiv 1905.06922), eq. 10.
   """
   scores = _check_scores(scores)
-  return jnp.log(len(scores)) + jnp.mean(_joint(scores) - log_normaliser(scores))
+  return jnp.log(len(scores)) + jnp.mean(jnp.diagonal(scores) - log_normaliser(scores))
 
 
 def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Array:
@@ -194,7 +187,7 @@ def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Arra
     return donsker_varadhan(scores)
   clip = jnp.asarray(clip, scores.dtype)
   clipped = jnp.clip(scores, -clip, clip)
-  return jnp.mean(_joint(scores)) - _log_mean_exp(clipped, _apart(scores))
+  return jnp.mean(jnp.diagonal(scores)) - _log_mean_exp_apart(clipped)
 
 
 def jensen_shannon(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -224,7 +217,7 @@ def jensen_shannon(scores: jax.typing.ArrayLike) -> jax.Array:
   """
   scores = _check_scores(scores)
   apart = jnp.mean(jax.nn.softplus(scores), where=_apart(scores))
-  return -jnp.mean(jax.nn.softplus(-_joint(scores))) - apart
+  return -jnp.mean(jax.nn.softplus(-jnp.diagonal(scores))) - apart
 
 
 def interpolated(
@@ -272,7 +265,7 @@ def interpolated(
   log_alpha, log_rest = _log(alpha), _log(1 - alpha)
   log_baseline = jnp.broadcast_to(jnp.asarray(log_baseline, scores.dtype), scores.shape)
   log_a = jnp.logaddexp(log_alpha + log_means, log_rest + log_baseline)
-  joint = jnp.mean(_joint(scores)[None] - log_a, where=apart)
+  joint = jnp.mean(jnp.diagonal(scores)[None] - log_a, where=apart)
   return 1 + joint - jnp.mean(jnp.exp(scores - jnp.diagonal(log_a)[None]), where=apart)
 
 

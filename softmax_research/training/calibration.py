@@ -13,9 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
-from softmax_research.training.metrics import check_labels
+from softmax_research.training.metrics import NUM_BINS, bins_of, check_labels
 
-_BINS = 15
 # The least probability that a histogram or a step function may give a class.
 _FLOOR = 1e-6
 # An impossible class is taken for a merely unlikely one.
@@ -105,15 +104,12 @@ def fit_histogram_binning(log_probs: np.ndarray, labels: np.ndarray) -> Calibrat
     [[0.75 0.25]]
   """
 
-  def bins(probs):
-    return np.clip(np.ceil(probs * _BINS).astype(int) - 1, 0, _BINS - 1)
-
   def fit_one(probs, is_class):
-    count = np.bincount(bins(probs), minlength=_BINS)
-    hits = np.bincount(bins(probs), weights=is_class, minlength=_BINS)
-    centres = (np.arange(_BINS) + 0.5) / _BINS
+    count = np.bincount(bins_of(probs), minlength=NUM_BINS)
+    hits = np.bincount(bins_of(probs), weights=is_class, minlength=NUM_BINS)
+    centres = (np.arange(NUM_BINS) + 0.5) / NUM_BINS
     shares = np.where(count > 0, hits / np.maximum(count, 1), centres)
-    return lambda new: shares[bins(new)]
+    return lambda new: shares[bins_of(new)]
 
   return _fit_classes(log_probs, labels, fit_one)
 

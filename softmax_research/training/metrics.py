@@ -169,13 +169,18 @@ def _check_distributions(log_probs: np.ndarray, probs: np.ndarray) -> None:
 
 def _reliability(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list]:
   """Count, mean confidence and accuracy for each bin (lower, upper] of the confidence."""
-  bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+  bins = bins_of(confidence)
   count = np.bincount(bins, minlength=NUM_BINS)
   means = []
   for values in (confidence, correct):
     sums = np.bincount(bins, weights=values, minlength=NUM_BINS)
     means.append([float(s / c) if c else None for s, c in zip(sums, count, strict=True)])
   return {"count": count.tolist(), "confidence": means[0], "accuracy": means[1]}
+
+
+def bins_of(probs: np.ndarray) -> np.ndarray:
+  """Return in which of `NUM_BINS` bins (lower, upper] probabilities lie."""
+  return np.clip(np.ceil(probs * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
 
 
 def _finite(value: float) -> float | None:

@@ -45,7 +45,10 @@ def _forward(images, kernel, padding):
 
 def _backward(padding, residuals, cotangents):
   images, kernel = residuals
-  rows, columns = (_negated(_crops(axis, kernel, padding)) for axis in (1, 2))
+  # Those of the transposed map.
+  rows, columns = (
+    [(-low, -high) for low, high in _crops(axis, kernel, padding)] for axis in (1, 2)
+  )
   if _scatters(kernel):
     cotangents = _stack_shifts(cotangents, 2, columns)
   gathered = _gather(images, kernel, padding)  # The compiler keeps the one of the forward pass.
@@ -135,11 +138,6 @@ def _crops(axis: int, kernel: jax.Array, padding: Padding) -> _Pads:
   """Return, for each position in the kernel, the padding (or cropping) that brings it to zero."""
   taps, (low, high) = kernel.shape[axis - 1], padding[axis - 1]
   return [(low - tap, high + tap - taps + 1) for tap in range(taps)]
-
-
-def _negated(crops: _Pads) -> _Pads:
-  """Return the crops of the transposed map."""
-  return [(-low, -high) for low, high in crops]
 
 
 def shift(arrays: jax.Array, axis: int, crop: tuple[int, int]) -> jax.Array:

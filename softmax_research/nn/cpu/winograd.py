@@ -41,7 +41,7 @@ def saves_products(
   # A transformed number serves as many products as there are channels on the other side.
   if tuple(kernel_shape[:2]) != (3, 3) or min(kernel_shape[2:]) < 16:
     return False
-  sizes = [s + sum(p) - 2 for s, p in zip(image_shape[1:3], padding, strict=True)]
+  sizes = _output_sizes(image_shape, padding)
   products = math.prod(_REACH * _num_tiles(size) for size in sizes)
   return 2 * products <= 9 * math.prod(sizes)
 
@@ -72,8 +72,10 @@ def conv_3x3(images: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Arra
 
 
 def _forward(images, kernel, padding):
-  height, width = _output_sizes(images, padding)
-  tiles, weights = _spread_images(images, padding), _spread_kernel(kernel)
+  height, width = _output_sizes(images.shape, padding)
+  rows = _take_inputs(images, 1, padding[0])
+  tiles = [_flatten(_take_inputs(row, 2, padding[1])) for row in rows]
+  weights = _spread_kernel(kernel)
   products = [
     _unflatten(_multiply(w, t), height, width) for w, t in zip(weights, tiles, strict=True)
   ]
@@ -113,14 +115,8 @@ def _num_tiles(size: int) -> int:
   return -(-size // _TILE)
 
 
-def _output_sizes(images: jax.Array, padding: Padding) -> list[int]:
-  return [size + sum(pads) - 2 for size, pads in zip(images.shape[1:3], padding, strict=True)]
-
-
-def _spread_images(images: jax.Array, padding: Padding) -> list[jax.Array]:
-  """Return the transformed tiles, six arrays `[6, C, tiles * B]`."""
-  rows = _take_inputs(images, 1, padding[0])
-  return [_flatten(_take_inputs(row, 2, padding[1])) for row in rows]
+def _output_sizes(image_shape: Sequence[int], padding: Padding) -> list[int]:
+  return [size + sum(pads) - 2 for size, pads in zip(image_shape[1:3], padding, strict=True)]
 
 
 def _spread_kernel(kernel: jax.Array) -> jax.Array:
