@@ -62,13 +62,6 @@ class LearntScore(NamedTuple):
   apply: Callable[[Any, jax.Array], jax.Array]
 
 
-class _Affine(NamedTuple):
-  """Hold the layer beneath a head: `init`, and `(params, features, step) -> logits, geometry`."""
-
-  init: Callable[..., dict[str, jax.Array]]
-  apply: Callable[..., tuple[jax.Array, Geometry]]
-
-
 def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
   """Return features and kernel as they are multiplied."""
   return unit_vectors(params, features) if normalise else (features, params["kernel"])
@@ -128,19 +121,22 @@ def linear(
     >>> sorted(head.init(jax.random.key(0), 5))
     ['bias', 'kernel']
   """
-  layer = _affine(num_classes, bias, normalise, kernel_init)
+  init, apply = _affine(num_classes, bias, normalise, kernel_init)
 
   def head_loss(params, features, labels, *, step=0, key=None, **weights):
-    logits, geometry = layer.apply(params, features, step)
+    logits, geometry = apply(params, features, step)
     return loss(logits, labels, geometry, **weights)
 
   def head_log_prob(params, features):
-    return log_prob(layer.apply(params, features, 0)[0])
+    return log_prob(apply(params, features, 0)[0])
 
-  return Head(layer.init, head_loss, head_log_prob)
+  return Head(init, head_loss, head_log_prob)
 
 
-def _affine(num_classes: int, bias: bool, normalise: bool, kernel_init) -> _Affine:
+def _affine(
+  num_classes: int, bias: bool, normalise: bool, kernel_init
+) -> tuple[Callable, Callable]:
+  """Return a layer's `init`, and its `(params, features, step) -> logits, geometry`."""
   check_num_classes(num_classes)
   if normalise and bias:
     raise ValueError("Got normalise=True and bias=True; cosines have no bias. Pass bias=False.")
@@ -161,7 +157,7 @@ def _affine(num_classes: int, bias: bool, normalise: bool, kernel_init) -> _Affi
       logits = logits + per_class(params["bias"], logits)
     return logits, Geometry(feature_norms, kernel_norms, step)
 
-  return _Affine(init, apply)
+  return init, apply
 
 
 def taylor_score(order: int | None) -> Callable[[jax.Array], jax.Array] | None:
@@ -261,10 +257,10 @@ def dense(
     )
   link = find_link(link)
   check_link(link, label_smoothing)
-  layer = _affine(num_classes, bias, normalise, kernel_init)
+  init_layer, apply = _affine(num_classes, bias, normalise, kernel_init)
 
   def init(key, num_features):
-    params = layer.init(key, num_features)
+    params = init_layer(key, num_features)
     if isinstance(score, LearntScore):
       params["score"] = score.init(jax.random.fold_in(key, 1))
     return params
@@ -275,7 +271,7 @@ def dense(
     return score
 
   def map_logits(params, features, step):
-    logits, geometry = layer.apply(params, features, step)
+    logits, geometry = apply(params, features, step)
     return logits if row_map is None else row_map(logits), geometry
 
   def plain_loss(params, features, labels, *, step=0, key=None, **weights):

@@ -60,12 +60,6 @@ def hierarchical(tree: functional.Tree) -> Head:
   return Head(init, loss, log_prob, top_k, sample)
 
 
-def _balanced_tree(num_classes: int, *, branching: int = 2) -> functional.Tree:
-  """Return the balanced tree over the classes in their order; with K branches, plain softmax."""
-  check_num_classes(num_classes)
-  return functional.balanced_tree(num_classes, branching=branching)
-
-
 def _huffman_tree(
   num_classes: int, *, class_counts: Sequence[int] | None = None, branching: int = 2
 ) -> functional.Tree:
@@ -81,7 +75,6 @@ def _two_level_tree(
 
   These are as equal in size as can be, by default about sqrt(K), where the work is least.
   """
-  check_num_classes(num_classes)
   check_tree_classes(num_classes)
   if groups is not None:
     if num_groups is not None or len(groups) != num_classes:
@@ -104,7 +97,7 @@ def _two_level_tree(
 #: The trees of the heads that are made by name, each a function of the head's own arguments; for
 #: what needs the tree itself, as `functional.tree_top_k` and `functional.tree_label_rows` do.
 TREES: dict[str, Callable[..., functional.Tree]] = {
-  "hierarchical": _balanced_tree,
+  "hierarchical": functional.balanced_tree,
   "huffman": _huffman_tree,
   "two_level": _two_level_tree,
 }
@@ -115,6 +108,7 @@ def of_tree(make_tree: Callable[..., functional.Tree]) -> Callable[..., Head]:
 
   @functools.wraps(make_tree)
   def make(num_classes: int, **options: Any) -> Head:
+    check_num_classes(num_classes)
     return hierarchical(make_tree(num_classes, **options))
 
   return make
