@@ -195,13 +195,12 @@ def linear_cross_entropy(
       class_weights=class_weights,
       ignore_label=ignore_label,
     )
+  layer = layer._replace(class_weights=class_weights)
   examples = _examples(
     features.reshape(labels.size, features.shape[-1]),
-    kernel,
+    layer,
     labels.ravel(),
     num_classes,
-    log_prior=layer.log_prior,
-    class_weights=class_weights,
     class_mask=class_mask,
     uses_norms=any(label_score.uses[1:]),
     axis_name=axis_name,
@@ -215,7 +214,8 @@ def linear_cross_entropy(
       label_weight=None,
     )
   elif is_plain_zero(label_smoothing):
-    class_weights = None  # What the labels' losses are multiplied by has been looked up.
+    # What the labels' losses are multiplied by has been looked up.
+    layer = layer._replace(class_weights=None)
   for name, option in (("label_smoothing", label_smoothing), ("z_loss", z_loss)):
     if not is_plain_zero(option):
       option = jnp.broadcast_to(jnp.asarray(option, wide), labels.shape).ravel()
@@ -227,7 +227,7 @@ def linear_cross_entropy(
     # known when the gradients are formed.
     blocks = blocks._replace(logits_type=None)
   loss = Loss(blocks, others_score.call, label_score.call, linked.call, axis_name)
-  values = losses(loss, layer._replace(class_weights=class_weights), constants, examples)
+  values = losses(loss, layer, constants, examples)
   values = jnp.where(examples.known, values, jnp.nan).reshape(batch)
   return values if ignored is None else jnp.where(ignored, 0, values)
 
@@ -312,18 +312,10 @@ def blocks_for(block_size, num_examples: int, num_classes: int, dtype) -> Blocks
 
 
 def _examples(
-  features,
-  kernel,
-  labels,
-  num_classes,
-  *,
-  log_prior,
-  class_weights,
-  class_mask,
-  uses_norms,
-  axis_name,
+  features, layer: Layer, labels, num_classes: int, *, class_mask, uses_norms: bool, axis_name
 ) -> Examples:
   """Look up what the losses of N examples need to know of their labels."""
+  kernel, log_prior, class_weights = layer.kernel, layer.log_prior, layer.class_weights
   num_columns, local = kernel.shape[1], labels
   if axis_name is not None:
     local = labels - num_columns * jax.lax.axis_index(axis_name).astype(labels.dtype)

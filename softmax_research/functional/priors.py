@@ -93,20 +93,26 @@ def check_counts(counts: jax.typing.ArrayLike) -> np.ndarray:
   return counts
 
 
+def check_log_prior(name: str, log_prior: jax.typing.ArrayLike) -> None:
+  """Raise a ValueError unless the probabilities sum to 1 (a tracer passes)."""
+  if isinstance(log_prior, jax.core.Tracer):
+    return
+  total = np.sum(np.exp(np.asarray(log_prior, np.float64)))
+  # Room for what rounding the logarithms to their own type may do to the sum.
+  if not abs(total - 1) <= max(1e-3, 8 * float(jnp.finfo(widen(log_prior)[1]).eps)):
+    raise ValueError(
+      f"Got {name} whose probabilities sum to {total:.6g}; they must sum to 1. Pass the logarithms "
+      "of class frequencies, as log_prior_from_counts gives them."
+    )
+
+
 def _along_axis(
   name: str, log_prior: jax.typing.ArrayLike, logits: jax.Array, axis: int
 ) -> jax.Array:
   """Return K log-probabilities that broadcast along the class axis, if they are such."""
   check_class_axis(logits, axis)
   check_per_class(name, log_prior, logits.shape[axis])
-  if not isinstance(log_prior, jax.core.Tracer):
-    total = np.sum(np.exp(np.asarray(log_prior, np.float64)))
-    # Room for what rounding the logarithms to their own type may do to the sum.
-    if not abs(total - 1) <= max(1e-3, 8 * float(jnp.finfo(widen(log_prior)[1]).eps)):
-      raise ValueError(
-        f"Got {name} whose probabilities sum to {total:.6g}; they must sum to 1. Pass the "
-        "logarithms of class frequencies, as log_prior_from_counts gives them."
-      )
+  check_log_prior(name, log_prior)
   others = [d for d in range(logits.ndim) if d != axis % logits.ndim]
   return jnp.expand_dims(jnp.asarray(log_prior, logits.dtype), others)
 

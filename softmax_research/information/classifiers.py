@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional import negative_log_likelihood, pc_cross_entropy
+from softmax_research.functional.priors import check_log_prior
 
 
 def _check_examples(labels: jax.typing.ArrayLike) -> None:
@@ -144,15 +145,10 @@ def plug_in_information(
 
 def _check_prior(log_prior: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) -> None:
   """Raise a ValueError unless this is a prior under which the labels can occur; tracers pass."""
+  check_log_prior("log_prior", log_prior)
   if isinstance(log_prior, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
     return
-  log_prior, labels = np.asarray(log_prior, np.float64), np.asarray(labels)
-  total = np.sum(np.exp(log_prior))
-  if log_prior.ndim != 1 or not abs(total - 1) <= 1e-3:
-    raise ValueError(
-      f"Got log_prior={log_prior.tolist()}, whose probabilities sum to {total:.6g}; it must hold "
-      "the logarithms of the classes' frequencies. Pass what log_prior_from_counts gives."
-    )
+  log_prior, labels = np.ravel(np.asarray(log_prior, np.float64)), np.asarray(labels)
   within = labels[(labels >= 0) & (labels < len(log_prior))]
   if absent := sorted({int(k) for k in within[log_prior[within] == -np.inf]}):
     raise ValueError(

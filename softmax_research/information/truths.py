@@ -4,6 +4,7 @@ import numpy as np
 import scipy.special
 
 from softmax_research.functional.arrays import check_integer
+from softmax_research.functional.priors import check_log_prior
 
 
 def gaussian_mixture_information(
@@ -37,14 +38,15 @@ def gaussian_mixture_information(
   Reference:
     The experiment of Qin et al. 2019 (arXiv 1911.10688), whose means lie on one line.
   """
-  means, prior = np.asarray(means, np.float64), _probabilities(log_prior)
-  if means.shape != prior.shape or not np.all(np.isfinite(means)):
+  check_log_prior("log_prior", log_prior)
+  means, prior = np.asarray(means, np.float64), np.exp(np.asarray(log_prior, np.float64))
+  if prior.ndim != 1 or means.shape != prior.shape or not np.all(np.isfinite(means)):
     raise ValueError(
       f"Got means={means.tolist()} for {prior.size} probabilities; pass a finite position for each."
     )
   if not (np.isfinite(scale) and scale > 0):
     raise ValueError(f"Got scale={scale}; a standard deviation is finite and positive.")
-  means = means / scale  # The information knows no units.
+  means, prior = means / scale, prior / prior.sum()  # The information knows no units.
   # The trapezium rule, whose error falls exponentially where the integrand is as smooth as here;
   # beyond twelve standard deviations a class has less than 1e-31.
   noise = np.arange(-12, 12, 1 / 32)
@@ -183,14 +185,3 @@ def symmetric_channel(num_classes: int, error: float) -> np.ndarray:
   channel = np.full((num_classes, num_classes), error / (num_classes - 1))
   np.fill_diagonal(channel, 1 - error)
   return channel
-
-
-def _probabilities(log_prior: np.typing.ArrayLike) -> np.ndarray:
-  """Return the probabilities; raise a ValueError unless they are a vector with sum one."""
-  prior = np.exp(np.asarray(log_prior, np.float64))
-  if prior.ndim != 1 or not abs(prior.sum() - 1) < 1e-6:
-    raise ValueError(
-      f"Got log_prior whose probabilities {prior.tolist()} sum to {prior.sum():.6g}; they must be "
-      "a vector with sum 1. Pass the logarithms of class frequencies."
-    )
-  return prior / prior.sum()
