@@ -25,21 +25,12 @@ _MAX_STEPS = 100  # a guard: 89 is the most that was seen, for alpha = 100 and 1
 
 @functools.partial(jax.jit, static_argnames=("axis", "form"))
 def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.Array:
-  """Compute entmax probabilities; not differentiable.
+  """Compute entmax probabilities of logits of maximum 0, finite ones; not differentiable.
 
   The jit is for eager callers, for whom the loop would be compiled anew in every call. The forms
   "linear" for beta = 1 and "square" for beta = 1/2 need no logarithms; "fixed" and "free" are for
-  any.
-
-  Args:
-    shifted: logits of maximum 0 along `axis`, very low but finite for impossible classes.
-    beta: alpha - 1, of the logits' rank, with size 1 along `axis`; negative in the form "fixed".
-    axis: the class axis.
-    form: one of those above.
-
-  Returns:
-    Probabilities of the shape of the logits, 0 throughout for a row without any class; NaN where
-    a free beta is negative.
+  any. `beta` is alpha - 1, of size 1 along the class axis. It may be negative in the form "fixed";
+  where a free one is, the result is NaN. A row without any class is 0 throughout.
   """
   precision = jnp.finfo(shifted.dtype)
 

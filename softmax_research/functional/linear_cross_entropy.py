@@ -271,22 +271,12 @@ def member_label_log_prob(
   *,
   tile: tuple[int, int],
 ) -> jax.Array:
-  """Compute the label's log-probability under softmax for the examples that are members.
+  """Compute the label's log-probability `[N]` under softmax; 0 for examples that are no members.
 
   How many examples are members is known only at run time, and shapes are fixed before it. So the
   members are sorted to the front, and blocks of examples without a member are skipped. Gradients
-  are formed in the forward pass, and there are no second ones and no forward mode.
-
-  Args:
-    features: h, `[N, D]`.
-    kernel: W, `[D, K]`.
-    labels: integers `[N]`, in range for the members.
-    member: booleans `[N]`.
-    tile: how many examples make a block, and how many classes are computed together. The logits
-      of a block's examples stand in memory, those of all classes.
-
-  Returns:
-    Log-probabilities in nats, `[N]`, in float32 or wider; 0 for the other examples.
+  are formed in the forward pass, and there are no second ones and no forward mode. The tile is that
+  of `adaptive_softmax_label_log_prob`.
   """
   kernel = jnp.asarray(kernel)
   dtype = jnp.promote_types(features.dtype, kernel.dtype)

@@ -142,12 +142,7 @@ def likelihood_loss(
 ) -> Callable[..., jax.Array]:
   """Build the loss of a head that finds a label's log-probability without those of all classes.
 
-  Those of all are needed for labels that are distributions.
-
-  Args:
-    num_classes: K.
-    label_log_prob: `(params, features, labels) -> [...]`.
-    log_prob: that of the head.
+  That is `(params, features, labels) -> [...]`; labels that are distributions need those of all.
   """
 
   def loss(params, features, labels, *, step=0, key=None, **weights):
