@@ -182,8 +182,11 @@ def check_images(split: data.Split) -> None:
 def _sample(split: data.Split, size: int) -> tuple[np.ndarray, np.ndarray]:
   """Return images in [0, 1] and labels of the same sample for every model."""
   rows = np.arange(len(split.labels))
-  if size < len(rows):
+  left = len(rows) - size
+  if left >= len(np.unique(split.labels)):
     rows = data.stratified_sample(split.labels, size, seed=0)
+  elif left > 0:  # A sample leaves one of each class; so few are themselves sampled.
+    rows = np.delete(rows, data.stratified_sample(split.labels, left, seed=0))
   return np.asarray(split.images[rows], np.float32) / 255, np.asarray(split.labels[rows])
 
 

@@ -177,3 +177,11 @@ def test_noise_is_scored_by_kind_and_severity():
 def test_points_are_refused_where_images_are_needed():
   with pytest.raises(ValueError, match="Got examples of float32"):
     robustness.check_images(data.Split(np.zeros((2, 3), np.float32), np.zeros(2, np.int32)))
+
+
+@pytest.mark.parametrize("size", [1, 17, 18, 19, 20, 30])
+def test_samples_of_any_size_are_taken(size):
+  split = data.Split(np.arange(20, dtype=np.uint8), np.arange(20) % 3)
+  images, labels = robustness._sample(split, size)
+  assert len(images) == min(size, 20) == len(np.unique(images))
+  assert ((images * 255).round() % 3 == labels).all()
