@@ -134,7 +134,11 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
       except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if not isinstance(splits[name], str):
-      assembly.make_head_for(splits[name], search.train_config(cell, setting).heads)
+      config = search.train_config(cell, setting)
+      try:
+        measures.measurer(setting.measures, config, splits[name], config.heads)
+      except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
   return Prepared(splits, borrowed.prepare(settings, borrows), {})
 
 

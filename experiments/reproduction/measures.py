@@ -99,9 +99,7 @@ def feature_angles(model: Model, splits: assembly.Splits) -> dict[str, Any]:
   Of seed 0, if there are two features, also `plane`: each class's points, flat, and its weights.
   """
   split = splits.test
-  kernel = np.asarray(model.variables[0]["head"].get("kernel", np.zeros((0, 0))))
-  if kernel.shape[1] <= split.labels.max():
-    raise ValueError("The measure 'features' needs a head with a vector of weights a class.")
+  kernel = np.asarray(model.variables[0]["head"]["kernel"])
   found = robustness.by_blocks(model.features, model, split.images)
   measured: dict[str, Any] = angles(found, kernel, split.labels)
   if model.seed == _SEED and found.shape[1] == 2:
@@ -219,6 +217,13 @@ def measurer(
       "these need a class of each. Pass --config.measures=()."
     )
   backbone, layer = assembly.make_backbone(config), assembly.make_head_for(splits, head)
+  if any(MEASURES.parse(text)[0] == "features" for text in specifications):
+    params = jax.eval_shape(lambda key: layer.init(key, 1), jax.random.key(0))
+    kernel = params.get("kernel") if isinstance(params, dict) else None
+    if kernel is None or kernel.shape[1] < splits.num_classes:
+      raise ValueError(
+        f"The measure 'features' needs a head with a vector of weights a class; {head} has none."
+      )
   temperature = heads.parse(head)[1].get("temperature", 1.0)
 
   def features(variables, images):

@@ -6,8 +6,10 @@ import types
 import numpy as np
 import pytest
 
+from experiments import reproduce
 from experiments.reproduction import measures
 from softmax_research.study import figure_style
+from tests.experiments.reproduction import tiny
 
 
 @pytest.mark.parametrize(
@@ -92,10 +94,12 @@ def test_features_of_no_length_have_right_angles_with_everything():
 
 
 def test_a_head_without_a_vector_of_weights_for_each_class_is_refused():
-  model = types.SimpleNamespace(variables=({"head": {"nodes": np.eye(3)}}, {}))
-  splits = types.SimpleNamespace(test=types.SimpleNamespace(labels=np.array([0, 2])))
-  with pytest.raises(ValueError, match="a vector of weights"):
-    measures.feature_angles(model, splits)
+  settings = tiny.variant()
+  settings.settings.mnist.methods = (("m=2", "softmax"), ("tree", "hierarchical"))
+  left = [{"setting": "mnist", "method": name} for name in ("m=2", "tree")]
+  reproduce.prepare(settings, left[:1])
+  with pytest.raises(ValueError, match="a vector of weights a class; hierarchical"):
+    reproduce.prepare(settings, left)
 
 
 def test_the_figure_has_a_panel_a_method_with_its_accuracy():
