@@ -46,7 +46,7 @@ def get_config() -> ConfigDict:
         "mnist": _setting("mnist", _MNIST, num_epochs=86),
         "cifar10": _setting("cifar10", _CIFAR10, num_epochs=103),
         "cifar10_plus": _setting("cifar10", _CIFAR10, num_epochs=103, augment="flip_crop"),
-        "features": _features(_PLANE, num_epochs=10, learning_rate=0.01),
+        "features": _features(_PLANE, num_epochs=10),
       },
       "Two features: the paper gives no schedule; here that of a public reproduction, 10 epochs of "
       "batches of 64 at a rate of 0.01 without decay, but with the annealing above.",
@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
           floors=(0.0, _FLOOR),
           published="cifar10",
         ),
-        "features": _features(_SMALL_PLANE, num_epochs=6, learning_rate=0.01, num_train=20_000),
+        "features": _features(_SMALL_PLANE, num_epochs=6, num_train=20_000),
       },
       "MNIST: five convolutions (1, 2, 2) of 16 filters in place of ten of 64, 64 dense units in "
       "place of 256, 20,000 training images, 6 epochs of batches of 128 (936 steps).",
@@ -95,12 +95,12 @@ _PLANE = {"stages": ((32,) * 2, (64,) * 2, (128,) * 2), **_FEATURES}
 _SMALL_PLANE = {"stages": ((8,), (16,)), **_FEATURES, "dense": (64, 2)}
 
 
-def _features(net, *, num_epochs, learning_rate, num_train=0) -> ConfigDict:
+def _features(net, *, num_epochs, num_train=0) -> ConfigDict:
   # Classes have to pass each other in the plane before the margin holds them where they are.
   found = _setting(
     "mnist", net, num_epochs=num_epochs, num_train=num_train, batch_size=64, in_force=0.75
   )
-  found.train.optimizer.learning_rate = learning_rate
+  found.train.optimizer.learning_rate = 0.01
   found.train.optimizer.weight_decay = 0.0
   if not num_train:
     found.train.optimizer.schedule = "constant"
