@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from softmax_research import data, heads, nn, registry, training
+from softmax_research.functional.arrays import check_integer
 from softmax_research.training.parallel import check_shares
 
 _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
@@ -65,11 +66,8 @@ def check_config(config: ConfigDict) -> None:
   """Raise a ValueError for whatever can be seen to be wrong before data are loaded."""
   check_keys(config, default.get_config(), "default")
   for key in ("seeds", "num_epochs", "batch_size"):
-    value = config[key]
-    if not isinstance(value, int) or value < 1:
-      raise ValueError(f"Got {key}={value!r}; it must be an integer of at least 1.")
-  if config.split_seed < 0:
-    raise ValueError(f"Got split_seed={config.split_seed}; it must be an integer of at least 0.")
+    check_integer(key, config[key])
+  check_integer("split_seed", config.split_seed, 0)
   data.check_name(config.dataset)
   if not 0 < config.validation_fraction < 1:
     raise ValueError(
@@ -348,11 +346,8 @@ def prepare_devices(options: ConfigDict, num_seeds: int, batch_size: int | None 
         f"Got --devices.{name}={options[name]}; it must be one of {', '.join(known)}."
       )
   for name in ("seed", "data"):
-    if not 0 <= options[name] <= _MOST_DEVICES:
-      raise ValueError(
-        f"Got --devices.{name}={options[name]}; it must be a number of devices up to "
-        f"{_MOST_DEVICES}, or 0 to have it chosen."
-      )
+    remedy = "Pass a number of devices, or 0 to have it chosen."
+    check_integer(f"--devices.{name}", options[name], 0, _MOST_DEVICES, remedy)
   if options.data and batch_size:
     check_shares(batch_size, options.data)
   seed = options.seed or (1 if options.seeds_by == "apart" else min(num_cores(), num_seeds))

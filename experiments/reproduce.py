@@ -25,6 +25,7 @@ from experiments import assembly, classifiers
 from experiments.ledger.claim_list import CLAIMS
 from experiments.reproduction import borrowed, measures, protocols, search
 from softmax_research import data, study, training
+from softmax_research.functional.arrays import check_integer
 from softmax_research.study import claims, papers
 from softmax_research.study.study import Cell, Record
 
@@ -68,8 +69,7 @@ def choose(config: ConfigDict) -> ConfigDict:
 
 def check(settings: ConfigDict) -> None:
   papers.load(settings.paper)
-  if isinstance(settings.seeds, bool) or not isinstance(settings.seeds, int) or settings.seeds < 1:
-    raise ValueError(f"Got seeds={settings.seeds!r}; it must be an integer of at least 1.")
+  check_integer("seeds", settings.seeds)
   for name, setting in settings.settings.items():
     labels = [label for label, _ in setting.methods]
     if not labels or len(set(labels)) < len(labels):
@@ -197,8 +197,7 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
   if setting.protocol == "cross_validation" and setting.folds < 2:
     raise ValueError(f"got folds={setting.folds}; pass 2 or more.")
   for key in ("num_train", "seeds"):
-    if setting[key] < 0:
-      raise ValueError(f"got {key}={setting[key]}; pass 0 for all that there are, or more.")
+    check_integer(key, setting[key], 0, remedy="Pass 0 for all that there are.")
   if setting.num_train:
     training.check_batch_size(setting.train.batch_size, setting.num_train)
   measures.check(setting.measures)

@@ -24,6 +24,7 @@ from experiments import assembly, classifiers
 from experiments.ledger.claim_list import CLAIMS
 from experiments.reproduction import measures, protocols, search
 from softmax_research import heads, registry, study
+from softmax_research.functional.arrays import check_integer
 from softmax_research.study import claims, classifier_report, ensembles, plots, tables
 from softmax_research.study.blocks import table_of
 from softmax_research.study.measures import MISSING
@@ -58,8 +59,7 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
 def check(config: ConfigDict) -> None:
   assembly.check_keys(config, label_noise_mnist.get_config(), "label_noise_mnist")
   for key in ("num_train", "trial_epochs"):
-    if not isinstance(config[key], int) or config[key] < 0:
-      raise ValueError(f"Got {key}={config[key]!r}; pass 0 for all that there are, or more.")
+    check_integer(key, config[key], 0, remedy="Pass 0 for all that there are.")
   names = [name for name, *_ in config.methods]
   if not names or len(set(names)) < len(names):
     raise ValueError(f"Got the methods {names}; give at least one, and each name once.")

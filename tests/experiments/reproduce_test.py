@@ -81,7 +81,7 @@ def test_a_configuration_is_what_results_depend_on():
     (lambda s: s.settings.folds.update(methods=()), "folds: got the methods"),
     (lambda s: s.settings.folds.update(protocol="guess"), "train, cross_validation"),
     (lambda s: s.settings.folds.update(folds=1), "folds: got folds=1"),
-    (lambda s: s.settings.folds.update(seeds=-1), "folds: got seeds=-1"),
+    (lambda s: s.settings.folds.update(seeds=-1), "folds: Got seeds=-1"),
     (lambda s: s.settings.folds.update(num_train=-1), "num_train=-1"),
     (lambda s: s.settings.folds.update(num_train=10), "batch_size=100 for 10"),
     (lambda s: s.settings.folds.update(transform="fold"), "the transforms are"),
