@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from configs import default, imbalance_mnist
 from experiments import assembly
 from softmax_research import data, functional, registry
+from softmax_research.functional.arrays import check_integer
 from softmax_research.training.metrics import NUM_BINS
 
 #: For each judgement what it is, in the order of the report.
@@ -51,11 +52,7 @@ class Setting(NamedTuple):
 
 def natural(num_classes: int, labels: np.ndarray, *, size: int) -> np.ndarray:
   """Leave the classes of the first examples as they come."""
-  if not 1 <= size <= len(labels):
-    raise ValueError(
-      f"Got size={size!r} for the setting 'natural'; it must be an integer from 1 to "
-      f"{len(labels)}, the examples in train_range."
-    )
+  check_integer("size", size, 1, len(labels), "So many examples are in train_range.")
   return np.bincount(labels[:size], minlength=num_classes)
 
 

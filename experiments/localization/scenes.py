@@ -8,6 +8,7 @@ import PIL.Image
 import scipy.ndimage
 
 from softmax_research import data
+from softmax_research.functional.arrays import check_integer
 
 #: Fainter pixels of a digit are no ink; without a limit, resizing would blur a digit's box.
 INK = 32
@@ -50,11 +51,8 @@ def digits(
   number, height, width, channels = split.images.shape
   if channels != 1:
     raise ValueError(f"Got images with {channels} channels; digits have 1. Take scenes of objects.")
-  if pieces < 0 or not 1 <= piece <= min(height, width, canvas):
-    raise ValueError(
-      f"Got {pieces} pieces of side {piece}; there are 0 or more, no larger than an image of "
-      f"{height} by {width}."
-    )
+  check_integer("pieces", pieces, 0)
+  check_integer("piece", piece, 1, min(height, width, canvas), "It fits an image and the canvas.")
 
   def draw(image, rng):
     digit = cut_out(image, int(rng.choice(sizes)))
@@ -90,12 +88,8 @@ def objects(
   Raises:
     ValueError: a size does not fit.
   """
-  smallest = min(split.images.shape[1:3])
-  if not 1 <= tile <= smallest or blur < 1:
-    raise ValueError(
-      f"Got tile={tile} and blur={blur}; a tile's side is from 1 to {smallest}, that of the "
-      "pictures, and that of the blur's window at least 1."
-    )
+  check_integer("tile", tile, 1, min(split.images.shape[1:3]), "It fits a picture.")
+  check_integer("blur", blur)
 
   def draw(image, rng):
     scene = scipy.ndimage.uniform_filter(_texture(split.images, rng, canvas, tile), (blur, blur, 1))
@@ -116,10 +110,8 @@ def _make(
   draw: Callable[..., tuple[np.ndarray, tuple[slice, slice]]],
 ) -> Scenes:
   """Choose objects by class and draw each into a scene, by `(image, rng) -> scene, box`."""
-  if not sizes or not all(isinstance(size, int) and 4 <= size <= canvas for size in sizes):
-    raise ValueError(
-      f"Got sizes={tuple(sizes)} for a canvas of {canvas}; each is an integer from 4 to the canvas."
-    )
+  for size in sizes or (0,):
+    check_integer("sizes", size, 4, canvas, "Give one or more that fit the canvas.")
   rng = np.random.default_rng(seed)
   chosen = choose_objects(split.labels, counts, rng)
   images, boxes = zip(*(draw(split.images[row], rng) for row in chosen), strict=True)

@@ -32,8 +32,7 @@ def instances(config: ConfigDict) -> Task:
     Wu, Xiong, Yu & Lin 2018, "Unsupervised Feature Learning via Non-Parametric Instance
     Discrimination" (arXiv 1805.01978).
   """
-  if config.rotations not in (1, 2, 3, 4):
-    raise ValueError(f"Got rotations={config.rotations!r}; there are 1 to 4 quarter turns.")
+  check_integer("rotations", config.rotations, 1, 4)
   if config.split not in ("test", "validation"):
     raise ValueError(f"Got split={config.split!r}; judge on 'test' or 'validation'.")
   if not config.imprint >= 0:

@@ -82,8 +82,8 @@ def test_chosen_classes_get_new_labels():
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"sizes": (30,)}, r"sizes=\(30,\) for a canvas of 24"),
-    ({"piece": 9}, "pieces of side 9"),
+    ({"sizes": (30,)}, "sizes=30; it must be an integer between 4 and 24"),
+    ({"piece": 9}, "piece=9; it must be an integer between 1 and 8"),
   ],
 )
 def test_what_does_not_fit_is_refused(options, message):
