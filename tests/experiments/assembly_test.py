@@ -364,7 +364,7 @@ def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
   [
     ("strategy", "foo", "--devices.strategy=foo; it must be one of"),
     ("seeds_by", "foo", "--devices.seeds_by=foo; it must be one of"),
-    ("seed", -1, "--devices.seed=-1; it must be a number of devices"),
+    ("seed", -1, "--devices.seed=-1; it must be an integer between 0 and 1024"),
     ("seed", 100_000, "--devices.seed=100000; it must be an integer between 0 and 1024"),
     ("data", 3, "batch_size=64 for 3 devices along the data axis; .* as 66, or 2"),
   ],
