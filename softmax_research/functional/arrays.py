@@ -63,6 +63,13 @@ def as_option(name: str, value: Any, shape: tuple[int, ...], dtype: jnp.dtype) -
   return value if type(value) in (int, float) else jnp.asarray(value, dtype)
 
 
+def along(vector: jax.Array, arrays: jax.Array, axis: int) -> jax.Array:
+  """Return a vector of one value a channel in the shape that meets the arrays' axis."""
+  shape = [1] * arrays.ndim
+  shape[axis] = -1
+  return vector.reshape(shape)
+
+
 def is_integer(value: Any) -> bool:
   """Tell integers, NumPy's among them, from booleans and from all else."""
   return isinstance(value, int | np.integer) and not isinstance(value, bool)

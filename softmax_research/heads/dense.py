@@ -255,7 +255,7 @@ def dense(
       "Got implementation='streaming' and a row_map, which needs all logits of an example at once. "
       "Pass implementation='plain' or 'auto'."
     )
-  link = find_link(link)
+  link = find_link(link) if isinstance(link, str) else link
   check_link(link, label_smoothing)
   init_layer, apply = _affine(num_classes, bias, normalise, kernel_init)
 

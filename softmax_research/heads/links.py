@@ -29,8 +29,8 @@ LINKS = registry.Registry(
 )
 
 
-def find_link(link: Link | str | None) -> Link | None:
-  """Return the link that a text names; a function, or None, is left as it is.
+def find_link(link: str) -> Link:
+  """Return the link that a text names.
 
   Raises:
     ValueError: there is no such link, or an option is unknown or out of range.
@@ -39,8 +39,6 @@ def find_link(link: Link | str | None) -> Link | None:
     >>> find_link("focal:gamma=0.0")(jax.numpy.array(0.5))
     Array(0.5, dtype=float32)
   """
-  if not isinstance(link, str):
-    return link
   found = LINKS.make(link)
   found(jnp.ones(()))  # Bad options fail here, not in a traced step.
   return found

@@ -277,7 +277,7 @@ def _build(
       "'logit_adjusted', which has the same gradient, or no link."
     )
   weights = {"class_weights": class_weights, "ignore_label": ignore_label}
-  link = find_link(link)
+  link = find_link(link) if isinstance(link, str) else link
   check_link(link, options.get("label_smoothing", 0))
   passes_on = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make).parameters.values())
   head = make(num_classes, **options, **({"link": link} if link and passes_on else {}))

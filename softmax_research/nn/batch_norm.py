@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from softmax_research.functional.arrays import match_gradient, wide_type
+from softmax_research.functional.arrays import along, match_gradient, wide_type
 
 _MOMENTUM, _EPSILON = 0.9, 1e-5
 
@@ -95,10 +95,3 @@ def _average(arrays, scale):
   """Return the channels' means in the shape of the scale."""
   axes = tuple(axis for axis, size in enumerate(scale.shape) if size == 1)
   return jnp.mean(arrays, axes, keepdims=True)
-
-
-def along(vector: jax.Array, arrays: jax.Array, axis: int) -> jax.Array:
-  """Return a vector of one value a channel in the shape that meets the arrays' axis."""
-  shape = [1] * arrays.ndim
-  shape[axis] = -1
-  return vector.reshape(shape)

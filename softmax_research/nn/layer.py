@@ -11,9 +11,9 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from softmax_research.functional.arrays import check_fraction, is_integer
+from softmax_research.functional.arrays import along, check_fraction, is_integer
 from softmax_research.nn import cpu
-from softmax_research.nn.batch_norm import BatchNorm, along
+from softmax_research.nn.batch_norm import BatchNorm
 from softmax_research.nn.convolution import convolve_batch_last
 from softmax_research.registry import Registry
 

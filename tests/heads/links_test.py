@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from softmax_research import heads
-from softmax_research.heads import links
 
 
 @pytest.mark.parametrize(
@@ -40,8 +39,12 @@ def test_what_names_no_link(text, message):
     heads.make(f"softmax:link=({text})", 3)
 
 
-def test_a_function_is_left_as_it_is():
-  assert links.find_link(jnp.square) is jnp.square and links.find_link(None) is None
+def test_a_function_is_taken_as_it_is():
+  plain, squared = heads.dense(3), heads.dense(3, link=jnp.square)
+  params, features = plain.init(jax.random.key(0), 4), jax.random.normal(jax.random.key(1), (2, 4))
+  labels = jnp.array([2, 0])
+  found = squared.loss(params, features, labels)
+  np.testing.assert_allclose(found, plain.loss(params, features, labels) ** 2, rtol=1e-6)
 
 
 def test_rows_of_labels_have_the_mean_of_their_weights_after_the_link():
