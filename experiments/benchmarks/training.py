@@ -16,6 +16,7 @@ from experiments import assembly
 from experiments.benchmarks import pytorch
 from experiments.benchmarks.timing import OURS, Case, Options, Run, first_steps, measure
 from softmax_research import data
+from softmax_research.training import make_optimizer
 
 BATCH = 128
 
@@ -168,7 +169,7 @@ def train_seeds(shape, count, backbone, batch, num_seeds: int, options: ConfigDi
 def _updates(shape, count, backbone, batch) -> Run:
   """Update all seeds by gradients that are given; the unit of work is the update of one."""
   config, splits = make_experiment(shape, count, backbone, batch)
-  optimizer = assembly.make_optimizer(config, num_steps=1)
+  optimizer = make_optimizer(config.optimizer, num_steps=1)
   programs = assembly.make_programs(config, splits, "softmax")
   params = jax.vmap(programs.init)(jnp.arange(SEEDS)).params
   gradient, opt_state = jax.tree.map(jnp.ones_like, params), jax.vmap(optimizer.init)(params)
