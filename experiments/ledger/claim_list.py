@@ -37,9 +37,9 @@ _PROTOCOLS = {
   **{f"{paper}_cpu/words": ("short", _WORDS) for paper in ("grave2016", "mikolov2013")},
   **{f"{paper}_cpu/identifiers": ("short", _IDENTIFIERS) for paper in ("grave2016", "mikolov2013")},
 }
-#: What is tested with nets of today: directory, setting, regime and protocol, by data. MNIST's tests
-#: are indications until its losses are tuned in longer trials: those of two epochs chose the end of
-#: softmax's rates, and whole runs at lower rates are better on validation.
+#: What is tested with nets of today: directory, setting, regime and protocol, by data. MNIST's
+#: tests are indications until its losses are tuned in longer trials: those of two epochs chose the
+#: end of softmax's rates, and whole runs at lower rates are better on validation.
 _PLACES = {
   "mnist": ("mnist_modern", "mnist", "short", "a small net after the speed-run nets"),
   "cifar10": (
