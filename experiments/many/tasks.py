@@ -179,7 +179,7 @@ def next_token(config: ConfigDict) -> Task:
       f"Got text={config.text!r}, of whose test part training has seen no token; give a text "
       "whose tokens occur more than once."
     )
-  # Spread over the whole test part.
+  # Spread over the test part but for its end, as the step is rounded down: so the records have it.
   chosen = np.flatnonzero(known)
   chosen = chosen[:: max(1, len(chosen) // config.num_test)][: config.num_test]
 
