@@ -34,14 +34,16 @@ def count_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.A
   scores = jax.lax.stop_gradient(scores)
   lowest = jnp.min(scores, axis=axis, keepdims=True, initial=jnp.inf)
   every = jnp.where(lowest == -jnp.inf, 0, scores.size // max(lowest.size, 1)).astype(scores.dtype)
-  return _sum_over_possible(jnp.ones_like, scores, every, axis)
+  return _sum_over_possible(jnp.ones_like, scores, every, lowest == -jnp.inf, axis)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def sum_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1, power: int = 1) -> jax.Array:
   """Sum powers of the scores that are not -inf, the class axis kept with size 1."""
   every = jnp.sum(scores**power, axis=axis, keepdims=True)
-  return _sum_over_possible(lambda scores: scores**power, scores, every, axis)
+  # A score of -inf shows in the sum.
+  is_partial = ~jnp.isfinite(every)
+  return _sum_over_possible(lambda scores: scores**power, scores, every, is_partial, axis)
 
 
 @sum_possible.defjvp
@@ -51,19 +53,18 @@ def _sum_possible_jvp(axis, power, primals, tangents):
   return sum_possible(scores, axis, power), jnp.sum(slope * change, axis=axis, keepdims=True)
 
 
-def _sum_over_possible(function, scores: jax.Array, every: jax.Array, axis) -> jax.Array:
+def _sum_over_possible(function, scores: jax.Array, every, is_partial, axis) -> jax.Array:
   """Sum a function over the possible classes; `every` is its sum where all of them are.
 
   XLA on CPU streams arithmetic through a reduction, but writes an array of the scores' size for a
-  `where`. So there is none but where the smallest score asks for it.
+  `where`. So there is none but where a row may have impossible classes.
   """
 
   def masked():
     values = jnp.where(scores != -jnp.inf, function(scores), 0)
     return jnp.sum(values, axis=axis, keepdims=True)
 
-  lowest = jnp.min(jax.lax.stop_gradient(scores), initial=jnp.inf)
-  return jax.lax.cond(lowest == -jnp.inf, masked, lambda: every)
+  return jax.lax.cond(jnp.any(is_partial), masked, lambda: every)
 
 
 def sum_exponentials(scores: jax.Array, *, axis: int = -1) -> tuple[jax.Array, jax.Array]:
