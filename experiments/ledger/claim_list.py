@@ -39,7 +39,7 @@ _PROTOCOLS = {
 }
 #: What is tested with nets of today: directory, setting, regime and protocol, by data. MNIST's
 #: tests are indications until its losses are tuned in longer trials: those of two epochs chose the
-#: end of softmax's rates, and whole runs at lower rates are better on validation.
+#: end of softmax's rates, and a few whole runs at lower rates are as good or better.
 _PLACES = {
   "mnist": ("mnist_modern", "mnist", "short", "a small net after the speed-run nets"),
   "cifar10": (
