@@ -167,12 +167,14 @@ def judge(
 def predict(
   programs: training.ParallelPrograms, states: training.TrainState, splits: assembly.Splits
 ) -> list[Predictions]:
+  """Predict the validation and the test split, for each seed."""
   validation = training.predict(programs, states, splits.validation.images)
   test = training.predict(programs, states, splits.test.images)
   return [Predictions(*both) for both in zip(validation, test, strict=True)]
 
 
 def evaluate(predictions: Predictions, splits: assembly.Splits) -> dict[str, Any]:
+  """Compute the metrics of both splits."""
   return {
     part: training.evaluate(
       getattr(predictions, part), getattr(splits, part).labels, ignore_label=splits.ignore_label
@@ -216,6 +218,7 @@ def estimate(
 
 
 def summarise(made: dict[str, Any]) -> str:
+  """Say in a line how a seed ended."""
   if made["status"] == "diverged":
     where = made["measured"]["diverged"]
     return f"diverged at step {where['step']}, last finite loss {where['last_finite_loss']}"
@@ -223,11 +226,13 @@ def summarise(made: dict[str, Any]) -> str:
 
 
 def speed(made: dict[str, Any]) -> str:
+  """Say how long a seed took, and how fast it trained."""
   seconds, rate = made["time"]["seconds"], made["measured"]["images_per_second"]
   return f"{seconds:.1f} s, {rate:,.0f} images/s"
 
 
 def prediction_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) -> pathlib.Path:
+  """Name the file of a seed's predictions."""
   return directory / "predictions" / f"{record.file_name(cell, seed)}.npz"
 
 

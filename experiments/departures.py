@@ -135,6 +135,7 @@ def qin(logits: np.ndarray, labels: np.ndarray) -> list[Departure]:
 
 
 def table(departures: list[Departure]) -> str:
+  """Format the departures as a Markdown table."""
   titles = "the formula", "the released code", "measured effect"
   rows = [(paper, dict(zip(titles, texts, strict=True))) for paper, *texts in departures]
   return markdown.table(table_of(rows, "where", "departures"))
@@ -149,6 +150,7 @@ def measure(batch: int, classes: int, scale: float, seed: int) -> list[Departure
 
 
 def main(_) -> None:
+  """Print the table."""
   print(table(measure(_BATCH.value, _CLASSES.value, _SCALE.value, _SEED.value)))
 
 

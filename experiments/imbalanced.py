@@ -108,6 +108,7 @@ def is_control(config: ConfigDict, name: str) -> bool:
 
 
 def names(config: ConfigDict) -> tuple[str, ...]:
+  """Return the settings' specifications."""
   return registry.split(config.settings, kind=PROFILES.kind, example=PROFILES.example)
 
 

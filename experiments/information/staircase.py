@@ -91,6 +91,7 @@ def of_critic(settings: Settings, critic: str) -> tuple[tuple[str, ...], int, fl
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:
+  """Return the study's cells, those of one program after one another."""
   return [
     {"critic": critic, "objective": objective, "transform": transform}
     for critic in settings.critics
@@ -100,6 +101,7 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:
+  """Train the critics of a cell up the stairs; yield the records of its seeds."""
   settings, seeds = context.settings, context.seeds
   climb = functools.partial(_climb, cell, settings)
   correlations = [information.gaussian_correlation(n, settings.dimension) for n in settings.nats]
@@ -236,6 +238,7 @@ def _climbs(records, nats, steps) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: Sequence[dict[str, Any]], nats: Sequence[float], name: str) -> study.Table:
+  """Tabulate bias, variance and mean squared error of each estimator at each stair."""
 
   def cell(of, stair):
     own = [row["measured"] for row in of if row["cell"]["nats"] == stair]

@@ -70,6 +70,7 @@ def lender(settings: ConfigDict, cell: Mapping[str, Any]) -> Lender:
 
 
 def config(settings: ConfigDict, cell: Mapping[str, Any]) -> dict[str, Any]:
+  """Return what a cell's numbers depend on."""
   of = lender(settings, cell)
   return {
     "study": name_of(of.study),
@@ -112,6 +113,7 @@ def run(context: study.Context) -> Iterator[list[Record]]:
 
 
 def estimate(context: study.Context) -> float:
+  """Estimate the seconds of a cell as its study does; a ValueError where it has no estimate."""
   of = lender(context.settings, context.cell)
   if of.study.estimate is None:
     raise ValueError(f"the study {name_of(of.study)} has no estimate of its time.")

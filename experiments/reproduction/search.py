@@ -81,6 +81,7 @@ def leave_open(train: ConfigDict, setting: ConfigDict) -> None:
 
 
 def check(setting: ConfigDict, num_seeds: int) -> None:
+  """Raise a ValueError unless a setting's search can be made."""
   if not setting.search:
     return
   for key, values in setting.search:

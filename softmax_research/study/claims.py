@@ -256,6 +256,7 @@ def smallest_of_interest(
 
 
 def published(paper: str, comparison: Comparison) -> tuple[papers.Number, papers.Number] | None:
+  """Return the paper's own numbers of a row and its baseline; None where it has none."""
   if comparison.published is None:
     return None
   setting, *methods = comparison.published

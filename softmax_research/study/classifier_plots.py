@@ -183,6 +183,7 @@ def _off_diagonal(shares: np.ndarray) -> np.ndarray:
 
 
 def class_names(groups: Sequence[Group]) -> list[str]:
+  """Return the names of the classes as the records have them, or none."""
   for of in groups:
     for made in of.records:
       if names := (made["measured"].get("dataset") or {}).get("class_names"):

@@ -28,6 +28,7 @@ _CURVES = {
 
 
 def report(records: Sequence[dict[str, Any]]) -> Iterator[Block]:
+  """Yield the whole report of classifiers, the baseline's records first; its parts stand below."""
   groups = arrange(group(records), ACCURACY)
   noun = title_of(records)
   noun = noun if noun.isalpha() else "combination"
@@ -52,6 +53,7 @@ def report(records: Sequence[dict[str, Any]]) -> Iterator[Block]:
 
 
 def metrics(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
+  """Yield the table of the test metrics and the notes on what stands in it."""
   yield tables.table(groups, measure=SUMMARISED)
   yield (
     "Mean ± standard deviation over n seeds on the test split, in brackets the 95% t interval of "
@@ -66,6 +68,7 @@ def metrics(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
 
 
 def differences(groups: Sequence[Group]) -> Iterator[Block]:
+  """Yield the plot and the tables of the paired differences from the first group."""
   plot = plots.difference_plot(groups, measures=COMPARED)
   if plot is not None:
     yield plot
@@ -80,6 +83,7 @@ def differences(groups: Sequence[Group]) -> Iterator[Block]:
 
 
 def learning_curves(groups: Sequence[Group]) -> Plot | None:
+  """Plot errors, NLL and training loss by epoch, or return None where no record has curves."""
   return plots.curves(
     groups,
     panels=_CURVES,

@@ -71,11 +71,13 @@ def headline(rulings: Sequence[Ruling]) -> Table:
 
 
 def indications(rulings: Sequence[Ruling]) -> Table:
+  """List what the short tests show."""
   short = [ruling for ruling in rulings if ruling.findings and not ruling.test.decides]
   return _overview(short, "indications")
 
 
 def untested(rulings: Sequence[Ruling]) -> Table:
+  """List the claims that nothing decides, and why."""
   rows = [
     (r.claim.text, {"paper": r.claim.paper, "why": r.reason})
     for r in claims.decisive(rulings)
@@ -151,6 +153,7 @@ def of_study(list_of: Sequence[Claim], records: Sequence[dict]) -> list[Block]:
 
 
 def describe(comparison: claims.Comparison) -> str:
+  """Say what is compared and what is claimed of it."""
   word = {"same": "the same as", "no_worse": "no worse than"}.get(
     comparison.direction, f"{comparison.direction} than"
   )

@@ -71,6 +71,7 @@ class Display:
 
 @contextlib.contextmanager
 def display() -> Iterator[Display]:
+  """Yield a display fit for where the output goes."""
   console = rich.console.Console()
   if not console.is_terminal:
     yield Display()

@@ -43,6 +43,7 @@ def without_html(text: str) -> str:
 
 
 def table(block: Table) -> str:
+  """Render a table, its columns padded so that the source reads well too."""
   lines = [
     [_plain(block.name_column), *map(_plain, block.columns)],
     *([_name(row), *map(_cell, row.cells)] for row in block.rows),

@@ -86,6 +86,7 @@ class Paper(NamedTuple):
 
 
 def names() -> list[str]:
+  """List the papers that there are numbers of."""
   return sorted(path.stem for path in _DIRECTORY.glob("*.json"))
 
 

@@ -200,6 +200,7 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
 
 
 def describe(cell: Mapping[str, Any]) -> str:
+  """Name a cell for a person."""
   parts = []
   for name, value in cell.items():
     if isinstance(value, Mapping):
@@ -260,6 +261,7 @@ def to_text(picture: np.ndarray) -> str:
 
 
 def from_text(text: str) -> np.ndarray:
+  """Decode what `to_text` returned."""
   return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(text))))
 
 

@@ -254,6 +254,7 @@ def list_estimates(work: Work) -> None:
 
 
 def describe(task: study.Task) -> str:
+  """Name a task for a person."""
   name, seeds = record.describe(task.cell), [seed for seed in task.seeds if seed is not None]
   return f"{name}, seed{'s' * (len(seeds) > 1)} {span(seeds)}" if seeds else name
 

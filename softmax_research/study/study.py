@@ -166,6 +166,7 @@ class Task(NamedTuple):
 
 
 def name_of(study: Study) -> str:
+  """Return the name under which a study's records stand."""
   if study.name:
     return study.name
   module = study.run.__module__
@@ -347,6 +348,7 @@ def check_configs(study: Study, settings: Any, wanted: Sequence[Task], records: 
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Turn a nested dictionary into one of dotted keys."""
   flat = {}
   for key, value in config.items():
     if isinstance(value, Mapping) and value:

@@ -196,6 +196,7 @@ def unfinished(records: Records, *, rows: By = None) -> Table | None:
 
 
 def mean_cell(values: Sequence[float], measure: Measure, *, interval: bool = True) -> Cell:
+  """Return the mean of a sample with its standard deviation and its 95% t interval."""
   summary = summarise(values)
   shown = interval and not math.isnan(summary.low)
   return Cell(

@@ -55,6 +55,7 @@ def locked(workdir: pathlib.Path, shard: tuple[int, int] | None = None) -> Itera
 
 
 def results_path(workdir: pathlib.Path, shard: tuple[int, int] | None = None) -> pathlib.Path:
+  """Name the file that a run appends its records to."""
   return workdir / f"results{_suffix(shard)}.jsonl"
 
 
