@@ -73,7 +73,7 @@ def headline_text(rulings: Sequence[Ruling]) -> str:
 
 def write(directory: pathlib.Path, rulings: Sequence[Ruling]) -> pathlib.Path:
   """Write claims.md, whose path is returned, headline.md, figures, and what the README shows."""
-  drawn = (plots.claims_plot(rulings), plots.errors_plot(plots.points(directory)))
+  drawn = (plots.claims_plot(rulings), plots.errors_plot(directory))
   drawn = [plot for plot in drawn if plot is not None]
   (directory / "figures").mkdir(exist_ok=True)
   for plot in drawn:

@@ -1,24 +1,16 @@
-"""Plots of the ledger: how far the seeds speak for each claim; errors here and in the papers."""
+"""Plots of the ledger: how far the seeds speak for each claim; errors beside the papers'."""
 
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
-from softmax_research.study import (
-  Plot,
-  claims,
-  figure_style,
-  group,
-  papers,
-  summarise,
-  verdicts,
-  workdir,
-)
+from experiments.reproduction import paper_report
+from softmax_research.study import Plot, claims, dot_plot, figure_style, verdicts, workdir
 from softmax_research.study.claims import Finding, Ruling
 
 _COLOURS = {
@@ -113,88 +105,27 @@ def _label(axes: Axes, shown: Sequence[Ruling]) -> None:
     axes.text(0.25 * number, 1.01, name, transform=axes.transAxes, **style)
 
 
-class Point(NamedTuple):
-  """Hold a method in a setting of a table's directory: the paper's error and the seeds', as shares.
+def errors_plot(directory: pathlib.Path) -> Plot | None:
+  """Plot errors or accuracies beside the papers', a panel for each setting of the tables below.
 
-  A number of the paper that nobody read (`verified`) is drawn open.
+  Settings without a published number are left out; of none there is no plot, but None.
   """
-
-  table: str
-  published: float
-  values: Sequence[float]
-  verified: bool = True
-
-
-def points(directory: pathlib.Path) -> list[Point]:
-  """Collect the methods of all tables below a directory whose papers have errors of them."""
-  found = []
+  drawn = []
   for path in sorted(directory.glob("*/config.json")):
-    study, settings = workdir.read_config(path.parent)
-    if study == "reproduce":
-      found += _points(path.parent, settings)
-  return found
-
-
-def errors_plot(found: Sequence[Point]) -> Plot | None:
-  """Plot mean errors with their 95% t intervals against published ones, both axes logarithmic.
-
-  Points without a positive mean, or a positive published error, are left out; of none there is no
-  plot, but None.
-  """
-  drawn = [(point, summarise(point.values)) for point in found]
-  drawn = [(point, of) for point, of in drawn if point.published > 0 and of.mean > 0]
+    study, plain = workdir.read_config(path.parent)
+    if study != "reproduce":
+      continue
+    settings, records = ConfigDict(plain), workdir.read(path.parent)
+    for name in settings.settings:
+      beside = [
+        panel
+        for measure, panel in paper_report.panels(records, settings, name)
+        if measure in ("accuracy", "error") and any(e.published is not None for e in panel.entries)
+      ]
+      drawn += [panel._replace(title=f"{settings.paper}, {name}") for panel in beside[-1:]]
   if not drawn:
     return None
-  tables = list(dict.fromkeys(point.table for point, _ in drawn))
-  with figure_style.style_context():
-    figure = Figure(figsize=(0.75 * figure_style.WIDTH, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for point, of in drawn:
-      colour = figure_style.head_style(1 + tables.index(point.table))["color"]
-      place = 100 * point.published
-      if math.isfinite(of.low):
-        ends = [100 * max(of.low, 1e-5), 100 * of.high]
-        axes.plot([place] * 2, ends, color=colour, linewidth=1.2)
-      face = colour if point.verified else figure_style.PAPER
-      axes.plot(place, 100 * of.mean, "o", color=colour, markerfacecolor=face)
-    across = [100 * point.published for point, _ in drawn]
-    up = [100 * of.mean for _, of in drawn]
-    limits = [(min(of) / 1.5, 1.5 * max(of)) for of in (across, up)]
-    ends = [min(limits[0][0], limits[1][0]), max(limits[0][1], limits[1][1])]
-    axes.plot(ends, ends, color=figure_style.MUTED, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
-    axes.set(xscale="log", yscale="log", xlim=limits[0], ylim=limits[1])
-    axes.set_xlabel("test error in the paper, %")
-    axes.set_ylabel("test error here, %")
-    for axis in (axes.xaxis, axes.yaxis):
-      axis.set_major_formatter("{x:g}")
-      axis.set_minor_formatter("")
-    for number, table in enumerate(tables):
-      colour = figure_style.head_style(1 + number)["color"]
-      axes.text(1.02, 0.97 - 0.06 * number, table, transform=axes.transAxes, color=colour)
-  caption = (
-    "Means over the seeds with 95% t intervals. On the dashed line a table comes to what its paper "
-    "says; above it the errors here are larger, as those of cpu variants, whose nets and data are "
-    "cut down, are. Open marks are of numbers that were read nowhere."
-  )
-  return Plot("errors", "Test errors here and in the papers", caption, figure)
-
-
-def _points(directory: pathlib.Path, settings: dict) -> Iterator[Point]:
-  paper = papers.load(settings["paper"])
-  runs = [made for made in workdir.read(directory) if "trial" not in made["cell"]]
-  for of in group(runs, ("setting", "method")):
-    cell = of.records[0]["cell"]
-    published = settings["settings"][cell["setting"]]["published"] or cell["setting"]
-    number = _published(paper, published, cell["method"])
-    errors = [error for error in of.values("error").values() if not math.isnan(error)]
-    if errors and number is not None:
-      yield Point(directory.name, number[0], errors, number[1])
-
-
-def _published(paper: papers.Paper, setting: str, method: str) -> tuple[float, bool] | None:
-  """Return the published error, or what an accuracy leaves, and whether it was read."""
-  for metric in ("error", "accuracy"):
-    number = paper.find(setting, method, metric)
-    if number.value is not None:
-      return number.raw if metric == "error" else 1 - number.raw, number.verified
-  return None
+  where = "On the test split; the nets and data of most tables are cut down here"
+  caption = paper_report.CAPTION.format(where=where)
+  heading = "Test errors and accuracies here and in the papers"
+  return Plot("errors", heading, caption, dot_plot.dot_plot(drawn))

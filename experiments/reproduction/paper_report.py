@@ -24,7 +24,8 @@ _EPOCHS = (
   "Last: after the last epoch. Selected: at the epoch of the best validation accuracy, the first "
   "of equals; the test split selects nothing."
 )
-_CAPTION = (
+#: What a figure of the paper's numbers shows, in words.
+CAPTION = (
   "{where}. Dots are seeds, diamonds their means with 95% t intervals; squares are the "
   "paper's numbers, open where unverified. A number with an arrow lies beyond the axis."
 )
@@ -88,21 +89,21 @@ def plots(records: Sequence[Record], settings: ConfigDict) -> list[Plot]:
   Measures of many ways, as "temperature scaling/ece", share one, with a panel for each method and a
   row for each way.
   """
-  panels: dict[str, list[dot_plot.Panel]] = {}
+  by_measure: dict[str, list[dot_plot.Panel]] = {}
   for name in settings.settings:
-    for measure, panel in _panels(records, settings, name):
-      panels.setdefault(measure, []).append(panel)
+    for measure, panel in panels(records, settings, name):
+      by_measure.setdefault(measure, []).append(panel)
   found = []
-  for name, some in panels.items():
+  for name, some in by_measure.items():
     label = measure_of(name).label
     of_folds = name.startswith(("cv_", "fold"))
     where = "On the examples left out of the folds" if of_folds else "On the test split"
     heading = f"{label[0].upper()}{label[1:]} beside the paper's"
-    found.append(Plot(name, heading, _CAPTION.format(where=where), dot_plot.dot_plot(some)))
+    found.append(Plot(name, heading, CAPTION.format(where=where), dot_plot.dot_plot(some)))
   return found
 
 
-def _panels(records, settings, name) -> Iterator[tuple[str, dot_plot.Panel]]:
+def panels(records, settings, name) -> Iterator[tuple[str, dot_plot.Panel]]:
   """Yield a setting's panels with their measures; those without a finished run are left out."""
   metrics, methods = settings.settings[name].metrics, _methods(records, settings, name)
   for last in dict.fromkeys(metric.rpartition("/")[2] for metric in metrics):

@@ -32,7 +32,14 @@ def _record(cell, seed, error, **fields):
 
 def _table(directory, paper, published, errors):
   directory.mkdir(parents=True)
-  settings = {name: {"published": of} for name, of in published.items()}
+  settings = {
+    name: {
+      "published": of,
+      "metrics": ["accuracy", "error"],
+      "methods": [[method, ""] for setting, method in errors if setting == name],
+    }
+    for name, of in published.items()
+  }
   config = {"study": "reproduce", "settings": {"paper": paper, "settings": settings}}
   (directory / "config.json").write_text(json.dumps(config))
   records = [
@@ -57,29 +64,31 @@ def results(tmp_path):
     ("mnist", "softmax"): [0.010, 0.011, 0.012],
     ("mnist", "m=4"): [0.005, 0.007, 0.006],
     ("mnist", "m=9"): [0.1, 0.1, 0.1],
-    ("cifar10_plus", "softmax"): [0.1, 0.1, 0.1],
+    ("cifar10_plus", "softmax"): [0.08, 0.1, 0.12],
   }
   _table(directory / "liu2016", "liu2016", {"mnist": "", "cifar10_plus": ""}, errors)
-  fair = {("fair", "softmax"): [0.05]}
+  fair = {("fair", "softmax"): [0.05, 0.07]}
   _table(directory / "agarap2018", "agarap2018", {"fair": "wdbc"}, fair)
   (directory / "digits").mkdir()
   (directory / "digits" / "config.json").write_text('{"study": "compare", "settings": {}}')
   return directory
 
 
-def test_points_are_of_tables_with_published_errors(results):
-  wdbc, softmax, mnist, plus = plots.points(results)
-  assert (wdbc.table, wdbc.values) == ("agarap2018", [0.05])
-  assert wdbc.published == pytest.approx(0.076)
-  assert (mnist.table, mnist.published, softmax.published) == ("liu2016", 0.0031, 0.0040)
-  assert mnist.values == [0.005, 0.007, 0.006]
-  assert mnist.verified and not plus.verified
-  assert plots.points(results / "none") == []
-  plot = plots.errors_plot([wdbc, mnist, plus._replace(published=0.0)])
-  [axes] = plot.figure.axes
-  drawn = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]
-  np.testing.assert_allclose(drawn, [[7.6, 5.0], [0.31, 0.6]])
-  assert plots.errors_plot([]) is None
+def test_errors_are_of_settings_with_published_ones(results):
+  plot = plots.errors_plot(results)
+  drawn = [axes for axes in plot.figure.axes if axes.get_visible()]
+  titles = [axes.get_title(loc="left") for axes in drawn]
+  assert titles == ["agarap2018, fair", "liu2016, cifar10_plus", "liu2016, mnist"]
+  # Squares are the paper's, open where nobody read them; diamonds are ours.
+  squares, diamonds = (
+    [[line for line in axes.lines if line.get_marker() == of] for axes in drawn]
+    for of in ("s", "D")
+  )
+  assert [line.get_xdata()[0] for line in squares[0]] == [92.4]
+  assert squares[1][0].get_markerfacecolor() != squares[1][0].get_color()
+  assert len(squares[2]) == 2  # Of m = 9 the paper has none.
+  np.testing.assert_allclose([line.get_xdata()[0] for line in diamonds[2]], [1.1, 0.6, 10])
+  assert plots.errors_plot(results / "none") is None
 
 
 def test_everything_is_written(results, monkeypatch):
