@@ -53,4 +53,11 @@ plot_formats = ["svg"]
 plot_html_show_formats = False
 plot_html_show_source_link = False
 plot_include_source = False
-plot_rcparams = {"svg.hashsalt": project, "figure.constrained_layout.use": True}
+plot_rcparams = {
+  "axes.spines.right": False,
+  "axes.spines.top": False,
+  "figure.constrained_layout.use": True,
+  "legend.fontsize": 8,
+  "legend.frameon": False,
+  "svg.hashsalt": project,
+}

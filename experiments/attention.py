@@ -246,20 +246,15 @@ def _at_equal_time(record: study.Record, records) -> dict[str, float]:
 
 def _pictures(part: str, records) -> study.Plot:
   """Show weights of one head, queries downwards and keys to the right."""
-  import matplotlib.pyplot as plt  # noqa: PLC0415
+  from softmax_research.study import figure_style  # noqa: PLC0415  # It loads Matplotlib.
 
   shown = [made for made in records if made["measured"].get("picture")]
-  columns = min(4, len(shown))
-  rows = -(-len(shown) // columns)
-  figure, axes = plt.subplots(
-    rows, columns, figsize=(2.1 * columns, 2.3 * rows), squeeze=False, layout="constrained"
-  )
-  for axis in axes.flat:
-    axis.set_axis_off()
-  for axis, made in zip(axes.flat, shown, strict=False):
-    axis.imshow(np.sqrt(np.array(made["measured"]["picture"])), cmap="Greys", vmin=0, vmax=1)
-    axis.set_title(made["cell"]["attention"], fontsize=8, parse_math=False)
-  plt.close(figure)
+  with figure_style.style_context():
+    names = [made["cell"]["attention"] for made in shown]
+    figure, axes = figure_style.grid_of_axes(names, columns=4, height=2.5)
+    for axis, made in zip(axes, shown, strict=True):
+      axis.imshow(np.sqrt(np.array(made["measured"]["picture"])), cmap="Greys", vmin=0, vmax=1)
+      axis.set_axis_off()
   caption = (
     "The first head of the last block, for the first test sequence and the first seed; queries "
     "downwards, keys to the right. Black is a weight of 1; grey grows with the root of the weight."

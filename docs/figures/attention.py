@@ -38,6 +38,4 @@ for index, (name, options) in enumerate(_KINDS.items()):
   right.plot(logits, found[:, 1], **style)
 left.set(xlabel="logit of the key", ylabel="weight", ylim=(0, 1.05), title="Weight of one key")
 right.set(xlabel="logit of the key", ylim=(0, 2.2), title="Sum of all 32 weights")
-left.legend(frameon=False, fontsize=8)
-for axes in (left, right):
-  axes.spines[["top", "right"]].set_visible(False)
+left.legend()

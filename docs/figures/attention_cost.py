@@ -22,6 +22,5 @@ found = [int(row["case"].partition("[")[2].split(",")[1]) for row in rows]
 measured.loglog(found, [row["peer_ms"] for row in rows], "o-", label="softmax")
 measured.loglog(found, [row["ours_ms"] for row in rows], "o:", label="linear Taylor")
 measured.set(xlabel="length", ylabel="ms, two cores", title="Value and gradients, 64 features")
-for axis in (axes, measured):
-  axis.legend(frameon=False, fontsize=8)
-  axis.spines[["top", "right"]].set_visible(False)
+axes.legend()
+measured.legend()

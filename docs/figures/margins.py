@@ -28,7 +28,7 @@ left.set(
   ylabel="the label's logit at unit norms",
   title="Margins on angles",
 )
-left.legend(frameon=False, fontsize=8)
+left.legend()
 
 
 def gradient(margin, lead, score):
@@ -53,6 +53,4 @@ right.set(
   ylabel="pull on the label's logit",
   title="Gradient against the soft margin",
 )
-right.legend(frameon=False, fontsize=8)
-for axes in (left, right):
-  axes.spines[["top", "right"]].set_visible(False)
+right.legend()

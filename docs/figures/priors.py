@@ -21,5 +21,4 @@ corrected = jnp.exp(functional.log_softmax(evidence))[:, 1]
 axes.plot(points, corrected, "--", label="PC-softmax's logits under 1 : 1")
 axes.axhline(0.5, color="0.7", linewidth=0.8)
 axes.set(xlabel="x", ylabel="probability of the rare class", title="Two Gaussians at −1 and 1")
-axes.legend(frameon=False, fontsize=8)
-axes.spines[["top", "right"]].set_visible(False)
+axes.legend()

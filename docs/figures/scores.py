@@ -22,6 +22,4 @@ for name, score in _SCORES.items():
   right.plot(logits, jnp.exp(functional.log_normalise(score(pairs)))[:, 0])
 left.set(xlabel="logit z", ylabel="score s(z), nats", ylim=(-8, 7), title="Scores")
 right.set(xlabel="logit z of the first class", title="Probability against a class of logit 0")
-left.legend(frameon=False, fontsize=8)
-for axes in (left, right):
-  axes.spines[["top", "right"]].set_visible(False)
+left.legend()

@@ -13,7 +13,7 @@ for alpha in (1.0, 1.25, 1.5, 2.0, 4.0):
   name = {1.0: "softmax (α = 1)", 2.0: "sparsemax (α = 2)"}.get(alpha, f"α = {alpha}")
   left.plot(logits, functional.entmax(pairs, alpha=alpha)[:, 0], label=name)
 left.set(xlabel="logit against a class of logit 0", ylabel="probability", title="Two classes")
-left.legend(frameon=False, fontsize=8)
+left.legend()
 
 rng = np.random.default_rng(0)
 scales = np.geomspace(0.05, 5, 25)
@@ -29,6 +29,4 @@ right.set(
   title="Support (mean of 400 draws)",
   ylim=(0, 10.3),
 )
-right.legend(frameon=False, fontsize=8)
-for axes in (left, right):
-  axes.spines[["top", "right"]].set_visible(False)
+right.legend()

@@ -21,5 +21,4 @@ figure, axes = plt.subplots(figsize=(5.5, 3.6))
 for name, values in means.items():
   axes.semilogx(sizes, values, "--" if "entropy" in name else "o-", base=2, label=name)
 axes.set(xlabel="classes K", ylabel="mean path of a label, edges", title="Zipf's frequencies")
-axes.legend(frameon=False, fontsize=8)
-axes.spines[["top", "right"]].set_visible(False)
+axes.legend()

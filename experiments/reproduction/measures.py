@@ -285,22 +285,15 @@ def plot_plane(setting: str, runs: Mapping[str, Record]) -> Plot:
 
   The points are an image, which takes a tenth of their size as vectors.
   """
-  from matplotlib.figure import Figure  # noqa: PLC0415  # Matplotlib takes long to import.
+  from softmax_research.study import figure_style  # noqa: PLC0415  # It loads Matplotlib.
 
-  from softmax_research.study import figure_style  # noqa: PLC0415
-
-  columns = min(2, len(runs))
-  rows = -(-len(runs) // columns)
-  side = figure_style.WIDTH / 2
   with figure_style.style_context():
-    figure = Figure(
-      figsize=(side * columns, (side + 0.25) * rows), dpi=_DOTS_PER_INCH, layout="constrained"
+    figure, places = figure_style.grid_of_axes(
+      list(runs), columns=2, height=figure_style.WIDTH / 2 + 0.25
     )
-    places = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for place, (method, run) in zip(places, runs.items(), strict=False):
+    figure.set_dpi(_DOTS_PER_INCH)
+    for place, (method, run) in zip(places, runs.items(), strict=True):
       _draw_plane(place, method, run, figure_style)
-    for unused in places[len(runs) :]:
-      unused.set_visible(False)
   caption = (
     f"Two features of the first {_POINTS} test images of each class, seed "
     f"{_SEED}. A line is the direction of a class's weights, and each panel has its own "
