@@ -40,7 +40,6 @@ setuptools.setup(
     "pillow>=11",
     "jinja2>=3.1",
     "markdown-it-py>=3",
-    "rich>=13.7",
     "tensorboardX>=2.6",
   ],
   extras_require={

@@ -23,18 +23,18 @@ import os
 from typing import Any
 
 import jax
-import rich.console
-import rich.table
 from absl import app, flags
 
 from experiments.benchmarks.timing import Options, measure
-from softmax_research.study import command
+from softmax_research.study import command, markdown
+from softmax_research.study.blocks import table_of
 from softmax_research.training import environment
 
 #: Names of modules of `experiments.benchmarks`, each with `cases()`, and with `rows(options)` where
 #: there are others than those of the cases.
 BENCHMARKS = ("attention", "classes", "losses", "seeds", "training")
 _WITHOUT_PYTORCH = ("seeds",)
+_SIDES = ("ours", "peer")
 
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object a row instead of a table.")
 _CASE = flags.DEFINE_string("case", "", "Only cases whose name contains this.")
@@ -99,36 +99,24 @@ def load(name: str):
 
 def show(rows: list[dict[str, Any]]) -> None:
   """Print rows as a table, and below it where they were measured."""
-  table = rich.table.Table()
-  for column in ("case", "peer"):
-    table.add_column(column, no_wrap=True)
-  with_rates = any("ours_tflops" in row for row in rows)
-  rates = ("ours TFLOP/s", "peer TFLOP/s") if with_rates else ()
-  for column in ("ours ms", "peer ms", "speedup", "ours MB", "peer MB", *rates):
-    table.add_column(column, justify="right")
+  made = []
   for row in rows:
-    table.add_row(
-      row["case"],
-      row["peer"],
-      _with_range(row["ours_ms"], row["ours_ms_range"]),
-      _with_range(row["peer_ms"], row["peer_ms_range"]),
-      f"{row['speedup']:.2f}",
-      f"{row['ours_peak_mb']:.0f}",
-      f"{row['peer_peak_mb']:.0f}",
-      *(f"{row[f'{side}_tflops']:.3g}" for side in ("ours", "peer") if with_rates),
-    )
-  # Wide enough for every row, whatever the terminal: a wrapped table cannot be read.
-  console = rich.console.Console(width=max(160, rich.console.Console().width))
-  console.print(table)
+    cells = {"peer": row["peer"]}
+    cells |= {f"{side} ms": _with_range(row, side) for side in _SIDES}
+    cells["speedup"] = f"{row['speedup']:.2f}"
+    cells |= {f"{side} MB": f"{row[f'{side}_peak_mb']:.0f}" for side in _SIDES}
+    if "ours_tflops" in row:
+      cells |= {f"{side} TFLOP/s": f"{row[f'{side}_tflops']:.3g}" for side in _SIDES}
+    made.append((row["case"], cells))
+  print(markdown.table(table_of(made, "case", "benchmark")))
   if rows:
     versions = ", ".join(f"{k} {v}" for k, v in rows[0]["versions"].items())
-    console.print(
-      f"Medians (and ranges) of {rows[0]['repeats']} repeats. {rows[0]['device']}; {versions}"
-    )
+    print(f"Medians (and ranges) of {rows[0]['repeats']} repeats. {rows[0]['device']}; {versions}")
 
 
-def _with_range(median: float, bounds: list[float]) -> str:
-  return f"{median:.3g} ({bounds[0]:.3g}-{bounds[1]:.3g})"
+def _with_range(row: dict[str, Any], side: str) -> str:
+  low, high = row[f"{side}_ms_range"]
+  return f"{row[f'{side}_ms']:.3g} ({low:.3g}-{high:.3g})"
 
 
 if __name__ == "__main__":

@@ -256,21 +256,14 @@ def _time_first_step(arguments: list[str], cache: pathlib.Path) -> tuple[float, 
   return 1e3 * (time.perf_counter() - began), peak_mb(usage)
 
 
-class _Leave(contextlib.ExitStack):
-  """A display that ends the process when a step is reported."""
-
-  def start(self, *_):
-    pass
-
-  def update(self, progress):
-    if progress.loss is not None:  # The first step is over.
-      os._exit(0)  # Nothing is left to be written.
-
-
 def _train_one_step() -> None:
   from softmax_research.study import lifecycle  # noqa: PLC0415  # The sides' processes stay small.
 
-  lifecycle.display = _Leave
+  def leave(_, progress):
+    if progress.loss is not None:  # The first step is over.
+      os._exit(0)  # Nothing is left to be written.
+
+  lifecycle.Display.update = leave
   runpy.run_module("experiments.train", run_name="__main__")
 
 

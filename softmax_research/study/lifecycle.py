@@ -14,14 +14,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import rich.console
-import rich.progress
 from jax.experimental import multihost_utils
 
 from softmax_research.training import environment
 from softmax_research.training.loop import Progress
 
-# A log should say that a run is alive without burying what matters.
+# It should be seen that a run is alive, and what matters not be buried.
 _SECONDS_PER_LINE = 10.0
 
 # A process that has sent no sign of life for so long is taken for dead, and the others stop.
@@ -30,61 +28,25 @@ _JAX_STATUS = re.compile(r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADL
 
 
 class Display:
-  """Show how runs that train together are doing: bars on a terminal, a line now and then elsewhere.
+  """Show how runs that train together are doing, by a line now and then.
 
   Call `start` once, `update` often, and `finish` for each.
   """
 
-  def __init__(self, bars: rich.progress.Progress | None = None):
-    self._bars = bars
-    if bars:
-      self._runs = bars.add_task("runs", total=None, status="", left="")
-      self._steps = bars.add_task("", total=None, status="", left="", visible=False)
-
   def start(self, name: str, runs_done: int, num_runs: int) -> None:
     self._name, self._done, self._num_runs = name, runs_done, num_runs
     self._printed = time.monotonic()
-    if self._bars:
-      self._bars.update(self._runs, completed=runs_done, total=num_runs)
-      self._bars.reset(self._steps, description=name, visible=True, status="compiling", left="")
 
   def update(self, progress: Progress) -> None:
-    seconds = progress.seconds_left
-    left, status = "" if seconds is None else f"{seconds:.0f} s left", describe(progress)
-    if self._bars:
-      numbers = {"completed": progress.step, "total": progress.num_steps}
-      self._bars.update(self._steps, **numbers, status=status, left=left)
-    elif (now := time.monotonic()) - self._printed >= _SECONDS_PER_LINE:
-      self._printed = now
-      more = f", {left} in this run" if left else ""
-      print(f"[{self._done + 1}/{self._num_runs}] {self._name}: {status}{more}", flush=True)
+    if (now := time.monotonic()) - self._printed >= _SECONDS_PER_LINE:
+      self._printed, seconds = now, progress.seconds_left
+      left = "" if seconds is None else f", {seconds:.0f} s left in this run"
+      place = f"[{self._done + 1}/{self._num_runs}]"
+      print(f"{place} {self._name}: {describe(progress)}{left}", flush=True)
 
   def finish(self, name: str, summary: str) -> None:
     self._done += 1
-    if self._bars:
-      self._bars.update(self._steps, visible=False)
-      self._bars.advance(self._runs)
-      self._bars.console.print(f"[bold]{name}[/]: {summary}")
-    else:
-      print(f"[{self._done}/{self._num_runs}] {name}: {summary}", flush=True)
-
-
-@contextlib.contextmanager
-def display() -> Iterator[Display]:
-  """Yield a display fit for where the output goes."""
-  console = rich.console.Console()
-  if not console.is_terminal:
-    yield Display()
-    return
-  columns = (
-    rich.progress.TextColumn("[bold]{task.description}"),
-    rich.progress.BarColumn(),
-    rich.progress.MofNCompleteColumn(),
-    rich.progress.TextColumn("{task.fields[status]}"),
-    rich.progress.TextColumn("{task.fields[left]}"),
-  )
-  with rich.progress.Progress(*columns, console=console) as bars:
-    yield Display(bars)
+    print(f"[{self._done}/{self._num_runs}] {name}: {summary}", flush=True)
 
 
 def describe(progress: Progress) -> str:

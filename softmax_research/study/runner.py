@@ -112,7 +112,8 @@ def run_tasks(work: Work, options: Options) -> list[str]:
   records, failed, skipped = list(work.records), [], set()
   total = sum(len(task.seeds) for task in work.wanted)
   done = total - sum(len(task.seeds) for task in work.left)
-  with lifecycle.display() as show, lifecycle.interruptible(options.minutes) as interruption:
+  show = lifecycle.Display()
+  with lifecycle.interruptible(options.minutes) as interruption:
     for number, task in enumerate(work.left):
       name = describe(task)
       context = work.context(task, records)
