@@ -6,6 +6,7 @@ axes the array varies, that is, differs between devices.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -216,6 +217,16 @@ def look_up(table: jax.typing.ArrayLike, indices: jax.Array) -> jax.Array:
     sharding = jax.sharding.NamedSharding(given.mesh, spec)
   entries = table.at[..., indices]
   return entries.get(mode="clip", wrap_negative_indices=False, out_sharding=sharding)
+
+
+def evaluate(function: Callable[..., Any], *arguments: np.ndarray) -> Any:
+  """Return what a function makes of known arrays, as NumPy's; also while a program is traced.
+
+  As one program: of its single operations JAX leaves those with a rule of differentiation of their
+  own, as `jax.nn.relu`, to a trace of `jax.vmap`.
+  """
+  with jax.ensure_compile_time_eval(), jax.debug_nans(False):
+    return jax.tree.map(np.asarray, jax.jit(function)(*arguments))
 
 
 def has_explicit_mesh(array: jax.Array) -> bool:

@@ -13,20 +13,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from softmax_research.functional.arrays import (
   broadcasts_to,
   check_at_least,
   has_explicit_mesh,
   is_integer,
-  varying_axes,
   wide_type,
 )
 from softmax_research.functional.attention_blocks import SOFTPICK_EPSILON, attend, shifted_expm1
 from softmax_research.functional.entmax import entmax, sparsemax
 from softmax_research.functional.normalise import log_normaliser
-from softmax_research.functional.streaming import even_size
+from softmax_research.functional.streaming import check_elementwise, even_size
 
 Normaliser = Callable[..., jax.Array]
 
@@ -274,11 +272,12 @@ def _prepare(
     raise ValueError(
       f"Got a sink for the normaliser {others['normaliser']!r}; softmax alone has one."
     )
-  if others["score"] is not None:
-    _check_elementwise(others["score"])
   shape = (*batch, num_heads, num_queries, num_keys)
   masks = [_expand(mask, query) for mask in _masks(where, query_lengths, key_lengths, shape)]
   wide = wide_type(query, key, value)
+  if others["score"] is not None:
+    remedy = "What couples the keys is a normaliser."
+    check_elementwise("score", others["score"], wide, remedy)
   if bias is not None:
     bias = jnp.asarray(bias).astype(wide)
     _check_broadcast("bias", bias, shape)
@@ -354,46 +353,6 @@ def _check_broadcast(name: str, array: jax.Array, shape: tuple[int, ...]) -> Non
     raise ValueError(
       f"Got {name} of shape {array.shape}; it must broadcast to [..., H, T, S], here {shape}."
     )
-
-
-def _check_elementwise(score) -> None:
-  """Raise a ValueError for a score whose values depend on more than one number."""
-  if not callable(score):
-    raise ValueError(
-      f"Got score={score!r}; it must be a function of logits, as functional.taylor_score, or None."
-    )
-  message = (
-    "Got a score that is not elementwise: a number's score must not depend on others, nor have "
-    "another shape. What couples the keys is a normaliser."
-  )
-  probe = np.array([[-0.5, 0.25, 1.5], [0.75, -1.0, 2.0]], np.float32)
-  traced = [jax.make_jaxpr(score)(probe)]  # Its own errors, of an option say, are its user's.
-  try:
-    traced.append(jax.make_jaxpr(jax.vmap(jax.vmap(score)))(probe))
-  except (IndexError, TypeError, ValueError) as error:
-    raise ValueError(message) from error
-  if any([out.shape for out in one.out_avals] != [probe.shape] for one in traced):
-    raise ValueError(message)
-  if varying_axes([one.consts for one in traced]):
-    return  # In `jax.shard_map` no number can stand for what differs between devices.
-
-  def known(const):
-    """Put any number for what is not known yet."""
-    if not isinstance(const, jax.core.Tracer):
-      return const
-    return np.full(
-      const.shape, 0.75 if jnp.issubdtype(const.dtype, jnp.floating) else 1, const.dtype
-    )
-
-  with jax.ensure_compile_time_eval(), jax.debug_nans(False):
-    found = [
-      np.asarray(
-        core.jaxpr_as_fun(core.ClosedJaxpr(one.jaxpr, [*map(known, one.consts)]))(probe)[0]
-      )
-      for one in traced
-    ]
-  if not np.allclose(*found, rtol=1e-4, atol=1e-6, equal_nan=True):
-    raise ValueError(message)
 
 
 def _a_head(name: str, value, num_heads: int, dtype) -> jax.Array:

@@ -40,6 +40,7 @@ from softmax_research.functional.streaming import (
   Hoisted,
   Layer,
   Loss,
+  check_elementwise,
   choose_blocks,
   even_size,
   hoist,
@@ -175,7 +176,10 @@ def linear_cross_entropy(
   axes = varying_axes(features, kernel, labels)
   others_score, label_score = hoist_scores(score, margin, wide, axes, axis_name)
   check_link(link, label_smoothing)
-  linked = Hoisted(None, (), []) if link is None else hoist(link, wide, axes=axes - {axis_name})
+  linked = Hoisted(None, (), [])
+  if link is not None:
+    linked = hoist(link, wide, axes=axes - {axis_name})
+    check_elementwise("link", link, wide, "It is shown the loss of one example.")
   if labels.size == 0:
     return jnp.zeros(batch, wide)
   if has_explicit_mesh(features) or has_explicit_mesh(kernel):
@@ -425,10 +429,10 @@ def hoist_scores(
       logit = logits[0]
     return logit if score is None else others_score(logit)
 
-  none = Hoisted(None, (), [])
-  return (
-    none if score is None else hoist(others_score, dtype, axes=axes),
-    none
-    if score is None and margin is None
-    else hoist(label_score, dtype, num_arguments=3, axes=axes - {axis_name}),
-  )
+  others = label = Hoisted(None, (), [])
+  if score is not None:
+    others = hoist(others_score, dtype, axes=axes)
+    check_elementwise("score", score, dtype, "What looks at several logits cannot stream.")
+  if score is not None or margin is not None:
+    label = hoist(label_score, dtype, num_arguments=3, axes=axes - {axis_name})
+  return others, label

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
-from softmax_research.functional.arrays import product, vary, varying_axes, wide_type
+from softmax_research.functional.arrays import evaluate, product, vary, varying_axes, wide_type
 from softmax_research.functional.labels import is_label, weigh
 from softmax_research.functional.normalise import log_normalise, log_normaliser
 
@@ -657,3 +658,42 @@ def hoist(
     tuple(jnp.asarray(closed.consts[i]) for i in traced),
     [id(var) in read for var in closed.jaxpr.invars],
   )
+
+
+def check_elementwise(name: str, function: Any, dtype: jnp.dtype, remedy: str) -> None:
+  """Raise a ValueError for a function that makes of a number what depends on other numbers.
+
+  Blocks show it some of the numbers at a time, and `hoist` one: it would be another function there.
+  """
+  if not callable(function):
+    raise ValueError(
+      f"Got {name}={function!r}; it must be a function of numbers, as functional.taylor_score, or "
+      "None."
+    )
+  message = (
+    f"Got a {name} that is not elementwise: what it makes of a number must not depend on others, "
+    f"nor have another shape. {remedy}"
+  )
+  probe = np.array([[-0.5, 0.25, 1.5], [0.75, -1.0, 2.0]], dtype)
+  traced = [jax.make_jaxpr(function)(probe)]  # Its own errors, of an option say, are its user's.
+  try:
+    traced.append(jax.make_jaxpr(jax.vmap(jax.vmap(function)))(probe))
+  except (IndexError, TypeError, ValueError) as error:
+    raise ValueError(message) from error
+  if any([out.shape for out in one.out_avals] != [probe.shape] for one in traced):
+    raise ValueError(message)
+  if varying_axes([one.consts for one in traced]):
+    return  # In `jax.shard_map` no number can stand for what differs between devices.
+
+  def known(const):
+    """Put any number for what is not known yet."""
+    if not isinstance(const, jax.core.Tracer):
+      return const
+    return np.full(
+      const.shape, 0.75 if jnp.issubdtype(const.dtype, jnp.floating) else 1, const.dtype
+    )
+
+  closed = [core.ClosedJaxpr(one.jaxpr, [*map(known, one.consts)]) for one in traced]
+  found = evaluate(lambda probe: [core.jaxpr_as_fun(one)(probe)[0] for one in closed], probe)
+  if not np.allclose(*found, rtol=1e-4, atol=1e-6, equal_nan=True):
+    raise ValueError(message)

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from softmax_research.functional.arrays import along, check_fraction, is_integer
+from softmax_research.functional.arrays import along, check_fraction, evaluate, is_integer
 from softmax_research.nn import cpu
 from softmax_research.nn.batch_norm import BatchNorm
 from softmax_research.nn.convolution import convolve_batch_last
@@ -238,8 +238,9 @@ def _suits_any_layout(activation: Any) -> bool:
     return False
   maps = np.array([-2, 0.5, 1, -1, 2, -0.5], np.float32).reshape(2, 1, 1, 3)
   try:
-    with jax.ensure_compile_time_eval(), jax.debug_nans(False):
-      found, other = (np.asarray(activation(of)) for of in (maps, cpu.batch_last(maps)))
+    found, other = evaluate(
+      lambda *both: [activation(of) for of in both], maps, cpu.batch_last(maps)
+    )
     return np.allclose(cpu.batch_last(found), other, equal_nan=True)
   except Exception:  # It may be made for one number of channels.
     return False

@@ -260,7 +260,8 @@ def test_vmap_remat_and_turns_over_heads_agree(monkeypatch):
   query, key, value = _small()
 
   def total(query, key, value, bias):
-    found = attention(query, key, value, bias=bias, causal=True, block_size=BLOCK)
+    options = {"score": taylor_score, "bias": bias, "causal": True, "block_size": BLOCK}
+    found = attention(query, key, value, **options)
     return jnp.sum(found * COTANGENT[0].astype(np.float32))
 
   bias = jnp.asarray(BIAS, jnp.float32)

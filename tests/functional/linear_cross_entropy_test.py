@@ -595,6 +595,8 @@ def _called(features=FEATURES, kernel=KERNEL, labels=LABELS, **options):
     ({"class_weights": np.ones(3)}, ValueError, r"class_weights of shape \(3,\) for 11 classes"),
     ({"ignore_label": 1.0}, TypeError, "ignore_label=1.0; it must be one integer"),
     ({"score": lambda z: jnp.stack([z, z])}, ValueError, "must be elementwise"),
+    ({"score": lambda z: z / jnp.linalg.norm(z)}, ValueError, "a score that is not elementwise"),
+    ({"link": lambda loss: loss - loss.mean()}, ValueError, "a link that is not elementwise"),
     ({"margin": lambda z, y, norms: z - np.ones(K)}, ValueError, "the label's logit alone"),
     *(
       ({"block_size": size}, ValueError, r"must be \(examples, classes\)")

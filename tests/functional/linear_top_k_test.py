@@ -166,6 +166,8 @@ def test_bad_arguments():
     linear_top_k(FEATURES, KERNEL, 12)
   with pytest.raises(ValueError, match="block_size=0; it must be an integer"):
     linear_top_k(FEATURES, KERNEL, 1, block_size=0)
+  with pytest.raises(ValueError, match="a score that is not elementwise"):
+    linear_top_k(FEATURES, KERNEL, 1, score=lambda z: z / jnp.linalg.norm(z))
   with pytest.raises(ValueError, match=r"bias of shape \(3,\) for 11 classes"):
     linear_log_normaliser(FEATURES, KERNEL, bias=np.zeros(3))
   with pytest.raises(ValueError, match=r"block_size=3; it must be \(examples, classes\)"):
