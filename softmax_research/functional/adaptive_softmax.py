@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from softmax_research.functional.arrays import (
+  affine,
   check_at_least,
   check_features,
   check_integer,
   check_num_classes,
   has_explicit_mesh,
   is_integer,
-  per_class,
   product,
 )
 from softmax_research.functional.labels import (
@@ -236,10 +236,7 @@ def _check_inputs(features, params):
 
 
 def _head_log_probs(features, params):
-  logits = product(features, params["head"]["kernel"])
-  if "bias" in params["head"]:
-    logits = logits + per_class(params["head"]["bias"], logits)
-  return log_normalise(logits)
+  return log_normalise(affine(features, params["head"]["kernel"], params["head"].get("bias")))
 
 
 def _tail_log_prob(features, tail, labels, member, tile):

@@ -166,6 +166,12 @@ def product(features: jax.Array, kernel: jax.Array, *, dtype: Any = None) -> jax
   return jnp.matmul(features, kernel, preferred_element_type=dtype)
 
 
+def affine(features: jax.Array, kernel: jax.Array, bias: Any = None) -> jax.Array:
+  """Return the logits `[..., K]` of a dense layer, which may have a bias, `[K]`."""
+  logits = product(features, kernel)
+  return logits if bias is None else logits + per_class(bias, logits)
+
+
 def norms(values: jax.Array, *, axis: int) -> jax.Array:
   """Compute Euclidean norms along an axis, whose gradient at zero is zero rather than NaN."""
   values, _ = widen(values)

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
+  affine,
   check_at_least,
   check_integer,
   check_option_shape,
   has_explicit_mesh,
-  per_class,
-  product,
 )
 from softmax_research.functional.linear_cross_entropy import check_layer
 from softmax_research.functional.normalise import log_softmax
@@ -94,8 +93,7 @@ def linear_kl_divergence(
     )
 
   def log_probs(features, layer):
-    logits = product(features, layer.kernel)
-    logits = logits if layer.bias is None else logits + per_class(layer.bias, logits)
+    logits = affine(features, layer.kernel, layer.bias)
     return log_softmax(logits, temperature=jnp.asarray(temperature, logits.dtype))
 
   @jax.checkpoint

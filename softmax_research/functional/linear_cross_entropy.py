@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
+  affine,
   as_labels,
   broadcasts_to,
   check_at_least,
@@ -20,7 +21,7 @@ from softmax_research.functional.arrays import (
   is_plain_zero,
   look_up,
   norms,
-  product,
+  per_class,
   varying_axes,
   wide_type,
 )
@@ -254,15 +255,15 @@ def reference(
   those of `cross_entropy`.
   """
   features, kernel, labels = jnp.asarray(features), jnp.asarray(kernel), as_labels(labels)
-  scores = product(features, kernel)
-  if bias is not None:
-    scores += bias
+  scores = affine(features, kernel, bias)
   if margin is not None:
     lengths = {"feature_norms": norms(features, axis=-1), "kernel_norms": norms(kernel, axis=0)}
     scores = margin(scores, labels, lengths)
   if score is not None:
     scores = score(scores)
-  scores = exclude(scores if log_prior is None else scores + log_prior, where)
+  if log_prior is not None:
+    scores += per_class(log_prior, scores)
+  scores = exclude(scores, where)
   # An impossible class is one thing however it is spelt: no smoothing falls on it.
   return cross_entropy(scores, labels, where=scores != -jnp.inf, **options)
 

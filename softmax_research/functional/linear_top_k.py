@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import (
+  affine,
   check_integer,
   has_explicit_mesh,
   per_class,
-  product,
   vary,
   varying_axes,
   wide_type,
@@ -182,9 +182,7 @@ def _check(
 
 
 def _scores(layer: Layer, features: jax.Array, score: Hoisted) -> jax.Array:
-  logits = product(features, layer.kernel)
-  if layer.bias is not None:
-    logits = logits + per_class(layer.bias, logits)
+  logits = affine(features, layer.kernel, layer.bias)
   scores = logits if score.call is None else score.call(score.constants, logits)
   return scores if layer.log_prior is None else scores + per_class(layer.log_prior, scores)
 

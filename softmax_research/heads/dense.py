@@ -16,6 +16,7 @@ from softmax_research.functional import (
   scores,
 )
 from softmax_research.functional.arrays import (
+  affine,
   as_labels,
   check_at_least,
   check_fraction,
@@ -24,7 +25,6 @@ from softmax_research.functional.arrays import (
   check_per_class,
   norms,
   per_class,
-  product,
   widen,
 )
 from softmax_research.functional.losses import check_link
@@ -152,9 +152,7 @@ def _affine(
     feature_norms, kernel_norms = norms(features, axis=-1), norms(kernel, axis=0)
     if normalise:
       feature_norms, kernel_norms = jnp.ones_like(feature_norms), jnp.ones_like(kernel_norms)
-    logits = product(features, kernel)
-    if bias:
-      logits = logits + per_class(params["bias"], logits)
+    logits = affine(features, kernel, params["bias"] if bias else None)
     return logits, Geometry(feature_norms, kernel_norms, step)
 
   return init, apply

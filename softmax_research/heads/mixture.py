@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research import functional
-from softmax_research.functional.arrays import check_integer, per_class, product
+from softmax_research.functional.arrays import affine, check_integer, product
 from softmax_research.functional.labels import check_class_labels, is_known
 from softmax_research.heads.dense import dense, taylor_score
 from softmax_research.heads.head import Head, likelihood_loss
@@ -77,8 +77,7 @@ def mixture(
     """Return the logarithms of the gates, `[..., M]`, and the features of each, `[..., M, E]`."""
     features = jnp.asarray(features)
     log_gates = functional.log_softmax(product(features, params["gate"]))
-    latent = product(features, params["latent"]["kernel"])
-    latent = jnp.tanh(latent + per_class(params["latent"]["bias"], latent))
+    latent = jnp.tanh(affine(features, **params["latent"]))
     size = params["layer"]["kernel"].shape[0]
     latent = latent.reshape(*features.shape[:-1], num_components, size)
     return log_gates, latent.astype(params["layer"]["kernel"].dtype)

@@ -499,7 +499,8 @@ def test_on_a_mesh_without_a_word(kind):
       (features, ["batch"]), (kernel, [None, "classes"]), (labels, ["batch"])
     )
   )  # fmt: skip
-  program = jax.jit(derivatives).lower(features, kernel, labels).compile()
+  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    program = jax.jit(derivatives).lower(features, kernel, labels).compile()
   if kind == AxisType.Auto:
     assert "all-gather" not in program.as_text()
   _compare(program(features, kernel, labels), expected, rtol=1e-5, atol=1e-6)
