@@ -21,9 +21,8 @@ from softmax_research.functional.arrays import (
   is_integer,
   wide_type,
 )
-from softmax_research.functional.attention_blocks import SOFTPICK_EPSILON, attend, shifted_expm1
+from softmax_research.functional.attention_blocks import attend, parts, totals
 from softmax_research.functional.entmax import entmax, sparsemax
-from softmax_research.functional.normalise import log_normaliser
 from softmax_research.functional.streaming import check_elementwise, even_size
 
 Normaliser = Callable[..., jax.Array]
@@ -171,7 +170,7 @@ def attention(
     )
   if sink is not None:
     # One more key of value 0 divides all weights by one number.
-    sink = jnp.broadcast_to(_expand(sink, log_total), log_total.shape)
+    sink = jnp.broadcast_to(expand(sink, log_total), log_total.shape)
     outputs = outputs * _share(log_total, sink)[..., None]
     is_empty = jnp.maximum(log_total, sink) == -jnp.inf
     log_total = jnp.logaddexp(jnp.where(is_empty, 0, log_total), sink)
@@ -230,7 +229,7 @@ def reference(
   scores, possible = _scores(given, factors)
   weights, log_total = _weights(given, scores, possible)
   if sink is not None:
-    weights = weights * _share(log_total, _expand(sink[:, None, None], log_total))
+    weights = weights * _share(log_total, expand(sink[:, None, None], log_total))
   return _combine(weights, given.value).astype(given.query.dtype), weights, scores
 
 
@@ -273,7 +272,7 @@ def _prepare(
       f"Got a sink for the normaliser {others['normaliser']!r}; softmax alone has one."
     )
   shape = (*batch, num_heads, num_queries, num_keys)
-  masks = [_expand(mask, query) for mask in _masks(where, query_lengths, key_lengths, shape)]
+  masks = [expand(mask, query) for mask in _masks(where, query_lengths, key_lengths, shape)]
   wide = wide_type(query, key, value)
   if others["score"] is not None:
     remedy = "What couples the keys is a normaliser."
@@ -281,7 +280,7 @@ def _prepare(
   if bias is not None:
     bias = jnp.asarray(bias).astype(wide)
     _check_broadcast("bias", bias, shape)
-    bias = _expand(bias, query)
+    bias = expand(bias, query)
   for mask in masks:
     # No weight of 0 stands before a NaN of padding then, here and in the gradients.
     if mask.shape[-3:-1] == (1, 1):
@@ -290,7 +289,7 @@ def _prepare(
     elif mask.shape[-3] == mask.shape[-1] == 1:
       query = jnp.where(jnp.moveaxis(mask, -2, -3), query, 0)
   given = _Given(query, key, value, bias, tuple(masks), **others)
-  sink = None if sink is None else _a_head("sink", sink, num_heads, wide)
+  sink = None if sink is None else a_head("sink", sink, num_heads, wide)
   return given, _factors(given, scale, length_scale), sink
 
 
@@ -355,7 +354,7 @@ def _check_broadcast(name: str, array: jax.Array, shape: tuple[int, ...]) -> Non
     )
 
 
-def _a_head(name: str, value, num_heads: int, dtype) -> jax.Array:
+def a_head(name: str, value, num_heads: int, dtype) -> jax.Array:
   """Return a number, or one a head, as `[1]` or `[H]`."""
   value = jnp.atleast_1d(jnp.asarray(value).astype(dtype))
   if value.shape not in ((1,), (num_heads,)):
@@ -377,24 +376,27 @@ def _masks(where, query_lengths, key_lengths, shape: tuple[int, ...]) -> tuple[j
       )
     _check_broadcast("where", where, shape)
     found.append(where.astype(bool))
-  batch = shape[:-3]
   for name, lengths, axis in (
     ("query_lengths", query_lengths, -2),
     ("key_lengths", key_lengths, -1),
   ):
-    if lengths is None:
-      continue
-    lengths = jnp.asarray(lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer) or not broadcasts_to(lengths.shape, batch):
-      raise ValueError(
-        f"Got {name} of shape {lengths.shape} and type {lengths.dtype}; they must be integers "
-        f"of shape {batch}."
-      )
-    positions = jnp.arange(shape[axis], dtype=jnp.int32)
-    positions = positions[None, :, None] if axis == -2 else positions[None, None]
-    lengths = lengths.astype(jnp.int32)[..., None, None, None]
-    found.append(_expand(positions, lengths) < lengths)
+    if lengths is not None:
+      inside = within_lengths(name, lengths, shape[:-3], shape[axis])
+      found.append(jnp.expand_dims(inside, (-3, -3 - axis)))
   return tuple(found)
+
+
+def within_lengths(name: str, lengths, batch: tuple[int, ...], size: int) -> jax.Array:
+  """Return which positions, `[..., size]`, are no padding."""
+  lengths = jnp.asarray(lengths)
+  if not jnp.issubdtype(lengths.dtype, jnp.integer) or not broadcasts_to(lengths.shape, batch):
+    raise ValueError(
+      f"Got {name} of shape {lengths.shape} and type {lengths.dtype}; they must be integers of "
+      f"shape {tuple(batch)}."
+    )
+  positions = jnp.arange(size, dtype=jnp.int32)
+  lengths = lengths.astype(jnp.int32)[..., None]
+  return expand(positions, lengths) < lengths
 
 
 def _factors(given: _Given, scale, length_scale) -> jax.Array:
@@ -402,12 +404,12 @@ def _factors(given: _Given, scale, length_scale) -> jax.Array:
   num_heads, size = given.query.shape[-2:]
   if scale is None:
     scale = max(size, 1) ** -0.5
-  factors = _a_head("scale", scale, num_heads, given.wide)[:, None]
+  factors = a_head("scale", scale, num_heads, given.wide)[:, None]
   if length_scale is not None:
     check_at_least("length_scale", length_scale, 0, "Pass None for none.")
-    length_scale = _a_head("length_scale", length_scale, num_heads, given.wide)[:, None]
+    length_scale = a_head("length_scale", length_scale, num_heads, given.wide)[:, None]
     log_counts = _log_counts(given)
-    factors = _expand(factors * length_scale, log_counts) * log_counts
+    factors = expand(factors * length_scale, log_counts) * log_counts
   return factors
 
 
@@ -461,7 +463,7 @@ def _count_by_queries(given: _Given) -> jax.Array:
   return jnp.concatenate([counts[..., :before], counts[..., before - num_queries :]], axis=-1)
 
 
-def _expand(array: jax.Array, other: jax.Array) -> jax.Array:
+def expand(array: jax.Array, other: jax.Array) -> jax.Array:
   """Return an array with as many axes as another, as strict promotion asks for."""
   return array.reshape((1,) * (other.ndim - array.ndim) + array.shape)
 
@@ -479,7 +481,7 @@ def _all_masks(given: _Given) -> tuple[jax.Array, ...]:
   """Return all that excludes keys: a bias of -inf and causality too."""
   masks = given.masks
   if given.causal:
-    masks += (_expand(_causal_mask(given), given.query),)
+    masks += (expand(_causal_mask(given), given.query),)
   return masks if given.bias is None else (*masks, given.bias != -jnp.inf)
 
 
@@ -513,7 +515,7 @@ def _scores(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array]:
     grouped = query.reshape(*query.shape[:-2], num_key_heads, group, query.shape[-1])
     logits = jnp.einsum("...tkgd,...skd->...kgts", grouped, key, **sums)
     logits = logits.reshape(*logits.shape[:-4], num_heads, *logits.shape[-2:])
-  logits = logits * _expand(factors[..., None], logits)
+  logits = logits * expand(factors[..., None], logits)
   if given.bias is not None:
     logits = logits + given.bias
   masks = _all_masks(given)
@@ -535,25 +537,13 @@ def _weights(given: _Given, scores, possible) -> tuple[jax.Array, jax.Array | No
         f"{scores.shape}; they must be the same."
       )
     return weights, None
-  possible = scores != -jnp.inf  # A score may exclude a key too.
-  inner = jnp.where(possible, scores, 0)
   if name in ("sigmoid", "relu"):
-    log_count = _expand(_log_counts(given)[..., None], scores)
-    weights = (
-      jax.nn.sigmoid(inner - log_count)
-      if name == "sigmoid"
-      else jax.nn.relu(inner) * jnp.exp(-log_count)
-    )
-    return jnp.where(possible, weights, 0), None
-  if name == "softmax":
-    log_total = log_normaliser(scores)[..., None]
-    weights = jnp.exp(inner - jnp.where(log_total == -jnp.inf, 0, log_total))
-  else:
-    top = jnp.maximum(jnp.max(jax.lax.stop_gradient(inner), -1, keepdims=True, initial=0), 0)
-    excess = jnp.where(possible, shifted_expm1(inner, top), 0)
-    total = jnp.sum(jnp.abs(excess), axis=-1, keepdims=True) + SOFTPICK_EPSILON * jnp.exp(-top)
-    weights, log_total = jax.nn.relu(excess) / total, top + jnp.log(total)
-  return jnp.where(possible, weights, 0), log_total
+    return parts(name, scores, expand(_log_counts(given)[..., None], scores))[0], None
+  lowest = 0 if name == "softpick" else jnp.finfo(scores.dtype).min
+  top = jnp.max(jax.lax.stop_gradient(scores), axis=-1, keepdims=True, initial=lowest)
+  weights, mass = parts(name, scores, top)
+  total, log_total = totals(name, top, jnp.sum(mass, axis=-1, keepdims=True))
+  return weights / total, log_total
 
 
 def _combine(weights: jax.Array, value: jax.Array) -> jax.Array:

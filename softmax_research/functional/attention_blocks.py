@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import vary, varying_axes, wide_type
-from softmax_research.functional.streaming import even_size, hoist
+from softmax_research.functional.streaming import add_gradients, even_size, hoist
 
-SOFTPICK_EPSILON = 1e-6
+_SOFTPICK_EPSILON = 1e-6
 
 # CPU. A block's weights, a megabyte, stay in a core's cache between the operations on them.
 _CPU_BLOCK = (512, 512)
@@ -227,8 +227,8 @@ def _sweep(form, constants, head):
         new_top = jnp.maximum(top, jnp.max(scores, axis=-1, keepdims=True))
         decay, top = jnp.exp(top - new_top), new_top
         total, sums = total * decay, sums * decay
-      parts, mass = _parts(form.normaliser, scores, top)
-      sums = sums + _product("ts,se->te", parts, value)
+      weights, mass = parts(form.normaliser, scores, top)
+      sums = sums + _product("ts,se->te", weights, value)
       if mass is not None:
         total = total + jnp.sum(mass, axis=-1, keepdims=True)
       return vary((top, total, sums), axes)
@@ -238,11 +238,8 @@ def _sweep(form, constants, head):
     top, total, sums = _loop(full, some, functools.partial(visit, is_cut=form.causal), state)
     if not is_sum:
       return sums, top
-    if form.normaliser == "softpick":
-      total = total + SOFTPICK_EPSILON * jnp.exp(-top)
-    is_empty = total == 0
-    inner = jnp.where(is_empty, 1, total)
-    return sums / inner, jnp.where(is_empty, -jnp.inf, top + jnp.log(inner))
+    total, log_total = totals(form.normaliser, top, total)
+    return sums / total, log_total
 
   return _over_blocks(of_queries, len(head.query) // form.queries)
 
@@ -305,8 +302,8 @@ def _gradients(form, residuals, cotangents):
       of_value = of_value + _product("st,te->se", weights, row_of_outputs)
       of_key = of_key + _product("st,td->sd", of_logits, scaled)
       unscaled = _product("ds,st->dt", transposed_key, of_logits)
-      of_query = _add_at(of_query, unscaled, i * form.queries, axis=1)
-      of_constants = _plus(of_constants, new_constants)
+      of_query = _add_at(of_query, unscaled, 0, i * form.queries)
+      of_constants = add_gradients(of_constants, new_constants)
       of_query, of_bias, of_key, of_value = vary((of_query, of_bias, of_key, of_value), axes)
       return of_query, of_bias, of_constants, of_key, of_value
 
@@ -397,24 +394,31 @@ def _block_scores(form, constants, own, i, j, is_cut, *, transposed=False):
   return scores, lambda of_scores: pull(of_scores)[::-1]
 
 
-def shifted_expm1(scores, shift):
+def _shifted_expm1(scores, shift):
   """Return (e^s - 1) e^-m, which neither overflows nor cancels where s is small."""
   small = jnp.expm1(jnp.minimum(scores, 1)) * jnp.exp(-shift)
   return jnp.where(scores < 1, small, jnp.exp(scores - shift) - jnp.exp(-shift))
 
 
-def _parts(normaliser: str, scores, shift):
+def parts(normaliser: str, scores, shift):
   """Return weights times a factor a query, e^(L - m) where L is the log-normaliser and m the shift,
   and what the normaliser sums, as large."""
   if normaliser == "softmax":
-    parts = jnp.exp(scores - shift)
-    return parts, parts
+    return (jnp.exp(scores - shift),) * 2
   if normaliser == "sigmoid":
     return jax.nn.sigmoid(scores - shift), None
   if normaliser == "relu":
     return jax.nn.relu(scores) * jnp.exp(-shift), None
-  excess = jnp.where(scores == -jnp.inf, 0, shifted_expm1(scores, shift))
+  excess = jnp.where(scores == -jnp.inf, 0, _shifted_expm1(scores, shift))
   return jax.nn.relu(excess), jnp.abs(excess)
+
+
+def totals(normaliser: str, shift, mass):
+  """Return the sums of all weights' parts, 1 where there is no key, and the log-normalisers."""
+  total = mass + _SOFTPICK_EPSILON * jnp.exp(-shift) if normaliser == "softpick" else mass
+  is_empty = total == 0
+  total = jnp.where(is_empty, 1, total)
+  return total, jnp.where(is_empty, -jnp.inf, shift + jnp.log(total))
 
 
 def _slopes(normaliser: str, scores, base, of_weights, slope):
@@ -432,7 +436,7 @@ def _slopes(normaliser: str, scores, base, of_weights, slope):
     inverse = jnp.exp(-base)
     return jax.nn.relu(scores) * inverse, jnp.where(scores > 0, inverse, 0) * of_weights
   ratio = jnp.exp(scores - base)
-  weights = jax.nn.relu(shifted_expm1(scores, base))
+  weights = jax.nn.relu(_shifted_expm1(scores, base))
   return weights, ratio * jnp.where(scores > 0, of_weights + slope, -slope)
 
 
@@ -493,22 +497,18 @@ def _columns(array, j, size: int):
   return jax.lax.dynamic_slice_in_dim(array, j * size, size, axis=1)
 
 
-def _add_at(array, part, start, *, axis: int):
-  if array.shape == part.shape:
-    return array + part
-  old = jax.lax.dynamic_slice_in_dim(array, start, part.shape[axis], axis=axis)
-  return jax.lax.dynamic_update_slice_in_dim(array, old + part, start, axis=axis)
+def _add_at(array, part, *starts):
+  starts = [jnp.asarray(start, jnp.int32) for start in starts]
+  old = jax.lax.dynamic_slice(array, starts, part.shape)
+  return jax.lax.dynamic_update_slice(array, old + part, starts)
 
 
 def _add_to_bias(form, of_bias, part, i, j):
-  starts, sizes = [], []
-  for axis, start in ((0, i * form.queries), (1, j * form.keys)):
-    shared = of_bias.shape[axis] == 1
-    part = jnp.sum(part, axis=axis, keepdims=True) if shared else part
-    starts.append(jnp.asarray(0 if shared else start, jnp.int32))
-    sizes.append(part.shape[axis])
-  old = jax.lax.dynamic_slice(of_bias, starts, sizes)
-  return jax.lax.dynamic_update_slice(of_bias, old + part, starts)
+  starts = [i * form.queries, j * form.keys]
+  for axis, size in enumerate(of_bias.shape):
+    if size == 1:  # The same for all queries, or all keys.
+      part, starts[axis] = jnp.sum(part, axis=axis, keepdims=True), 0
+  return _add_at(of_bias, part, *starts)
 
 
 def _product(equation: str, left: jax.Array, right: jax.Array) -> jax.Array:
@@ -516,9 +516,3 @@ def _product(equation: str, left: jax.Array, right: jax.Array) -> jax.Array:
   dtype = min(left.dtype, right.dtype, key=lambda dtype: dtype.itemsize)
   wide = wide_type(left, right)
   return jnp.einsum(equation, left.astype(dtype), right.astype(dtype), preferred_element_type=wide)
-
-
-def _plus(sums, gradients):
-  """Add gradients; integers have none."""
-  has_none = jax.dtypes.float0
-  return jax.tree.map(lambda a, b: a if b.dtype == has_none else a + b, sums, gradients)

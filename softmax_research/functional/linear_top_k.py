@@ -28,8 +28,10 @@ from softmax_research.functional.streaming import (
   Examples,
   Layer,
   Loss,
+  cut_columns,
   even_size,
   losses,
+  over_classes,
 )
 
 
@@ -150,24 +152,20 @@ def linear_top_k(
   size = even_size(num_classes, block_size)
   axes = varying_axes(layer, features, score.constants, class_mask)
 
-  def visit(i, state):
+  def visit(start, is_fresh, state):
     best, classes, log_total = state
-    # The last block begins before the end of the one before it, whose classes count but once.
-    start = jnp.minimum(i * size, num_classes - size)
-    tile, mask = jax.tree.map(
-      lambda array: jax.lax.dynamic_slice_in_dim(array, start, size, axis=-1), (layer, class_mask)
-    )
-    columns = (start + jnp.arange(size, dtype=jnp.int32))[None]
-    fresh = columns >= i * size
-    scores = exclude(_scores(tile, rows, score), fresh if mask is None else fresh & mask)
+    tile, mask = cut_columns((layer, class_mask), start, size)
+    if is_fresh is not None:
+      mask = is_fresh if mask is None else is_fresh & mask
+    scores = exclude(_scores(tile, rows, score), mask)
     best, places = jax.lax.top_k(jnp.concatenate([best, scores], axis=-1), k)
-    classes = jnp.concatenate([classes, jnp.broadcast_to(columns, scores.shape)], axis=-1)
-    classes = jnp.take_along_axis(classes, places, axis=-1)
-    return vary((best, classes, jnp.logaddexp(log_total, log_normaliser(scores))), axes)
+    numbers = jnp.broadcast_to((start + jnp.arange(size, dtype=jnp.int32))[None], scores.shape)
+    classes = jnp.take_along_axis(jnp.concatenate([classes, numbers], axis=-1), places, axis=-1)
+    return best, classes, jnp.logaddexp(log_total, log_normaliser(scores))
 
   state = jnp.full((count, k), -jnp.inf, dtype), jnp.full((count, k), -1, jnp.int32)
   state = vary((*state, jnp.full(count, -jnp.inf, dtype)), axes)
-  found = _finish(*jax.lax.fori_loop(0, -(-num_classes // size), visit, state))
+  found = _finish(*over_classes(size, num_classes, visit, state))
   return jax.tree.map(lambda array: array.reshape(*batch, k), found)
 
 

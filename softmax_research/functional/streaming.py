@@ -274,7 +274,7 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
 
   def visit(start, is_fresh, state):
     old_top, found, kept = state
-    tile = _columns(layer, start, loss.blocks.classes)
+    tile = cut_columns(layer, start, loss.blocks.classes)
     logits = product(examples.features, tile.kernel, dtype=logits_type)
     biased = _biased(logits, tile)
     label, other = _mark(examples, start, is_fresh, logits)
@@ -294,7 +294,7 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
   found = Statistics(zeros, zeros, smoothed, smoothed, weighted, expected, expected)
   kept = None if logits_type is None else jnp.zeros((num_examples, num_classes), logits_type)
   state = vary((zeros - jnp.inf, found, kept), varying_axes(layer, constants, examples))
-  top, found, kept = _over_classes(loss, num_classes, visit, state)
+  top, found, kept = over_classes(loss.blocks.classes, num_classes, visit, state)
   return _over_devices(loss, found._replace(log_others=top + jnp.log(found.log_others))), kept
 
 
@@ -365,11 +365,11 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
 
   def visit(start, is_fresh, state):
     of_features, of_layer, of_constants = state
-    tile = _columns(layer, start, loss.blocks.classes)
+    tile = cut_columns(layer, start, loss.blocks.classes)
     if logits is None:
       biased = _biased(product(features, tile.kernel, dtype=loss.blocks.logits_type), tile)
     else:
-      biased = _biased(_columns(logits, start, loss.blocks.classes), tile)
+      biased = _biased(cut_columns(logits, start, loss.blocks.classes), tile)
     label, other = _mark(examples, start, is_fresh, biased)
 
     targets = _targets(examples, start, is_fresh, loss.blocks.classes)
@@ -390,13 +390,13 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
     return (
       of_features + product(slopes, tile.kernel.T),
       jax.tree.map(functools.partial(_add_columns, start=start), of_layer, of_tile),
-      _plus(of_constants, new_constants),
+      add_gradients(of_constants, new_constants),
     )
 
   of_layer, of_constants = sums
-  of_constants = _plus(of_constants, new_constants)
+  of_constants = add_gradients(of_constants, new_constants)
   state = vary(jnp.zeros(features.shape, wide_type(features)), axes), of_layer, of_constants.score
-  state = _over_classes(loss, layer.kernel.shape[1], visit, state)
+  state = over_classes(loss.blocks.classes, layer.kernel.shape[1], visit, state)
   of_features, of_layer, of_score = state
   if loss.axis_name is not None:
     of_features = jax.lax.psum(of_features, loss.axis_name)
@@ -414,7 +414,7 @@ def _mark(examples, start, is_fresh, logits) -> tuple[jax.Array, jax.Array]:
   label = is_label(examples.labels - start, logits)
   other = ~label
   if examples.class_mask is not None:
-    other &= _columns(examples.class_mask, start, logits.shape[-1])
+    other &= cut_columns(examples.class_mask, start, logits.shape[-1])
   if is_fresh is not None:
     label, other = label & is_fresh, other & is_fresh
   return label, other
@@ -432,7 +432,7 @@ def _targets(examples, start, is_fresh, size: int) -> jax.Array | None:
   """Return the targets of a tile's classes, 0 for classes that were seen before."""
   if examples.targets is None:
     return None
-  targets = _columns(examples.targets, start, size).astype(wide_type(examples.targets))
+  targets = cut_columns(examples.targets, start, size).astype(wide_type(examples.targets))
   return targets if is_fresh is None else jnp.where(is_fresh, targets, 0)
 
 
@@ -475,20 +475,19 @@ def _zero_sums(layer, constants, examples, loss) -> tuple[Layer, Constants]:
   return of_layer, jax.tree.map(zeros, constants)
 
 
-def _plus(sums, gradients):
+def add_gradients(sums, gradients):
   """Add gradients; integers have none."""
   has_none = jax.dtypes.float0
   return jax.tree.map(lambda a, b: a if b.dtype == has_none else a + b, sums, gradients)
 
 
-def _over_classes(loss, num_classes: int, visit: Callable[..., Any], state: Any) -> Any:
-  """Fold `visit(start, is_fresh, state)` over the classes.
+def over_classes(size: int, num_classes: int, visit: Callable[..., Any], state: Any) -> Any:
+  """Fold `visit(start, is_fresh, state)` over the classes, so many at a time.
 
   Where the tiles do not divide the classes the last begins before the end of the one before it;
   to pad the kernel would be to copy it. So `is_fresh` marks the classes that were not yet seen, and
   is None where all are.
   """
-  size = loss.blocks.classes
   if size >= num_classes:
     return visit(0, None, state)
 
@@ -500,7 +499,7 @@ def _over_classes(loss, num_classes: int, visit: Callable[..., Any], state: Any)
   return jax.lax.fori_loop(0, -(-num_classes // size), body, state)
 
 
-def _columns(tree, start, size: int):
+def cut_columns(tree, start, size: int):
   def cut(array):
     if size >= array.shape[-1]:
       return array
@@ -516,7 +515,7 @@ def _put_columns(array, columns, start):
 
 
 def _add_columns(array, columns, start):
-  columns = _columns(array, start, columns.shape[-1]) + columns.astype(array.dtype)
+  columns = cut_columns(array, start, columns.shape[-1]) + columns.astype(array.dtype)
   return _put_columns(array, columns, start)
 
 

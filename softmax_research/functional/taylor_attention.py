@@ -5,8 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import broadcasts_to, vary, varying_axes, wide_type
-from softmax_research.functional.attention import check_heads
+from softmax_research.functional.arrays import vary, varying_axes, wide_type
+from softmax_research.functional.attention import a_head, check_heads, expand, within_lengths
 
 # Within a chunk weights are computed, between chunks features: chunks about as long as there are
 # features balance the two.
@@ -106,29 +106,16 @@ def taylor_attention(
         f"Got a state of shape {state.shape} and type {state.dtype}; for these keys and values it "
         f"is {shape} in {wide}. Pass what return_state=True gave for the tokens before."
       )
-  factor = jnp.asarray(max(size, 1) ** -0.5 if scale is None else scale).astype(wide)
-  if factor.shape not in ((), (1,), (num_heads,)):
-    raise ValueError(
-      f"Got scale of shape {factor.shape} for {num_heads} heads; pass a number, or one a head."
-    )
+  factor = a_head("scale", max(size, 1) ** -0.5 if scale is None else scale, num_heads, wide)
   # A column of ones sums the weights along with the values.
   ones = jnp.ones((*value.shape[:-1], 1), wide)
   value = jnp.concatenate([value.astype(wide), ones], axis=-1)
   if key_lengths is not None:
-    lengths = jnp.asarray(key_lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer) or not broadcasts_to(lengths.shape, batch):
-      raise ValueError(
-        f"Got key_lengths of shape {lengths.shape} and type {lengths.dtype}; they must be integers "
-        f"of shape {tuple(batch)}."
-      )
-    lengths = lengths.astype(jnp.int32).reshape(
-      (1,) * (len(batch) - lengths.ndim) + lengths.shape + (1, 1, 1)
-    )
-    positions = jnp.arange(num_keys, dtype=jnp.int32).reshape((1,) * len(batch) + (-1, 1, 1))
+    inside = within_lengths("key_lengths", key_lengths, batch, num_keys)[..., None, None]
     # Zeros take a key out of both sums; in the key too, as a NaN times 0 is one.
-    key, value = (jnp.where(positions < lengths, array, 0) for array in (key, value))
+    key, value = (jnp.where(expand(inside, array), array, 0) for array in (key, value))
   group = num_heads // num_key_heads
-  grouped = query.astype(wide) * factor.reshape((1,) * (query.ndim - 2) + (-1, 1))
+  grouped = query.astype(wide) * expand(factor[:, None], query)
   grouped = grouped.reshape(*batch, num_queries, num_key_heads, group, size)
   grouped = jnp.moveaxis(grouped, -4, -2)  # [..., H_k, G, T, D]
   key = jnp.swapaxes(key.astype(wide), -3, -2)  # [..., H_k, S, D]
