@@ -180,6 +180,16 @@ def norms(values: jax.Array, *, axis: int) -> jax.Array:
   return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
 
 
+def unit_length(vectors: jax.typing.ArrayLike, *, axis: int = -1) -> jax.Array:
+  """Scale vectors to unit length, in float32 or wider; a zero vector stays zero.
+
+  Its gradient stays of ordinary size.
+  """
+  vectors, _ = widen(vectors)
+  lengths = jnp.expand_dims(norms(vectors, axis=axis), axis)
+  return vectors / jnp.where(lengths > 0, lengths, 1)
+
+
 def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
   """Return one number a class, `[K]`, with the rank and in the type of logits `[..., K]`.
 

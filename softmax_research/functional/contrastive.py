@@ -8,9 +8,8 @@ from softmax_research.functional.arrays import (
   check_option_shape,
   has_explicit_mesh,
   look_up,
-  norms,
   product,
-  widen,
+  unit_length,
 )
 from softmax_research.functional.labels import (
   check_class_labels,
@@ -128,13 +127,6 @@ def nt_xent_loss(
   losses = cross_entropy(scores, partners, where=~is_label(selves, scores))
   losses = jnp.mean(losses.reshape(2, size), axis=0)
   return losses if ignored is None else jnp.where(ignored, 0, losses)
-
-
-def unit_length(vectors: jax.typing.ArrayLike) -> jax.Array:
-  """Scale vectors `[..., D]` to unit length, in float32 or wider; a zero vector stays zero."""
-  vectors, _ = widen(vectors)
-  lengths = norms(vectors, axis=-1)[..., None]
-  return vectors / jnp.where(lengths > 0, lengths, 1)
 
 
 def _everywhere(vectors: jax.Array) -> jax.Array:

@@ -4,8 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional import info_nce_loss, log_softmax, nt_xent_loss
-from softmax_research.functional.arrays import check_at_least, check_integer, product, widen
-from softmax_research.functional.contrastive import unit_length
+from softmax_research.functional.arrays import (
+  check_at_least,
+  check_integer,
+  product,
+  unit_length,
+  widen,
+)
 from softmax_research.heads.head import Head
 
 

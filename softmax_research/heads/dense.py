@@ -25,7 +25,7 @@ from softmax_research.functional.arrays import (
   check_per_class,
   norms,
   per_class,
-  widen,
+  unit_length,
 )
 from softmax_research.functional.losses import check_link
 from softmax_research.heads.head import Head, weighted
@@ -68,16 +68,8 @@ def _operands(params, features, normalise: bool) -> tuple[jax.Array, jax.Array]:
 
 
 def unit_vectors(params, features) -> tuple[jax.Array, jax.Array]:
-  """Return features and kernel columns scaled to unit norm.
-
-  A zero vector stays zero, and its gradient stays of ordinary size.
-  """
-  (features, _), (kernel, _) = widen(features), widen(params["kernel"])
-  feature_norms, kernel_norms = norms(features, axis=-1)[..., None], norms(kernel, axis=0)
-  return (
-    features / jnp.where(feature_norms > 0, feature_norms, 1),
-    kernel / per_class(jnp.where(kernel_norms > 0, kernel_norms, 1), kernel),
-  )
+  """Return features and kernel columns scaled to unit norm."""
+  return unit_length(features), unit_length(params["kernel"], axis=0)
 
 
 def linear(

@@ -18,6 +18,7 @@ from softmax_research.functional.arrays import (
   check_num_classes,
   look_up,
   norms,
+  unit_length,
 )
 from softmax_research.functional.labels import check_targets, is_known
 from softmax_research.functional.margins import check_angle
@@ -333,8 +334,7 @@ def curricularface(
     if not jnp.issubdtype(labels.dtype, jnp.integer):
       labels = jnp.argmax(labels, axis=-1)
     columns = jnp.moveaxis(look_up(params["kernel"], labels), 0, -1).astype(jnp.float32)
-    sizes = norms(features, axis=-1) * norms(columns, axis=-1)
-    cosine = jnp.sum(features * columns, axis=-1) / jnp.where(sizes > 0, sizes, 1)
+    cosine = jnp.sum(unit_length(features) * unit_length(columns), axis=-1)
     known = is_known(labels, num_classes)
     return {"cosine": jnp.where(known, cosine, 0), "known": known.astype(cosine.dtype)}
 
