@@ -28,11 +28,12 @@ from softmax_research.functional.arrays import check_integer
 from softmax_research.study import claims, classifier_report, ensembles, plots, tables
 from softmax_research.study.blocks import table_of
 from softmax_research.study.measures import MISSING
+from softmax_research.study.report import count as counted
 from softmax_research.study.study import to_json
 
 _ABOUT = (
   "Each method has the head and the learning rate of its best trial: the highest validation "
-  "accuracy after the last epoch of {trials} trials, each of one seed, which no run here has. "
+  "accuracy after the last epoch of {trials}, each of one seed, which no run here has. "
   "Accuracies are those after the last epoch, *selected* that at the epoch of the best validation "
   f"accuracy. {tables.COMPARED}"
 )
@@ -109,7 +110,7 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
   first = config.methods[0][0]
   made, there = len({record["cell"]["method"] for record in own}), len(config.methods)
   yield f"# {f'{made} of ' if made < there else ''}{there} methods, each tuned on validation"
-  yield _ABOUT.format(trials=_budget(config, first), baseline=study.escape(first))
+  yield _ABOUT.format(trials=counted(_budget(config, first), "trial"), baseline=study.escape(first))
   if not own:
     yield "No method was trained yet."
     return

@@ -60,7 +60,8 @@ def counts(rulings: Sequence[Ruling]) -> Table:
     decided = [r.test.regime for r in own if r.findings and r.verdict != verdicts.UNDECIDED]
     numbers |= {f"decided: {of}": decided.count(of) for of in ("paper", "modern")}
     numbers |= {f"short tests: {of}": hints.count(of) for of in ("for", "against")}
-    rows.append((name, {title: str(number) for title, number in numbers.items()}))
+    # Most counts are zero: left blank, they let the others be seen.
+    rows.append((name, {title: str(number or "") for title, number in numbers.items()}))
   return table_of(rows, "paper", "counts")
 
 
