@@ -4,16 +4,9 @@ python -m experiments.reproduce --config=configs/grave2016.py --variant=cpu \
     --workdir=runs/grave2016_cpu
 
 ICML 2017, arXiv 1609.04309. Full, hierarchical, adaptive and sampled output layers of 4,000 and of
-100,000 classes on text. The numbers are read from what `experiments.many_classes` recorded: those
-of `cpu` are copied, or made, by
-
-mkdir -p runs/grave2016_cpu; cp -r results/words results/identifiers runs/grave2016_cpu
-python -m experiments.many_classes --config=configs/many_classes_words.py --config.seconds=10 \
-    --config.seeds=5 --workdir=runs/grave2016_cpu/words
-python -m experiments.many_classes --config=configs/many_classes_identifiers.py \
-    --config.seconds=20 --config.seeds=5 --workdir=runs/grave2016_cpu/identifiers
-
-and those of `full`, below its directory, by the same in 120 and in 300 seconds.
+100,000 classes on text, by `experiments.many_classes`. What it recorded is taken over, and only
+missing seeds are trained: mkdir -p runs/grave2016_cpu; cp -r results/words results/identifiers
+runs/grave2016_cpu.
 
 Run time and hardware: `cpu` 6 minutes for words and 18 for identifiers on two quiet cores of an AMD
 EPYC; `full` has not been run.

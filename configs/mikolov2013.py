@@ -5,8 +5,9 @@ python -m experiments.reproduce --config=configs/mikolov2013.py --variant=cpu \
     --workdir=runs/mikolov2013_cpu
 
 NIPS 2013, arXiv 1310.4546. The Huffman tree beside full and sampled softmax of 4,000 and of 100,000
-classes on text, read from the studies that configs/grave2016.py names:
-mkdir -p runs/mikolov2013_cpu; cp -r results/words results/identifiers runs/mikolov2013_cpu.
+classes on text, by the studies of configs/grave2016.py, which are taken over where they are
+finished: mkdir -p runs/mikolov2013_cpu; cp -r results/words results/identifiers
+runs/mikolov2013_cpu.
 
 Run time and hardware: those of configs/grave2016.py.
 

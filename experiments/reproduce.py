@@ -11,8 +11,8 @@ recorded, the others go on, and the exit status is 1. --dry_run lists the cells 
 their estimated time, --estimate_all the finished ones beside what they took. --only=REGEX and
 --shard=3/16 take some of the cells, so that machines can share a table; see docs/own_study.rst.
 
-Where a paper's numbers are those of another study, as in configs/qin2019.py, they are read from
-what that study has recorded below the working directory.
+Where a paper's numbers are those of another study, as in configs/qin2019.py, its cells are that
+study's: what the study has recorded below the working directory is taken over.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,6 +48,8 @@ class Prepared(NamedTuple):
 
   #: Of each setting, or why there are none.
   splits: dict[str, assembly.Splits | str]
+  #: What each study prepared whose cells are borrowed.
+  lent: dict[str, Any]
   #: What was measured, by what it is of.
   seconds: dict[tuple, float]
 
@@ -115,9 +117,10 @@ def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
 
 def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
   splits: dict[str, assembly.Splits | str] = {}
+  borrows = [cell for cell in left if settings.settings[cell["setting"]].protocol == "study"]
   for cell in left:
     name, setting = cell["setting"], settings.settings[cell["setting"]]
-    if setting.protocol == "study":
+    if cell in borrows:
       continue
     if name not in splits:
       try:
@@ -136,7 +139,7 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
         measures.measurer(setting.measures, config, splits[name], config.heads)
       except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-  return Prepared(splits, {})
+  return Prepared(splits, borrowed.prepare(settings, borrows), {})
 
 
 def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
@@ -154,8 +157,7 @@ def estimate(cell: Cell, context: study.Context) -> float:
   """
   setting = context.settings.settings[cell["setting"]]
   if setting.protocol == "study":
-    list(borrowed.run(context))
-    return 0.0
+    return borrowed.estimate(context)
   splits, known = _splits(context), context.prepared.seconds
   head = search.train_config(cell, setting).heads.partition(":")[0]
   key = cell["setting"], "trial" in cell, head, len(context.seeds)
@@ -225,6 +227,7 @@ STUDY = study.Study(
   estimate=estimate,
   summarise=search.summarise,
   claims=claims_of,
+  seed_by_seed=borrowed.seed_by_seed,
 )
 
 if __name__ == "__main__":

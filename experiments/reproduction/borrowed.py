@@ -1,10 +1,13 @@
-"""Borrowed cells: those of a table whose numbers are another study's, read from its records.
+"""Borrowed cells: those of a table whose numbers are another study's, made by that study's `run`.
 
-The study's records lie below the working directory, as in `runs/qin2019/gaussians`.
+What the study has recorded in its own directory below the working directory, as below
+`runs/qin2019/gaussians`, is taken over; its further records are written there too, so that several
+settings can read the same cell.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -12,71 +15,124 @@ from experiments import studies
 from softmax_research import study
 from softmax_research.study import record, workdir
 from softmax_research.study.study import (
-  Cell,
   Record,
   Study,
   Task,
   check_configs,
   config_of,
   from_json,
+  iterate,
+  name_of,
 )
 
 
-def lender(settings: ConfigDict, cell: Cell) -> tuple[Study, Any, Cell, dict[str, Any]]:
-  """Return what a table's cell is elsewhere: the study, its settings, its cell, and the items.
+class Lender(NamedTuple):
+  """Hold a study and its cell, where the numbers of a table's cell come from.
 
-  Those of the table's setting and method say which of the cell's numbers count. A ValueError says
-  that there is no such study or cell.
+  The study has a directory; items of the table's setting and method say which numbers count.
   """
+
+  directory: str
+  study: Study
+  settings: Any
+  cell: study.study.Cell
+  items: dict[str, Any]
+
+
+def find(chosen: ConfigDict) -> Study:
+  """Return the study of `tables.study` that cells can be borrowed from."""
+  if chosen.name not in READERS:
+    raise ValueError(f"got the study {chosen.name!r}; those with readers are {', '.join(READERS)}.")
+  return studies.find(chosen.name)
+
+
+def seed_by_seed(settings: ConfigDict) -> bool:
+  """Say whether all studies of a table go seed by seed, and there are any."""
+  return bool(settings.studies) and all(find(of).seed_by_seed for of in settings.studies.values())
+
+
+def lender(settings: ConfigDict, cell: Mapping[str, Any]) -> Lender:
+  """Return what a table's cell is in its study; a ValueError if there is none."""
   setting = settings.settings[cell["setting"]]
   name = f"{cell['setting']} / {cell['method']}"
   if setting.study not in settings.studies:
     known = ", ".join(settings.studies)
     raise ValueError(f"{name}: got the study {setting.study!r}; the studies are {known}.")
   chosen = settings.studies[setting.study]
-  if chosen.name not in READERS:
-    raise ValueError(f"got the study {chosen.name!r}; those with readers are {', '.join(READERS)}.")
-  of = studies.find(chosen.name)
+  of = find(chosen)
   of_study = from_json(of, chosen.settings.to_dict())
   of.check(of_study)
   items = setting["items"].to_dict() | dict(setting.methods)[cell["method"]]
   for own in of.cells(of_study):
     if all(items.get(key) == value for key, value in own.items()):
-      return of, of_study, own, items
+      return Lender(setting.study, of, of_study, own, items)
   raise ValueError(f"{name}: got {items}, which fits no cell of {chosen.name}.")
 
 
-def config(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
+def config(settings: ConfigDict, cell: Mapping[str, Any]) -> dict[str, Any]:
   """Return what a cell's numbers depend on."""
-  of, of_study, own, items = lender(settings, cell)
-  return {"study": of.name, "items": items, "settings": config_of(of, of_study, own)}
+  of = lender(settings, cell)
+  return {
+    "study": name_of(of.study),
+    "items": of.items,
+    "settings": config_of(of.study, of.settings, of.cell),
+  }
+
+
+def prepare(settings: ConfigDict, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Let each study prepare those of its cells that are left; return what it prepared."""
+  by_study: dict[str, list[Lender]] = {}
+  for of in (lender(settings, cell) for cell in cells):
+    by_study.setdefault(of.directory, []).append(of)
+  return {
+    name: some[0].study.prepare(some[0].settings, [of.cell for of in some])
+    for name, some in by_study.items()
+  }
 
 
 def run(context: study.Context) -> Iterator[list[Record]]:
-  """Yield what the study has recorded of a cell, with the numbers that the table shows.
+  """Run what is missing of a cell in its study; see `study.Study`."""
+  of = lender(context.settings, context.cell)
+  own = context.workdir / of.directory
+  path = own / f"{record.file_name(of.cell)}.jsonl"
+  known = record.unique([*workdir.read(own), *record.read(path)])
+  known = [made for made in known if made["cell"] == of.cell]
+  check_configs(of.study, of.settings, [Task(of.cell, context.seeds)], known)
+  finished = [m for m in known if m["seed"] in context.seeds and m["status"] != "failed"]
+  if finished:
+    yield [_as_row(made, of, context) for made in finished]
+  left = [seed for seed in context.seeds if seed not in {made["seed"] for made in finished}]
+  if not left:
+    return
+  inner = _context(of, context, left)
+  own.mkdir(parents=True, exist_ok=True)
+  for some in iterate(of.study.run(of.cell, inner)):
+    workdir.append(path, some)
+    yield [_as_row(made, of, context) for made in some]
+  workdir.remove(inner.directory)
 
-  A ValueError says how its settings differ from the table's, a SkippedError what is not there.
-  """
-  of, settings, cell, items = lender(context.settings, context.cell)
-  directory = context.workdir / context.settings.settings[context.cell["setting"]].study
-  found = [
-    made
-    for made in workdir.read(directory)
-    if made["cell"] == cell and made["seed"] in context.seeds and made["status"] != "failed"
-  ]
-  check_configs(of, settings, [Task(cell, context.seeds)], found)
-  rows = []
-  for made in found:
-    numbers = {"test": READERS[of.name](made, items)} if made["status"] == "finished" else {}
-    row = context.record(made["seed"], status=made["status"], metrics=numbers)
-    rows.append(row | {key: made[key] for key in ("versions", "device", "revision", "time")})
-  if rows:
-    yield rows
-  if left := sorted(set(context.seeds) - {made["seed"] for made in found}):
-    raise study.SkippedError(
-      f"{directory} lacks seeds {record.span(left)} of {record.describe(cell)}. Make them there "
-      f"by the study {of.name}, as the configuration says, and run the same command again."
-    )
+
+def estimate(context: study.Context) -> float:
+  """Estimate the seconds of a cell as its study does; a ValueError where it has no estimate."""
+  of = lender(context.settings, context.cell)
+  if of.study.estimate is None:
+    raise ValueError(f"the study {name_of(of.study)} has no estimate of its time.")
+  return of.study.estimate(of.cell, _context(of, context, context.seeds))
+
+
+def _context(of: Lender, context: study.Context, left: Sequence[int]) -> study.Context:
+  own = {"study": of.study, "settings": of.settings, "cell": of.cell, "seeds": tuple(left)}
+  own |= {"prepared": context.prepared.lent[of.directory], "finished": ()}
+  return dataclasses.replace(context, workdir=context.workdir / of.directory, **own)
+
+
+def _as_row(made: Record, of: Lender, context: study.Context) -> Record:
+  """Return a study's record as one of the table, with the numbers that the table shows."""
+  metrics = READERS[name_of(of.study)](made, of.items) if made["status"] == "finished" else {}
+  row = context.record(
+    made["seed"], seconds=0.0, status=made["status"], metrics=metrics and {"test": metrics}
+  )
+  return row | {key: made[key] for key in ("versions", "device", "revision", "time")}
 
 
 def _information(made: Record, items: Mapping[str, Any]) -> dict[str, Any]:

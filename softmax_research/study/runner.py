@@ -120,8 +120,7 @@ def run_tasks(work: Work, options: Options) -> list[str]:
       context.interruption, context.progress = interruption, show.update
       show.start(name, done, total)
       try:
-        for some in of.run(task.cell, context):
-          some = [some] if isinstance(some, dict) else list(some)
+        for some in study.iterate(of.run(task.cell, context)):
           environment.from_first(functools.partial(workdir.append, path, some))
           records += some
           done += len(some)

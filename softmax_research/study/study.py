@@ -11,7 +11,7 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -134,7 +134,7 @@ class Study(NamedTuple):
     claims: of `claims.Claim`, judged in the report; or `settings -> claims`.
     keep_checkpoints: whether a cell's checkpoints stay once its records are written.
     seed_by_seed: whether the first seed of all cells comes before the second ones, so that whatever
-      slows the machine slows all cells.
+      slows the machine slows all cells; or `settings -> whether`.
   """
 
   settings: Callable[..., Any]
@@ -155,7 +155,7 @@ class Study(NamedTuple):
   summarise: Callable[[Record], str] = lambda record: summarise(record)
   claims: tuple | Callable[[Any], tuple] = ()
   keep_checkpoints: bool = False
-  seed_by_seed: bool = False
+  seed_by_seed: bool | Callable[[Any], bool] = False
 
 
 class Task(NamedTuple):
@@ -279,7 +279,8 @@ def tasks(study: Study, settings: Any, *, only: str = "") -> list[Task]:
       else "The settings ask for no cell; name at least one."
     )
   all_seeds = [_check_seeds(study.seeds(settings, cell)) for cell in chosen]
-  if not study.seed_by_seed:
+  by_seed = study.seed_by_seed
+  if not (by_seed(settings) if callable(by_seed) else by_seed):
     return [Task(cell, seeds) for cell, seeds in zip(chosen, all_seeds, strict=True)]
   return [
     Task(cell, (seeds[place],))
@@ -407,6 +408,12 @@ def _changed_jax() -> dict[str, Any]:
     "jax_default_matmul_precision": None,
   }
   return {name: value for name, own in usual.items() if (value := getattr(jax.config, name)) != own}
+
+
+def iterate(made: Iterable[Record | Sequence[Record]]) -> Iterator[list[Record]]:
+  """Yield what `run` yields as lists of records."""
+  for some in made:
+    yield [some] if isinstance(some, dict) else list(some)
 
 
 def check_numbers(

@@ -1,4 +1,4 @@
-"""Borrowed cells: what a study recorded stands in a table, and what it lacks is asked for."""
+"""Borrowed cells: a study makes what is missing, and what it recorded is taken over."""
 
 import pytest
 
@@ -8,8 +8,11 @@ from experiments.reproduction import borrowed
 from softmax_research import study
 from softmax_research.study import record, runner, workdir
 
+_CALLS = []
+
 
 def _run(cell, context):
+  _CALLS.append((cell["head"], context.seeds))
   for seed in context.seeds:
     yield context.record(
       seed,
@@ -27,12 +30,14 @@ _LENDER = study.Study(
   report=lambda records, settings: iter(["# It"]),
   name="many_classes",
   selects=("heads", "seeds"),
+  seed_by_seed=True,
 )
 
 
 @pytest.fixture(name="settings")
 def _settings(monkeypatch):
   monkeypatch.setattr(borrowed.studies, "find", lambda name: _LENDER)
+  _CALLS.clear()
   own = {"heads": "softmax,adaptive", "seeds": 2, "seconds": 5.0}
   methods = (("full", {"head": "softmax"}), ("adaptive", {"head": "adaptive"}))
   metrics = ("perplexity", "minutes", "step_ms")
@@ -50,42 +55,42 @@ def _settings(monkeypatch):
   return reproduce.choose(config)
 
 
-def _record(directory, settings, head):
-  """Record two seeds of a head as the study does."""
-  own = study.Context(_LENDER, settings.studies.words.settings, {"head": head}, (0, 1))
-  made = [of | {"revision": "former"} for of in _run(own.cell, own)]
-  (directory / "words").mkdir(exist_ok=True)
-  record.append(directory / "words" / "results.jsonl", *made)
-
-
-def _make(directory, settings, **options):
-  options = runner.Options(directory, "python it", formats=("md",), **options)
+def _make(directory, settings):
+  options = runner.Options(directory, "python it", formats=("md",))
   assert runner.run(reproduce.STUDY, settings, options) == []
   return workdir.read(directory)
 
 
-def test_numbers_of_a_study_stand_beside_the_papers(tmp_path, settings, capsys):
-  _record(tmp_path, settings, "softmax")
-  assert len(_make(tmp_path, settings)) == 4
-  assert "words lacks seeds 0, 1 of adaptive" in capsys.readouterr().out
-  _make(tmp_path, settings, dry_run=True)
-  assert "words / adaptive, seeds 0, 1: is skipped" in capsys.readouterr().out
-  _record(tmp_path, settings, "adaptive")
+def test_a_cell_is_run_once_by_its_study_and_its_numbers_stand_beside_the_papers(
+  tmp_path, settings
+):
   records = _make(tmp_path, settings)
-  # Both settings read the same cells.
+  # One seed of all cells before the next, as the study wants it; the second setting reads them.
+  assert _CALLS == [(head, (seed,)) for seed in (0, 1) for head in ("softmax", "adaptive")]
   assert len(records) == 8 and {r["study"] for r in records} == {"reproduce"}
   first = next(r for r in records if r["cell"] == {"setting": "words", "method": "full"})
   numbers = [record.look_up(first, m) for m in ("perplexity", "minutes", "step_ms")]
   assert numbers == [100.0, 0.2, 20.0] and first["time"]["seconds"] == 12.0
-  assert first["config"]["study"] == "many_classes" and first["revision"] == "former"
+  assert first["config"]["study"] == "many_classes"
   assert first["config"]["settings"] == {"seconds": 5.0}
   report = (tmp_path / "report.md").read_text()
   assert "100.5 ± 0.7" in report and "- Another text." in report and "144.0" in report
   assert "D-softmax" in report.partition("nothing here stands beside")[2]
 
 
-def test_records_made_with_other_settings_are_refused(tmp_path, settings):
-  _record(tmp_path, settings, "softmax")
+def test_what_a_study_recorded_is_taken_over_unless_it_was_made_with_other_settings(
+  tmp_path, settings
+):
+  own = study.Context(_LENDER, settings.studies.words.settings, {"head": "softmax"}, (0, 1))
+  (tmp_path / "words").mkdir()
+  made = [of | {"revision": "former"} for of in _run(own.cell, own)]
+  record.append(tmp_path / "words" / "results.jsonl", *made)
+  _CALLS.clear()
+  records = _make(tmp_path, settings)
+  assert {head for head, _ in _CALLS} == {"adaptive"}
+  former = {r["revision"] == "former" for r in records if r["cell"]["method"] == "full"}
+  assert former == {True}
+
   settings.studies.words.settings.seconds = 7.0
   cell = {"setting": "words", "method": "full"}
   context = study.Context(reproduce.STUDY, settings, cell, (0,), workdir=tmp_path)
