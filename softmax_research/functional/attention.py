@@ -8,7 +8,7 @@ compared with is here too.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from softmax_research.functional.arrays import (
   is_integer,
   wide_type,
 )
-from softmax_research.functional.attention_blocks import attend, parts, totals
+from softmax_research.functional.attention_blocks import Given, attend, parts, totals
 from softmax_research.functional.entmax import entmax, sparsemax
 from softmax_research.functional.streaming import check_elementwise, even_size
 
@@ -127,7 +127,7 @@ def attention(
   """
   if block_size is not None:
     _check_block_size(block_size)
-  given, factors, sink = _prepare(
+  given = _prepare(
     query,
     key,
     value,
@@ -142,40 +142,27 @@ def attention(
     length_scale=length_scale,
     sink=sink,
   )
-  query, key, value = given[:3]
-  name = _name_of(normaliser)
-  if return_log_normaliser and name not in ("softmax", "softpick"):
+  if return_log_normaliser and given.normaliser not in ("softmax", "softpick"):
     raise ValueError(
       f"Got return_log_normaliser=True for the normaliser {normaliser!r}; softmax and softpick "
       "alone have one."
     )
-  if _is_explicit(given) or 0 in query.shape or 0 in key.shape or 0 in value.shape:
+  if _is_explicit(given) or any(0 in array.shape for array in given[:3]):
     # No blocks can be cut out of axes whose sharding is part of the type.
-    outputs, log_total = _plain(given, factors)
-  elif name is None:
-    outputs, log_total = _by_queries(given, factors, block_size), None
+    outputs, log_total = _plain(given)
+  elif callable(given.normaliser):
+    outputs, log_total = _by_queries(given, block_size), None
   else:
-    outputs, log_total = attend(
-      query,
-      key,
-      value,
-      normaliser=name,
-      score=score,
-      factors=factors,
-      bias=given.bias,
-      masks=given.masks,
-      log_counts=_log_counts(given)[..., None] if name in ("sigmoid", "relu") else None,
-      causal=causal,
-      block_size=block_size,
-    )
-  if sink is not None:
+    counts = _log_counts(given)[..., None] if given.normaliser in ("sigmoid", "relu") else None
+    outputs, log_total = attend(given, log_counts=counts, block_size=block_size)
+  if given.sink is not None:
     # One more key of value 0 divides all weights by one number.
-    sink = jnp.broadcast_to(expand(sink, log_total), log_total.shape)
+    sink = jnp.broadcast_to(expand(given.sink, log_total), log_total.shape)
     outputs = outputs * _share(log_total, sink)[..., None]
     is_empty = jnp.maximum(log_total, sink) == -jnp.inf
     log_total = jnp.logaddexp(jnp.where(is_empty, 0, log_total), sink)
     log_total = jnp.where(is_empty, -jnp.inf, log_total)
-  outputs = outputs.astype(query.dtype)
+  outputs = outputs.astype(given.query.dtype)
   return (outputs, log_total) if return_log_normaliser else outputs
 
 
@@ -183,21 +170,12 @@ def reference(
   query: jax.typing.ArrayLike,
   key: jax.typing.ArrayLike,
   value: jax.typing.ArrayLike,
-  *,
-  score: Callable[[jax.Array], jax.Array] | None = None,
-  normaliser: str | Normaliser | None = None,
-  bias: jax.typing.ArrayLike | None = None,
-  where: jax.typing.ArrayLike | None = None,
-  causal: bool = False,
-  query_lengths: jax.typing.ArrayLike | None = None,
-  key_lengths: jax.typing.ArrayLike | None = None,
-  scale: jax.typing.ArrayLike | None = None,
-  length_scale: jax.typing.ArrayLike | None = None,
-  sink: jax.typing.ArrayLike | None = None,
+  **options: Any,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Compute what `attention` computes with all weights in memory, and return them too.
 
-  It has derivatives of every kind. Its arguments are those of `attention`.
+  It has derivatives of every kind. Its options are those of `attention`, but for `block_size` and
+  `return_log_normaliser`.
 
   Returns:
     Outputs `[..., T, H, E]`, weights `[..., H, T, S]` and scores of that shape, -inf where a key is
@@ -211,72 +189,50 @@ def reference(
     >>> weights.shape
     (1, 2, 5, 5)
   """
-  given, factors, sink = _prepare(
-    query,
-    key,
-    value,
-    score=score,
-    normaliser=normaliser,
-    bias=bias,
-    where=where,
-    causal=causal,
-    query_lengths=query_lengths,
-    key_lengths=key_lengths,
-    scale=scale,
-    length_scale=length_scale,
-    sink=sink,
-  )
-  scores, possible = _scores(given, factors)
+  given = _prepare(query, key, value, **options)
+  scores, possible = _scores(given)
   weights, log_total = _weights(given, scores, possible)
-  if sink is not None:
-    weights = weights * _share(log_total, expand(sink[:, None, None], log_total))
+  if given.sink is not None:
+    weights = weights * _share(log_total, expand(given.sink[:, None, None], log_total))
   return _combine(weights, given.value).astype(given.query.dtype), weights, scores
-
-
-class _Given(NamedTuple):
-  """Hold checked arguments, in the layout of the caller."""
-
-  query: jax.Array
-  key: jax.Array
-  value: jax.Array
-  bias: jax.Array | None  # likewise
-  masks: tuple[jax.Array, ...]  # booleans that broadcast to [..., H, T, S], of as many axes
-  score: Callable[[jax.Array], jax.Array] | None
-  normaliser: Any
-  causal: bool
-  offset: int | jax.Array | None = None  # of the first query among the keys
-
-  @property
-  def wide(self) -> jnp.dtype:
-    """Return the type of sums."""
-    return wide_type(self.query, self.key, self.value)
 
 
 # --- what is asked of arguments ---
 
 
 def _prepare(
-  query, key, value, *, scale, length_scale, sink, bias, where, query_lengths, key_lengths, **others
-) -> tuple[_Given, jax.Array, jax.Array | None]:
-  """Return checked arguments, what logits are multiplied by, and the sink, `[1]` or `[H]`."""
+  query,
+  key,
+  value,
+  *,
+  score=None,
+  normaliser=None,
+  bias=None,
+  where=None,
+  causal=False,
+  query_lengths=None,
+  key_lengths=None,
+  scale=None,
+  length_scale=None,
+  sink=None,
+) -> Given:
+  """Return the arguments of `attention` after checking them."""
   query, key, value = check_heads(query, key, value)
   *batch, num_queries, num_heads, _ = query.shape
   num_keys = key.shape[-3]
-  if others["causal"] and num_keys < num_queries:
+  if causal and num_keys < num_queries:
     raise ValueError(
       f"Got {num_keys} keys for {num_queries} queries of causal attention; the first queries would "
       "have no key. The last query stands beside the last key: pass at least as many keys."
     )
-  if sink is not None and _name_of(others["normaliser"]) != "softmax":
-    raise ValueError(
-      f"Got a sink for the normaliser {others['normaliser']!r}; softmax alone has one."
-    )
+  found = _find_normaliser(normaliser)
+  if sink is not None and found != "softmax":
+    raise ValueError(f"Got a sink for the normaliser {normaliser!r}; softmax alone has one.")
   shape = (*batch, num_heads, num_queries, num_keys)
   masks = [expand(mask, query) for mask in _masks(where, query_lengths, key_lengths, shape)]
   wide = wide_type(query, key, value)
-  if others["score"] is not None:
-    remedy = "What couples the keys is a normaliser."
-    check_elementwise("score", others["score"], wide, remedy)
+  if score is not None:
+    check_elementwise("score", score, wide, "What couples the keys is a normaliser.")
   if bias is not None:
     bias = jnp.asarray(bias).astype(wide)
     _check_broadcast("bias", bias, shape)
@@ -288,9 +244,9 @@ def _prepare(
       key, value = jnp.where(of_keys, key, 0), jnp.where(of_keys, value, 0)
     elif mask.shape[-3] == mask.shape[-1] == 1:
       query = jnp.where(jnp.moveaxis(mask, -2, -3), query, 0)
-  given = _Given(query, key, value, bias, tuple(masks), **others)
   sink = None if sink is None else a_head("sink", sink, num_heads, wide)
-  return given, _factors(given, scale, length_scale), sink
+  given = Given(query, key, value, bias, tuple(masks), score, found, causal, sink)
+  return given._replace(factors=_factors(given, scale, length_scale))
 
 
 def check_heads(query, key, value) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -324,18 +280,18 @@ def check_heads(query, key, value) -> tuple[jax.Array, jax.Array, jax.Array]:
   return tuple(arrays)
 
 
-def _name_of(normaliser) -> str | None:
-  """Return the name of a normaliser that streams, or None for another."""
+def _find_normaliser(normaliser) -> str | Normaliser:
+  """Return the name of a normaliser that streams, or the function that another is."""
   if normaliser is None:
     return "softmax"
   if callable(normaliser):
-    return None
+    return normaliser
   if not isinstance(normaliser, str) or normaliser not in (*STREAMED, *SPARSE):
     raise ValueError(
       f"Got normaliser={normaliser!r}; it must be one of {', '.join((*STREAMED, *SPARSE))}, or a "
       "function of scores, as functional.sparsemax."
     )
-  return normaliser if normaliser in STREAMED else None
+  return SPARSE.get(normaliser, normaliser)
 
 
 def _check_block_size(block_size) -> None:
@@ -399,7 +355,7 @@ def within_lengths(name: str, lengths, batch: tuple[int, ...], size: int) -> jax
   return expand(positions, lengths) < lengths
 
 
-def _factors(given: _Given, scale, length_scale) -> jax.Array:
+def _factors(given: Given, scale, length_scale) -> jax.Array:
   """Return what logits are multiplied by, `[..., H, T]` with 1 for what it does not depend on."""
   num_heads, size = given.query.shape[-2:]
   if scale is None:
@@ -413,7 +369,7 @@ def _factors(given: _Given, scale, length_scale) -> jax.Array:
   return factors
 
 
-def _log_counts(given: _Given) -> jax.Array:
+def _log_counts(given: Given) -> jax.Array:
   """Return log n, `[..., H, T]` with 1 for what it does not depend on; 0 where there is no key."""
   num_queries, num_keys = given.query.shape[-3], given.key.shape[-3]
   masks = _all_masks(given._replace(causal=False))
@@ -434,7 +390,7 @@ def _log_counts(given: _Given) -> jax.Array:
   return jnp.log(jnp.maximum(counts, 1).astype(given.wide))
 
 
-def _count_by_queries(given: _Given) -> jax.Array:
+def _count_by_queries(given: Given) -> jax.Array:
   """Return n where masks are of queries and keys, with a block of queries' masks in memory."""
   num_queries, num_keys = given.query.shape[-3], given.key.shape[-3]
   whole = (None if given.bias is None else jax.lax.stop_gradient(given.bias), *given.masks)
@@ -468,7 +424,7 @@ def expand(array: jax.Array, other: jax.Array) -> jax.Array:
   return array.reshape((1,) * (other.ndim - array.ndim) + array.shape)
 
 
-def _is_explicit(given: _Given) -> bool:
+def _is_explicit(given: Given) -> bool:
   return any(has_explicit_mesh(array) for array in given[:3])
 
 
@@ -477,7 +433,7 @@ def _share(log_total: jax.Array, sink: jax.Array) -> jax.Array:
   return jax.nn.sigmoid(jnp.where(log_total == -jnp.inf, 0, log_total) - sink)
 
 
-def _all_masks(given: _Given) -> tuple[jax.Array, ...]:
+def _all_masks(given: Given) -> tuple[jax.Array, ...]:
   """Return all that excludes keys: a bias of -inf and causality too."""
   masks = given.masks
   if given.causal:
@@ -485,7 +441,7 @@ def _all_masks(given: _Given) -> tuple[jax.Array, ...]:
   return masks if given.bias is None else (*masks, given.bias != -jnp.inf)
 
 
-def _causal_mask(given: _Given) -> jax.Array:
+def _causal_mask(given: Given) -> jax.Array:
   num_queries, num_keys = given.query.shape[-3], given.key.shape[-3]
   offset = num_keys - num_queries if given.offset is None else given.offset
   rows = jnp.arange(num_queries, dtype=jnp.int32) + offset
@@ -495,15 +451,15 @@ def _causal_mask(given: _Given) -> jax.Array:
 # --- all weights in memory ---
 
 
-def _plain(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+def _plain(given: Given) -> tuple[jax.Array, jax.Array | None]:
   """Return outputs `[..., T, H, E]` and log-normalisers `[..., T, H]`, in a wide type."""
-  weights, log_total = _weights(given, *_scores(given, factors))
+  weights, log_total = _weights(given, *_scores(given))
   if log_total is not None:
     log_total = jnp.swapaxes(log_total[..., 0], -1, -2)
   return _combine(weights, given.value), log_total
 
 
-def _scores(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _scores(given: Given) -> tuple[jax.Array, jax.Array]:
   """Return scores `[..., H, T, S]`, -inf where a key is impossible, and where one is possible."""
   query, key = given.query, given.key
   num_heads, num_key_heads = query.shape[-2], key.shape[-2]
@@ -515,7 +471,7 @@ def _scores(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array]:
     grouped = query.reshape(*query.shape[:-2], num_key_heads, group, query.shape[-1])
     logits = jnp.einsum("...tkgd,...skd->...kgts", grouped, key, **sums)
     logits = logits.reshape(*logits.shape[:-4], num_heads, *logits.shape[-2:])
-  logits = logits * expand(factors[..., None], logits)
+  logits = logits * expand(given.factors[..., None], logits)
   if given.bias is not None:
     logits = logits + given.bias
   masks = _all_masks(given)
@@ -525,12 +481,11 @@ def _scores(given: _Given, factors: jax.Array) -> tuple[jax.Array, jax.Array]:
   return jnp.where(possible, scores, -jnp.inf), jnp.broadcast_to(possible, scores.shape)
 
 
-def _weights(given: _Given, scores, possible) -> tuple[jax.Array, jax.Array | None]:
+def _weights(given: Given, scores, possible) -> tuple[jax.Array, jax.Array | None]:
   """Return weights, and the log-normalisers of queries `[..., H, T, 1]` where there is one."""
-  name = _name_of(given.normaliser)
-  if name is None:
-    normalise = SPARSE.get(given.normaliser) if isinstance(given.normaliser, str) else None
-    weights = (normalise or given.normaliser)(scores, where=possible)
+  name = given.normaliser
+  if callable(name):
+    weights = name(scores, where=possible)
     if jnp.shape(weights) != scores.shape:
       raise ValueError(
         f"Got a normaliser that makes weights of shape {jnp.shape(weights)} of scores of shape "
@@ -562,14 +517,14 @@ def _combine(weights: jax.Array, value: jax.Array) -> jax.Array:
 # --- blocks of queries, each with all keys ---
 
 
-def _by_queries(given: _Given, factors: jax.Array, block_size) -> jax.Array:
+def _by_queries(given: Given, block_size) -> jax.Array:
   """Return outputs of a normaliser that needs all scores of a query at once."""
   *batch, num_queries, num_heads, _ = given.query.shape
   num_keys = given.key.shape[-3]
   most = max(_WEIGHTS // (math.prod(batch) * num_heads * num_keys), 1)
   size = even_size(num_queries, block_size[0] if block_size else most)
   if size >= num_queries:
-    return _plain(given, factors)[0]
+    return _plain(given)[0]
   num_blocks = -(-num_queries // size)
 
   def in_blocks(array, axis):
@@ -581,7 +536,7 @@ def _by_queries(given: _Given, factors: jax.Array, block_size) -> jax.Array:
     array = array.reshape(num_blocks, size, *array.shape[1:])
     return jnp.moveaxis(array, 1, axis)
 
-  whole = (given.query, factors, given.bias, *given.masks)
+  whole = (given.query, given.factors, given.bias, *given.masks)
   axes = (-3, -1, *[-2] * (1 + len(given.masks)))
   blocks = tuple(in_blocks(array, axis) for array, axis in zip(whole, axes, strict=True))
 
@@ -589,12 +544,10 @@ def _by_queries(given: _Given, factors: jax.Array, block_size) -> jax.Array:
   def visit(block):
     first, *parts = block
     parts = [old if new is None else new for old, new in zip(whole, parts, strict=True)]
-    offset = first * size + num_keys - num_queries
     query, factors, bias, *masks = parts
+    of_queries = {"query": query, "factors": factors, "bias": bias, "masks": tuple(masks)}
     # Nothing of a normaliser is known, so a padded query has every key.
-    return _plain(
-      given._replace(query=query, bias=bias, masks=tuple(masks), offset=offset), factors
-    )[0]
+    return _plain(given._replace(offset=first * size + num_keys - num_queries, **of_queries))[0]
 
   outputs = jax.lax.map(visit, (jnp.arange(num_blocks, dtype=jnp.int32), *blocks))
   outputs = jnp.moveaxis(outputs, 0, -4)

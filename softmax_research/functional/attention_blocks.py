@@ -33,6 +33,27 @@ _WEIGHTS = 2**26
 _SIDES = (128, 1024)
 
 
+class Given(NamedTuple):
+  """Hold checked arguments of attention, in the layout of the caller."""
+
+  query: jax.Array  # [..., T, H, D]
+  key: jax.Array  # [..., S, H_k, D]
+  value: jax.Array  # [..., S, H_k, E]
+  bias: jax.Array | None  # broadcasts to [..., H, T, S], of as many axes
+  masks: tuple[jax.Array, ...]  # booleans, likewise
+  score: Callable[[jax.Array], jax.Array] | None  # elementwise
+  normaliser: str | Callable[..., jax.Array]  # a name if it streams
+  causal: bool
+  sink: jax.Array | None = None  # [1] or [H]
+  factors: jax.Array | None = None  # of logits, [..., H, T] with 1 for what it does not depend on
+  offset: int | jax.Array | None = None  # of the first query among the keys
+
+  @property
+  def wide(self) -> jnp.dtype:
+    """Return the type of sums."""
+    return wide_type(self.query, self.key, self.value)
+
+
 class _Form(NamedTuple):
   """Hold what is fixed when one head's attention is traced; sizes are those of blocks."""
 
@@ -57,41 +78,18 @@ class _Head(NamedTuple):
 
 
 def attend(
-  query: jax.Array,
-  key: jax.Array,
-  value: jax.Array,
-  *,
-  normaliser: str,
-  score: Callable[[jax.Array], jax.Array] | None,
-  factors: jax.Array,
-  bias: jax.Array | None,
-  masks: tuple[jax.Array, ...],
-  log_counts: jax.Array | None,
-  causal: bool,
-  block_size: tuple[int, int] | None,
+  given: Given, *, log_counts: jax.Array | None, block_size: tuple[int, int] | None
 ) -> tuple[jax.Array, jax.Array]:
-  """Compute attention by blocks of checked arguments; see `attention` for what they are.
+  """Compute attention by blocks of so many queries and keys; None for a choice by the backend.
 
-  Args:
-    query: `[..., T, H, D]`.
-    key: `[..., S, H_k, D]`.
-    value: `[..., S, H_k, E]`.
-    normaliser: softmax, softpick, sigmoid or relu.
-    score: an elementwise function, or None.
-    factors: what logits are multiplied by, `[..., H, T]` with 1 for what it does not depend on.
-    bias: what is added to them, or None.
-    masks: booleans, each of which broadcasts to `[..., H, T, S]`.
-    log_counts: log n as sigmoid and relu need it, `[..., H, T, 1]` like the factors, or None.
-    causal: whether a query sees no later keys.
-    block_size: how many queries and keys; None for a choice by the backend.
-
-  Returns:
-    Outputs `[..., T, H, E]` and log-normalisers `[..., T, H]`, in a wide type; in place of the
-    latter sigmoid and relu have log n.
+  `log_counts` are log n, as sigmoid and relu need it, `[..., H, T, 1]` like the factors. Returned
+  are outputs `[..., T, H, E]` and log-normalisers `[..., T, H]`, in a wide type; in place of the
+  latter sigmoid and relu have log n.
   """
+  query, key, value, bias, masks, score = given[:6]
   *batch, num_queries, num_heads, _ = query.shape
   num_keys, num_key_heads = key.shape[-3:-1]
-  wide = wide_type(query, key, value)
+  wide = given.wide
   num_examples, group = math.prod(batch), num_heads // num_key_heads
   on_cpu = jax.default_backend() == "cpu"
   most = block_size or _choose_blocks(num_examples * num_heads, on_cpu=on_cpu)
@@ -125,7 +123,7 @@ def attend(
     heads_first(query, padded[0], (num_key_heads, group)),
     heads_first(key, padded[1], (num_key_heads, 1)),
     heads_first(value, padded[1], (num_key_heads, 1)),
-    lay_out(factors[..., None], ("rows", None)),
+    lay_out(given.factors[..., None], ("rows", None)),
     None if bias is None else lay_out(bias),
     tuple(lay_out(mask) for mask in masks),
     None if log_counts is None else lay_out(log_counts, ("rows", None)),
@@ -133,7 +131,7 @@ def attend(
   axes = varying_axes(head)
   hoisted = None if score is None else hoist(score, wide, axes=axes)
   offset = num_keys - num_queries
-  form = _Form(normaliser, hoisted and hoisted.call, causal, offset, *sizes)
+  form = _Form(given.normaliser, hoisted and hoisted.call, given.causal, offset, *sizes)
   constants = () if hoisted is None else hoisted.constants
   turn = sizes[0] * sizes[1]
   many = num_examples * num_heads * turn > _CPU_SIDE_BY_SIDE and turn >= _CPU_LEAST_TURN

@@ -384,9 +384,7 @@ def test_numbers_of_keys_equal_numpy(monkeypatch):
   ]
 
   def log_counts(**options):
-    names = ("score", "normaliser", "bias", "where", "query_lengths", "key_lengths", "scale")
-    options = dict.fromkeys((*names, "length_scale", "sink")) | {"causal": False} | options
-    return module._log_counts(module._prepare(*_small(), **options)[0])
+    return module._log_counts(module._prepare(*_small(), **options))
 
   found = jax.jit(lambda: [log_counts(**options) for options, _ in cases])()
   for ours, (_, mask) in zip(found, cases, strict=True):
