@@ -232,8 +232,6 @@ def dense(
   """
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
-  if log_prior is not None:
-    check_per_class("log_prior", log_prior, num_classes)
   if implementation not in IMPLEMENTATIONS:
     raise ValueError(
       f"Got implementation={implementation!r}; the implementations are "
@@ -248,6 +246,11 @@ def dense(
   link = find_link(link) if isinstance(link, str) else link
   check_link(link, label_smoothing)
   init_layer, apply = _affine(num_classes, bias, normalise, kernel_init)
+  if row_map is not None:  # Which may make one logit of several, as of a class's centres.
+    logits = jax.ShapeDtypeStruct((1, num_classes), jnp.float32)
+    num_classes = jax.eval_shape(row_map, logits).shape[-1]
+  if log_prior is not None:
+    check_per_class("log_prior", log_prior, num_classes)
 
   def init(key, num_features):
     params = init_layer(key, num_features)

@@ -114,14 +114,15 @@ def test_the_norm_of_the_features_has_a_gradient_in_magface_and_none_in_adaface(
 
 
 def test_the_nearest_of_several_centres_counts():
-  head = make("subcentre_arcface:centres=2:margin=0.2:scale=8", 3)
+  prior = np.array([0.2, 0.3, 0.5])
+  head = make("subcentre_arcface:centres=2:margin=0.2:scale=8", 3, log_prior=np.log(prior))
   params = head.init(jax.random.key(0), 4)
   assert params["kernel"].shape == (4, 6)
   kernel = np.float64(params["kernel"]).reshape(4, 3, 2)
   cosines = np.einsum("nd,dkc->nkc", FEATURES / NORMS[:, None], kernel)
   cosines = (cosines / np.linalg.norm(kernel, axis=0)).max(-1)
   assert np.all(np.arccos(cosines[OWN]) < np.pi - 0.2)
-  values = np.exp(8 * np.where(OWN, np.cos(np.arccos(cosines) + 0.2), cosines))
+  values = prior * np.exp(8 * np.where(OWN, np.cos(np.arccos(cosines) + 0.2), cosines))
   features = FEATURES.astype(np.float32)
   losses = head.loss(params, features, LABELS)
   np.testing.assert_allclose(losses, -np.log(values[OWN] / values.sum(-1)), rtol=1e-5, atol=1e-6)
