@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import importlib.util
 import os
 import pathlib
@@ -27,6 +28,10 @@ if platform.machine() == "x86_64":
   _FASTER += " --xla_cpu_max_isa=AVX"
 # What a user sets comes last, and holds.
 os.environ["XLA_FLAGS"] = f"{_FASTER} {os.environ.get('XLA_FLAGS', '')}"
+# Half of a test's time is Python's, which traces: a tenth of that goes into the search for garbage
+# among what is still in use, and into lines of source that each operation would carry.
+gc.set_threshold(200_000, 50, 100)
+jax.config.update("jax_traceback_in_locations_limit", 0)
 # Eight devices for the tests on meshes; all others use the first.
 jax.config.update("jax_num_cpu_devices", 8)
 environment.keep_programs()
