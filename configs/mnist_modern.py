@@ -3,10 +3,10 @@
 python -m experiments.tune --config=configs/mnist_modern.py --workdir=runs/mnist_modern
 
 A small net of the kind of `configs/cifar10_modern.py`, without whitening, and shifts by two pixels.
-Trials are as long as runs: those of two epochs chose larger rates than whole runs have use for
-(results/mnist_rates).
+Trials are as long as runs: those of two epochs chose twice the rate for softmax, and so made one
+against all better by 0.06 points, which it is not.
 
-Run time and hardware: 3 minutes a run, and 40 a method, on one core of an AMD EPYC.
+Run time and hardware: 2.4 minutes a run, and 34 a method, on one core of an AMD EPYC.
 """
 
 from ml_collections import ConfigDict

@@ -37,25 +37,17 @@ _PROTOCOLS = {
   **{f"{paper}_cpu/words": ("short", _WORDS) for paper in ("grave2016", "mikolov2013")},
   **{f"{paper}_cpu/identifiers": ("short", _IDENTIFIERS) for paper in ("grave2016", "mikolov2013")},
 }
-#: What is tested with nets of today: directory, setting, regime and protocol, by data. MNIST's
-#: tests are indications until its losses are tuned in longer trials: those of two epochs chose the
-#: end of softmax's rates, and a few whole runs at lower rates are as good or better.
+#: What is tested with nets of today: directory, setting and protocol, by data.
 _PLACES = {
-  "mnist": ("mnist_modern", "mnist", "short", "a small net after the speed-run nets"),
-  "cifar10": (
-    "cifar10_modern",
-    "cifar10",
-    "modern",
-    "a net after the speed-run nets, 32 to 128 filters",
-  ),
+  "mnist": ("mnist_modern", "mnist", "a small net after the speed-run nets"),
+  "cifar10": ("cifar10_modern", "cifar10", "a net after the speed-run nets, 32 to 128 filters"),
   "cifar10_full": (
     "cifar10_modern_full",
     "cifar10",
-    "modern",
     "a net after the speed-run nets, 64 to 256 filters",
   ),
 }
-_TUNED = ", rate and number of each loss tuned on validation in four short trials"
+_TUNED = ", rate and number of each loss tuned on validation in four trials"
 _EPOCHS = "The short runs have few epochs: a loss that is slow at first looks worse there."
 
 
@@ -93,8 +85,8 @@ def _both(place: str, *comparisons: Comparison, note: str = "") -> tuple[Test, .
 
 def _modern(data: str, *comparisons: Comparison) -> tuple[Test, ...]:
   """Test comparisons with a net of today, on data: mnist, cifar10 or cifar10_full."""
-  results, setting, regime, protocol = _PLACES[data]
-  return (Test(results, regime, protocol + _TUNED, comparisons, {"setting": setting}),)
+  results, setting, protocol = _PLACES[data]
+  return (Test(results, "modern", protocol + _TUNED, comparisons, {"setting": setting}),)
 
 
 def _better(row: str, baseline: str = "softmax") -> Comparison:
