@@ -500,6 +500,8 @@ def over_classes(size: int, num_classes: int, visit: Callable[..., Any], state: 
 
 
 def cut_columns(tree, start, size: int):
+  """Cut so many classes, from a first one on, out of arrays whose last axis is of classes."""
+
   def cut(array):
     if size >= array.shape[-1]:
       return array
