@@ -152,7 +152,8 @@ def test_the_papers_own_effect_decides_and_bounds_what_matters():
   small = Comparison("m=2", "softmax", "accuracy", "higher", published=published)
   found = _judge(small, paper="liu2016").findings[0]
   assert found.verdict == "supported"
-  assert (found.effect, found.smallest) == pytest.approx((0.0009, 0.00045))
+  # The paper's baseline has 0.4 % of errors, the one here 4.9 %.
+  assert (found.effect, found.smallest) == pytest.approx((0.0009 * 4.9 / 0.4, 0.00045))
   refuted = small._replace(row="m=4")
   assert _judge(refuted, paper="liu2016").verdict == "contradicted"
   # The error of m = 4 on CIFAR-10 was recalled and read nowhere: it refutes nobody.
@@ -160,6 +161,25 @@ def test_the_papers_own_effect_decides_and_bounds_what_matters():
   found = _judge(recalled, paper="liu2016").findings[0]
   assert found.verdict == "negligible" and np.isnan(found.effect)
   assert found.smallest == pytest.approx(0.0049)
+
+
+def test_the_papers_effect_is_in_proportion_to_the_baseline():
+  # A quarter of the paper's errors: its 0.08 points are 0.02, which these seeds do not exclude.
+  low, saved = 0.001 + 0.1 * _NOISE, np.array([4e-4, 1e-4, -2e-4, 5e-4, 2e-4])
+  pair = {"softmax": low, "m=2": low - saved}
+  records = [r for name, of in pair.items() for r in _records({"method": name}, 1 - of)]
+  published = ("mnist", "m=2", "softmax")
+  for metric, direction, sign in (("accuracy", "higher", 1), ("error", "lower", -1)):
+    comparison = Comparison("m=2", "softmax", metric, direction, published=published)
+    claim = Claim("liu2016", "A claim", (_test(comparison),))
+    [ruling] = claims.judge([claim], {"made_up": records})
+    [found] = ruling.findings
+    assert found.effect == pytest.approx(sign * 0.0008 / 4)
+    assert found.interval.excludes(sign * 0.0008) and not found.interval.excludes(0)
+    assert found.verdict == "undecided"
+  ece = comparison._replace(metric="ece")
+  assert claims.in_proportion(ece, -0.02, 0.03, 0.009) == pytest.approx(-0.006)
+  assert claims.in_proportion(ece, -0.02, 0.0, 0.009) == -0.02
 
 
 def test_only_the_papers_and_modern_regimes_decide():
