@@ -44,6 +44,15 @@ def _takes_off(paper: str, name: str, row: str) -> Claim:
   )
 
 
+def _fewer_outliers(paper: str, name: str, row: str) -> Claim:
+  return Claim(
+    paper,
+    f"{name} lowers the kurtosis of activations",
+    _than_softmax("language", row, "kurtosis", "lower"),
+    "Where softmax has that of a normal distribution, which is 3, there are no outliers to remove.",
+  )
+
+
 OF_ATTENTION = (
   _no_worse("martins2016", "Sparsemax is no worse than softmax", "sparsemax"),
   _no_worse("correia2019", "Entmax is no worse than softmax at short lengths", "entmax:alpha=1.5"),
@@ -53,6 +62,8 @@ OF_ATTENTION = (
   _no_worse("wortsman2023", "ReLU over length is no worse than softmax", "relu"),
   _takes_off("zuhri2025", "Softpick", "softpick"),
   _takes_off("miller2023", "Softmax off by one", "softmax:sink=0.0"),
+  _fewer_outliers("zuhri2025", "Softpick", "softpick"),
+  _fewer_outliers("miller2023", "Softmax off by one", "softmax:sink=0.0"),
   Claim(
     "nakanishi2025",
     "Scaled by the logarithm of the length, softmax is better at longer contexts",
