@@ -8,8 +8,8 @@ author's notebooks carry one model from fold to fold, so from the second fold on
 examples it was trained on; settings named `clean` give each fold a new model.
 
 Run time and hardware: `cpu` 24 minutes on one core of an AMD EPYC, of them WDBC (--only=wdbc) 2
-with ten seeds of each setting; the 150 of the first took 45 minutes more, beside other work. `full`
-has not been run.
+with ten seeds of each setting; the other 140 of the first took 7 minutes more. `full` has not been
+run.
 
 To expect under `full`: MNIST with the dense net, test 97.98 % (softmax) and 97.77 % (ReLU);
 WDBC 92.40 and 90.64 %. The fair comparison is the first fold and the test split.

@@ -227,7 +227,7 @@ def one_vs_all_cross_entropy(
   r"""Compute the one-against-all logistic loss of each example.
 
   .. math::
-    \ell = -\sum_k q_k \log \sigma(z_k) + (1 - q_k) \log (1 - \sigma(z_k)),
+    \ell = -\sum_k \big[ q_k \log \sigma(z_k) + (1 - q_k) \log (1 - \sigma(z_k)) \big],
     \qquad \sigma(z) = \frac{1}{1 + e^{-z}}
 
   q is one-hot for an integer label. No class competes with another: each logit learns the
