@@ -181,10 +181,11 @@ def _as_inputs(name: str, values: np.ndarray, num_train: int) -> np.ndarray:
   if kind_of(values) == "categories":
     labels = _categories(name, values)
     return np.eye(labels.max() + 1, dtype=np.float32)[labels]
-  values = values.reshape(len(values), -1).astype(np.float32)
+  # In float64: of times in seconds since 1970 float32 holds steps of two minutes.
+  values = values.reshape(len(values), -1).astype(np.float64)
   train = values[:num_train]
   std = train.std(0)
-  return (values - train.mean(0)) / np.where(std > 0, std, 1)
+  return ((values - train.mean(0)) / np.where(std > 0, std, 1)).astype(np.float32)
 
 
 def _classifier(size: int, log_prior: np.ndarray, widths: Sequence[int]):
