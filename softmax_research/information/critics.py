@@ -266,7 +266,9 @@ def interpolated(
   log_baseline = jnp.broadcast_to(jnp.asarray(log_baseline, scores.dtype), scores.shape)
   log_a = jnp.logaddexp(log_alpha + log_means, log_rest + log_baseline)
   joint = jnp.mean(jnp.diagonal(scores)[None] - log_a, where=apart)
-  return 1 + joint - jnp.mean(jnp.exp(scores - jnp.diagonal(log_a)[None]), where=apart)
+  # A pair drawn together, left out of the mean, may overflow, and its gradient be NaN.
+  ratios = jnp.exp(jnp.where(apart, scores - jnp.diagonal(log_a)[None], -jnp.inf))
+  return 1 + joint - jnp.mean(ratios, where=apart)
 
 
 def _log_sum_exp_of_others(scores: jax.Array) -> jax.Array:
