@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import widen
+from softmax_research.functional.arrays import per_class, widen
 from softmax_research.functional.labels import check_class_labels, is_known
 
 
@@ -67,7 +67,7 @@ def info_cam(
   """
   maps, kernel, labels = _check(maps, kernel, labels, at_least=2)
   own = _columns(kernel, labels)
-  others = (jnp.sum(kernel, axis=1) - own) / (kernel.shape[1] - 1)
+  others = (per_class(jnp.sum(kernel, axis=1), own) - own) / (kernel.shape[1] - 1)
   return _project(maps, own - others)
 
 
