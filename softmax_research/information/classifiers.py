@@ -149,6 +149,8 @@ def _check_prior(log_prior: jax.typing.ArrayLike, labels: jax.typing.ArrayLike) 
   if isinstance(log_prior, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
     return
   log_prior, labels = np.ravel(np.asarray(log_prior, np.float64)), np.asarray(labels)
+  if not np.issubdtype(labels.dtype, np.integer):
+    return  # What takes the labels says what they are to be.
   within = labels[(labels >= 0) & (labels < len(log_prior))]
   if absent := sorted({int(k) for k in within[log_prior[within] == -np.inf]}):
     raise ValueError(

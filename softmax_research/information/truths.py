@@ -38,7 +38,7 @@ def gaussian_mixture_information(
   Reference:
     The experiment of Qin et al. 2019 (arXiv 1911.10688), whose means lie on one line.
   """
-  check_log_prior("log_prior", log_prior)
+  check_log_prior("log_prior", log_prior, tolerance=1e-6)
   means, prior = np.asarray(means, np.float64), np.exp(np.asarray(log_prior, np.float64))
   if prior.ndim != 1 or means.shape != prior.shape or not np.all(np.isfinite(means)):
     raise ValueError(

@@ -90,6 +90,7 @@ def test_a_label_out_of_range_makes_it_nan():
     ([0.0, -np.inf], [0, 1], r"classes \[1\], whose prior is 0"),
     ([np.nan, 0.0], [0, 1], "sum to nan"),
     (np.log([0.5, 0.5]), [1], "Got 1 examples"),
+    (np.log([0.5, 0.5]), [0.0, 1.0], "Cast class indices to an integer type"),
   ],
 )
 @pytest.mark.parametrize("estimate", [pc_softmax_information, plug_in_information])

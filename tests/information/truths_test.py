@@ -123,6 +123,7 @@ def test_the_symmetric_channel():
   ("call", "message"),
   [
     (lambda: gaussian_mixture_information([0, 1], np.log([0.5, 0.6])), "sum to 1.1"),
+    (lambda: gaussian_mixture_information([0, 1], np.log([0.5, 0.4995])), "sum to 0.9995"),
     (lambda: gaussian_mixture_information([0, 1, 2], np.log([0.5, 0.5])), "position for each"),
     (lambda: gaussian_mixture_information([0, np.inf], np.log([0.5, 0.5])), "finite position"),
     (lambda: gaussian_mixture_information([0, 1], np.log([0.5, 0.5]), scale=0), "scale=0"),
