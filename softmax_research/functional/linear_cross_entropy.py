@@ -148,10 +148,10 @@ def linear_cross_entropy(
   kernel, wide = layer.kernel, wide_type(layer.kernel)
   num_columns, batch = kernel.shape[1], features.shape[:-1]
   num_classes = num_columns * _num_shards(axis_name, features, kernel)
-  if not 1 <= num_classes < 2**31:
+  if num_classes >= 2**31:
     raise ValueError(
-      f"Got a kernel of {num_classes} classes; there must be at least one and fewer than 2^31. "
-      "Use a tree or an adaptive softmax for more."
+      f"Got a kernel of {num_classes} classes; there must be fewer than 2^31. Use a tree or an "
+      "adaptive softmax for more."
     )
   is_soft = jnp.issubdtype(as_labels(labels).dtype, jnp.floating)
   if is_soft:
@@ -231,7 +231,9 @@ def linear_cross_entropy(
     # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
     # known when the gradients are formed.
     blocks = blocks._replace(logits_type=None)
-  loss = Loss(blocks, others_score.call, label_score.call, linked.call, axis_name)
+  functions = others_score.call, label_score.call, linked.call
+  weighs_targets = is_soft and class_weights is not None
+  loss = Loss(blocks, *functions, axis_name, weighs_targets=weighs_targets)
   values = losses(loss, layer, constants, examples)
   values = jnp.where(examples.known, values, jnp.nan).reshape(batch)
   return values if ignored is None else jnp.where(ignored, 0, values)
@@ -370,6 +372,8 @@ def check_layer(
   kernel = jnp.asarray(kernel)
   features = check_features(features, kernel)
   wide, num_classes = wide_type(features, kernel), kernel.shape[1]
+  if num_classes == 0:
+    raise ValueError("Got a kernel of 0 classes; there must be at least one.")
   dtype = jnp.promote_types(features.dtype, kernel.dtype)
   dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else wide
   bias = check_vector("bias", bias, num_classes, wide)

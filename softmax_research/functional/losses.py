@@ -62,8 +62,8 @@ def cross_entropy(
     label_smoothing: eps in [0, 1].
     z_loss: lambda >= 0, the weight of the squared log-normaliser, which keeps the logits from
       drifting; 1e-4 is a common choice.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. The z-loss
-      is of no label, and has no weight.
+    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default. An
+      example's z-loss has the weight of its label.
     ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
     axis: the class axis.
     where: booleans that broadcast to the logits; false excludes a class.
@@ -104,7 +104,7 @@ def cross_entropy(
   if not is_plain_zero(z_loss):
     z_loss = as_option("z_loss", z_loss, loss.shape, loss.dtype)
     log_sum = jnp.squeeze(jnp.where(total == 0, 0, top + log_total), axis)
-    loss += z_loss * log_sum**2
+    loss += targets.normalise(axis).weigh(z_loss * log_sum**2)
   return targets.finish(loss).astype(result_type)
 
 

@@ -99,6 +99,7 @@ class Loss(NamedTuple):
   link: Callable[..., jax.Array] | None = None  # (constants, -log p of the label) -> losses
   axis_name: str | None = None  # the mesh axis over which the classes are sharded
   known_first: bool = False  # the blocks without a known label are last, and skipped
+  weighs_targets: bool = False  # there are class weights, and targets in place of labels
   normaliser_alone: bool = False  # put out log Z over all classes; the labels are out of range
 
 
@@ -346,7 +347,9 @@ def _example_losses(loss, statistics, constants, examples) -> jax.Array:
     rest = jnp.where((values == jnp.inf) & (weight == 1), 0, values)
     values = (1 - weight) * rest + weight * uniform
   if examples.z_loss is not None:
-    values += examples.z_loss * log_total**2
+    penalty = examples.z_loss * log_total**2
+    label_weight = statistics.total_target if loss.weighs_targets else label_weight
+    values += penalty if label_weight is None else weigh(penalty, label_weight)
   return jnp.where(examples.known, values, 0)
 
 

@@ -208,7 +208,7 @@ def test_a_link_bends_the_loss_of_a_label_and_neither_penalties_nor_weights(name
       _make(name, link="focal")
     return
   _, params, features = _problem(name)
-  # A penalty with the class's weight, or one without.
+  # A penalty, which has the class's weight.
   known = heads.head_options(name)
   heavy = {"weight": 0.01} if "weight" in known else {"z_loss": 0.1} if "z_loss" in known else {}
   light, link = dict.fromkeys(heavy, 0.0), {"link": "generalised:q=0.05"}
@@ -239,8 +239,7 @@ def test_a_link_bends_the_loss_of_a_label_and_neither_penalties_nor_weights(name
   def bend(losses):
     return own / 100 * -np.expm1(-0.05 * losses) / 0.05
 
-  penalty = (penalised - losses) * (own / 100 if "weight" in heavy else 1)
-  expected = np.where(_LABELS == 12, 0, bend(losses) + penalty)
+  expected = np.where(_LABELS == 12, 0, bend(losses) + own / 100 * (penalised - losses))
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
   np.testing.assert_array_equal(gradient[~_KNOWN | (_LABELS == 12)], 0)
   assert np.isfinite(gradient).all() and gradient.any()

@@ -349,9 +349,8 @@ def _smoothed(smoothing):
   return oracle
 
 
-def _with_z_loss(logits, labels, weights=1):
-  losses = -weights * np.log(_softmax(logits))
-  return _at(losses, labels) + 0.01 * np.log(np.exp(logits).sum(-1)) ** 2
+def _with_z_loss(logits, labels):
+  return _cross_entropy(logits, labels) + 0.01 * np.log(np.exp(logits).sum(-1)) ** 2
 
 
 LOSSES = (
@@ -368,7 +367,6 @@ LOSSES = (
     ),
     "cross-entropy with z-loss": Loss(
       _of(functional.cross_entropy, z_loss=0.01),
-      _with_z_loss,
       _with_z_loss,
     ),
     "PC-softmax": Loss(

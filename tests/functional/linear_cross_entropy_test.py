@@ -108,8 +108,9 @@ def _oracle(options, change, score):
   targets = (1 - smoothing) * hot + smoothing * mask / mask.sum(1, keepdims=True)
   losses = log_total[:, None] - scores
   losses = (1 - np.exp(-losses)) * losses if "link" in options else losses
-  loss = np.sum(targets * options.get("class_weights", 1) * losses, axis=1, where=mask)
-  loss += options.get("z_loss", 0) * log_total**2
+  weights = options.get("class_weights", np.ones(K))
+  loss = np.sum(targets * weights * losses, axis=1, where=mask)
+  loss += options.get("z_loss", 0) * weights[LABELS] * log_total**2
   return np.where(LABELS == options.get("ignore_label"), 0, loss)
 
 
