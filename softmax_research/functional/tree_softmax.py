@@ -171,7 +171,7 @@ def tree_label_log_prob(
   in_range = is_known(labels, tree.num_classes)
   path = walk(tree, jnp.where(in_range, labels, 0))
   in_blocks = rows is not None and tree.is_binary and blocks_pay(tree, path, features.shape[-1])
-  if num_rows == 0:  # There is but one class, or no label at all.
+  if num_rows == 0 or labels.size == 0:  # There is but one class, or no label at all.
     log_prob = jnp.zeros_like(labels, features.dtype)
   elif in_blocks and not has_explicit_mesh(features):
     log_prob = path_log_prob_in_blocks(features, params, rows, path)

@@ -170,6 +170,8 @@ def test_bad_arguments():
     linear_top_k(FEATURES, KERNEL, 1, score=lambda z: z / jnp.linalg.norm(z))
   with pytest.raises(ValueError, match=r"bias of shape \(3,\) for 11 classes"):
     linear_log_normaliser(FEATURES, KERNEL, bias=np.zeros(3))
+  with pytest.raises(ValueError, match="kernel of 0 classes"):
+    linear_log_normaliser(FEATURES, KERNEL[:, :0])
   with pytest.raises(ValueError, match=r"block_size=3; it must be \(examples, classes\)"):
     linear_log_normaliser(FEATURES, KERNEL, block_size=3)
   with pytest.raises(ValueError, match=r"where of shape \(7,\); it must broadcast"):

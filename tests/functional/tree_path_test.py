@@ -87,6 +87,11 @@ def test_rows_without_labels_or_choices():
   assert none.shape == (0,)
   rows = jax.jit(functools.partial(tree_label_rows, TREES["wide"]))(np.zeros(0, np.int32))
   assert rows.tolist() == [0, 1, 2, 3]
+  # The rows of no label are those of the root alone, fewer than a group may have.
+  tree, none = two_level_tree([0, 0, 0, 1, 1]), np.zeros(0, np.int32)
+  rows = jax.jit(functools.partial(tree_label_rows, tree))(none)
+  some = {"kernel": jnp.zeros((len(rows), 3)), "bias": jnp.zeros(len(rows))}
+  assert tree_label_log_prob(jnp.zeros((0, 3)), some, tree, none, rows=rows).shape == (0,)
 
 
 @pytest.fixture(params=[4, 1000], ids=["many blocks", "one block"])
