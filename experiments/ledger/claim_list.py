@@ -1,6 +1,7 @@
 """The papers' claims, each with the committed results, or those to come, that test it."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from experiments.ledger import study_claims
@@ -52,6 +53,14 @@ _PLACES = {
   ),
 }
 _TUNED = ", rate and number of each loss tuned on validation in four trials"
+#: The hours of a row, its trials and all seeds, on one core of an AMD EPYC, by directory and
+#: setting, as `--dry_run` has them: see `docs/papers.rst`.
+_ROW_HOURS = {
+  "mnist_modern/mnist": 0.57,
+  "agarap2018/mnist_ffnn": 1.4,
+  "agarap2018/mnist_ffnn_clean": 1.6,
+  "agarap2018/mnist_cnn": 3.4,
+}
 _EPOCHS = "The short runs have few epochs: a loss that is slow at first looks worse there."
 
 
@@ -83,7 +92,8 @@ def _at(places: str, *comparisons: Comparison, note: str = "") -> tuple[Test, ..
       regime, protocol = _PAPERS if paper == results else _CPU
       protocol += f", but for the deviations in configs/{paper}.py"
     where = {"setting": setting} if setting else {}
-    tests.append(Test(results, regime, protocol + note, comparisons, where))
+    hours = _ROW_HOURS.get(place, math.nan)
+    tests.append(Test(results, regime, protocol + note, comparisons, where, row_hours=hours))
   return tuple(tests)
 
 
@@ -94,7 +104,9 @@ def _both(place: str, *comparisons: Comparison, note: str = "") -> tuple[Test, .
 def _modern(data: str, *comparisons: Comparison) -> tuple[Test, ...]:
   """Test comparisons with a net of today, on data: mnist, cifar10 or cifar10_full."""
   results, setting, protocol = _PLACES[data]
-  return (Test(results, "modern", protocol + _TUNED, comparisons, {"setting": setting}),)
+  hours = _ROW_HOURS.get(f"{results}/{setting}", math.nan)
+  where = {"setting": setting}
+  return (Test(results, "modern", protocol + _TUNED, comparisons, where, row_hours=hours),)
 
 
 def _better(row: str, baseline: str = "softmax") -> Comparison:

@@ -70,6 +70,7 @@ class Test(NamedTuple):
     where: items that the cells of both rows have.
     each: regular expressions for further items: the comparisons are made for each combination of
       values that cells have and that match.
+    row_hours: the hours that all runs of one row take on one core; NaN where that is not known.
   """
 
   results: str | None
@@ -78,6 +79,7 @@ class Test(NamedTuple):
   comparisons: tuple[Comparison, ...]
   where: Mapping[str, Any] = {}
   each: Mapping[str, str] = {}
+  row_hours: float = math.nan
 
   __test__ = False  # It is no test of pytest's.
 
@@ -135,13 +137,18 @@ class Finding(NamedTuple):
 
 
 class Ruling(NamedTuple):
-  """Hold what one test says of a claim; `reason` says why a verdict is none."""
+  """Hold what one test says of a claim.
+
+  `reason` says why a verdict is none, and `hours` what the runs that it lacks take on one core; NaN
+  where that is not known.
+  """
 
   claim: Claim
   test: Test | None
   findings: tuple[Finding, ...]
   verdict: str
   reason: str = ""
+  hours: float = math.nan
 
 
 def judge(claims: Sequence[Claim], results: Results) -> list[Ruling]:
@@ -188,7 +195,9 @@ def decisive(rulings: Sequence[Ruling]) -> list[Ruling]:
     reason = claim.untested or "no results yet"
     if any(ruling.findings for ruling in own):
       reason = claim.untested or "shortened protocols alone, which are indications"
-    chosen.append(Ruling(claim, None, (), verdicts.NOT_TESTED, reason))
+    hours = [r.hours for r in own if r.test and r.test.decides and not math.isnan(r.hours)]
+    least = min(hours, default=math.nan)
+    chosen.append(Ruling(claim, None, (), verdicts.NOT_TESTED, reason, least))
   return chosen
 
 
@@ -381,10 +390,7 @@ def _find(
 
 
 def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict[int, float]:
-  if isinstance(row, str):
-    own = [r for r in records if row in (r["cell"].get("method"), r["cell"].get("head"))]
-  else:
-    own = [r for r in records if _has(r["cell"], row)]
+  own = [r for r in records if _is_of(r["cell"], row)]
   cells = {json.dumps(r["cell"], sort_keys=True) for r in own}
   if len(cells) > 1:
     raise ValueError(
@@ -393,6 +399,12 @@ def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict
   return {
     r["seed"]: record.look_up(r, metric) if r["status"] == "finished" else math.nan for r in own
   }
+
+
+def _is_of(cell: Mapping[str, Any], row: Row) -> bool:
+  if isinstance(row, str):
+    return row in (cell.get("method"), cell.get("head"))
+  return _has(cell, row)
 
 
 def _has(cell: Mapping[str, Any], items: Mapping[str, Any]) -> bool:
@@ -418,8 +430,26 @@ def _rule(claim, test: Test | None, keys, findings: Mapping[str, Finding], resul
   if test is None:
     return Ruling(claim, None, (), verdicts.NOT_TESTED, claim.untested)
   if not keys or not set(keys) <= set(findings):
-    known = bool(results.get(test.results))
-    reason = "its rows have no two finished seeds in common" if known else "no results yet"
-    return Ruling(claim, test, (), verdicts.NOT_TESTED, reason)
+    reason, hours = _lacking(test, results)
+    return Ruling(claim, test, (), verdicts.NOT_TESTED, reason, hours)
   found = tuple(findings[key] for key in keys)
   return Ruling(claim, test, found, verdicts.combine([finding.verdict for finding in found]))
+
+
+def _lacking(test: Test, results: Results) -> tuple[str, float]:
+  """Say what a test lacks, and in how many hours of one core it can be had."""
+  runs = [
+    made["cell"]
+    for made in results.get(test.results, ())
+    if _has(made["cell"], test.where) and "trial" not in made["cell"]
+  ]
+  rows = [row for of in test.comparisons for row in (of.row, of.baseline)]
+  names = {
+    row if isinstance(row, str) else record.describe(row): None
+    for row in rows
+    if not isinstance(row, int | float) and not any(_is_of(cell, row) for cell in runs)
+  }
+  if not names:
+    return "its rows have no two finished seeds in common", math.nan
+  reason = f"no runs of {' and '.join(names)} yet" if runs else "no results yet"
+  return reason, len(names) * test.row_hours

@@ -1,5 +1,6 @@
 """The ledger: rulings on claims as blocks of a report, for papers and for a study of its own."""
 
+import math
 from collections.abc import Sequence
 
 from softmax_research.study import claims, papers, record, statistics, verdicts
@@ -82,7 +83,7 @@ def indications(rulings: Sequence[Ruling]) -> Table:
 def untested(rulings: Sequence[Ruling]) -> Table:
   """List the claims that nothing decides, and why."""
   rows = [
-    (r.claim.text, {"paper": r.claim.paper, "why": r.reason})
+    (r.claim.text, {"paper": r.claim.paper, "why": _reason(r)})
     for r in claims.decisive(rulings)
     if not r.findings
   ]
@@ -272,4 +273,9 @@ def _describe_test(ruling: Ruling) -> str:
 
 
 def _because(ruling: Ruling) -> str:
-  return f" ({ruling.reason})" if ruling.reason else ""
+  return f" ({_reason(ruling)})" if ruling.reason else ""
+
+
+def _reason(ruling: Ruling) -> str:
+  hours = f"{ruling.hours:.2g} hours on one core would test it"
+  return ruling.reason if math.isnan(ruling.hours) else f"{ruling.reason}; about {hours}"

@@ -200,6 +200,26 @@ def test_only_the_papers_and_modern_regimes_decide():
   ]
 
 
+@pytest.mark.parametrize(
+  ("row", "options", "reason", "hours"),
+  [
+    ("absent", {}, "no runs of absent yet", 0.5),
+    ({"method": "b", "m": 2}, {}, "no runs of b / m=2 yet", 0.5),
+    ("better", {"results": "absent"}, "no results yet", 1.0),
+    ("lonely", {}, "its rows have no two finished seeds in common", np.nan),
+  ],
+)
+def test_what_is_not_tested_says_what_it_lacks_and_its_hours(row, options, reason, hours):
+  test = _test(Comparison(row, "softmax", "accuracy", "higher"), row_hours=0.5, **options)
+  dearer = test._replace(results="elsewhere", row_hours=9.0)
+  claim = Claim("a", "A claim", (dearer, test, dearer._replace(row_hours=np.nan)))
+  rulings = claims.judge([claim], _RESULTS)
+  assert rulings[1].reason == reason
+  np.testing.assert_equal(rulings[1].hours, hours)
+  # Of a claim it is the least that a test of it takes.
+  np.testing.assert_equal(claims.decisive(rulings)[0].hours, np.nan_to_num(hours, nan=18.0))
+
+
 def test_a_studys_claims_are_moved_to_a_directory():
   own = Claim("a", "A claim", (Test(None, "", "", (Comparison("b", "c", "nll", "lower"),)),))
   places = ("made_up", "short", "half the width"), ("another", "paper", "its protocol")

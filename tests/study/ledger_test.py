@@ -44,9 +44,10 @@ _CLAIMS = (
   Claim("liu2016", "m = 2 beats softmax", (_test("m=2"), _test("m=4", regime="short"))),
   Claim("liu2016", "m = 4 beats softmax", (_test("m=4", regime="short"),), "It depends."),
   Claim("liu2016", "both do", (_test("m=2", "m=4", regime="modern"),)),
-  Claim("qin2019", "none", (_test("m=2", results="absent"),)),
+  Claim("qin2019", "none", (_test("m=2", results="absent")._replace(row_hours=1.234),)),
   Claim("qin2019", "faces", untested="no faces"),
 )
+_HOURS = "about 2.5 hours on one core would test it"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_indications_stand_apart_and_refute_nobody(rulings):
   }
   assert _rows(ledger.untested(rulings)) == {
     "m = 4 beats softmax": ["liu2016", "shortened protocols alone, which are indications"],
-    "none": ["qin2019", "no results yet"],
+    "none": ["qin2019", f"no results yet; {_HOURS}"],
     "faces": ["qin2019", "no faces"],
   }
 
@@ -106,7 +107,7 @@ def test_the_ledger_has_every_test(rulings):
     "- results/made_up, mnist (short: in words): **against**",
     "### m = 4 beats softmax: not tested (shortened protocols alone, which are indications)",
     "It depends.",
-    "- results/absent, mnist (paper: in words): **not tested** (no results yet)",
+    "- results/absent, mnist (paper: in words): **not tested** (no results yet; " + _HOURS + ")",
     "### faces: not tested (no faces)",
   ):
     assert line in text
