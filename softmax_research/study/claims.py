@@ -265,14 +265,15 @@ def smallest_of_interest(
 
 
 def in_proportion(comparison: Comparison, effect: float, theirs: float, ours: float) -> float:
-  """Return a paper's difference for a baseline that has another level here.
+  """Return a paper's difference, less in proportion where the baseline has less to gain here.
 
-  Of accuracies it grows with the baseline's errors, of anything else with the baseline: a net whose
-  calibration error is 1 % cannot gain the 2 points that were gained on 3 %.
+  Of accuracies it is the baseline's errors that count, of anything else its number: a net whose
+  calibration error is 1 % cannot gain the 2 points that were gained on 3 %. A difference is never
+  made larger, so that a weak baseline refutes nobody more easily.
   """
   if comparison.measure.unit == "%" and comparison.measure.higher_is_better:
     theirs, ours = 1 - theirs, 1 - ours
-  return effect * ours / theirs if theirs > 0 else effect
+  return effect * min(1.0, ours / theirs) if theirs > 0 else effect
 
 
 def published(paper: str, comparison: Comparison) -> tuple[papers.Number, papers.Number] | None:
@@ -366,9 +367,9 @@ def _find(
   baseline, paired = statistics.summarise(right), statistics.paired_difference(left, right)
   numbers = published(paper, comparison)
   effect = numbers[0].raw - numbers[1].raw if numbers else math.nan
-  smallest = smallest_of_interest(comparison, baseline.mean, effect)
   if numbers:
     effect = in_proportion(comparison, effect, numbers[1].raw, baseline.mean)
+  smallest = smallest_of_interest(comparison, baseline.mean, effect)
   # What was recalled and read nowhere refutes nobody.
   known = numbers is not None and all(number.verified for number in numbers)
   return Finding(

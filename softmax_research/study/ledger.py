@@ -43,9 +43,9 @@ OWN = (
 #: What is said of the papers' numbers.
 ORIGINS = (
   "Papers' numbers were read in a transcription of the paper by others where they are marked "
-  "secondary, and nowhere where they are marked unverified; those refute nobody either. Whether an "
-  "interval excludes a paper's own difference is asked of that difference in proportion: of "
-  "accuracies to the baseline's errors, here and there, of other measures to the baseline's number."
+  "secondary, and nowhere where they are marked unverified; those refute nobody either. Where the "
+  "baseline has fewer errors here than in the paper, or a lower number of another measure, the "
+  "paper's own difference is taken to be less in proportion before it can be excluded."
 )
 
 

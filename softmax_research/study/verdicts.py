@@ -126,8 +126,7 @@ def decide(
     `contradicted`: the interval excludes the paper's difference or, where that is not known, zero,
     in the other direction. A claim of no (worse) difference is contradicted where the whole
     interval lies beyond the smallest of interest, and excludes the paper's own difference.
-    `negligible`: a difference is claimed, the interval lies within the smallest of interest, and
-    the paper's own is not known.
+    `negligible`: a difference is claimed, and the interval lies within the smallest of interest.
     `undecided`: otherwise.
   """
   p = p_value(direction, paired, smallest, higher_is_better=higher_is_better)
@@ -136,9 +135,7 @@ def decide(
     sign = 1 if direction == "higher" else -1
     if p <= level and paired.mean * sign > 0:
       return SUPPORTED
-    if not math.isnan(effect):
-      return CONTRADICTED if found.excludes(effect) else UNDECIDED
-    if p <= level:
+    if p <= level if math.isnan(effect) else found.excludes(effect):
       return CONTRADICTED
     return NEGLIGIBLE if -smallest < found.low and found.high < smallest else UNDECIDED
   if p <= level:
