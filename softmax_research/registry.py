@@ -135,7 +135,7 @@ class Registry(dict[str, Callable[..., Any]]):
         listed = ", ".join(n if default is _EMPTY else f"{n}={default!r}" for n, default in known)
         raise ValueError(
           f"Got option {option!r} for the {self.kind} {name!r}; its options are {listed or 'none'}."
-          f"{_closest(option, parameters)}"
+          f"{closest(option, parameters)}"
         )
       wanted = _wanted(parameters[option])
       if wanted and not _fits(value, wanted):
@@ -166,7 +166,7 @@ class Registry(dict[str, Callable[..., Any]]):
     if not module:
       raise ValueError(
         f"Got the {self.kind} {name!r}; the {self.kind}s are {', '.join(sorted(self))}."
-        f"{_closest(name, self)} One of your own is named by its path, {own}."
+        f"{closest(name, self)} One of your own is named by its path, {own}."
       )
     if not {"", os.getcwd()} & set(sys.path):
       sys.path.append(os.getcwd())
@@ -202,7 +202,8 @@ class Registry(dict[str, Callable[..., Any]]):
     return [p for p in _signature(self.build) if p.kind is _BY_KEYWORD] if self.build else []
 
 
-def _closest(wrong: str, names: collections.abc.Iterable[str]) -> str:
+def closest(wrong: str, names: collections.abc.Iterable[str]) -> str:
+  """Ask whether the name nearest to a wrong one was meant; empty where none is near."""
   close = difflib.get_close_matches(wrong, names, n=1)
   return f" Did you mean {close[0]!r}?" if close else ""
 

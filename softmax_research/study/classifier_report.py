@@ -54,7 +54,7 @@ def report(records: Sequence[dict[str, Any]]) -> Iterator[Block]:
 
 def metrics(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
   """Yield the table of the test metrics and the notes on what stands in it."""
-  yield tables.table(groups, measure=SUMMARISED)
+  yield tables.table(groups, measure=_measured(groups, SUMMARISED))
   yield (
     "Mean ± standard deviation over n seeds on the test split, in brackets the 95% t interval of "
     "the mean. NLL is in nats; ECE has 15 bins; macro accuracy is the mean over classes."
@@ -69,10 +69,11 @@ def metrics(groups: Sequence[Group], noun: str = "head") -> Iterator[Block]:
 
 def differences(groups: Sequence[Group]) -> Iterator[Block]:
   """Yield the plot and the tables of the paired differences from the first group."""
-  plot = plots.difference_plot(groups, measures=COMPARED)
+  measures = _measured(groups, COMPARED)
+  plot = plots.difference_plot(groups, measures=measures)
   if plot is not None:
     yield plot
-  for measure in COMPARED:
+  for measure in measures:
     better = "positive" if measure.higher_is_better else "negative"
     yield (
       f"### Test {measure.label}: difference from {escape(groups[0].name)} ({better} is better)"
@@ -80,6 +81,12 @@ def differences(groups: Sequence[Group]) -> Iterator[Block]:
     yield tables.differences(groups, measure=measure)
     yield from _undefined(groups, measure)
   yield tables.METHOD
+
+
+def _measured(groups: Sequence[Group], measures: Sequence[Measure]) -> list[Measure]:
+  """Return the measures that records have; those of other programs may have fewer."""
+  finished = [made for of in groups for made in of.finished.values()]
+  return [of for of in measures if record.has(finished, of.key)] or list(measures)
 
 
 def learning_curves(groups: Sequence[Group]) -> Plot | None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
+from softmax_research import registry
 from softmax_research.study import record, statistics
 from softmax_research.study.measures import Measure, as_measure
 from softmax_research.study.statistics import PairedDifference, Summary, summarise
@@ -70,6 +71,26 @@ def group(records: Sequence[dict[str, Any]], by: By = None) -> list[Group]:
   for made in records:
     found.setdefault(" ".join(name_of(made).split()), []).append(made)
   return [_make(name, members, by) for name, members in found.items()]
+
+
+def check_measures(
+  records: Sequence[dict[str, Any]] | Sequence[Group], measures: Sequence[Measure]
+) -> None:
+  """Raise a ValueError for a measure that no finished record has; see `record.check_path`."""
+  if _are_groups(records):
+    records = [made for of in records for made in of.finished.values()]
+  for measure in measures:
+    record.check_path(records, measure.key)
+
+
+def check_items(records: Sequence[dict[str, Any]], items: Sequence[str]) -> None:
+  """Raise a ValueError for an item that no record's cell has."""
+  known = dict.fromkeys(name for made in records for name in made["cell"])
+  if unknown := [item for item in items if known and item not in known]:
+    raise ValueError(
+      f"Got {unknown[0]!r}, which no cell has; cells have {', '.join(known)}."
+      f"{registry.closest(unknown[0], known)}"
+    )
 
 
 def as_groups(
@@ -200,6 +221,7 @@ def _naming(records, by: By) -> Callable[[dict[str, Any]], str]:
   if callable(by):
     return lambda made: str(by(made))
   items = differing(records) if by is None else (by,) if isinstance(by, str) else tuple(by)
+  check_items(records, items)
 
   def name_of(made):
     cell = _without_ensemble(made["cell"])

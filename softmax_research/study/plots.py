@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from softmax_research.study.blocks import Plot
-from softmax_research.study.groups import By, Group, as_groups, compare, differing, group
+from softmax_research.study.groups import (
+  By,
+  Group,
+  as_groups,
+  check_items,
+  check_measures,
+  compare,
+  differing,
+  group,
+)
 from softmax_research.study.measures import Measure, as_measures
 from softmax_research.study.statistics import summarise
 
@@ -51,6 +60,8 @@ def plot(
   from softmax_research.study import line_plot  # noqa: PLC0415
 
   measures = as_measures(y)
+  check_measures(records, measures)
+  check_items(records, [x])
   if by is None:
     by = tuple(item for item in differing(records) if item != x) or (lambda made: "mean")
   places = sorted({made["cell"][x] for made in records})
@@ -155,9 +166,11 @@ def difference_plot(
   """
   from softmax_research.study import dot_plot  # noqa: PLC0415
 
+  measures = as_measures(measures)
+  check_measures(records, measures)
   groups = as_groups(records, rows, sort_by=measures[0], baseline=baseline)
   drawn = []
-  for measure in as_measures(measures):
+  for measure in measures:
     entries = [
       dot_plot.Entry(of.name, list(of.values.values()), filled=of.significant)
       for of in compare(groups, measure)

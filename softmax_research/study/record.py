@@ -18,11 +18,13 @@ import os
 import pathlib
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import PIL.Image
+
+from softmax_research import registry
 
 #: The keys of a record, each with the types of its value.
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -182,21 +184,27 @@ def look_up(record: Mapping[str, Any], path: str) -> float:
     >>> look_up(record, "nll"), look_up(record, "noise/accuracy"), look_up(record, "ece")
     (inf, 0.5, nan)
   """
-  parts = path.split("/")
-  starts = [record, record["measured"]]
-  if len(parts) == 1:
-    starts = [record["metrics"].get("test", {}), record["measured"]]
-  for node in starts:
-    try:
-      for part in parts:
-        node = node[int(part) if isinstance(node, list) else part]
-    except (LookupError, TypeError, ValueError):  # There is nothing at that path.
-      continue
-    if node is None:
-      return math.inf if parts[-1] == "nll" else math.nan
-    if isinstance(node, int | float):
-      return float(node)
-  return math.nan
+  return next(_at(record, path), math.nan)
+
+
+def has(records: Iterable[Mapping[str, Any]], path: str) -> bool:
+  """Say whether a record has a number, or a null, at a path; see `look_up`."""
+  return any(True for record in records for _ in _at(record, path))
+
+
+def check_path(records: Iterable[Mapping[str, Any]], path: str) -> None:
+  """Raise a ValueError if records are finished and none has a number at a path; see `look_up`.
+
+  That is a path with a typing error, of which a table would be dashes.
+  """
+  finished = [record for record in records if record["status"] == "finished"]
+  if finished and not has(finished, path):
+    metrics, measured = finished[0]["metrics"].get("test", {}), finished[0]["measured"]
+    known = [*_numbers(metrics), *_numbers(measured)]
+    raise ValueError(
+      f"Got the measure {path!r}, which no finished record has; they have {', '.join(known)}."
+      f"{registry.closest(path, known)}"
+    )
 
 
 def describe(cell: Mapping[str, Any]) -> str:
@@ -263,6 +271,32 @@ def to_text(picture: np.ndarray) -> str:
 def from_text(text: str) -> np.ndarray:
   """Decode what `to_text` returned."""
   return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def _at(record: Mapping[str, Any], path: str) -> Iterator[float]:
+  """Yield the numbers that a path may mean, the one that it means first."""
+  parts = path.split("/")
+  starts = [record, record["measured"]]
+  if len(parts) == 1:
+    starts = [record["metrics"].get("test", {}), record["measured"]]
+  for node in starts:
+    try:
+      for part in parts:
+        node = node[int(part) if isinstance(node, list) else part]
+    except (LookupError, TypeError, ValueError):  # There is nothing at that path.
+      continue
+    if node is None:
+      yield math.inf if parts[-1] == "nll" else math.nan
+    elif isinstance(node, int | float):
+      yield float(node)
+
+
+def _numbers(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+  for name, part in node.items():
+    if isinstance(part, dict):
+      yield from _numbers(part, f"{prefix}{name}/")
+    elif isinstance(part, int | float):
+      yield prefix + name
 
 
 def _texts(node: Any, path: str) -> Iterable[tuple[str, str]]:

@@ -11,6 +11,8 @@ from softmax_research.study.groups import (
   By,
   Group,
   as_groups,
+  check_items,
+  check_measures,
   compare,
   differing,
   group,
@@ -76,6 +78,7 @@ def table(
     '0.6000'
   """
   measures = as_measures(measure)
+  check_measures(records, measures)
   if columns is not None:
     return _crossed(records, measures[0], rows, columns, interval, name)
   found = []
@@ -108,6 +111,7 @@ def differences(
     name: of the table's files; by default made from the measure.
   """
   measure = as_measure(measure)
+  check_measures(records, [measure])
   groups = as_groups(records, rows, sort_by=measure, baseline=baseline)
   unit = f", {measure.difference_unit}" if measure.difference_unit else ""
   found = []
@@ -207,6 +211,7 @@ def mean_cell(values: Sequence[float], measure: Measure, *, interval: bool = Tru
 
 
 def _crossed(records, measure, rows, columns, interval, name) -> Table:
+  check_items(records, [columns])
   values = list(dict.fromkeys(text_of(made["cell"].get(columns)) for made in records))
   if rows is None:
     rows = tuple(item for item in differing(records) if item != columns)

@@ -33,6 +33,12 @@ def test_means_against_an_item_of_the_cells():
   assert axes.get_title(loc="left") == "Bias, nats" and axes.get_xlabel() == "num samples"
   alone = study.plot(records[:6], x="num_samples", y="bias", interval=False)
   assert [text.get_text() for text in alone.figure.axes[0].texts] == ["mean"]
+  with pytest.raises(ValueError, match="Got the measure 'bia', which no finished record has"):
+    study.plot(records, x="num_samples", y="bia")
+  with pytest.raises(ValueError, match="Got 'num_sample', which no cell has"):
+    study.plot(records, x="num_sample", y="bias")
+  with pytest.raises(ValueError, match="Got the measure 'bia'"):
+    study.difference_plot(records, measures=["bia"])
 
 
 _PANELS = {

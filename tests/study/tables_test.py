@@ -31,6 +31,20 @@ def test_one_seed_and_no_seed_have_dashes():
   assert none.cells[0].value == "0" and none.cells[1][:3] == ("–", "± –", "")
 
 
+def test_what_no_record_has_is_refused():
+  records = [*make_runs(_ACCURACIES), make_diverged("taylor", 2)]
+  for what in (records, group(records)):
+    for make in (tables.table, tables.differences, tables.compared):
+      with pytest.raises(ValueError, match=r"'acuracy', which no finished .* mean 'accuracy'\?"):
+        make(what, measure="acuracy")
+  with pytest.raises(ValueError, match=r"Got 'hed', which no cell has; cells have head\. Did you"):
+    tables.table(records, measure="accuracy", rows="hed")
+  with pytest.raises(ValueError, match="Got 'hed'"):
+    tables.table(records, measure="accuracy", columns="hed")
+  # Where nothing finished nobody can tell.
+  tables.table(records[-1:], measure="acuracy")
+
+
 def test_two_items_of_the_cells_make_rows_and_columns():
   records = [
     make_record(
