@@ -24,7 +24,7 @@ from configs import tables
 from experiments import assembly, classifiers
 from experiments.ledger.claim_list import CLAIMS
 from experiments.reproduction import borrowed, measures, protocols, search
-from softmax_research import data, study, training
+from softmax_research import data, registry, study, training
 from softmax_research.functional.arrays import check_integer
 from softmax_research.study import claims, papers
 from softmax_research.study.study import Cell, Record
@@ -70,14 +70,12 @@ def choose(config: ConfigDict) -> ConfigDict:
 def check(settings: ConfigDict) -> None:
   papers.load(settings.paper)
   check_integer("seeds", settings.seeds)
-  for name, setting in settings.settings.items():
-    labels = [label for label, _ in setting.methods]
-    if not labels or len(set(labels)) < len(labels):
-      raise ValueError(f"{name}: got the methods {labels}; give at least one, and each name once.")
-    try:
-      _check_setting(settings, name, setting)
-    except ValueError as error:
-      raise ValueError(f"{name}: {error}") from None
+  for check_one in (_check_methods, _check_setting):  # Cells are made of all settings' methods.
+    for name, setting in settings.settings.items():
+      try:
+        check_one(settings, name, setting)
+      except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def cells(settings: ConfigDict) -> list[Cell]:
@@ -185,11 +183,17 @@ def _splits(context: study.Context) -> assembly.Splits:
   return splits
 
 
+def _check_methods(settings: ConfigDict, name: str, setting: ConfigDict) -> None:
+  del settings, name
+  search.check_methods(setting.methods, ("m=2", "l_softmax:margin=2"))
+
+
 def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None:
   own = [cell for cell in cells(settings) if cell["setting"] == name]
   if setting.protocol == "study":
     for cell in own:
       borrowed.lender(settings, cell)
+    _check_metrics(setting.metrics, borrowed.NUMBERS[settings.studies[setting.study].name])
     return
   for key, known in (("protocol", protocols.PROTOCOLS), ("transform", protocols.TRANSFORMS)):
     if setting[key] not in known:
@@ -201,6 +205,8 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
   if setting.num_train:
     training.check_batch_size(setting.train.batch_size, setting.num_train)
   measures.check(setting.measures)
+  if (measured := measures.numbers(setting.measures)) is not None:
+    _check_metrics(setting.metrics, protocols.numbers(setting) + measured)
   whole = setting.protocol == "train" and setting.transform == "none"
   if measures.ask_images(setting.measures) and not whole:
     raise ValueError(
@@ -211,6 +217,15 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
   search.check(setting, setting.seeds or settings.seeds)
   for cell in own:
     assembly.check_config(search.train_config(cell, setting))
+
+
+def _check_metrics(metrics: Sequence[str], known: Sequence[str]) -> None:
+  for metric in metrics:
+    if metric not in known:
+      raise ValueError(
+        f"got the metric {metric!r}, which its runs do not have; they have {', '.join(known)}."
+        f"{registry.closest(metric, known)}"
+      )
 
 
 STUDY = study.Study(

@@ -61,15 +61,13 @@ def check(config: ConfigDict) -> None:
   assembly.check_keys(config, label_noise_mnist.get_config(), "label_noise_mnist")
   for key in ("num_train", "trial_epochs"):
     check_integer(key, config[key], 0, remedy="Pass 0 for all that there are.")
-  names = [name for name, *_ in config.methods]
-  if not names or len(set(names)) < len(names):
-    raise ValueError(f"Got the methods {names}; give at least one, and each name once.")
+  search.check_methods(config.methods, ("SM", "sm:margin=0.2,sm:margin=0.6", (0.1, 0.2)))
   for cell in cells(config):
     setting = _setting(config, cell)
     search.check(setting, config.seeds)
     measures.check(setting.measures)
     assembly.check_config(search.train_config(cell, setting))
-  budgets = {name: _budget(config, name) for name in names}
+  budgets = {name: _budget(config, name) for name, *_ in config.methods}
   if len(set(budgets.values())) > 1:
     raise ValueError(f"Got so many trials by method: {budgets}; give each method equally many.")
 
@@ -80,7 +78,7 @@ def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, ass
     setting = _setting(config, cell)
     splits[cell["setting"]] = splits.get(cell["setting"]) or protocols.load_splits(setting)
     for head in dict(setting.search)["heads"]:
-      assembly.make_head_for(splits[cell["setting"]], head)
+      measures.measurer(setting.measures, setting.train, splits[cell["setting"]], head)
   return splits
 
 

@@ -26,6 +26,8 @@ CALIBRATIONS: dict[str, Callable[[np.ndarray, np.ndarray], calibration.Calibrato
   "vector scaling": calibration.fit_vector_scaling,
   "matrix scaling": calibration.fit_matrix_scaling,
 }
+_OF_CALIBRATION = ("ece", "mce", "nll", "error")
+_OF_MIRRORS = ("accuracy", "error", "nll", "ece", "brier")
 # Images that a measure is timed with.
 _TIMED_IMAGES = 100
 # Of each class that many test images are kept for the figure, of one seed.
@@ -72,7 +74,7 @@ def calibrations(model: Model, splits: assembly.Splits) -> dict[str, Any]:
   for name, calibrate in {"uncalibrated": lambda log_probs: log_probs, **fitted}.items():
     log_probs = calibrate(np.asarray(model.predictions.test, np.float64))
     scores = training.evaluate(log_probs.astype(np.float32), splits.test.labels)
-    found[name] = {key: scores[key] for key in ("ece", "mce", "nll", "error")}
+    found[name] = {key: scores[key] for key in _OF_CALIBRATION}
   found["temperature scaling"]["temperature"] = calibration.best_temperature(*validation)
   return found
 
@@ -85,7 +87,7 @@ def mirrors(model: Model, splits: assembly.Splits) -> dict[str, Any]:
   images, labels = splits.test
   both = [robustness.by_blocks(model.log_prob, model, of) for of in (images, images[:, :, ::-1])]
   scores = training.evaluate(np.logaddexp(*both) - np.log(2), labels)
-  return {"mirrors": {key: scores[key] for key in ("accuracy", "error", "nll", "ece", "brier")}}
+  return {"mirrors": {key: scores[key] for key in _OF_MIRRORS}}
 
 
 def predictions(model: Model, splits: assembly.Splits) -> dict[str, str]:
@@ -193,6 +195,32 @@ def check(specifications: Sequence[str]) -> None:
     for option, value in options.items():
       if not value > 0:
         raise ValueError(f"Got {option}={value!r} for the measure {name!r}; it must be above 0.")
+
+
+#: The numbers of each measure, as their paths in a record, with its options in brackets.
+NUMBERS: dict[str, Sequence[str]] = {
+  "calibration": (
+    *(f"{way}/{of}" for way in ("uncalibrated", *CALIBRATIONS) for of in _OF_CALIBRATION),
+    "temperature scaling/temperature",
+  ),
+  "class_separation": ("class_separation",),
+  "features": ("angle_to_weight", "angle_within_class", "angle_margin"),
+  "mirrors": tuple(f"mirrors/{of}" for of in _OF_MIRRORS),
+  "noise": robustness.NUMBERS_OF_NOISE,
+  "pgd": robustness.NUMBERS_OF_PGD,
+  "predictions": (),
+}
+
+
+def numbers(specifications: Sequence[str]) -> list[str] | None:
+  """List the paths of the numbers of measures; None if one of the user's own may have any."""
+  found: list[str] = []
+  for text in specifications:
+    name, options = MEASURES.parse(text)
+    if name not in NUMBERS:
+      return None
+    found += [path.format(**MEASURES.options(name) | options) for path in NUMBERS[name]]
+  return found
 
 
 def ask_images(specifications: Sequence[str]) -> bool:

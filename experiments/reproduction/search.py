@@ -80,6 +80,17 @@ def leave_open(train: ConfigDict, setting: ConfigDict) -> None:
     del node[last]
 
 
+def check_methods(methods: Sequence[Any], example: tuple) -> None:
+  """Raise a ValueError unless there are methods, each as an example and with a name of its own."""
+  kind = tuple | list if isinstance(example[-1], tuple) else object
+  for of in methods:
+    if not (isinstance(of, tuple | list) and len(of) == len(example) and isinstance(of[-1], kind)):
+      raise ValueError(f"Got the method {of!r}; write it as {example}.")
+  names = [name for name, *_ in methods]
+  if not names or len(set(names)) < len(names):
+    raise ValueError(f"Got the methods {names}; give at least one, and each name once.")
+
+
 def check(setting: ConfigDict, num_seeds: int) -> None:
   """Raise a ValueError unless a setting's search can be made."""
   if not setting.search:

@@ -71,6 +71,8 @@ def test_methods_train_with_their_best_trials(tmp_path, monkeypatch):
     ("methods", (("a", "softmax", (0.1,)), ("b", "hinge", (0.1, 0.2))), "equally many"),
     ("methods", (("a", "softmax", (0.1,)),) * 2, "each name once"),
     ("methods", (), "at least one"),
+    ("methods", ("softmax",), "Got the method 'softmax'; write it as"),
+    ("methods", (("softmax", "softmax", 0.1),), "Got the method .*0.1.*; write it as"),
     ("methods", (("a", "softmacks", (0.1,)),), "head 'softmacks'"),
     ("datasets", "label_noise:of=minst:rate=0.1", "dataset 'minst'"),
     ("num_train", -1, "num_train=-1"),
@@ -84,3 +86,11 @@ def test_bad_configurations(key, value, message):
   config[key] = value
   with pytest.raises(ValueError, match=message):
     tune.check(config)
+
+
+def test_measures_that_cannot_be_made_are_refused_before_any_work(tmp_path):
+  config = _config()
+  config.datasets, config.num_train = "spiral", 0
+  with pytest.raises(ValueError, match="Got examples of float32"):
+    runner.run(tune.STUDY, config, runner.Options(tmp_path))
+  assert workdir.read(tmp_path) == []
