@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from softmax_research.data import files
 from softmax_research.data.dataset import Dataset, Split, stratified_sample
 
 _WORDS = re.compile(r"[^\W\d_]\w*")
@@ -76,6 +77,7 @@ def read_texts(
     (8, 1, 3, 1)
   """
   path = pathlib.Path(path).expanduser()
+  files.check_exists(path)
   found = []
   for file in sorted(path.glob("[!.]*/**/[!.]*")):
     if file.suffix.lower() in _SUFFIXES:

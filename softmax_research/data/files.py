@@ -172,12 +172,14 @@ def read(
 
 def check_path(path: pathlib.Path) -> None:
   """Raise a ValueError if there are no data of these forms."""
-  _check_exists(path)
+  check_exists(path)
   if _form(path) is None:
-    raise ValueError(f"{path} {f'holds no data: {_FORMS}' if path.is_dir() else 'is no npz file'}")
+    wrong = f"holds no data: {_FORMS}" if path.is_dir() else "is no npz file; write one by np.savez"
+    raise ValueError(f"{path} {wrong}")
 
 
-def _check_exists(path: pathlib.Path) -> None:
+def check_exists(path: pathlib.Path) -> None:
+  """Raise a ValueError if there is nothing at a path."""
   if not path.exists():
     raise ValueError(
       f"{path} is no file and no folder; give a path from {pathlib.Path.cwd()}, or a whole one"
@@ -191,7 +193,7 @@ def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[st
     Their names, which are numbers where they have none, and the images ``[N, ...]``.
   """
   path = pathlib.Path(path).expanduser()
-  _check_exists(path)
+  check_exists(path)
   if path.suffix in (".npy", ".npz"):
     arrays = _read_numpy(path)
     keys = [key for key in ("images", "test_images", "x_test") if key in arrays]
@@ -283,6 +285,8 @@ def _as_labels(
   gap = next((k for k, label in enumerate(present) if k != label), len(present))
   if gap < max(2, len(names) if names else int(present.max(initial=0)) + 1):
     called = f" ({names[gap]})" if names and gap < len(names) else ""
+    if names and len(present) == 1:
+      called = f", all have 0 ({names[0]})"
     raise ValueError(
       f"{name}: no training example has the label {gap}{called}; there must be two classes or more,"
       " numbered from 0 without a gap, each with examples: np.unique(labels, return_inverse=True)"

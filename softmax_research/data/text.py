@@ -73,7 +73,7 @@ def read_text(source: str, *, unit: str = "words") -> list[str]:
   except UnicodeDecodeError as error:
     raise ValueError(
       f"Got text={source!r}, which is not UTF-8 (at byte {error.start}: {error.reason}); convert "
-      "it, or give unit='bytes'."
+      "it, or give unit='bytes' where a study has units."
     ) from None
 
 

@@ -62,6 +62,8 @@ def test_topics_are_of_this_python():
 def test_what_texts_are_refused(tmp_path):
   with pytest.raises(ValueError, match="texts of 0 classes"):
     data.load(f"texts:{tmp_path}")
+  with pytest.raises(ValueError, match="nowhere is no file and no folder"):
+    data.load(f"texts:{tmp_path}/nowhere")
   _folder(tmp_path)
   with pytest.raises(ValueError, match="num_words=0"):
     data.load(f"texts:{tmp_path}:num_words=0")

@@ -192,7 +192,7 @@ def _with_nan():
     ({"labels": TRAIN.labels * 2}, r"no training example has the label 1;"),
     ({"labels": TRAIN.labels.astype(np.int64) * 10**10}, r"no training example has the label 1;"),
     ({"labels": TRAIN.labels * 0}, r"no training example has the label 1; there must be two"),
-    ({"labels": np.array(["a"] * 60)}, r"no training example has the label 1; there must be two"),
+    ({"labels": np.array(["a"] * 60)}, r"no training example has the label 1, all have 0 \(a\);"),
     ({"labels": TRAIN.labels - 1}, r"labels lie outside \[0, 9\), the first is -1"),
     ({"images": np.eye(2), "labels": [0, 1]}, r"cannot set aside 0 of 2 .*test split apart"),
     ({"class_names": ["a", "b"]}, r"labels lie outside \[0, 2\), the first is"),
