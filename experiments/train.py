@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments import assembly, classifiers, compare
-from softmax_research import study, training
+from softmax_research import heads, study, training
 from softmax_research.training import environment
 
 
@@ -25,12 +25,12 @@ class More(NamedTuple):
   """Hold what is trained.
 
   Attributes:
-    head: head as name:option=value.
+    head: head as name:option=value; by default the first of the configuration's.
     seed: seed of the run.
     tensorboard: write TensorBoard events.
   """
 
-  head: str = "softmax"
+  head: str = ""
   seed: int = 0
   tensorboard: bool = False
 
@@ -38,7 +38,7 @@ class More(NamedTuple):
 def choose(config: ConfigDict) -> ConfigDict:
   """Return the configuration as the comparison of one head has it, with what `More` adds."""
   own = config.copy_and_resolve_references()
-  own.heads = own.head
+  own.heads = own.head = own.head or heads.split(own.heads)[0]
   return own
 
 

@@ -58,6 +58,14 @@ def _expect_predictions(directory, record):
   assert nll == pytest.approx(record["metrics"]["test"]["nll"], rel=1e-4)
 
 
+def test_the_configurations_first_head_is_trained_where_none_is_named():
+  config = digits.get_config()
+  config.heads = "taylor:order=4,sm"
+  with config.unlocked():
+    config.update(train.More()._asdict())
+  assert train.choose(config).heads == "taylor:order=4"
+
+
 @pytest.mark.parametrize("changes", [{"head": "softmax,taylor"}, {"backbone": "identity,mlp"}])
 def test_what_is_more_than_one_run_is_refused(changes):
   config = digits.get_config()
