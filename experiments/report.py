@@ -29,7 +29,9 @@ def main() -> None:
     raise ValueError(f"Got --results={path}, where there is no results.jsonl of a study.")
   of = studies.find(workdir.read_config(directory)[0])
   formats = tuple(_FORMATS.value)
-  written = command.remake(of, directory, _OUT.value, title=_TITLE.value, formats=formats)
+  out = pathlib.Path(_OUT.value or directory)
+  with command.errors_explained(out):
+    written = command.remake(of, directory, out, title=_TITLE.value, formats=formats)
   print(f"Report: {written[0]}" if written else "There is nothing to report yet.")
 
 

@@ -71,7 +71,7 @@ def append(path: pathlib.Path, records: Sequence[dict[str, Any]]) -> None:
   try:
     record.append(path, *records)
   except OSError as error:
-    raise StorageError(*error.args) from error
+    raise StorageError(error.errno, error.strerror, str(path)) from error
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
@@ -85,9 +85,10 @@ def write_whole(path: pathlib.Path, content: bytes) -> None:
     partial.write_bytes(content)
     partial.replace(path)
   except OSError as error:
-    raise StorageError(*error.args) from error
+    raise StorageError(error.errno, error.strerror, str(path)) from error
   finally:
-    partial.unlink(missing_ok=True)  # Also where a signal interrupts it.
+    with contextlib.suppress(OSError):  # A parent that is no directory has its own error.
+      partial.unlink(missing_ok=True)  # Also where a signal interrupts it.
 
 
 def write_config(workdir: pathlib.Path, name: str, settings: Mapping[str, Any]) -> None:

@@ -22,6 +22,8 @@ def test_a_report_stands_beside_the_results_unless_told(tmp_path):
   run_script("report", f"--results={tmp_path}", *arguments)
   assert (out / "report.md").read_text(encoding="utf-8").startswith("# Two heads\n")
   assert {path.suffix for path in (out / "tables").iterdir()} == {".csv", ".tex"}
+  message = expect_error("report", f"--results={tmp_path}", f"--out={results}", "--formats=md")
+  assert f"{results} cannot be written" in message and "report.md" in message
 
 
 def test_a_missing_directory_is_explained(tmp_path):

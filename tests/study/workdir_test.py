@@ -36,6 +36,12 @@ def test_what_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
   assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+  (tmp_path / "figures").write_bytes(b"")
+  with pytest.raises(workdir.StorageError, match=r"figures/a\.svg"):
+    workdir.write_whole(tmp_path / "figures" / "a.svg", b"drawn")
+
+
 def test_many_may_begin_at_once_in_one_directory(tmp_path):
   settings = {"sizes": [1] * 2000}
 
