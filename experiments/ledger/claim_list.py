@@ -206,7 +206,11 @@ _LIU = _of(
     _claim(
       f"L-Softmax with m = 2 beats softmax on {name}",
       *tests,
-      *_modern(setting, _margin(setting, metric, "m=2")._replace(row="L-Softmax, m=2")),
+      # Of a margin that is held so weak the paper has no number.
+      *_modern(
+        setting,
+        _margin(setting, metric, "m=2")._replace(row="L-Softmax, m=2", published=None),
+      ),
       limits="With a net of today lambda is held, at 2 or 10 as validation chooses (MNIST: 10), so "
       "that a third of the margin is in force or an eleventh, where the paper lets lambda fall to "
       f"nearly zero: what that test says is of so weak a margin. {limits}",
