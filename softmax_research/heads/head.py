@@ -30,7 +30,8 @@ class Tracker(NamedTuple):
 
   Attributes:
     measure: `(params, features, labels) -> numbers`, a pytree of arrays `[...]`, one number for
-      each example. The training step takes their means over the batch, that of all devices.
+      each example. The training step takes their means over the batch, that of all devices, and
+      over the examples that have a label.
     update: `(params, means) -> entries`, those of the parameters, a dictionary, that are new after
       the step.
   """

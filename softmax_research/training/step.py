@@ -186,6 +186,7 @@ def make_programs(
       labels, weights = _weigh_labels(labels, log_probs, ignore_label)
     if pairs:
       labels, weights = _mix_labels(labels, weights, *pairs, log_probs.shape[-1])
+    any_label = weights is None or jnp.any(weights > 0)
 
     def share_gradient(params, model_state, numbers, step, keys, images, labels, weights):
       own_head = made(head, numbers)
@@ -238,8 +239,8 @@ def make_programs(
     finite = jnp.isfinite(loss)
     well = finite & (state.bad_step < 0)
 
-    def unless_diverged(new, old):
-      return jax.tree.map(lambda n, o: jnp.where(well, n, o), new, old)
+    def unless_diverged(new, old, also=True):
+      return jax.tree.map(lambda n, o: jnp.where(well & also, n, o), new, old)
 
     # A choice between the new and the old parameters and moments would take a tenth of the step.
     params = jax.tree.map(
@@ -248,8 +249,8 @@ def make_programs(
     if tracker := getattr(made(head, state.numbers), "tracker", None):
       # Whatever the optimiser made of numbers without a gradient, as decayed weights.
       old = state.params["head"]
-      new = tracker.update(old, means)
-      params["head"] |= unless_diverged(new, {name: old[name] for name in new})
+      new = tracker.update(old, means)  # Of no example there is no mean.
+      params["head"] |= unless_diverged(new, {name: old[name] for name in new}, any_label)
     return TrainState(
       params,
       unless_diverged(model_state, state.model_state),

@@ -186,7 +186,7 @@ def _assert_close(ours, expected):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, expected)
 
 
-@pytest.mark.parametrize("head", ["sm_taylor", "one_vs_all", "huffman"])
+@pytest.mark.parametrize("head", ["sm_taylor", "one_vs_all", "huffman", "adaface"])
 def test_a_step_averages_over_the_examples_that_have_a_label(head, examples):
   images, labels = examples
   options = {"class_counts": [40, 30, 26]} if head == "huffman" else {}
