@@ -386,12 +386,10 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
     new_constants, of_log_prior, of_class_weights, slopes = pull(of_sums)
     slopes = jnp.where(label, of_statistics.label_logits[:, None], slopes)
     of_bias = None if layer.bias is None else jnp.sum(slopes, axis=0)
-    # In the type of the inputs: products of bfloat16 are several times as fast where hardware has
-    # them, and are still summed in float32.
-    slopes = slopes.astype(tile.kernel.dtype)
-    of_tile = Layer(product(features.T, slopes), of_bias, of_log_prior, of_class_weights)
+    slopes, unit = _narrow(slopes, tile.kernel.dtype)
+    of_tile = Layer(unit * product(features.T, slopes), of_bias, of_log_prior, of_class_weights)
     return (
-      of_features + product(slopes, tile.kernel.T),
+      of_features + unit * product(slopes, tile.kernel.T),
       jax.tree.map(functools.partial(_add_columns, start=start), of_layer, of_tile),
       add_gradients(of_constants, new_constants),
     )
@@ -405,6 +403,19 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
     of_features = jax.lax.psum(of_features, loss.axis_name)
   of_examples = of_examples._replace(features=of_features, **_WITHOUT_GRADIENT)
   return of_examples, (of_layer, of_constants._replace(score=of_score))
+
+
+def _narrow(slopes: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, jax.typing.ArrayLike]:
+  """Return the slopes in the type of the inputs, and the unit that they are in.
+
+  Products of bfloat16 are several times as fast where hardware has them, and are still summed in
+  float32. The slopes of a mean over many examples are too small for float16, those of a loss that
+  is scaled up too large.
+  """
+  if dtype != jnp.float16:
+    return slopes.astype(dtype), 1
+  unit = jnp.max(jnp.abs(slopes), initial=jnp.finfo(slopes.dtype).tiny)
+  return (slopes / unit).astype(dtype), unit
 
 
 def _biased(logits, tile):
@@ -464,7 +475,10 @@ def _finite(values):
 
 
 def _zero_sums(layer, constants, examples, loss) -> tuple[Layer, Constants]:
-  """Return zeros to which gradients are added; where one block makes all, in the kernel's type."""
+  """Return zeros to which gradients are added; where one block makes all, in the kernel's type.
+
+  Not in float16, which sums for a cotangent of one may overflow.
+  """
 
   def zeros(leaf, axes=None):
     # JAX itself sums the gradients of constants over devices, so that they vary as these do.
@@ -473,7 +487,7 @@ def _zero_sums(layer, constants, examples, loss) -> tuple[Layer, Constants]:
 
   axes = varying_axes(layer, constants, examples)
   of_layer = jax.tree.map(functools.partial(zeros, axes=axes), layer)
-  if len(examples.labels) <= loss.blocks.examples:
+  if len(examples.labels) <= loss.blocks.examples and layer.kernel.dtype != jnp.float16:
     of_layer = of_layer._replace(kernel=of_layer.kernel.astype(layer.kernel.dtype))
   return of_layer, jax.tree.map(zeros, constants)
 

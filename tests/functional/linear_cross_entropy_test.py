@@ -281,6 +281,28 @@ def test_logits_in_half_precision(use_blocks):
   np.testing.assert_allclose(gradients[1], features.T @ slopes, rtol=2e-2, atol=2**-6)
 
 
+@pytest.mark.parametrize("block_size", [(8192, 600), "lean"])
+def test_float16_holds_slopes_of_any_size(block_size):
+  features, kernel = (
+    np.full((8192, 1), 20, np.float16),
+    np.float16(np.linspace(-0.01, 0.01, 600))[None],
+  )
+  labels = np.zeros(8192, int)
+
+  @jax.jit
+  def gradients(scale):
+    def loss(features, kernel):
+      return scale * linear_cross_entropy(features, kernel, labels, block_size=block_size).sum()
+
+    return jax.grad(loss, (0, 1))(features, kernel)
+
+  weights = np.exp(20 * np.float64(kernel[0]))
+  slopes = weights / weights.sum() - (np.arange(600) == 0)
+  small, large = gradients(1e-6), gradients(1e5)
+  np.testing.assert_allclose(small[1][0], 1e-6 * 8192 * 20 * slopes, rtol=4e-3)
+  np.testing.assert_allclose(large[0], np.full((8192, 1), 1e5 * slopes @ kernel[0]), rtol=4e-3)
+
+
 def _in_half_precision(features, kernel, **options):
   """Return losses at class 0 and gradients of their sum, the losses by numpy and their slopes."""
 
