@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments import assembly
 from softmax_research import data, heads, nn, study, training
@@ -48,6 +49,11 @@ class Settings(NamedTuple):
 _BATCH = 64
 
 
+def _make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformation:
+  options = {"name": "adam", "learning_rate": settings.learning_rate, "schedule": "cosine"}
+  return training.make_optimizer(options, num_steps=num_steps)
+
+
 def check(settings: Settings) -> None:
   for name in ("seeds", "grid", "most", "epochs"):
     study.check_numbers(name, getattr(settings, name), 1)
@@ -58,6 +64,7 @@ def check(settings: Settings) -> None:
   for head in settings.heads:
     heads.HEADS.parse(head)
   nn.NETWORKS.parse(settings.backbone)
+  _make_optimizer(settings, 1)
 
 
 def draw(
@@ -88,10 +95,13 @@ def prepare(settings: Settings, left: Sequence[dict[str, Any]]) -> tuple[data.Sp
   train, validation = data.split_train_validation(dataset.train, fraction=0.2, seed=0)
   sizes = (settings.num_train, settings.num_train // 5, settings.num_train // 5)
   parts = zip((train, validation, dataset.test), sizes, strict=True)
-  return tuple(
+  scenes = tuple(
     draw(split, dataset.num_classes, size, settings, seed)
     for seed, (split, size) in enumerate(parts)
   )
+  shape, backbone = scenes[0].images.shape[1:], nn.make(settings.backbone)
+  jax.eval_shape(lambda key: backbone.init(key, shape), jax.random.key(0))
+  return scenes
 
 
 def head_of(text: str, num_classes: int) -> heads.Head:
@@ -126,12 +136,11 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   settings = context.settings
   train, validation, test = context.prepared
   num_batches = len(train.labels) // _BATCH
-  optimizer = {"name": "adam", "learning_rate": settings.learning_rate, "schedule": "cosine"}
   mean, std = data.channel_statistics(train.images)
   programs = training.make_programs(
     nn.in_form(nn.make(settings.backbone), "map"),
     head_of(cell["head"], train.labels.shape[1]),
-    training.make_optimizer(optimizer, num_steps=num_batches * settings.epochs),
+    _make_optimizer(settings, num_batches * settings.epochs),
     input_shape=train.images.shape[1:],
     preprocess=lambda images: data.standardise(images, mean, std),
     augment=lambda key, images: images,

@@ -115,6 +115,7 @@ def config_of(settings: ConfigDict, cell: Cell) -> dict[str, Any]:
 
 def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
   splits: dict[str, assembly.Splits | str] = {}
+  networks = set()  # Those that fit the data.
   borrows = [cell for cell in left if settings.settings[cell["setting"]].protocol == "study"]
   for cell in left:
     name, setting = cell["setting"], settings.settings[cell["setting"]]
@@ -135,6 +136,9 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
       config = search.train_config(cell, setting)
       try:
         measures.measurer(setting.measures, config, splits[name], config.heads)
+        if (network := (name, str(config.backbone))) not in networks:
+          assembly.make_programs(config, splits[name], config.heads)
+          networks.add(network)
       except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
   return Prepared(splits, borrowed.prepare(settings, borrows), {})

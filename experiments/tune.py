@@ -75,10 +75,14 @@ def check(config: ConfigDict) -> None:
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, assembly.Splits]:
   splits = {}
   for cell in left:
-    setting = _setting(config, cell)
-    splits[cell["setting"]] = splits.get(cell["setting"]) or protocols.load_splits(setting)
-    for head in dict(setting.search)["heads"]:
-      measures.measurer(setting.measures, setting.train, splits[cell["setting"]], head)
+    name, setting = cell["setting"], _setting(config, cell)
+    heads_tried = dict(setting.search)["heads"]
+    if name not in splits:
+      splits[name] = protocols.load_splits(setting)
+      # The network is one for all heads.
+      assembly.make_programs(setting.train, splits[name], heads_tried[0])
+    for head in heads_tried:
+      measures.measurer(setting.measures, setting.train, splits[name], head)
   return splits
 
 

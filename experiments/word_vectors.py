@@ -9,6 +9,7 @@ text has: word : words = other : ?
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -65,8 +66,9 @@ class Corpus(NamedTuple):
 def check(settings: Settings) -> None:
   for name in ("dimensions", "window", "least", "noise", "steps", "seeds"):
     study.check_numbers(name, getattr(settings, name), 1)
-  if not settings.subsample > 0 or not settings.rate > 0:
-    raise ValueError("Got --subsample or --rate of 0 or less; both are above 0.")
+  for name in ("subsample", "rate"):
+    if not 0 < getattr(settings, name) < math.inf:
+      raise ValueError(f"Got --{name}={getattr(settings, name)}; it must be finite and above 0.")
   if wrong := [text for text in settings.analogies if text.count(":") != 2]:
     raise ValueError(f"Got --analogies={wrong[0]}; an analogy is three words, as a:b:c.")
 

@@ -76,6 +76,8 @@ def test_a_seed_that_diverges_is_not_judged(tmp_path):
     ({"heads": ("softmax", "pc_softmax")}, "no class_counts for the head 'pc_softmax'"),
     ({"dataset": "wine"}, "made of images"),
     ({"num_train": 10}, "num_train"),
+    ({"learning_rate": -1.0}, "learning_rate=-1"),
+    ({"backbone": "cnn:stages=8-8-8-8-8"}, "too small for stages"),
   ],
 )
 def test_what_is_refused(change, message):

@@ -110,6 +110,15 @@ def test_more_folds_than_examples_of_a_class_are_refused_before_any_work():
     reproduce.prepare(settings, [{"setting": "folds", "method": "m=2"}])
 
 
+def test_a_network_that_does_not_fit_the_data_is_refused_before_any_work():
+  settings = tiny.variant()
+  with settings.settings.folds.train.ignore_type():
+    settings.settings.folds.train.backbone = "cnn:stages=8-8-8-8"
+  reproduce.check(settings)
+  with pytest.raises(ValueError, match="folds: Got images of 8 by 8, too small"):
+    reproduce.prepare(settings, [{"setting": "folds", "method": "m=2"}])
+
+
 def test_what_is_no_configuration_of_a_paper_is_refused():
   config = default.get_config()
   with config.unlocked():

@@ -88,9 +88,19 @@ def test_bad_configurations(key, value, message):
     tune.check(config)
 
 
-def test_measures_that_cannot_be_made_are_refused_before_any_work(tmp_path):
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({}, "Got examples of float32"),
+    ({"measures": (), "backbone": "cnn"}, r"Got inputs of shape \(2,\); a CNN takes images"),
+  ],
+)
+def test_what_does_not_fit_the_data_is_refused_before_any_work(changes, message, tmp_path):
   config = _config()
   config.datasets, config.num_train = "spiral", 0
-  with pytest.raises(ValueError, match="Got examples of float32"):
+  with config.ignore_type():
+    for key, value in changes.items():
+      config[key] = value
+  with pytest.raises(ValueError, match=message):
     runner.run(tune.STUDY, config, runner.Options(tmp_path))
   assert workdir.read(tmp_path) == []
