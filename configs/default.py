@@ -1,9 +1,11 @@
 """All keys of an experiment with their defaults; the other configurations start from here.
 
 Keys of `backbone` and `optimizer` beside `name` are options of what is named. A configuration
-replaces either as a whole, because other names have other options.
+replaces either as a whole, because other names have other options, and may name it by a text as the
+command line does, as `backbone="mlp:widths=64-64"`.
 """
 
+import contextlib
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -42,5 +44,7 @@ def get_config(**changes: Any) -> ConfigDict:
     }
   )
   for key, value in changes.items():
-    config[key] = ConfigDict(value) if isinstance(value, dict) else value
+    is_text = key in ("backbone", "optimizer") and isinstance(value, str)
+    with config.ignore_type() if is_text else contextlib.nullcontext():
+      config[key] = ConfigDict(value) if isinstance(value, dict) else value
   return config

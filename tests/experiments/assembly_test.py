@@ -177,6 +177,12 @@ def test_a_head_of_ones_own_must_return_a_loss_and_all_classes(tmp_path, monkeyp
       assembly.check_config(config)
 
 
+def test_a_configuration_may_name_its_network_and_its_optimiser_by_texts():
+  config = default.get_config(backbone="mlp:widths=8,identity", optimizer="sgd:learning_rate=0.1")
+  assembly.check_config(config)
+  assert assembly.texts_of(config, "backbone") == ("mlp:widths=8", "identity")
+
+
 def test_keys_too_many_or_too_few_are_refused():
   config = default.get_config()
   config.sedes = 3
