@@ -79,6 +79,9 @@ def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: st
     cells["paper"] = _published(settings, name, of.name, metric).format()
     cells["not finished"] = _unfinished(of, tables.num_seeds(settings, name))
     rows.append((of.name, cells))
+  if all(cells["not finished"] == MISSING for _, cells in rows):
+    for _, cells in rows:
+      del cells["not finished"]
   title = "method" if "/" not in metric else f"{metric.partition('/')[0]}; head"
   return table_of(rows, title, f"{name}_{metric}")
 

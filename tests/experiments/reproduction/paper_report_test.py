@@ -41,6 +41,8 @@ def test_rows_have_the_mean_the_papers_number_and_what_is_not_finished():
   assert softmax[:3] == ["0", "–", "–"] and softmax[4] == "1 diverged, 1 not run, failed"
   assert margin == ["2", "0.40", "0.40", "0.32 (secondary)", "–"]
   assert table.rows[1].cells[2].spread == "± 0.14"
+  finished = [_record("mnist", method, seed) for method in ("softmax", "m=2") for seed in (0, 1)]
+  assert paper_report.table(finished, settings, "mnist", "error").columns[-1] == "paper"
 
 
 def test_measures_have_figures_and_settings_with_runs_have_panels():
