@@ -34,7 +34,8 @@ def methods(rate: float) -> tuple[tuple[str, str, tuple[float, ...]], ...]:
     # Lambda is held, so that short trials and whole runs have one loss.
     ("L-Softmax, m=2", *each("l_softmax:margin=2:gamma=0.0:base", 2.0, 10.0)),
     ("spherical", "spherical", four),
-    ("ReLU", "relu", four),
+    # Its gradient grows as a logit falls to the floor of 0.01, up to a hundredfold.
+    ("ReLU", "relu", tuple(of / 8 for of in four)),
     ("one against all", "one_vs_all:bias_start=None", four),
     ("sparsemax", "sparsemax", four),
     ("entmax 1.5", "entmax", four),

@@ -38,7 +38,8 @@ REGIMES = (
 OWN = (
   "This is what the runs of this report say of the claims. Where they have a paper's nets or data "
   "cut down, that is an indication, for or against, which refutes no paper; the ledger of the "
-  "papers' claims says which do."
+  "papers' claims says which do. It corrects over the comparisons of all results, here they are "
+  "those of this report: it may leave undecided what is decided here."
 )
 #: What is said of the papers' numbers.
 ORIGINS = (
