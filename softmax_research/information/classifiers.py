@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional import negative_log_likelihood, pc_cross_entropy
+from softmax_research.functional.arrays import widen
 from softmax_research.functional.priors import check_log_prior
 
 
@@ -40,7 +41,7 @@ def softmax_information(
     num_classes: K.
 
   Returns:
-    The estimate in nats, a scalar.
+    The estimate in nats, a scalar in float32 or wider.
 
   Raises:
     ValueError: the number of classes is not that of `log_probs`, or there are fewer than two
@@ -61,7 +62,7 @@ def softmax_information(
       f"Got log_probs of shape {jnp.shape(log_probs)} and num_classes={num_classes}; the last "
       "axis holds the classes. Pass its size."
     )
-  return jnp.log(num_classes) - jnp.mean(negative_log_likelihood(log_probs, labels))
+  return jnp.log(num_classes) - jnp.mean(negative_log_likelihood(widen(log_probs)[0], labels))
 
 
 def pc_softmax_information(
@@ -81,7 +82,7 @@ def pc_softmax_information(
     log_prior: logarithms of the classes' frequencies, `[K]`.
 
   Returns:
-    The estimate in nats, a scalar.
+    The estimate in nats, a scalar in float32 or wider.
 
   Raises:
     ValueError: the prior is none, it is zero for a class that occurs among the labels, or there
@@ -98,7 +99,7 @@ def pc_softmax_information(
   """
   _check_examples(labels)
   _check_prior(log_prior, labels)
-  return -jnp.mean(pc_cross_entropy(logits, labels, log_prior))
+  return -jnp.mean(pc_cross_entropy(widen(logits)[0], labels, log_prior))
 
 
 def plug_in_information(
@@ -115,7 +116,7 @@ def plug_in_information(
     labels, log_prior: those of `pc_softmax_information`; the prior gives H(Y).
 
   Returns:
-    The estimate in nats, a scalar.
+    The estimate in nats, a scalar in float32 or wider.
 
   Raises:
     ValueError: the prior is none, it is zero for a class that occurs among the labels, or there
@@ -139,7 +140,7 @@ def plug_in_information(
       f"Got log_prior of shape {log_prior.shape} for log_probs of shape {jnp.shape(log_probs)}; "
       "it must have one log-probability for each class."
     )
-  losses = negative_log_likelihood(log_probs, labels)
+  losses = negative_log_likelihood(widen(log_probs)[0], labels)
   return entropy(log_prior).astype(losses.dtype) - jnp.mean(losses)
 
 

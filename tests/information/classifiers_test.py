@@ -68,13 +68,16 @@ def test_a_class_that_never_occurs_adds_no_entropy():
   assert estimate == pytest.approx(np.log(2))
 
 
-def test_a_prior_in_float64_widens_nothing():
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_estimates_are_in_float32_whatever_the_type_of_the_prior(dtype):
   with jax.enable_x64(True):
-    log_probs = jax.ShapeDtypeStruct((4, 3), jnp.float32)
+    log_probs = jax.ShapeDtypeStruct((4, 3), dtype)
     log_prior = np.log(np.full(3, 1 / 3))
     for estimate in (plug_in_information, pc_softmax_information):
       run = functools.partial(estimate, labels=np.zeros(4, int), log_prior=log_prior)
       assert jax.eval_shape(run, log_probs).dtype == jnp.float32
+    run = functools.partial(softmax_information, labels=np.zeros(4, int), num_classes=3)
+    assert jax.eval_shape(run, log_probs).dtype == jnp.float32
 
 
 def test_a_label_out_of_range_makes_it_nan():
