@@ -108,5 +108,8 @@ def generalised_link(loss: jax.typing.ArrayLike, *, q: jax.typing.ArrayLike = 0.
   positive = q != 0
   scale = jnp.where(positive, q, 1)
   finite = loss != jnp.inf  # Infinity would make the slope in q no number.
-  bounded = jnp.where(finite, -jnp.expm1(-scale * jnp.where(finite, loss, 0)), 1) / scale
-  return jnp.where(positive, bounded, loss).astype(result_type)
+  size = jnp.where(finite, loss, 0)
+  bounded = jnp.where(finite, -jnp.expm1(-scale * size), 1) / scale
+  # With the slope in q that it has at 0, so that a learnt q may begin there.
+  unbounded = jnp.where(finite, size * (1 - q * size / 2), loss)
+  return jnp.where(positive, bounded, unbounded).astype(result_type)

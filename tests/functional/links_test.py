@@ -81,6 +81,12 @@ def test_options_may_be_traced():
   check_derivatives(total, np.array([0.3, 2.0]), 1.5, 0.5, 0.4)
 
 
+def test_a_learnt_bound_may_begin_at_none():
+  losses = jnp.array([0.0, 0.5, 7.0, 1e18, jnp.inf])
+  slopes = jax.jacfwd(lambda q: generalised_link(losses, q=q))(0.0)
+  np.testing.assert_allclose(slopes, [0, -0.125, -24.5, -5e35, 0], rtol=1e-6)
+
+
 @_ALL
 def test_an_unknown_label_stays_nan_without_a_gradient(name):
   link, _ = _LINKS[name]
