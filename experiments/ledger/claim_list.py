@@ -57,9 +57,19 @@ _TUNED = ", rate and number of each loss tuned on validation in four trials"
 #: setting, as `--dry_run` has them: see `docs/papers.rst`.
 _ROW_HOURS = {
   "mnist_modern/mnist": 0.57,
+  "cifar10_modern/cifar10": 2.4,
+  "cifar10_modern_full/cifar10": 33,
+  "banerjee2020/mnist": 45,
+  "banerjee2020/cifar10": 20,
+  "liu2016/cifar10": 125,
+  "liu2016/cifar10_plus": 125,
   "agarap2018/mnist_ffnn": 1.4,
   "agarap2018/mnist_ffnn_clean": 1.6,
   "agarap2018/mnist_cnn": 3.4,
+  # Of the images of MNIST there are as many, of the same size.
+  "agarap2018/fashion_mnist_ffnn": 1.4,
+  "agarap2018/fashion_mnist_cnn": 3.4,
+  "guo2017/cifar10": 33,
 }
 _EPOCHS = "The short runs have few epochs: a loss that is slow at first looks worse there."
 

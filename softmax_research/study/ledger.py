@@ -278,5 +278,7 @@ def _because(ruling: Ruling) -> str:
 
 
 def _reason(ruling: Ruling) -> str:
-  hours = f"{ruling.hours:.2g} hours on one core would test it"
-  return ruling.reason if math.isnan(ruling.hours) else f"{ruling.reason}; about {hours}"
+  if math.isnan(ruling.hours):
+    return ruling.reason
+  hours = f"{ruling.hours:,.{0 if ruling.hours >= 10 else 1}f}"
+  return f"{ruling.reason}; about {hours} hours on one core would test it"
