@@ -142,12 +142,22 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
   ]
 
 
-def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
-  """Train the missing seeds of a cell, and measure tests and weights."""
-  settings, part = context.settings, cell["part"]
+def _trainer(settings: Settings, cell: dict[str, Any]) -> attention_tasks.Trainer:
+  part = cell["part"]
   steps = {"images": "image_steps", "language": "text_steps", "recall": "recall_steps"}[part]
   make, attention = attention_tasks.TASKS[part], cell["attention"]
-  trainer = attention_tasks.trainer(make, settings, attention, getattr(settings, steps))
+  return attention_tasks.trainer(make, settings, attention, getattr(settings, steps))
+
+
+def prepare(settings: Settings, left: Sequence[dict[str, Any]]) -> None:
+  """Make a network of each part, which shows data and sizes that do not fit each other."""
+  for cell in {cell["part"]: cell for cell in reversed(left)}.values():
+    _trainer(settings, cell)
+
+
+def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
+  """Train the missing seeds of a cell, and measure tests and weights."""
+  trainer = _trainer(context.settings, cell)
   for seed in context.seeds:
     began, curves = time.perf_counter(), []
     for point in trainer.train(seed):
@@ -269,6 +279,7 @@ STUDY = study.Study(
   report,
   name="attention",
   check=check,
+  prepare=prepare,
   selects=("parts", "attentions", "seeds"),
   claims=study_claims.OF_ATTENTION,
 )

@@ -97,6 +97,13 @@ def test_recall_asks_for_the_value_of_each_key():
   assert task.tests["4 times as long"][0].shape == (16, 24)
 
 
+def test_images_that_patches_do_not_divide_are_refused_before_any_work(tmp_path):
+  settings = SMALL._replace(parts=("images",), patch=3)
+  with pytest.raises(ValueError, match="patches of side 3 for images of 8 by 8"):
+    runner.run(attention.STUDY, settings, runner.Options(tmp_path))
+  assert workdir.read(tmp_path) == []
+
+
 def test_longer_contexts_are_judged_on_the_same_bytes(tmp_path):
   text = tmp_path / "text.txt"
   text.write_bytes(bytes(range(97, 123)) * 200)
