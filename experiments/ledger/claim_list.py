@@ -63,6 +63,11 @@ _ROW_HOURS = {
   "banerjee2020/cifar10": 20,
   "liu2016/cifar10": 125,
   "liu2016/cifar10_plus": 125,
+  # With twelve runs of a search, two a learning rate.
+  "debrebisson2015/mnist": 42,
+  "debrebisson2015/cifar10": 115,
+  "li2020/mnist": 42,
+  "li2020/cifar10": 115,
   "agarap2018/mnist_ffnn": 1.4,
   "agarap2018/mnist_ffnn_clean": 1.6,
   "agarap2018/mnist_cnn": 3.4,
