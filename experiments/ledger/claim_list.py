@@ -54,7 +54,7 @@ _PLACES = {
 }
 _TUNED = ", rate and number of each loss tuned on validation in four trials"
 #: The hours of a row, its trials and all seeds, on one core of an AMD EPYC, by directory and
-#: setting, as `--dry_run` has them: see `docs/papers.rst`.
+#: setting, by runs or by `--dry_run`: see `docs/papers.rst`.
 _ROW_HOURS = {
   "mnist_modern/mnist": 0.57,
   "cifar10_modern/cifar10": 2.4,
