@@ -1,8 +1,8 @@
 """Blocks of attention: weights of a block of queries and one of keys at a time, for one head.
 
 They are computed once for the outputs, and once more for the gradients, so that no array of queries
-by keys is in memory. `_attend` is that rule for one head; heads are gone through, or stand side by
-side.
+by keys is in memory. `_sweep` and `_head_gradients` are that rule for one head, `_attend` is it for
+all: they are gone through, or stand side by side.
 """
 
 import functools
@@ -23,11 +23,13 @@ _CPU_BLOCK = (512, 512)
 # Heads whose weights are fewer than these stand side by side: the turns of a loop cost more then.
 _CPU_LEAST_TURN = 2**14
 _CPU_SIDE_BY_SIDE = 2**20
-# In turns, heads go in pairs, so that each operation is large enough for two cores: with 2,048
-# queries of 64 features values and gradients take 280 ms, where they take 326 one by one and 297 by
-# fours. In blocks of 256 they take 443 ms. Blocks that causality cuts, visited by their parts, took
-# less of the processor, 476 ms in place of 519, and more time, 321 ms.
+# In turns, heads go in pairs, so that each operation is large enough for two cores: by fours they
+# take as long, one by one 1.2 times that, in blocks of 256 1.7 times. Blocks that causality cuts,
+# visited by their halves, take 8 % less of the processor and as much time.
 _CPU_TOGETHER = 2
+# Gradients of queries have so many columns more than they need, as rows of a power of two bytes all
+# fall into one set of a core's cache, where to transpose them takes three times as long.
+_SPARE_COLUMNS = 16
 # Elsewhere all heads stand side by side: so many weights of them, in blocks of a power of two.
 _WEIGHTS = 2**26
 _SIDES = (128, 1024)
@@ -55,7 +57,7 @@ class Given(NamedTuple):
 
 
 class _Form(NamedTuple):
-  """Hold what is fixed when one head's attention is traced; sizes are those of blocks."""
+  """Hold what is fixed when attention is traced; sizes are those of blocks."""
 
   normaliser: str
   score: Callable[..., jax.Array] | None
@@ -63,18 +65,37 @@ class _Form(NamedTuple):
   offset: int
   queries: int
   keys: int
+  turn: tuple[int, int, int]  # how many examples, heads of keys and of queries for each go together
 
 
-class _Head(NamedTuple):
-  """Hold one head's arrays, padded to blocks; 1 stands for a number of queries or keys too."""
+class _Heads(NamedTuple):
+  """Hold heads' arrays, padded to blocks; 1 stands for a number of heads, queries or keys too.
 
-  query: jax.Array  # [T, D]
-  key: jax.Array  # [S, D]
-  value: jax.Array  # [S, E]
-  factors: jax.Array  # [T, 1]
-  bias: jax.Array | None  # [T, S]
-  masks: tuple[jax.Array, ...]  # [T, S] each
-  log_counts: jax.Array | None  # [T, 1]
+  Of one head they have the axes of queries, keys and features alone, `[T, D]` or `[T, S]`. Where G
+  is 1 queries lack its axis: XLA would copy them to another layout, which differs by that alone.
+  """
+
+  query: jax.Array  # [B, T, H_k, G, D]
+  key: jax.Array  # [B, S, H_k, D]
+  value: jax.Array  # [B, S, H_k, E]
+  factors: jax.Array | None  # [B, H_k, G, T, 1]
+  bias: jax.Array | None  # [B, H_k, G, T, S]
+  masks: tuple[jax.Array, ...]  # [B, H_k, G, T, S] each
+  log_counts: jax.Array | None  # [B, H_k, G, T, 1]
+
+
+# Where arrays have their axes of examples, of heads of keys, and of heads of queries for each.
+_HEADS_FIRST, _NO_HEADS = (0, 1, 2), (None,) * 3
+
+
+def _rows_first(array):
+  return (0, 2, 3) if array.ndim == 5 else (0, 2, None)
+
+
+def _places(heads: _Heads):
+  """Return where heads' arrays have their axes of heads, in the order of a tree's leaves."""
+  num_others = len(jax.tree.leaves(heads)) - 3
+  return [_rows_first(heads.query), *[_rows_first(heads.key)] * 2, *[_HEADS_FIRST] * num_others]
 
 
 def attend(
@@ -89,70 +110,53 @@ def attend(
   query, key, value, bias, masks, score = given[:6]
   *batch, num_queries, num_heads, _ = query.shape
   num_keys, num_key_heads = key.shape[-3:-1]
-  wide = given.wide
-  num_examples, group = math.prod(batch), num_heads // num_key_heads
+  lead = (math.prod(batch), num_key_heads, num_heads // num_key_heads)
   on_cpu = jax.default_backend() == "cpu"
-  most = block_size or _choose_blocks(num_examples * num_heads, on_cpu=on_cpu)
+  most = block_size or _choose_blocks(math.prod(lead), on_cpu=on_cpu)
   sizes = even_size(num_queries, most[0]), even_size(num_keys, most[1])
   padded = [-(-total // of) * of for total, of in zip((num_queries, num_keys), sizes, strict=True)]
 
-  def lay_out(array, axes=("rows", "columns")):
+  def heads_first(array, axes=("rows", "columns")):
     """Return an array as `[B, H_k, G, T, S]`, padded."""
     array = array.reshape((1,) * (len(batch) + 3 - array.ndim) + array.shape)
     heads = array.shape[len(batch)]
-    lead = array.shape[: len(batch)]
-    if 1 in lead and set(lead) != {1}:
+    own = array.shape[: len(batch)]
+    if 1 in own and set(own) != {1}:
       array = jnp.broadcast_to(array, (*batch, *array.shape[len(batch) :]))
-      lead = batch
-    grouped = (num_key_heads, heads // num_key_heads) if heads == num_heads > 1 else (heads, 1)
-    array = array.reshape(math.prod(lead), *grouped, *array.shape[-2:])
+      own = batch
+    grouped = lead[1:] if heads == num_heads > 1 else (heads, 1)
+    array = array.reshape(math.prod(own), *grouped, *array.shape[-2:])
     missing = [
       padded[i] - total if axis and array.shape[-2 + i] == total != 1 else 0
       for i, (axis, total) in enumerate(zip(axes, (num_queries, num_keys), strict=True))
     ]
     return jnp.pad(array, [(0, 0)] * 3 + [(0, n) for n in missing])
 
-  def heads_first(array, total, heads):
-    array = jnp.swapaxes(array.reshape(num_examples, *array.shape[-3:]), 1, 2)
-    array = jnp.pad(array, [(0, 0), (0, 0), (0, total - array.shape[2]), (0, 0)])
-    return array.reshape(num_examples, *heads, *array.shape[2:])
+  def rows_first(array, total, *heads):
+    array = array.reshape(lead[0], array.shape[-3], *heads, array.shape[-1])
+    return jnp.pad(array, [(0, 0), (0, total - array.shape[1])] + [(0, 0)] * (array.ndim - 2))
 
   if padded[1] > num_keys:
     masks += ((jnp.arange(padded[1]) < num_keys)[None],)
-  head = _Head(
-    heads_first(query, padded[0], (num_key_heads, group)),
-    heads_first(key, padded[1], (num_key_heads, 1)),
-    heads_first(value, padded[1], (num_key_heads, 1)),
-    lay_out(given.factors[..., None], ("rows", None)),
-    None if bias is None else lay_out(bias),
-    tuple(lay_out(mask) for mask in masks),
-    None if log_counts is None else lay_out(log_counts, ("rows", None)),
+  heads = _Heads(
+    rows_first(query, padded[0], *lead[1 : 3 if lead[2] > 1 else 2]),
+    rows_first(key, padded[1], num_key_heads),
+    rows_first(value, padded[1], num_key_heads),
+    heads_first(given.factors[..., None], ("rows", None)),
+    None if bias is None else heads_first(bias),
+    tuple(heads_first(mask) for mask in masks),
+    None if log_counts is None else heads_first(log_counts, ("rows", None)),
   )
-  axes = varying_axes(head)
-  hoisted = None if score is None else hoist(score, wide, axes=axes)
+  axes = varying_axes(heads)
+  hoisted = None if score is None else hoist(score, given.wide, axes=axes)
+  turn = _choose_turn(lead, sizes[0] * sizes[1]) if on_cpu else lead
   offset = num_keys - num_queries
-  form = _Form(given.normaliser, hoisted and hoisted.call, given.causal, offset, *sizes)
+  form = _Form(given.normaliser, hoisted and hoisted.call, given.causal, offset, *sizes, turn)
   constants = () if hoisted is None else hoisted.constants
-  turn = sizes[0] * sizes[1]
-  many = num_examples * num_heads * turn > _CPU_SIDE_BY_SIDE and turn >= _CPU_LEAST_TURN
-  over = functools.partial(_over_heads, in_turns=on_cpu and many)
-  of_group = over(functools.partial(_attend, form, constants), together=1)
-  of_heads = over(of_group, together=_CPU_TOGETHER)
-  # Loops in loops copy whole arrays between layouts, a tenth of the processor's time: examples and
-  # the keys' heads are one axis unless an array is shared along only one of them.
-  if {leaf.shape[:2] for leaf in jax.tree.leaves(head)} <= {(num_examples, num_key_heads), (1, 1)}:
-    head = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), head)
-  else:
-    of_heads = over(of_heads, together=1)
-  outputs, log_total = of_heads(vary(head, axes))
-
-  def restore(array):
-    """Undo the layout of the heads, `[B, H_k, G, T, E]` or `[B H_k, ...]` -> `[..., T, H, E]`."""
-    array = array[..., :num_queries, :]
-    array = jnp.swapaxes(array.reshape(num_examples, num_heads, *array.shape[-2:]), 1, 2)
-    return array.reshape(*batch, num_queries, num_heads, array.shape[-1])
-
-  return restore(outputs), restore(log_total)[..., 0]
+  outputs, log_total = _attend(form, constants, vary(heads, axes))
+  whole = (*batch, num_queries, num_heads)
+  outputs, log_total = outputs[:, :num_queries], log_total[:, :num_queries]
+  return outputs.reshape(*whole, value.shape[-1]), log_total.reshape(whole)
 
 
 def _choose_blocks(num_heads: int, *, on_cpu: bool) -> tuple[int, int]:
@@ -163,49 +167,172 @@ def _choose_blocks(num_heads: int, *, on_cpu: bool) -> tuple[int, int]:
   return (min(max(side, _SIDES[0]), _SIDES[1]),) * 2
 
 
-def _over_heads(function, *, in_turns: bool, together: int):
-  """Apply a function of one head's arrays along their first axes, of which those of size 1 serve
-  all; in turns so many together.
+def _choose_turn(lead: tuple[int, int, int], size: int) -> tuple[int, int, int]:
+  """Return how many heads of each kind go together on CPU, with blocks of so many weights."""
+  if math.prod(lead) * size <= _CPU_SIDE_BY_SIDE or size < _CPU_LEAST_TURN:
+    return lead
+  turn = [1, 1, 1]
+  axis = next((axis for axis in (1, 2, 0) if lead[axis] % _CPU_TOGETHER == 0), None)
+  if axis is not None:
+    turn[axis] = _CPU_TOGETHER
+  return tuple(turn)
+
+
+def _over_heads(form: _Form, function, arrays, places, sums, sum_places):
+  """Add to sums what a function of one head's arrays returns, for all heads, one turn at a time.
+
+  Places are those of heads' axes in the leaves of the arrays and the sums. An axis that is not
+  there or of size 1 serves all heads, so that there the sum is one over them. Turns are cut out of
+  the arrays as they are: to bring heads to the front first is to copy all, a tenth of the time.
   """
+  leaves, tree = jax.tree.flatten(arrays)
+  sums, sum_tree = jax.tree.flatten(sums)
+  lead = [
+    max(leaf.shape[at[i]] for leaf, at in zip(leaves, places, strict=True) if at[i] is not None)
+    for i in range(3)
+  ]
+  counts = [total // of for total, of in zip(lead, form.turn, strict=True)]
 
-  def apply(head):
-    leaves, tree = jax.tree.flatten(head)
-    size = max(leaf.shape[0] for leaf in leaves)
-    mapped = [leaf.shape[0] == size for leaf in leaves]
-    once = [leaf if is_mapped else leaf[0] for leaf, is_mapped in zip(leaves, mapped, strict=True)]
-    if size == 1:
-      return jax.tree.map(
-        lambda leaf: leaf[None], function(jax.tree.map(lambda leaf: leaf[0], head))
-      )
+  def starts(shape, at, n):
+    first = [0] * len(shape)
+    for axis, of, count in reversed(list(zip(at, form.turn, counts, strict=True))):
+      if axis is not None and shape[axis] > 1 and count > 1:
+        first[axis] = n % count * of
+      n //= count
+    return first
 
-    def on_leaves(*leaves):
-      return function(tree.unflatten(leaves))
+  def cut(leaf, at, n):
+    sizes = list(leaf.shape)
+    for axis, of in zip(at, form.turn, strict=True):
+      if axis is not None:
+        sizes[axis] = min(of, sizes[axis])
+    if tuple(sizes) != leaf.shape:
+      leaf = jax.lax.dynamic_slice(leaf, _integers(starts(leaf.shape, at, n)), sizes)
+    found = [axis for axis in at if axis is not None]
+    leaf = jnp.moveaxis(leaf, found, range(len(found)))
+    return jnp.expand_dims(leaf, [i for i, axis in enumerate(at) if axis is None])
 
-    if not in_turns:
-      return jax.vmap(on_leaves, in_axes=tuple(0 if m else None for m in mapped))(*once)
+  def add(total, at, part, n):
+    serves = [i for i, axis in enumerate(at) if axis is None or total.shape[axis] == 1]
+    part = jnp.sum(part, axis=tuple(serves), keepdims=True)
+    part = jnp.squeeze(part, [i for i, axis in enumerate(at) if axis is None])
+    found = [axis for axis in at if axis is not None]
+    part = jnp.moveaxis(part, range(len(found)), found)
+    if part.shape == total.shape:
+      return total + part
+    first = starts(total.shape, at, n)
+    if all(counts[i] == 1 for i in serves):  # No other turn adds to this part.
+      return jax.lax.dynamic_update_slice(total, part, _integers(first))
+    return _add_at(total, part, first)
 
-    def turn(own):
-      rest = iter(own)
-      return on_leaves(*(next(rest) if m else leaf for m, leaf in zip(mapped, once, strict=True)))
+  for _ in range(3):
+    function = _side_by_side(function)
 
-    own = [leaf for m, leaf in zip(mapped, once, strict=True) if m]
-    return jax.lax.map(turn, own, batch_size=together if together > 1 else None)
+  def visit(n, sums):
+    turn = [cut(leaf, at, n) for leaf, at in zip(leaves, places, strict=True)]
+    found = sum_tree.flatten_up_to(function(tree.unflatten(turn)))
+    parts = zip(sums, sum_places, found, strict=True)
+    return [add(total, at, part, n) for total, at, part in parts]
+
+  return sum_tree.unflatten(_loop(0, math.prod(counts), visit, sums))
+
+
+def _side_by_side(function):
+  """Apply a function along the first axes of its arrays, of which those of size 1 serve all."""
+
+  def apply(arrays):
+    if all(leaf.shape[0] == 1 for leaf in jax.tree.leaves(arrays)):
+      found = function(jax.tree.map(lambda leaf: leaf[0], arrays))
+      return jax.tree.map(lambda leaf: leaf[None], found)
+    own = jax.tree.map(lambda leaf: leaf[0] if leaf.shape[0] == 1 else leaf, arrays)
+    axes = jax.tree.map(lambda leaf: None if leaf.shape[0] == 1 else 0, arrays)
+    return jax.vmap(function, in_axes=(axes,))(own)
 
   return apply
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(form: _Form, constants, head: _Head) -> tuple[jax.Array, jax.Array]:
-  """Return outputs `[T, E]` and log-normalisers `[T, 1]` of one head, in a wide type.
+def _attend(form: _Form, constants, heads: _Heads) -> tuple[jax.Array, jax.Array]:
+  """Return outputs `[B, T, H_k, G, E]` and log-normalisers `[B, T, H_k, G, 1]`, in a wide type.
 
-  In their place a normaliser without any has log n.
+  In place of the latter a normaliser without any has log n.
   """
-  return _sweep(form, constants, head)
+  wide = wide_type(heads.query, heads.key, heads.value)
+  sums = tuple(
+    jnp.zeros((*heads.query.shape[:-1], size), wide) for size in (heads.value.shape[-1], 1)
+  )
+  return _over_heads(
+    form,
+    functools.partial(_sweep, form, constants),
+    heads,
+    _places(heads),
+    vary(sums, varying_axes(constants, heads)),
+    [_rows_first(heads.query)] * 2,
+  )
+
+
+def _forward(form, constants, heads):
+  outputs, log_total = _attend(form, constants, heads)
+  return (outputs, log_total), (constants, heads, outputs, log_total)
+
+
+def _backward(form, residuals, cotangents):
+  return _gradients(form, residuals, cotangents)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _gradients(form, residuals, cotangents):
+  constants, heads, outputs, log_total = residuals
+  wide = wide_type(heads.query, heads.key, heads.value)
+  axes = varying_axes(residuals, cotangents)
+  # JAX itself sums the gradients of constants over devices, so that they vary as these do.
+  of_constants = jax.tree.map(
+    lambda constant: vary(jnp.zeros(constant.shape, wide), varying_axes(constant)), constants
+  )
+  floating = heads._replace(masks=(), log_counts=None)
+  of_heads = jax.tree.map(lambda array: vary(jnp.zeros(array.shape, wide), axes), floating)
+  of_constants, of_heads = _over_heads(
+    form,
+    lambda of_one: _head_gradients(form, constants, *of_one),
+    (heads, outputs, log_total, *cotangents),
+    _places(heads) + [_rows_first(heads.query)] * 4,
+    (of_constants, of_heads),
+    [_NO_HEADS] * len(jax.tree.leaves(constants)) + _places(floating),
+  )
+
+  def finish(gradient, array):
+    return gradient.astype(array.dtype) if jnp.issubdtype(array.dtype, jnp.floating) else None
+
+  of_heads = jax.tree.map(finish, of_heads, floating)
+  return jax.tree.map(finish, of_constants, constants), of_heads._replace(
+    masks=tuple(None for _ in heads.masks),
+    log_counts=None if heads.log_counts is None else jnp.zeros_like(heads.log_counts),
+  )
+
+
+@_gradients.defjvp
+def _refuse(form, primals, tangents):
+  raise NotImplementedError(
+    "attention has no second derivatives where it streams: it keeps no weights to differentiate. "
+    "Use `from softmax_research.functional.attention import reference` for them."
+  )
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def _fold_factors(head: _Heads) -> _Heads:
+  """Put factors into the queries, a pass over all logits less, unless these are of few digits."""
+  if not head.query.dtype == head.key.dtype == head.factors.dtype:
+    return head
+  return head._replace(query=head.query * head.factors, factors=None)
 
 
 def _sweep(form, constants, head):
-  wide = wide_type(head.query)
+  """Return outputs `[T, E]` and log-normalisers `[T, 1]` of one head."""
+  wide = wide_type(head.query, head.key, head.value)
   axes = varying_axes(constants, head)
+  head = _fold_factors(head)
 
   def of_queries(i):
     own = _rows(head, i, form.queries)
@@ -242,42 +369,34 @@ def _sweep(form, constants, head):
   return _over_blocks(of_queries, len(head.query) // form.queries)
 
 
-def _forward(form, constants, head):
-  outputs, log_total = _sweep(form, constants, head)
-  return (outputs, log_total), (constants, head, outputs, log_total)
+def _head_gradients(form, constants, head, outputs, log_total, of_outputs, of_log_total):
+  """Return gradients in the constants and one head's arrays.
 
-
-def _backward(form, residuals, cotangents):
-  return _gradients(form, residuals, cotangents)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _gradients(form, residuals, cotangents):
-  """Go over blocks of keys, and for each over those of queries, with the weights transposed.
-
-  So is the sum for the queries: on CPU a product that contracts the first axes of both of its
+  They go over blocks of keys, and for each over those of queries, with the weights transposed. So
+  is the sum for the queries: on CPU a product that contracts the first axes of both of its
   arguments takes three times as long as one that contracts the last with the first.
   """
-  constants, head, outputs, log_total = residuals
-  of_outputs, of_log_total = cotangents
-  wide = wide_type(head.query)
-  axes = varying_axes(residuals, cotangents)
+  wide = wide_type(head.query, head.key, head.value)
+  axes = varying_axes(constants, head, outputs, log_total, of_outputs, of_log_total)
+  unscaled, head = head, _fold_factors(head)
   slope = of_log_total - jnp.sum(of_outputs * outputs, axis=-1, keepdims=True)
   base = jnp.where(log_total == -jnp.inf, 0, log_total)
   of_outputs = of_outputs.astype(head.value.dtype)
-  # The largest factor comes after the products: float16 would not hold it times a query.
-  largest = jnp.max(jnp.abs(head.factors))
-  largest = jnp.where(largest == 0, 1, largest)
+  if head.factors is not None:
+    # The largest factor comes after the products: float16 would not hold it times a query.
+    largest = jnp.max(jnp.abs(head.factors))
+    largest = jnp.where(largest == 0, 1, largest)
 
   def zeros(array):
     return vary(jnp.zeros(array.shape, wide), axes)
 
   of_bias = None if head.bias is None else zeros(head.bias)
-  # JAX itself sums the gradients of constants over devices, so that they vary as these do.
   of_constants = jax.tree.map(
     lambda constant: vary(jnp.zeros(constant.shape, wide), varying_axes(constant)), constants
   )
-  state = zeros(head.query.T), of_bias, of_constants
+  num_queries, num_features = head.query.shape
+  of_query = vary(jnp.zeros((num_features, num_queries + _SPARE_COLUMNS), wide), axes)
+  state = of_query, of_bias, of_constants
   transposed_keys = head.key.T
 
   def of_keys(state, j):
@@ -296,11 +415,13 @@ def _gradients(form, residuals, cotangents):
       of_logits, new_constants = pull(of_scores)
       if of_bias is not None:
         of_bias = _add_to_bias(form, of_bias, of_logits.T, i, j)
-      scaled = (own.query.astype(wide) * (own.factors / largest)).astype(key.dtype)
+      scaled = own.query
+      if own.factors is not None:
+        scaled = (scaled.astype(wide) * (own.factors / largest)).astype(key.dtype)
       of_value = of_value + _product("st,te->se", weights, row_of_outputs)
       of_key = of_key + _product("st,td->sd", of_logits, scaled)
-      unscaled = _product("ds,st->dt", transposed_key, of_logits)
-      of_query = _add_at(of_query, unscaled, 0, i * form.queries)
+      part = _product("ds,st->dt", transposed_key, of_logits)
+      of_query = _add_at(of_query, part, (0, i * form.queries))
       of_constants = add_gradients(of_constants, new_constants)
       of_query, of_bias, of_key, of_value = vary((of_query, of_bias, of_key, of_value), axes)
       return of_query, of_bias, of_constants, of_key, of_value
@@ -319,37 +440,16 @@ def _gradients(form, residuals, cotangents):
   else:
     state, of_columns = jax.lax.scan(of_keys, state, jnp.arange(num_blocks))
     of_key, of_value = (array.reshape(-1, array.shape[-1]) for array in of_columns)
-  unscaled, of_bias, of_constants = state
-  unscaled = unscaled.T
-  of_factors = jnp.sum(unscaled * head.query.astype(wide), axis=-1, keepdims=True)
-  if len(head.factors) == 1:
+  of_query, of_bias, of_constants = state
+  of_query = of_query[:, :num_queries].T
+  of_factors = jnp.sum(of_query * unscaled.query.astype(wide), axis=-1, keepdims=True)
+  if len(unscaled.factors) == 1:
     of_factors = jnp.sum(of_factors, axis=0, keepdims=True)
-  of_head = _Head(
-    (unscaled * head.factors).astype(head.query.dtype),
-    (of_key * largest).astype(head.key.dtype),
-    of_value.astype(head.value.dtype),
-    of_factors,
-    of_bias,
-    tuple(None for _ in head.masks),
-    None if head.log_counts is None else jnp.zeros_like(head.log_counts),
+  if head.factors is not None:
+    of_key = of_key * largest
+  return of_constants, _Heads(
+    of_query * unscaled.factors, of_key, of_value, of_factors, of_bias, (), None
   )
-
-  def finish(gradient, constant):
-    floating = jnp.issubdtype(constant.dtype, jnp.floating)
-    return gradient.astype(constant.dtype) if floating else None
-
-  return jax.tree.map(finish, of_constants, constants), of_head
-
-
-@_gradients.defjvp
-def _refuse(form, primals, tangents):
-  raise NotImplementedError(
-    "attention has no second derivatives where it streams: it keeps no weights to differentiate. "
-    "Use `from softmax_research.functional.attention import reference` for them."
-  )
-
-
-_attend.defvjp(_forward, _backward)
 
 
 def _block_scores(form, constants, own, i, j, is_cut, *, transposed=False):
@@ -366,7 +466,9 @@ def _block_scores(form, constants, own, i, j, is_cut, *, transposed=False):
   logits = _product(
     "sd,td->st" if transposed else "td,sd->ts",
     *((key, own.query) if transposed else (own.query, key)),
-  ) * turn(own.factors)
+  )
+  if own.factors is not None:
+    logits = logits * turn(own.factors)
   masks = [turn(_columns(mask, j, form.keys)) for mask in own.masks]
   if own.bias is not None:
     bias = turn(_columns(own.bias, j, form.keys))
@@ -473,7 +575,7 @@ def _over_blocks(function, num_blocks: int):
   return jax.tree.map(lambda array: array.reshape(-1, array.shape[-1]), found)
 
 
-def _rows(head: _Head, i, size: int) -> _Head:
+def _rows(head: _Heads, i, size: int) -> _Heads:
   """Return a head with the rows of one block of queries alone."""
   of_queries = head._replace(key=None, value=None)
   of_queries = jax.tree.map(lambda a: a if len(a) == 1 else _cut(a, i, size), of_queries)
@@ -495,8 +597,12 @@ def _columns(array, j, size: int):
   return jax.lax.dynamic_slice_in_dim(array, j * size, size, axis=1)
 
 
-def _add_at(array, part, *starts):
-  starts = [jnp.asarray(start, jnp.int32) for start in starts]
+def _integers(starts):
+  return [jnp.asarray(start, jnp.int32) for start in starts]
+
+
+def _add_at(array, part, starts):
+  starts = _integers(starts)
   old = jax.lax.dynamic_slice(array, starts, part.shape)
   return jax.lax.dynamic_update_slice(array, old + part, starts)
 
@@ -506,7 +612,7 @@ def _add_to_bias(form, of_bias, part, i, j):
   for axis, size in enumerate(of_bias.shape):
     if size == 1:  # The same for all queries, or all keys.
       part, starts[axis] = jnp.sum(part, axis=axis, keepdims=True), 0
-  return _add_at(of_bias, part, *starts)
+  return _add_at(of_bias, part, starts)
 
 
 def _product(equation: str, left: jax.Array, right: jax.Array) -> jax.Array:

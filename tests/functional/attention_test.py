@@ -278,6 +278,44 @@ def test_vmap_remat_and_turns_over_heads_agree(monkeypatch):
       np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+  ("examples", "heads", "key_heads", "of_bias"),
+  [
+    (2, 4, 2, (1, 4)),  # Pairs of heads of keys.
+    (1, 4, 1, (1, 1)),  # Pairs of queries' heads, of which keys have one.
+    (2, 3, 3, (2, 1)),  # Pairs of examples, with a bias for each.
+    (3, 3, 1, (1, 3)),  # One by one.
+  ],
+)
+def test_turns_sum_what_heads_and_examples_share(monkeypatch, examples, heads, key_heads, of_bias):
+  monkeypatch.setattr(attention_blocks, "_CPU_SIDE_BY_SIDE", 0)
+  monkeypatch.setattr(attention_blocks, "_CPU_LEAST_TURN", 0)
+  shapes = [(examples, 4, heads, 3), (examples, 6, key_heads, 3), (examples, 6, key_heads, 2)]
+  rng = np.random.default_rng(0)
+  arrays = [jnp.asarray(rng.normal(size=s), jnp.float32) for s in (*shapes, (*of_bias, 4, 6))]
+  scale = jnp.asarray(rng.uniform(0.5, 1, heads), jnp.float32)
+  cotangent = jnp.asarray(rng.normal(size=(examples, 4, heads, 2)), jnp.float32)
+
+  def pull(attend, query, key, value, bias, scale):
+    return jax.vjp(
+      lambda query, key, value, bias, scale, temperature: attend(
+        query,
+        key,
+        value,
+        bias=bias,
+        scale=scale,
+        score=lambda z: taylor_score(z / temperature),
+        causal=True,
+      ),
+      *(query, key, value, bias, scale, jnp.float32(1.5)),
+    )[1](cotangent)
+
+  ours = functools.partial(attention, block_size=(2, 3))
+  run = jax.jit(lambda *a: (pull(ours, *a), pull(lambda *b, **o: reference(*b, **o)[0], *a)))
+  for one, expected in zip(*run(*arrays, scale), strict=True):
+    np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("normaliser", ["softmax", "sigmoid", "sparsemax"])
 def test_half_types_are_summed_in_float32(normaliser):
   halves = [_small(dtype) for dtype in (jnp.bfloat16, jnp.float16)]
