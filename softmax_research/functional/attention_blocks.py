@@ -23,9 +23,9 @@ _CPU_BLOCK = (512, 512)
 # Heads whose weights are fewer than these stand side by side: the turns of a loop cost more then.
 _CPU_LEAST_TURN = 2**14
 _CPU_SIDE_BY_SIDE = 2**20
-# In turns, heads go in pairs, so that each operation is large enough for two cores: by fours they
-# take as long, one by one 1.2 times that, in blocks of 256 1.7 times. Blocks that causality cuts,
-# visited by their halves, take 8 % less of the processor and as much time.
+# In turns, heads go in pairs, so that each operation is large enough for two cores: one by one they
+# take up to 1.1 times as long, by fours about as long, in blocks of 256 at least 1.7 times. Blocks
+# that causality cuts, visited by their halves, take 8 % less of the processor and no less time.
 _CPU_TOGETHER = 2
 # Gradients of queries have so many columns more than they need, as rows of a power of two bytes all
 # fall into one set of a core's cache, where to transpose them takes three times as long.
