@@ -1,7 +1,6 @@
 """Assembly: from a configuration to data, programs and devices, everything checked first."""
 
 import functools
-import os
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from configs import default
 from softmax_research import data, heads, nn, registry, training
 from softmax_research.functional.arrays import check_integer
+from softmax_research.training import environment
 from softmax_research.training.parallel import check_shares
 
 _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
@@ -350,7 +350,8 @@ def prepare_devices(options: ConfigDict, num_seeds: int, batch_size: int | None 
     check_integer(f"--devices.{name}", options[name], 0, _MOST_DEVICES, remedy)
   if options.data and batch_size:
     check_shares(batch_size, options.data)
-  seed = options.seed or (1 if options.seeds_by == "apart" else min(num_cores(), num_seeds))
+  cores = 1 if options.seeds_by == "apart" else environment.num_cores()
+  seed = options.seed or min(cores, num_seeds)
   jax.config.update("jax_num_cpu_devices", max(1, seed * max(1, options.data)))
 
 
@@ -380,8 +381,3 @@ def _numbers_of_devices(options: ConfigDict, num_seeds: int) -> tuple[int, int]:
     most = min(num_seeds, devices // max(1, along_data))
     seed = max([n for n in range(1, most + 1) if along_data or devices % n == 0], default=1)
   return seed, along_data or devices // seed
-
-
-def num_cores() -> int:
-  """Return how many cores this process may use."""
-  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,9 +23,9 @@ goes on after an interruption. report.md has bias, spread and intervals of each 
 
 import jax
 
-from experiments import assembly
 from experiments.information import gaussians, images, samples, staircase, sweep
 from softmax_research import study
+from softmax_research.training import environment
 
 STUDIES = {
   "gaussians": gaussians.STUDY,
@@ -37,5 +37,5 @@ STUDIES = {
 
 if __name__ == "__main__":
   # On CPU each core is a device, since a program of small products runs on one core alone.
-  jax.config.update("jax_num_cpu_devices", assembly.num_cores())
+  jax.config.update("jax_num_cpu_devices", environment.num_cores())
   study.main(STUDIES)

@@ -128,15 +128,17 @@ def agree(steps: int, stop: bool) -> tuple[int, bool]:
 def keep_programs() -> pathlib.Path | None:
   """Let JAX keep every program that it compiles from now on, and look for it before it compiles.
 
-  The directory is `compiled/PROCESSOR` in the cache of decoded datasets, where PROCESSOR tells the
+  The directory is `compiled/PROCESSOR-CORES` in the cache of decoded datasets. PROCESSOR tells the
   processor's features: a program compiled for one with more of them would crash another that
-  shares the home directory. Who sets `JAX_COMPILATION_CACHE_DIR` has chosen another directory, and
+  shares the home directory. CORES are those that this process may use, for which XLA divides a
+  program: JAX would hand one of a single core to a process that has more, and leave them idle. Who
+  sets `JAX_COMPILATION_CACHE_DIR` has chosen another directory, and
   JAX's own settings hold. A directory that cannot be written is a warning on the standard error.
   Returned is the directory, or None where this function chose none.
   """
   if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     return None
-  directory = data.cache_directory() / "compiled" / processor()
+  directory = data.cache_directory() / "compiled" / f"{processor()}-{num_cores()}"
   try:
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK | os.X_OK):
@@ -161,6 +163,11 @@ def processor() -> str:
   features = _of_cpu("flags", "Features") or platform.processor()
   digest = hashlib.sha256(" ".join(sorted(features.split())).encode()).hexdigest()
   return f"{platform.machine()}-{digest[:12]}"
+
+
+def num_cores() -> int:
+  """Return how many cores this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _of_cpu(*names: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from configs import default
 from experiments import assembly
 from softmax_research import data, training
+from softmax_research.training import environment
 
 
 def _make_all(config):
@@ -352,7 +353,7 @@ def test_on_gpu_narrow_nets_train_all_seeds_of_a_device_at_once(
 def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
   made = []
   monkeypatch.setattr(jax.config, "update", lambda name, value: made.append(value))
-  monkeypatch.setattr(assembly, "num_cores", lambda: 4)
+  monkeypatch.setattr(environment, "num_cores", lambda: 4)
   for num_seeds, given in (
     (3, {}),
     (9, {}),
