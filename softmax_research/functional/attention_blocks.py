@@ -510,7 +510,8 @@ def parts(normaliser: str, scores, shift):
   if normaliser == "relu":
     return jax.nn.relu(scores) * jnp.exp(-shift), None
   excess = jnp.where(scores == -jnp.inf, 0, _shifted_expm1(scores, shift))
-  return jax.nn.relu(excess), jnp.abs(excess)
+  # At 0, as for a key of zeros, both have the slope from the left; jnp.abs has that from the right.
+  return jax.nn.relu(excess), jnp.where(excess > 0, excess, -excess)
 
 
 def totals(normaliser: str, shift, mass):

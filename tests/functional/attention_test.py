@@ -601,6 +601,20 @@ def test_a_score_that_excludes_all_keys_of_a_query(normaliser):
   np.testing.assert_allclose(log_total[:, :2], empty, rtol=1e-6)
 
 
+def test_softpick_has_one_gradient_at_a_score_of_zero():
+  query, key, value = _small()
+  key = key.at[:, 2].set(0)
+
+  def pull(attend, *arrays):
+    return jax.vjp(attend, *arrays)[1](jnp.asarray(COTANGENT, jnp.float32))
+
+  options = {"normaliser": "softpick", "causal": True}
+  ours = functools.partial(attention, **options, block_size=BLOCK)
+  run = jax.jit(lambda *a: (pull(ours, *a), pull(lambda *b: reference(*b, **options)[0], *a)))
+  for one, expected in zip(*run(query, key, value), strict=True):
+    np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [
