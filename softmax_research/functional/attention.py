@@ -497,8 +497,8 @@ def _weights(given: Given, scores, possible) -> tuple[jax.Array, jax.Array | Non
   lowest = 0 if name == "softpick" else jnp.finfo(scores.dtype).min
   top = jnp.max(jax.lax.stop_gradient(scores), axis=-1, keepdims=True, initial=lowest)
   weights, mass = parts(name, scores, top)
-  total, log_total = totals(name, top, jnp.sum(mass, axis=-1, keepdims=True))
-  return weights / total, log_total
+  total, log_mass = totals(name, top, jnp.sum(mass, axis=-1, keepdims=True))
+  return weights / total, top + log_mass
 
 
 def _combine(weights: jax.Array, value: jax.Array) -> jax.Array:

@@ -153,7 +153,8 @@ def attend(
   offset = num_keys - num_queries
   form = _Form(given.normaliser, hoisted and hoisted.call, given.causal, offset, *sizes, turn)
   constants = () if hoisted is None else hoisted.constants
-  outputs, log_total = _attend(form, constants, vary(heads, axes))
+  outputs, top, log_mass = _attend(form, constants, vary(heads, axes))
+  log_total = jax.lax.stop_gradient(top) + log_mass
   whole = (*batch, num_queries, num_heads)
   outputs, log_total = outputs[:, :num_queries], log_total[:, :num_queries]
   return outputs.reshape(*whole, value.shape[-1]), log_total.reshape(whole)
@@ -252,14 +253,16 @@ def _side_by_side(function):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(form: _Form, constants, heads: _Heads) -> tuple[jax.Array, jax.Array]:
-  """Return outputs `[B, T, H_k, G, E]` and log-normalisers `[B, T, H_k, G, 1]`, in a wide type.
+def _attend(form: _Form, constants, heads: _Heads) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Return outputs `[B, T, H_k, G, E]`, and two parts of log-normalisers `[B, T, H_k, G, 1]`.
 
-  In place of the latter a normaliser without any has log n.
+  All are in a wide type. The parts are the largest score, which has no gradient, and the rest: if
+  the former is -1e9, as where all biases are, their sum has no digit of the latter. Normalisers
+  without any have log n and 0 in their place.
   """
   wide = wide_type(heads.query, heads.key, heads.value)
   sums = tuple(
-    jnp.zeros((*heads.query.shape[:-1], size), wide) for size in (heads.value.shape[-1], 1)
+    jnp.zeros((*heads.query.shape[:-1], size), wide) for size in (heads.value.shape[-1], 1, 1)
   )
   return _over_heads(
     form,
@@ -267,13 +270,13 @@ def _attend(form: _Form, constants, heads: _Heads) -> tuple[jax.Array, jax.Array
     heads,
     _places(heads),
     vary(sums, varying_axes(constants, heads)),
-    [_rows_first(heads.query)] * 2,
+    [_rows_first(heads.query)] * 3,
   )
 
 
 def _forward(form, constants, heads):
-  outputs, log_total = _attend(form, constants, heads)
-  return (outputs, log_total), (constants, heads, outputs, log_total)
+  found = _attend(form, constants, heads)
+  return found, (constants, heads, *found)
 
 
 def _backward(form, residuals, cotangents):
@@ -282,7 +285,8 @@ def _backward(form, residuals, cotangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _gradients(form, residuals, cotangents):
-  constants, heads, outputs, log_total = residuals
+  constants, heads, *found = residuals
+  of_outputs, _, of_log_total = cotangents
   wide = wide_type(heads.query, heads.key, heads.value)
   axes = varying_axes(residuals, cotangents)
   # JAX itself sums the gradients of constants over devices, so that they vary as these do.
@@ -294,8 +298,8 @@ def _gradients(form, residuals, cotangents):
   of_constants, of_heads = _over_heads(
     form,
     lambda of_one: _head_gradients(form, constants, *of_one),
-    (heads, outputs, log_total, *cotangents),
-    _places(heads) + [_rows_first(heads.query)] * 4,
+    (heads, *found, of_outputs, of_log_total),
+    _places(heads) + [_rows_first(heads.query)] * 5,
     (of_constants, of_heads),
     [_NO_HEADS] * len(jax.tree.leaves(constants)) + _places(floating),
   )
@@ -329,7 +333,7 @@ def _fold_factors(head: _Heads) -> _Heads:
 
 
 def _sweep(form, constants, head):
-  """Return outputs `[T, E]` and log-normalisers `[T, 1]` of one head."""
+  """Return outputs `[T, E]` and the two parts of log-normalisers `[T, 1]` of one head."""
   wide = wide_type(head.query, head.key, head.value)
   axes = varying_axes(constants, head)
   head = _fold_factors(head)
@@ -362,14 +366,14 @@ def _sweep(form, constants, head):
     state = _loop(0, full, functools.partial(visit, is_cut=False), state)
     top, total, sums = _loop(full, some, functools.partial(visit, is_cut=form.causal), state)
     if not is_sum:
-      return sums, top
-    total, log_total = totals(form.normaliser, top, total)
-    return sums / total, log_total
+      return sums, top, jnp.zeros_like(top)
+    total, log_mass = totals(form.normaliser, top, total)
+    return sums / total, top, log_mass
 
   return _over_blocks(of_queries, len(head.query) // form.queries)
 
 
-def _head_gradients(form, constants, head, outputs, log_total, of_outputs, of_log_total):
+def _head_gradients(form, constants, head, outputs, top, log_mass, of_outputs, of_log_total):
   """Return gradients in the constants and one head's arrays.
 
   They go over blocks of keys, and for each over those of queries, with the weights transposed. So
@@ -377,10 +381,15 @@ def _head_gradients(form, constants, head, outputs, log_total, of_outputs, of_lo
   arguments takes three times as long as one that contracts the last with the first.
   """
   wide = wide_type(head.query, head.key, head.value)
-  axes = varying_axes(constants, head, outputs, log_total, of_outputs, of_log_total)
+  axes = varying_axes(constants, head, outputs, top, log_mass, of_outputs, of_log_total)
   unscaled, head = head, _fold_factors(head)
   slope = of_log_total - jnp.sum(of_outputs * outputs, axis=-1, keepdims=True)
-  base = jnp.where(log_total == -jnp.inf, 0, log_total)
+  log_mass = jnp.where(log_mass == -jnp.inf, 0, log_mass)
+  if head.value.dtype == jnp.float16:  # It would not hold a gradient over n.
+    base = top + log_mass
+  else:  # What all weights of a query are divided by costs nothing here.
+    base, share = top, jnp.exp(-log_mass)
+    slope, of_outputs = slope * share, of_outputs * share
   of_outputs = of_outputs.astype(head.value.dtype)
   if head.factors is not None:
     # The largest factor comes after the products: float16 would not hold it times a query.
@@ -515,17 +524,21 @@ def parts(normaliser: str, scores, shift):
 
 
 def totals(normaliser: str, shift, mass):
-  """Return the sums of all weights' parts, 1 where there is no key, and the log-normalisers."""
+  """Return the sums of all weights' parts, 1 where there is no key, and their logarithms.
+
+  With the shift the latter are the log-normalisers; they are -inf where there is no key.
+  """
   total = mass + _SOFTPICK_EPSILON * jnp.exp(-shift) if normaliser == "softpick" else mass
   is_empty = total == 0
   total = jnp.where(is_empty, 1, total)
-  return total, jnp.where(is_empty, -jnp.inf, shift + jnp.log(total))
+  return total, jnp.where(is_empty, -jnp.inf, jnp.log(total))
 
 
 def _slopes(normaliser: str, scores, base, of_weights, slope):
   """Return weights, and gradients in the scores.
 
-  `base` is the log-normaliser, or log n, and `slope` the gradient in the former.
+  `base` is the log-normaliser, or log n, and `slope` the gradient in the former. A factor of all
+  weights may be in the slope and the gradient of weights in place of the base.
   """
   if normaliser == "softmax":
     weights = jnp.exp(scores - base)

@@ -375,6 +375,27 @@ def test_large_logits_neither_overflow_nor_lose_the_maximum():
     np.testing.assert_allclose(values[0], best[..., 0, :], atol=1e-4)
 
 
+def test_gradients_where_all_biases_are_large():
+  bias = jnp.zeros((T, S)).at[1].set(-1e9).at[2].set(1e9)
+
+  def pull(attend, *arrays):
+    return jax.vjp(attend, *arrays)[1](jnp.asarray(COTANGENT, jnp.float32))
+
+  @jax.jit
+  def run(*arrays):
+    found = []
+    for normaliser in ("softmax", "softpick"):
+      options = {"normaliser": normaliser, "bias": bias}
+      ours = functools.partial(attention, **options, block_size=BLOCK)
+      expected = lambda *arrays, o=options: reference(*arrays, **o)[0]  # noqa: E731
+      found.append((pull(ours, *arrays), pull(expected, *arrays)))
+    return found
+
+  for pair in run(*_small()):
+    for one, expected in zip(*pair, strict=True):
+      np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_no_array_of_queries_by_keys_is_in_memory():
   shape = (1, 2048, 1, 8)
   arrays = [jax.ShapeDtypeStruct(shape, jnp.float32)] * 3
