@@ -129,12 +129,12 @@ def keep_programs() -> pathlib.Path | None:
   """Let JAX keep every program that it compiles from now on, and look for it before it compiles.
 
   The directory is `compiled/PROCESSOR-CORES` in the cache of decoded datasets. PROCESSOR tells the
-  processor's features: a program compiled for one with more of them would crash another that
-  shares the home directory. CORES are those that this process may use, for which XLA divides a
-  program: JAX would hand one of a single core to a process that has more, and leave them idle. Who
-  sets `JAX_COMPILATION_CACHE_DIR` has chosen another directory, and
-  JAX's own settings hold. A directory that cannot be written is a warning on the standard error.
-  Returned is the directory, or None where this function chose none.
+  processor's features: a program compiled for one with more of them would crash another that shares
+  the home directory. CORES are those that this process may use, for which XLA divides a program:
+  JAX would hand one of a single core to a process that has more, and leave them idle. Who sets
+  `JAX_COMPILATION_CACHE_DIR` has chosen another directory, and JAX's own settings hold. A directory
+  that cannot be written is a warning on the standard error. Returned is the directory, or None
+  where this function chose none.
   """
   if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     return None
