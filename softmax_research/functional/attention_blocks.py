@@ -66,6 +66,7 @@ class _Form(NamedTuple):
   queries: int
   keys: int
   turn: tuple[int, int, int]  # how many examples, heads of keys and of queries for each go together
+  counts: tuple[int, int, int]  # of turns
 
 
 class _Heads(NamedTuple):
@@ -150,8 +151,10 @@ def attend(
   axes = varying_axes(heads)
   hoisted = None if score is None else hoist(score, given.wide, axes=axes)
   turn = _choose_turn(lead, sizes[0] * sizes[1]) if on_cpu else lead
+  counts = tuple(total // of for total, of in zip(lead, turn, strict=True))
   offset = num_keys - num_queries
-  form = _Form(given.normaliser, hoisted and hoisted.call, given.causal, offset, *sizes, turn)
+  call = hoisted and hoisted.call
+  form = _Form(given.normaliser, call, given.causal, offset, *sizes, turn, counts)
   constants = () if hoisted is None else hoisted.constants
   outputs, top, log_mass = _attend(form, constants, vary(heads, axes))
   log_total = jax.lax.stop_gradient(top) + log_mass
@@ -188,15 +191,10 @@ def _over_heads(form: _Form, function, arrays, places, sums, sum_places):
   """
   leaves, tree = jax.tree.flatten(arrays)
   sums, sum_tree = jax.tree.flatten(sums)
-  lead = [
-    max(leaf.shape[at[i]] for leaf, at in zip(leaves, places, strict=True) if at[i] is not None)
-    for i in range(3)
-  ]
-  counts = [total // of for total, of in zip(lead, form.turn, strict=True)]
 
   def starts(shape, at, n):
     first = [0] * len(shape)
-    for axis, of, count in reversed(list(zip(at, form.turn, counts, strict=True))):
+    for axis, of, count in reversed(list(zip(at, form.turn, form.counts, strict=True))):
       if axis is not None and shape[axis] > 1 and count > 1:
         first[axis] = n % count * of
       n //= count
@@ -222,7 +220,7 @@ def _over_heads(form: _Form, function, arrays, places, sums, sum_places):
     if part.shape == total.shape:
       return total + part
     first = starts(total.shape, at, n)
-    if all(counts[i] == 1 for i in serves):  # No other turn adds to this part.
+    if all(form.counts[i] == 1 for i in serves):  # No other turn adds to this part.
       return jax.lax.dynamic_update_slice(total, part, _integers(first))
     return _add_at(total, part, first)
 
@@ -235,7 +233,7 @@ def _over_heads(form: _Form, function, arrays, places, sums, sum_places):
     parts = zip(sums, sum_places, found, strict=True)
     return [add(total, at, part, n) for total, at, part in parts]
 
-  return sum_tree.unflatten(_loop(0, math.prod(counts), visit, sums))
+  return sum_tree.unflatten(_loop(0, math.prod(form.counts), visit, sums))
 
 
 def _side_by_side(function):
