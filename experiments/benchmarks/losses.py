@@ -130,6 +130,8 @@ def variants(num_classes: int) -> dict[str, Loss]:
     "MultiMax": mapped(functional.multimax_score, **bends),
     "LogitNorm": mapped(functional.logit_norm),
     "ev-softmax": mapped(functional.keep_above_mean, epsilon=1e-6),
+    "r-softmax": mapped(functional.keep_above_quantile, epsilon=1e-6),
+    "bi-tempered": functional.bi_tempered_loss,
     "squared error": functional.squared_error_loss,
     "focal loss": functools.partial(cross_entropy, link=functional.focal_link),
     "AM-Softmax": cosine(functional.additive_cosine_margin, margin=0.35),

@@ -13,10 +13,11 @@ from softmax_research.functional.arrays import (
   check_class_axis,
   widen,
 )
-from softmax_research.functional.entmax_solver import solve
+from softmax_research.functional.entmax_solver import Form, solve
 from softmax_research.functional.labels import check_targets, select_label
 from softmax_research.functional.normalise import exclude, softmax
 
+_LARGEST_POWER = 10  # that multiplications are cheaper for than a logarithm and an exponential
 _SERIES_TERMS = 15  # of sum_n t^n / (n + 2)!, for float64 where |t| < 1/2
 
 
@@ -81,12 +82,14 @@ def _is_number(alpha: jax.typing.ArrayLike) -> bool:
 
 def prepare_alpha(
   alpha: jax.typing.ArrayLike, logits: jax.Array, axis: int
-) -> tuple[jax.Array, str]:
+) -> tuple[jax.Array, Form]:
   """Return alpha - 1 with the type and rank of the logits, and the form of `solve`."""
   if _is_number(alpha):
     # The difference is taken before it is rounded to the type of the logits.
-    beta = jnp.asarray(alpha - 1, logits.dtype)
-    form = {2: "linear", 1.5: "square"}.get(alpha, "fixed")
+    beta, form = jnp.asarray(alpha - 1, logits.dtype), "fixed"
+    if abs(alpha - 1) > 1 / (_LARGEST_POWER + 1):
+      power = round(1 / (alpha - 1))
+      form = power if math.isclose(power * (alpha - 1), 1, rel_tol=1e-12) else form
   else:
     beta, form = jnp.asarray(alpha).astype(logits.dtype) - 1, "free"
   shape = (1,) * (logits.ndim - beta.ndim) + beta.shape
@@ -109,7 +112,7 @@ def shift(
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def probabilities(shifted: jax.Array, beta: jax.Array, axis: int, form: str) -> jax.Array:
+def probabilities(shifted: jax.Array, beta: jax.Array, axis: int, form: Form) -> jax.Array:
   """Compute entmax with the derivatives of its implicit equation; arguments as of `solve`.
 
   Only the form "free" is differentiable with respect to beta.
@@ -127,7 +130,7 @@ def _probabilities_jvp(axis, form, primals, tangents):
   direction = d_shifted
   # Beyond alpha = 2 a class at the edge of the support may outweigh all others, and what is left
   # of its direction after the mean is rounding error: a second pass corrects it.
-  for _ in range(1 if form in ("linear", "square") else 2):
+  for _ in range(1 if isinstance(form, int) else 2):
     direction = direction - jnp.sum(weights * direction, axis=axis, keepdims=True) / total
   d_probs = weights * direction
   if form == "free":
@@ -146,10 +149,10 @@ def log_or_impossible(probs: jax.Array) -> jax.Array:
 def _logit_weights(probs, beta, form):
   """Return g = p^(1-b) on the support, the slopes of p in the logits at a fixed threshold."""
   support = probs > 0
-  if form == "linear":
+  if form == 1:
     return support.astype(probs.dtype)
   inner = jnp.where(support, probs, 1)
-  if form == "square":
+  if form == 2:
     return jnp.where(support, jnp.sqrt(inner), 0)
   # Without overflow, so that no infinite weight meets a zero direction.
   logs = jnp.minimum((1 - beta) * jnp.log(inner), math.log(jnp.finfo(probs.dtype).max) / 2)
@@ -262,9 +265,9 @@ def _entropy(probs, beta, axis, form):
   """Return the Tsallis entropy sum p (1 - p^b) / (b (1 + b)), Shannon's for b = 0."""
   inside = probs > 0
   inner = jnp.where(inside, probs, 1)
-  if form == "linear":
+  if form == 1:
     surprise = (1 - inner) / 2
-  elif form == "square":
+  elif form == 2:
     surprise = (1 - jnp.sqrt(inner)) / 0.75
   else:
     log_probs = jnp.log(inner)

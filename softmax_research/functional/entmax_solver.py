@@ -23,14 +23,18 @@ import jax.numpy as jnp
 _MAX_STEPS = 100  # a guard: 89 is the most that was seen, for alpha = 100 and 100 000 classes
 
 
+#: An integer n = 1/b, or "fixed" or "free" for any b.
+Form = int | str
+
+
 @functools.partial(jax.jit, static_argnames=("axis", "form"))
-def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.Array:
+def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: Form) -> jax.Array:
   """Compute entmax probabilities of logits of maximum 0, finite ones; not differentiable.
 
-  The jit is for eager callers, for whom the loop would be compiled anew in every call. The forms
-  "linear" for beta = 1 and "square" for beta = 1/2 need no logarithms; "fixed" and "free" are for
-  any. `beta` is alpha - 1, of size 1 along the class axis. It may be negative in the form "fixed";
-  where a free one is, the result is NaN. A row without any class is 0 throughout.
+  The jit is for eager callers, for whom the loop would be compiled anew in every call. An integer
+  form, 1 for sparsemax and -5 for a tail of t = 1.2, needs no logarithms; "fixed" and "free" are
+  for any beta, which is alpha - 1, of size 1 along the class axis. Where a free one is negative the
+  result is NaN. A row without any class is 0 throughout.
   """
   precision = jnp.finfo(shifted.dtype)
 
@@ -90,15 +94,19 @@ def solve(shifted: jax.Array, beta: jax.Array, *, axis: int, form: str) -> jax.A
 def _truncated_power(slope, shifted, beta, form):
   """Return [1 + b x]_+^(1/b), exp(x) for b = 0, and its derivative, at x = slope * shifted."""
   scaled = slope * shifted
-  if form == "linear":
-    base = jnp.maximum(1 + scaled, 0)
-    return base, (base > 0).astype(base.dtype)
-  if form == "square":
-    base = jnp.maximum(1 + 0.5 * scaled, 0)
-    return base**2, base
-  t = beta * scaled
   # A heavy tail would reach the impossible classes too.
-  inside = (t > -1) & (shifted > jnp.finfo(shifted.dtype).min / 8)
+  possible = shifted > jnp.finfo(shifted.dtype).min / 8
+  if isinstance(form, int):
+    base = jnp.maximum(1 + scaled / form, 0)
+    if form == 1:
+      return base, (base > 0).astype(base.dtype)
+    if form > 0:
+      return base**form, base ** (form - 1)
+    inverse = 1 / base
+    power = jnp.where(possible, inverse**-form, 0)
+    return power, power * inverse
+  t = beta * scaled
+  inside = (t > -1) & possible
   t = jnp.where(inside, t, 0)
   # XLA's float64 log1p loses two digits below -0.29.
   log_base = jnp.where(t < -0.25, jnp.log(1 + t), jnp.log1p(t))

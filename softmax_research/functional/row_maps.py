@@ -180,15 +180,22 @@ def _bound(values: jax.Array, rank: jax.Array, *, axis) -> jax.Array:
   low = jnp.min(values, axis=axis, keepdims=True, initial=jnp.inf)
   high = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf)
 
-  def halve(_, bounds):
-    low, high = bounds
-    middle = low / 2 + high / 2
-    enough = jnp.sum(values <= middle, axis=axis, keepdims=True, dtype=values.dtype) >= rank
-    return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
+  def reach(bound):
+    return jnp.sum(values <= bound, axis=axis, keepdims=True, dtype=values.dtype)
 
-  at_low = jnp.sum(values <= low, axis=axis, keepdims=True, dtype=values.dtype) >= rank
-  _, high = jax.lax.fori_loop(0, 2 * jnp.finfo(values.dtype).nmant, halve, (low, high))
-  return jnp.where(at_low, low, high)
+  def halve(state):
+    step, low, high, reached = state
+    middle = low / 2 + high / 2
+    within = reach(middle)
+    enough = within >= rank
+    low, high = jnp.where(enough, low, middle), jnp.where(enough, middle, high)
+    return step + 1, low, high, jnp.where(enough, within, reached)
+
+  # Equal values may keep the count above the rank to the last bit.
+  last = 2 * jnp.finfo(values.dtype).nmant
+  state = (0, low, high, reach(high))
+  state = jax.lax.while_loop(lambda s: (s[0] < last) & jnp.any(s[-1] > rank), halve, state)
+  return jnp.where(reach(low) >= rank, low, state[2])
 
 
 def _weight(logits: jax.Array, weights: jax.Array, epsilon: float) -> jax.Array:
