@@ -24,7 +24,7 @@ from configs import tables
 from experiments import assembly, classifiers
 from experiments.ledger.claim_list import CLAIMS
 from experiments.reproduction import borrowed, measures, protocols, search
-from softmax_research import data, registry, study, training
+from softmax_research import data, study, training
 from softmax_research.functional.arrays import check_integer
 from softmax_research.study import claims, papers
 from softmax_research.study.study import Cell, Record
@@ -197,7 +197,6 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
   if setting.protocol == "study":
     for cell in own:
       borrowed.lender(settings, cell)
-    _check_metrics(setting.metrics, borrowed.NUMBERS[settings.studies[setting.study].name])
     return
   for key, known in (("protocol", protocols.PROTOCOLS), ("transform", protocols.TRANSFORMS)):
     if setting[key] not in known:
@@ -209,8 +208,6 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
   if setting.num_train:
     training.check_batch_size(setting.train.batch_size, setting.num_train)
   measures.check(setting.measures)
-  if (measured := measures.numbers(setting.measures)) is not None:
-    _check_metrics(setting.metrics, protocols.numbers(setting) + measured)
   whole = setting.protocol == "train" and setting.transform == "none"
   if measures.ask_images(setting.measures) and not whole:
     raise ValueError(
@@ -221,15 +218,6 @@ def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None
   search.check(setting, setting.seeds or settings.seeds)
   for cell in own:
     assembly.check_config(search.train_config(cell, setting))
-
-
-def _check_metrics(metrics: Sequence[str], known: Sequence[str]) -> None:
-  for metric in metrics:
-    if metric not in known:
-      raise ValueError(
-        f"got the metric {metric!r}, which its runs do not have; they have {', '.join(known)}."
-        f"{registry.closest(metric, known)}"
-      )
 
 
 STUDY = study.Study(

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from experiments import studies
-from experiments.reproduction import protocols
 from softmax_research import study
 from softmax_research.study import record, workdir
 from softmax_research.study.study import (
@@ -160,11 +159,3 @@ READERS: dict[str, Callable[[Record, Mapping[str, Any]], dict[str, Any]]] = {
   "many_classes": _many_classes,
   "mutual_information.gaussians": _information,
 }
-#: The numbers that each reader returns.
-NUMBERS: dict[str, Sequence[str]] = {
-  "imbalance": protocols.NUMBERS,
-  "many_classes": (
-    "accuracy", "top_5_accuracy", "nll", "perplexity", "rank", "minutes", "step_ms",
-  ),
-  "mutual_information.gaussians": ("information", "bias"),
-}  # fmt: skip

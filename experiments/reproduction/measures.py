@@ -197,32 +197,6 @@ def check(specifications: Sequence[str]) -> None:
         raise ValueError(f"Got {option}={value!r} for the measure {name!r}; it must be above 0.")
 
 
-#: The numbers of each measure, as their paths in a record, with its options in brackets.
-NUMBERS: dict[str, Sequence[str]] = {
-  "calibration": (
-    *(f"{way}/{of}" for way in ("uncalibrated", *CALIBRATIONS) for of in _OF_CALIBRATION),
-    "temperature scaling/temperature",
-  ),
-  "class_separation": ("class_separation",),
-  "features": ("angle_to_weight", "angle_within_class", "angle_margin"),
-  "mirrors": tuple(f"mirrors/{of}" for of in _OF_MIRRORS),
-  "noise": robustness.NUMBERS_OF_NOISE,
-  "pgd": robustness.NUMBERS_OF_PGD,
-  "predictions": (),
-}
-
-
-def numbers(specifications: Sequence[str]) -> list[str] | None:
-  """List the paths of the numbers of measures; None if one of the user's own may have any."""
-  found: list[str] = []
-  for text in specifications:
-    name, options = MEASURES.parse(text)
-    if name not in NUMBERS:
-      return None
-    found += [path.format(**MEASURES.options(name) | options) for path in NUMBERS[name]]
-  return found
-
-
 def ask_images(specifications: Sequence[str]) -> bool:
   """Say whether a measure asks the models of images, beyond their predictions."""
   of_predictions = ("calibration", "predictions")

@@ -9,7 +9,7 @@ from configs import tables
 from experiments.reproduction import measures, search
 from softmax_research.study import dot_plot, papers
 from softmax_research.study.blocks import Block, Cell, Plot, Table, table_of
-from softmax_research.study.groups import Group, group
+from softmax_research.study.groups import Group, check_measures, group
 from softmax_research.study.markdown import escape
 from softmax_research.study.measures import MISSING, measure_of
 from softmax_research.study.study import Record
@@ -67,12 +67,16 @@ def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[Block]:
 
 
 def table(records: Sequence[Record], settings: ConfigDict, name: str, metric: str) -> Table:
-  """Tabulate a setting's metric, as `error` or `temperature scaling/ece`, beside the paper's."""
+  """Tabulate a setting's metric, as `error` or `temperature scaling/ece`, beside the paper's.
+
+  A ValueError says so where no run has such a number.
+  """
   setting, measure = settings.settings[name], measure_of(metric)
   selectable = metric in _SELECTABLE and setting.protocol == "train"
   last = "" if setting.protocol == "study" else ", last"
-  rows = []
-  for of in _methods(records, settings, name):
+  rows, methods = [], _methods(records, settings, name)
+  check_measures(methods, [measure])
+  for of in methods:
     cells = {"n": str(len(of.finished)), f"{measure.title}{last}": _mean(of, metric)}
     if selectable:
       cells[f"{measure.title}, selected"] = _mean(of, f"selected/{metric}")

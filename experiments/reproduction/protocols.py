@@ -21,12 +21,6 @@ from softmax_research.training import metrics
 
 _COMPONENTS = 256
 _FOLD_SEED = 10  # Agarap's.
-#: The numbers of predictions.
-NUMBERS = [
-  name
-  for name, value in training.evaluate(np.log([[0.5, 0.5]]), np.zeros(1, int)).items()
-  if isinstance(value, float)
-]
 # Images that a look is timed with.
 _LOOKED_AT = 512
 
@@ -263,15 +257,6 @@ def summarise_folds(accuracies: Sequence[float]) -> dict[str, float]:
   """Return the folds' accuracies with their mean and population standard deviation."""
   each = {f"fold{i}_accuracy": float(value) for i, value in enumerate(accuracies, 1)}
   return {"cv_accuracy": float(np.mean(accuracies)), "cv_std": float(np.std(accuracies))} | each
-
-
-def numbers(setting: ConfigDict) -> list[str]:
-  """List the paths of the numbers of a run, beside those of its measures; see `study.look_up`."""
-  of_all = [*NUMBERS, *(f"metrics/validation/{name}" for name in NUMBERS)]
-  of_all += ["num_parameters", "images_per_second", "time/seconds"]
-  if setting.protocol == "train":
-    return [*of_all, "selected/accuracy", "selected/error"]
-  return [*of_all, *summarise_folds([0.0] * setting.folds)]
 
 
 #: Protocols by name.

@@ -89,16 +89,6 @@ _SHARE = (0.01, 0.02, 0.03, 0.05, 0.07)
 SEVERITIES = (1, 2, 3, 4, 5)
 #: Kinds of noise.
 KINDS = ("gaussian", "shot", "impulse", "uniform")
-#: The numbers of `noise` and `pgd`, as their paths in a record, with options in brackets.
-NUMBERS_OF_NOISE = (
-  "noise/accuracy",
-  "noise/clean_accuracy",
-  *(f"{kind} noise/accuracy" for kind in KINDS),
-  *(f"{kind} noise/severity{s}_accuracy" for kind in KINDS for s in SEVERITIES),
-)
-NUMBERS_OF_PGD = tuple(
-  f"PGD {{epsilon:g}}/{name}_accuracy" for name in ("clean", *OBJECTIVES, "worst")
-)
 
 
 def corrupt(images: np.ndarray, kind: str, severity: int, *, strength: float = 1.0) -> np.ndarray:

@@ -1,5 +1,7 @@
 """A table's report: numbers, figures and captions, made of records by hand."""
 
+import pytest
+
 from configs import default, tables
 from experiments import reproduce
 from experiments.reproduction import paper_report
@@ -43,6 +45,8 @@ def test_rows_have_the_mean_the_papers_number_and_what_is_not_finished():
   assert table.rows[1].cells[2].spread == "± 0.14"
   finished = [_record("mnist", method, seed) for method in ("softmax", "m=2") for seed in (0, 1)]
   assert paper_report.table(finished, settings, "mnist", "error").columns[-1] == "paper"
+  with pytest.raises(ValueError, match=r"'eror', which no finished record has.*'error'"):
+    paper_report.table(finished, settings, "mnist", "eror")
 
 
 def test_measures_have_figures_and_settings_with_runs_have_panels():
