@@ -93,18 +93,11 @@ class Settings(NamedTuple):
   seeds: int = 5
 
 
-_POSITIVE = (
-  *("width", "depth", "heads", "patch", "length", "pairs", "values", "num_test", "points"),
-  *("image_steps", "text_steps", "recall_steps", "image_batch", "text_batch", "recall_batch"),
-)
-
-
 def check(settings: Settings) -> None:
-  for name in _POSITIVE:
-    study.check_numbers(name, getattr(settings, name), 4 if name == "num_test" else 1)
-  study.check_numbers("longer", settings.longer, 2)
-  study.check_numbers("keys", settings.keys, settings.pairs * max(settings.longer))
-  study.check_numbers("learning_rate", settings.learning_rate, 1e-9)
+  numbers = [name for name, value in Settings()._asdict().items() if isinstance(value, int)]
+  least = dict.fromkeys(numbers, 1) | {"num_test": 4, "longer": 2, "learning_rate": 1e-9}
+  study.check_numbers(settings, **least)
+  study.check_numbers(settings, keys=settings.pairs * max(settings.longer))
   for part in settings.parts:
     if part not in attention_tasks.TASKS:
       raise ValueError(f"Got --parts={part}; the parts are {', '.join(attention_tasks.TASKS)}.")

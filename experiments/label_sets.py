@@ -55,11 +55,9 @@ def _make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransfo
 
 
 def check(settings: Settings) -> None:
-  for name in ("seeds", "grid", "most", "epochs"):
-    study.check_numbers(name, getattr(settings, name), 1)
+  study.check_numbers(settings, seeds=1, grid=1, most=1, epochs=1, num_train=5 * _BATCH)
   if settings.most > settings.grid**2:
     raise ValueError(f"Got most={settings.most}; a grid of {settings.grid} has fewer places.")
-  study.check_numbers("num_train", settings.num_train, 5 * _BATCH)
   data.check_name(settings.dataset)
   for head in settings.heads:
     heads.HEADS.parse(head)

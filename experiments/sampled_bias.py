@@ -38,12 +38,6 @@ class Settings(NamedTuple):
   seed: int = 0
 
 
-def check(settings: Settings) -> None:
-  least = {"classes": 2, "examples": 1, "features": 1, "samples": 1, "draws": 2}
-  for name, low in least.items():
-    study.check_numbers(name, getattr(settings, name), low)
-
-
 def samplers(classes: int) -> dict[str, functional.Sampler]:
   """Return the samplers by name; frequency is that of the labels, without replacement."""
   frequencies = _frequencies(classes)
@@ -181,7 +175,7 @@ STUDY = study.Study(
   run,
   report,
   name="sampled_bias",
-  check=check,
+  check=lambda of: study.check_numbers(of, classes=2, examples=1, features=1, samples=1, draws=2),
   prepare=prepare,
   selects=("samples",),
   seeds=lambda settings, cell: (settings.seed,),

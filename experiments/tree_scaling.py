@@ -35,8 +35,7 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  for name, least in (("repeats", 1), ("seconds", 0), ("threads", 1)):
-    study.check_numbers(name, getattr(settings, name), least)
+  study.check_numbers(settings, repeats=1, seconds=0, threads=1)
   if not settings.classes or not set(settings.classes) <= set(classes.TREE_CLASSES):
     known = ", ".join(map(str, classes.TREE_CLASSES))
     raise ValueError(f"Got --classes={','.join(map(str, settings.classes))}; there are {known}.")

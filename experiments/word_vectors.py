@@ -9,7 +9,6 @@ text has: word : words = other : ?
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -64,11 +63,8 @@ class Corpus(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  for name in ("dimensions", "window", "least", "noise", "steps", "seeds"):
-    study.check_numbers(name, getattr(settings, name), 1)
-  for name in ("subsample", "rate"):
-    if not 0 < getattr(settings, name) < math.inf:
-      raise ValueError(f"Got --{name}={getattr(settings, name)}; it must be finite and above 0.")
+  least = dict.fromkeys(("dimensions", "window", "least", "noise", "steps", "seeds"), 1)
+  study.check_numbers(settings, **least, subsample=(1e-15, 1), rate=(1e-9, 1))
   if wrong := [text for text in settings.analogies if text.count(":") != 2]:
     raise ValueError(f"Got --analogies={wrong[0]}; an analogy is three words, as a:b:c.")
 

@@ -49,9 +49,7 @@ def sizes(prior: str, scale: float) -> tuple[int, ...]:
 
 
 def check(settings: Settings) -> None:
-  for name, least in (("dimensions", 1), ("seeds", 2), ("epochs", 1), ("batch_size", 2)):
-    study.check_numbers(name, getattr(settings, name), least)
-  study.check_numbers("scale", settings.scale, 0.001, 100)
+  study.check_numbers(settings, dimensions=1, seeds=2, epochs=1, batch_size=2, scale=(0.001, 100))
   least = min(sum(n // 5 for n in sizes(prior, settings.scale)) for prior in COUNTS)
   if least < 2 * settings.batch_size:
     raise ValueError(

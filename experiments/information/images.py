@@ -59,9 +59,7 @@ class Images(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  study.check_numbers("errors", settings.errors, 0, 1)
-  for name, least in (("seeds", 2), ("batch_size", 3), ("steps", 1)):
-    study.check_numbers(name, getattr(settings, name), least)
+  study.check_numbers(settings, errors=(0, 1), seeds=2, batch_size=3, steps=1)
   if settings.dataset not in data.NUM_CLASSES:
     raise ValueError(f"Got --dataset={settings.dataset}; there are {', '.join(data.NUM_CLASSES)}.")
 

@@ -45,9 +45,7 @@ def check(settings: Settings) -> None:
   for name in ("x", "y"):
     if not (path := getattr(settings, name)).endswith(".npy") or not pathlib.Path(path).is_file():
       raise ValueError(f"Got --{name}={path}; give a file that numpy.save wrote, as {name}.npy.")
-  for name, least in (("seeds", 2), ("widths", 1), ("steps", 1)):
-    study.check_numbers(name, getattr(settings, name), least)
-  study.check_numbers("rate", settings.rate, 1e-6, 1)
+  study.check_numbers(settings, seeds=2, widths=1, steps=1, rate=(1e-6, 1))
   for text in settings.estimators:
     information.ESTIMATORS.make(text)
 

@@ -65,15 +65,13 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  for name, least in (("nats", 0), ("dimension", 1), ("seeds", 2), ("batch_size", 3)):
-    study.check_numbers(name, getattr(settings, name), least)
+  rates = {"rate": (1e-6, 1), "joint_rate": (1e-6, 1)}
+  study.check_numbers(settings, nats=0, dimension=1, seeds=2, batch_size=3, **rates)
   known = {"critics": tuple(_CRITICS), "transforms": _TRANSFORMS, "joint_transforms": _TRANSFORMS}
   for name, values in known.items():
     chosen = getattr(settings, name)
     if not chosen or not set(chosen) <= set(values):
       raise ValueError(f"Got --{name}={','.join(chosen)}; there are {', '.join(values)}.")
-  for name in ("rate", "joint_rate"):
-    study.check_numbers(name, getattr(settings, name), 1e-6, 1)
   for name in ("steps", "joint_steps"):
     value = getattr(settings, name)
     if value < 2 * _PLACES or value % _PLACES:

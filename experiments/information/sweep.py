@@ -46,9 +46,8 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-  least = {"batch_size": 2, "seeds": 2, "steps": 1, "dimensions": 1, "ratios": 1, "class_counts": 2}
-  for name, low in least.items():
-    study.check_numbers(name, getattr(settings, name), low)
+  least = {"dimensions": 1, "ratios": 1, "class_counts": 2}
+  study.check_numbers(settings, batch_size=2, seeds=2, steps=1, **least)
   # A fifth of the examples is the test split, and a critic's spread needs two batches of it. Where
   # another factor than the size moves, there are the base's examples.
   if 10 * settings.batch_size > BASE["size"]:
@@ -57,7 +56,7 @@ def check(settings: Settings) -> None:
       "whatever --sizes is; a fifth of them is the test split, and critics are evaluated on two "
       f"batches of it or more. Pass --batch_size={BASE['size'] // 10} or less."
     )
-  study.check_numbers("sizes", settings.sizes, 10 * settings.batch_size)
+  study.check_numbers(settings, sizes=10 * settings.batch_size)
 
 
 def cells(settings: Settings) -> list[dict[str, Any]]:

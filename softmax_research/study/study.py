@@ -416,27 +416,29 @@ def iterate(made: Iterable[Record | Sequence[Record]]) -> Iterator[list[Record]]
     yield [some] if isinstance(some, dict) else list(some)
 
 
-def check_numbers(
-  name: str, values: float | Iterable[float], low: float, high: float = math.inf
-) -> None:
-  """Check that a setting has a number, and that all its numbers lie within bounds.
+def check_numbers(settings: Any, **bounds: float | tuple[float, float]) -> None:
+  """Check that settings have numbers, and that all of them lie within bounds.
 
   Args:
-    name: of the setting.
-    values: its number, or several.
-    low: the least that is allowed.
-    high: the most that is allowed.
+    settings: the study's; a setting is a number, or several.
+    **bounds: by the setting's name the least that is allowed, or the least and the most.
 
   Raises:
     ValueError: there is none, or one lies beyond the bounds.
 
   Example:
-    >>> check_numbers("seeds", 5, 2)
+    >>> class Settings(NamedTuple):
+    ...   seeds: int = 5
+    ...   errors: tuple[float, ...] = (0.1, 0.5)
+    >>> check_numbers(Settings(), seeds=2, errors=(0, 1))
   """
-  values = list(values) if isinstance(values, Iterable) else [values]
-  bounds = f"at least {low}" if high == math.inf else f"in [{low}, {high}]"
-  if not values:
-    raise ValueError(f"Got no --{name}; pass one number {bounds} or more, with commas between.")
-  for value in values:
-    if not low <= value <= high:
-      raise ValueError(f"Got --{name}={value}; it must be {bounds}.")
+  for name, bound in bounds.items():
+    given = getattr(settings, name)
+    values = list(given) if isinstance(given, Iterable) else [given]
+    low, high = bound if isinstance(bound, tuple) else (bound, math.inf)
+    allowed = f"at least {low}" if high == math.inf else f"in [{low}, {high}]"
+    if not values:
+      raise ValueError(f"Got no --{name}; pass one number {allowed} or more, with commas between.")
+    for value in values:
+      if not low <= value <= high:
+        raise ValueError(f"Got --{name}={value}; it must be {allowed}.")

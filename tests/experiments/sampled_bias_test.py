@@ -33,7 +33,7 @@ def test_the_bias_vanishes_with_all_classes_and_falls_with_the_samples(tmp_path)
 def test_settings_that_are_none_are_refused():
   for name, value in (("classes", 1), ("draws", 1), ("samples", (4, 0)), ("samples", ())):
     with pytest.raises(ValueError, match=f"--{name}"):
-      sampled_bias.check(SMALL._replace(**{name: value}))
+      sampled_bias.STUDY.check(SMALL._replace(**{name: value}))
   # More samples than classes can only be drawn with replacement.
   cells = sampled_bias.cells(SMALL._replace(samples=(13,)))
   assert {cell["sampler"] for cell in cells} == {"frequency, with replacement"}
