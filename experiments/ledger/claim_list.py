@@ -16,6 +16,8 @@ _SMALL_NETS = ("short", f"small nets of our own, 4 or 6 epochs, {_TUNED_RATE}")
 _PLAIN = "a plain CNN in place of residual nets and transformers, one learning rate for all"
 _NOTEBOOK = "the notebook's protocol; two batches of 178 an epoch in place of 256 and the rest"
 _WORDS = "next words of Python's language reference, 3,977 classes, an MLP"
+_NET = "net after the speed-run nets"
+_TUNED = "rate and number of each loss tuned on validation in four trials"
 _IDENTIFIERS = "next identifiers of the standard library, 105,551 classes, an MLP"
 #: Regime and protocol by the directory of results, or by it and a setting, where they are not
 #: `_PAPERS` or, of directories that end in `_cpu`, `_CPU`.
@@ -37,22 +39,14 @@ _PROTOCOLS = {
   ),
   "guo2017": ("modern", "a CNN of six convolutions in place of the paper's nets"),
   "guo2017_cpu": ("short", "a CNN of three convolutions in place of the paper's nets, 8 epochs"),
+  "mnist_modern": ("modern", f"a small {_NET}, {_TUNED}"),
+  "cifar10_modern": ("modern", f"a {_NET}, 32 to 128 filters, {_TUNED}"),
+  "cifar10_modern_full": ("modern", f"a {_NET}, 64 to 256 filters, {_TUNED}"),
   "xuan2025": ("short", _PLAIN),
   "xuan2025_cpu": ("short", f"{_PLAIN}, 5 epochs"),
   **{f"{paper}_cpu/words": ("short", _WORDS) for paper in ("grave2016", "mikolov2013")},
   **{f"{paper}_cpu/identifiers": ("short", _IDENTIFIERS) for paper in ("grave2016", "mikolov2013")},
 }
-#: What is tested with nets of today: directory, setting and protocol, by data.
-_PLACES = {
-  "mnist": ("mnist_modern", "mnist", "a small net after the speed-run nets"),
-  "cifar10": ("cifar10_modern", "cifar10", "a net after the speed-run nets, 32 to 128 filters"),
-  "cifar10_full": (
-    "cifar10_modern_full",
-    "cifar10",
-    "a net after the speed-run nets, 64 to 256 filters",
-  ),
-}
-_TUNED = ", rate and number of each loss tuned on validation in four trials"
 #: The hours of a row, its trials and all seeds, on one core of an AMD EPYC, by directory and
 #: setting, by runs or by `--dry_run`: see `docs/papers.rst`.
 _ROW_HOURS = {
@@ -117,11 +111,8 @@ def _both(place: str, *comparisons: Comparison, note: str = "") -> tuple[Test, .
 
 
 def _modern(data: str, *comparisons: Comparison) -> tuple[Test, ...]:
-  """Test comparisons with a net of today, on data: mnist, cifar10 or cifar10_full."""
-  results, setting, protocol = _PLACES[data]
-  hours = _ROW_HOURS.get(f"{results}/{setting}", math.nan)
-  where = {"setting": setting}
-  return (Test(results, "modern", protocol + _TUNED, comparisons, where, row_hours=hours),)
+  """Test comparisons with a net of today, on data: mnist or cifar10."""
+  return _at(f"{data}_modern/{data}", *comparisons)
 
 
 def _better(row: str, baseline: str = "softmax") -> Comparison:
@@ -695,7 +686,7 @@ _RIGOUR = (
   Claim(
     "jordan2024",
     "A small net reaches 94 % on CIFAR-10 within seconds of training",
-    _modern("cifar10_full", _REACHED),
+    _at("cifar10_modern_full/cifar10", _REACHED),
     "To within a tenth of a point. By the mean of two mirrored views; the paper also shifts them, "
     "and trains on 50,000 images. Of the seconds the claim is not tested.",
   ),
