@@ -217,20 +217,6 @@ def estimate(
   return compiling + training_seconds + extras(programs, states)
 
 
-def summarise(made: dict[str, Any]) -> str:
-  """Say in a line how a seed ended."""
-  if made["status"] == "diverged":
-    where = made["measured"]["diverged"]
-    return f"diverged at step {where['step']}, last finite loss {where['last_finite_loss']}"
-  return f"test accuracy {made['metrics']['test']['accuracy']:.2%}, {speed(made)}"
-
-
-def speed(made: dict[str, Any]) -> str:
-  """Say how long a seed took, and how fast it trained."""
-  seconds, rate = made["time"]["seconds"], made["measured"]["images_per_second"]
-  return f"{seconds:.1f} s, {rate:,.0f} images/s"
-
-
 def prediction_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) -> pathlib.Path:
   """Name the file of a seed's predictions."""
   return directory / "predictions" / f"{record.file_name(cell, seed)}.npz"

@@ -187,7 +187,6 @@ STUDY = study.Study(
   selects=("heads", "seeds"),
   estimate=estimate,
   derive=derive,
-  summarise=classifiers.summarise,
 )
 
 if __name__ == "__main__":

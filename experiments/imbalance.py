@@ -82,13 +82,6 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
   return classifiers.estimate(context, context.settings, splits, cell["head"])
 
 
-def summarise(made: dict[str, Any]) -> str:
-  if made["status"] != "finished":
-    return classifiers.summarise(made)
-  accuracy = made["metrics"]["balanced"]["as_is"]["macro_accuracy"]
-  return f"macro accuracy {accuracy:.2%}, {classifiers.speed(made)}"
-
-
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   every: dict[str, list[study.Record]] = {}
   for made in records:
@@ -227,7 +220,6 @@ STUDY = study.Study(
   prepare=prepare,
   selects=("settings", "heads", "control_heads", "seeds"),
   estimate=estimate,
-  summarise=summarise,
   claims=study_claims.OF_PRIORS,
 )
 

@@ -82,15 +82,6 @@ def estimate(cell: dict[str, Any], context: study.Context) -> float:
   return classifiers.estimate(context, context.settings, splits, cell["head"])
 
 
-def summarise(made: study.Record) -> str:
-  text = classifiers.summarise(made)
-  if made["status"] != "finished":
-    return text
-  paths = {kind: f"{_path(kind, 'plain', 'chosen', 'known')}/{maps.HALF}" for kind in maps.KINDS}
-  shares = [f"{kind} {study.look_up(made, path):.1%}" for kind, path in paths.items()]
-  return f"{text}; boxes found at 0.5: {', '.join(shares)}"
-
-
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   heads = [of for of in study.group(records, "head") if of.finished]
   last = list(heads[-1].finished.values())[-1]
@@ -253,7 +244,6 @@ STUDY = study.Study(
   prepare=prepare,
   selects=("heads", "seeds"),
   estimate=estimate,
-  summarise=summarise,
   claims=study_claims.OF_MAPS,
 )
 

@@ -15,6 +15,7 @@ Where a paper's numbers are those of another study, as in configs/qin2019.py, it
 study's: what the study has recorded below the working directory is taken over.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -70,12 +71,12 @@ def choose(config: ConfigDict) -> ConfigDict:
 def check(settings: ConfigDict) -> None:
   papers.load(settings.paper)
   check_integer("seeds", settings.seeds)
-  for check_one in (_check_methods, _check_setting):  # Cells are made of all settings' methods.
-    for name, setting in settings.settings.items():
-      try:
-        check_one(settings, name, setting)
-      except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+  for name, setting in settings.settings.items():  # Cells are made of all settings' methods.
+    with _named(name):
+      search.check_methods(setting.methods, ("m=2", "l_softmax:margin=2"))
+  for name, setting in settings.settings.items():
+    with _named(name):
+      _check_setting(settings, name, setting)
 
 
 def cells(settings: ConfigDict) -> list[Cell]:
@@ -121,26 +122,20 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
     name, setting = cell["setting"], settings.settings[cell["setting"]]
     if cell in borrows:
       continue
-    if name not in splits:
-      try:
-        splits[name] = protocols.load_splits(setting)
-        if setting.protocol == "cross_validation":
-          protocols.check_folds(splits[name].train, setting)
-      except data.DataUnavailableError as error:
-        if not setting.optional:
-          raise
-        splits[name] = str(error)
-      except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    if not isinstance(splits[name], str):
-      config = search.train_config(cell, setting)
-      try:
+    with _named(name):
+      if name not in splits:
+        try:
+          splits[name] = protocols.load_splits(setting)
+        except data.DataUnavailableError as error:
+          if not setting.optional:
+            raise
+          splits[name] = str(error)
+      if not isinstance(splits[name], str):
+        config = search.train_config(cell, setting)
         measures.measurer(setting.measures, config, splits[name], config.heads)
         if (network := (name, str(config.backbone))) not in networks:
           assembly.make_programs(config, splits[name], config.heads)
           networks.add(network)
-      except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
   return Prepared(splits, borrowed.prepare(settings, borrows), {})
 
 
@@ -187,9 +182,13 @@ def _splits(context: study.Context) -> assembly.Splits:
   return splits
 
 
-def _check_methods(settings: ConfigDict, name: str, setting: ConfigDict) -> None:
-  del settings, name
-  search.check_methods(setting.methods, ("m=2", "l_softmax:margin=2"))
+@contextlib.contextmanager
+def _named(setting: str) -> Iterator[None]:
+  """Put the setting's name before the message of a ValueError."""
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f"{setting}: {error}") from None
 
 
 def _check_setting(settings: ConfigDict, name: str, setting: ConfigDict) -> None:
@@ -232,7 +231,6 @@ STUDY = study.Study(
   config=config_of,
   seeds=seeds,
   estimate=estimate,
-  summarise=search.summarise,
   claims=claims_of,
   seed_by_seed=borrowed.seed_by_seed,
 )

@@ -27,6 +27,7 @@ from softmax_research import heads, registry, study
 from softmax_research.functional.arrays import check_integer
 from softmax_research.study import claims, classifier_report, ensembles, plots, tables
 from softmax_research.study.blocks import table_of
+from softmax_research.study.groups import text_of
 from softmax_research.study.measures import MISSING
 from softmax_research.study.report import count as counted
 from softmax_research.study.study import to_json
@@ -132,7 +133,7 @@ def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[stud
       yield study.compared(groups, measure=more, name=f"measured_{dataset}")
     yield from _together(groups, f"together_{dataset}")
     chosen = [
-      f"{of.name}: {search.describe(made['measured']['values'])}"
+      f"{of.name}: {text_of(made['measured']['values'])}"
       for of in groups
       for made in list(of.finished.values())[:1]
     ]
@@ -234,7 +235,6 @@ STUDY = study.Study(
   selects=("datasets", "methods", "seeds"),
   seeds=lambda config, cell: search.seeds(cell, _setting(config, cell), config.seeds),
   estimate=estimate,
-  summarise=search.summarise,
   claims=claims_of,
   seed_by_seed=True,
 )

@@ -38,11 +38,12 @@ def load_splits(setting: ConfigDict) -> assembly.Splits:
       raise ValueError(
         f"Got num_train={size} of {len(labels)} training examples; pass fewer, or 0."
       )
-    training.check_batch_size(setting.train.batch_size, size)
     if size < len(labels):
       rows = data.stratified_sample(labels, size, seed=setting.train.split_seed)
       mean, std = data.channel_statistics(images[rows])
       splits = splits._replace(train=data.Split(images[rows], labels[rows]), mean=mean, std=std)
+  if setting.protocol == "cross_validation":
+    check_folds(splits.train, setting)
   return TRANSFORMS[setting.transform](splits)
 
 

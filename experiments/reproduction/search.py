@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 
 from softmax_research import study
 from softmax_research.study.blocks import Cell, Table, table_of
+from softmax_research.study.groups import text_of
 from softmax_research.study.measures import measure_of
-from softmax_research.study.study import summarise as summarise_record
+from softmax_research.study.study import as_tuples
 
 #: Keys of a training's configuration with their values.
 Values = Mapping[str, Any]
@@ -50,16 +51,11 @@ def seeds(cell: Values, setting: ConfigDict, num_seeds: int) -> range:
   return trial if "trial" in cell else range(num_seeds)
 
 
-def describe(values: Values) -> str:
-  """Name values for a person, as `learning_rate=0.003, batch_size=64`."""
-  return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())
-
-
 def change(train: ConfigDict, values: Values) -> None:
   """Set values in a training's configuration; a ValueError where a key is not there."""
   for key, value in values.items():
     node, last = _parent(train, key)
-    node[last] = _tuples(value)
+    node[last] = as_tuples(value)
 
 
 def train_config(cell: Values, setting: ConfigDict, values: Values | None = None) -> ConfigDict:
@@ -117,7 +113,7 @@ def choose(cell: Values, setting: ConfigDict, records: Sequence[dict[str, Any]])
   if not setting.search:
     return {}
   name, tried = f"{cell['setting']} / {cell['method']}", accuracies(cell, setting, records)
-  if missing := [describe(v) for v, found in tried if len(found) < setting.search_seeds]:
+  if missing := [text_of(v) for v, found in tried if len(found) < setting.search_seeds]:
     raise study.SkippedError(
       f"its search lacks {'; '.join(missing)}. Run the same command again when these trials are "
       "there."
@@ -159,25 +155,13 @@ def table(name: str, setting: ConfigDict, records: Sequence[dict[str, Any]]) -> 
     except (study.SkippedError, ValueError):
       best, said = None, "not all trials are there"
     cells = {
-      f"{describe(values)}, %": Cell(
+      f"{text_of(values)}, %": Cell(
         measure.format(float(np.mean(found)) if found else np.nan), strong=values == best
       )
       for values, found in accuracies(cell, setting, records)
     }
-    rows.append((method, cells | {"chosen": said or describe(best)}))
+    rows.append((method, cells | {"chosen": said or text_of(best)}))
   return table_of(rows, "validation accuracy", f"{name}_search")
-
-
-def summarise(made: study.Record) -> str:
-  """Say in a line how a seed ended; a trial by its validation accuracy."""
-  if "trial" not in made["cell"] or made["status"] != "finished":
-    return summarise_record(made)
-  accuracy = made["metrics"]["validation"]["accuracy"]
-  return f"validation accuracy {accuracy:.4g}, {made['time']['seconds']:.1f} s"
-
-
-def _tuples(value: Any) -> Any:
-  return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _parent(train: ConfigDict, key: str) -> tuple[ConfigDict, str]:

@@ -183,7 +183,7 @@ def to_json(settings: Any) -> dict[str, Any]:
 
 def from_json(study: Study, plain: Mapping[str, Any]) -> Any:
   """Return the settings that `to_json` turned into what JSON holds."""
-  settings = _tuples(plain)
+  settings = as_tuples(plain)
   return study.settings(**settings) if isinstance(study.settings, type) else ConfigDict(settings)
 
 
@@ -371,7 +371,8 @@ def summarise(made: Record) -> str:
   parts = [made["status"]] * (made["status"] != "finished")
   if diverged := made["measured"].get("diverged"):
     parts = [f"diverged at step {diverged['step']}"]
-  numbers = made["metrics"].get("test") or made["measured"]
+  metrics = made["metrics"]
+  numbers = metrics.get("test") or flatten(metrics) or made["measured"]
   shown = [(k, v) for k, v in numbers.items() if isinstance(v, int | float)][:3]
   parts += [f"{name} {value:.4g}" for name, value in shown]
   seconds = made["time"]["seconds"]
@@ -393,10 +394,11 @@ def _plain(node: Any) -> Any:
   return json.loads(json.dumps(node), object_hook=without_places)
 
 
-def _tuples(node: Any) -> Any:
+def as_tuples(node: Any) -> Any:
+  """Return what JSON holds with tuples in place of its lists."""
   if isinstance(node, Mapping):
-    return {key: _tuples(value) for key, value in node.items()}
-  return tuple(map(_tuples, node)) if isinstance(node, list) else node
+    return {key: as_tuples(value) for key, value in node.items()}
+  return tuple(map(as_tuples, node)) if isinstance(node, list) else node
 
 
 def _changed_jax() -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_a_diverged_seed_is_recorded_and_the_others_go_on(tmp_path):
 def test_the_script_runs_as_users_run_it(tmp_path):
   arguments = ("--config.heads=softmax", "--config.seeds=1", *TINY)
   done = run_script("compare", f"--workdir={tmp_path / 'run'}", *arguments)
-  assert "[1/1] softmax, seed 0: test accuracy" in done.stdout
+  assert "[1/1] softmax, seed 0: accuracy" in done.stdout
   assert str(tmp_path / "run" / "report.html") in done.stdout
   for argument, expected in (
     ("--config.sedes=3", ["sedes", "seeds"]),

@@ -54,7 +54,7 @@ def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_p
   both = _start(directory, *_RUN)
   ended = [finish(process) for process in both]
   assert [done.returncode for done in ended] == [0, 0], ended
-  assert "resuming at step" in ended[0].stdout and "test accuracy" not in ended[1].stdout
+  assert "resuming at step" in ended[0].stdout and "seed 0: accuracy" not in ended[1].stdout
   assert not directory.with_name("other").exists()
   run_script("train", f"--workdir={tmp_path / 'alone'}", *_RUN)
   (record,), (alone,) = workdir.read(directory), workdir.read(tmp_path / "alone")

@@ -36,4 +36,4 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path):
     assert part in message
   assert (tmp_path / "run" / "results.jsonl").read_bytes() == before
   done = run_script(*_SEEDS, workdir, "--config.seeds=2", env=env)
-  assert "seed 1: test accuracy" in done.stdout and "seed 0:" not in done.stdout
+  assert "seed 1: accuracy" in done.stdout and "seed 0:" not in done.stdout

@@ -46,3 +46,11 @@ def test_a_record_takes_the_seconds_since_the_one_before(monkeypatch):
   seconds = [context.record(seed)["time"]["seconds"] for seed in context.seeds]
   assert seconds == [2.5, 1.0] and context.share() == (20.0 - 13.5) / 2
   assert context.record(2, seconds=0.5)["time"]["seconds"] == 0.5
+
+
+def test_a_seed_is_summed_up_by_its_test_split_or_by_whatever_its_record_has():
+  made = {"status": "finished", "measured": {"bias": 1}, "time": {"seconds": None}}
+  metrics = {"validation": {"as_is": {"accuracy": 0.5, "confusion": [[1]]}}}
+  assert of_study.summarise(made | {"metrics": metrics}) == "validation.as_is.accuracy 0.5"
+  assert of_study.summarise(made | {"metrics": metrics | {"test": {"nll": 2.0}}}) == "nll 2"
+  assert of_study.summarise(made | {"metrics": {}}) == "bias 1"

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from configs import default, tables
 from experiments.reproduction import search
 from softmax_research import study
+from softmax_research.study.groups import text_of
 
 _A, _B = ({"batch_size": size} for size in (32, 64))
 _CELL = {"setting": "mnist", "method": "softmax"}
@@ -80,7 +81,7 @@ def test_trials_of_tuples_are_found_again_in_records_which_hold_lists():
 
 def test_several_keys_are_tried_in_all_combinations():
   setting = ConfigDict({"search": (("batch_size", (32, 64)), ("optimizer.learning_rate", (0.1,)))})
-  names = [search.describe(values) for values in search.trials(setting)]
+  names = [text_of(values) for values in search.trials(setting)]
   assert names == ["batch_size=32, learning_rate=0.1", "batch_size=64, learning_rate=0.1"]
   train = default.get_config()
   search.change(train, search.trials(setting)[1])
