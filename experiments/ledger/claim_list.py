@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.ledger import study_claims
 from softmax_research.study import claims
@@ -73,12 +73,14 @@ _ROW_HOURS = {
 _EPOCHS = "The short runs have few epochs: a loss that is slow at first looks worse there."
 
 
-def _claim(text: str, *tests: Test, limits: str = "", untested: str = "") -> Claim:
-  return Claim("", text, tests, limits, untested)
+def _claim(text: str, *tests: Test, limits: str = "") -> Claim:
+  return Claim("", text, tests, limits)
 
 
-def _of(paper: str, *own: Claim) -> tuple[Claim, ...]:
-  return tuple(claim._replace(paper=paper) for claim in own)
+def _of(paper: str, *own: Claim, untested: Mapping[str, str] | None = None) -> tuple[Claim, ...]:
+  """Return a paper's claims, those that nothing tests last, each with the reason."""
+  left = (Claim("", text, untested=reason) for text, reason in (untested or {}).items())
+  return tuple(claim._replace(paper=paper) for claim in (*own, *left))
 
 
 def _joined(*several: Sequence[Claim]) -> tuple[Claim, ...]:
@@ -125,6 +127,7 @@ _OTHERS = ("Taylor, n=6", "SM, m=0.6")
 _TODAYS = "SM-Taylor, n=2"  # In studies with nets of today, which choose its margin.
 _DEFAULTS = "Order 6 and margin 0.6 are the release's defaults; the other nets have 2 and 0.6. "
 _IMAGES = (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
+_LARGE = "its net has 43 million parameters"
 _BANERJEE = _of(
   "banerjee2020",
   _claim(
@@ -158,18 +161,14 @@ _BANERJEE = _of(
     )
     for data, name in _IMAGES
   ),
-  *(
-    _claim(f"{text} on CIFAR-100", untested="its net has 43 million parameters")
-    for text in (
-      "SM-Taylor beats softmax",
-      "Every alternative beats softmax",
-      "SM-Taylor beats Taylor softmax and SM-softmax",
-    )
-  ),
-  _claim(
-    "The alternatives' losses on MNIST fluctuate less from epoch to epoch than softmax's",
-    untested="there is no measure of it here; losses of different kinds have no common scale",
-  ),
+  untested={
+    "SM-Taylor beats softmax on CIFAR-100": _LARGE,
+    "Every alternative beats softmax on CIFAR-100": _LARGE,
+    "SM-Taylor beats Taylor softmax and SM-softmax on CIFAR-100": _LARGE,
+    "The alternatives' losses on MNIST fluctuate less from epoch to epoch than softmax's": (
+      "there is no measure of it here; losses of different kinds have no common scale"
+    ),
+  },
 )
 
 
@@ -256,8 +255,10 @@ _LIU = _of(
     "L-Softmax with m = 4 beats softmax on CIFAR-10 with augmentation",
     *_at("liu2016/cifar10_plus", _margin("cifar10_plus", "error", "m=4")),
   ),
-  _claim("L-Softmax beats softmax on CIFAR-100", untested="no table of it here"),
-  _claim("L-Softmax raises LFW verification accuracy", untested="no face data here"),
+  untested={
+    "L-Softmax beats softmax on CIFAR-100": "no table of it here",
+    "L-Softmax raises LFW verification accuracy": "no face data here",
+  },
 )
 
 
@@ -302,10 +303,10 @@ _DEBREBISSON = _of(
       *(_loss("cifar100", row, "higher") for row in ("log-Taylor", "log-spherical")),
     ),
   ),
-  *(
-    _claim(f"Softmax wins with many classes ({text})", untested="the text is not at hand")
-    for text in ("Penn Treebank", "One Billion Word")
-  ),
+  untested={
+    "Softmax wins with many classes (Penn Treebank)": "the text is not at hand",
+    "Softmax wins with many classes (One Billion Word)": "the text is not at hand",
+  },
 )
 
 
@@ -350,14 +351,14 @@ _QIN = (
   *claims.at(study_claims.of_maps(study_claims.PAPERS_WAY)[:2], *_SCENES),
   *_of(
     "qin2019",
-    _claim(
-      "PC-softmax reaches 87.69 % average accuracy on imbalanced CUB-200-2011",
-      untested="the images and the pretrained net are not at hand",
-    ),
-    _claim(
-      "infoCAM localises 55.83 % of CUB-200-2011 and 43.34 % of Tiny-ImageNet (top 1)",
-      untested="the images and the pretrained nets are not at hand",
-    ),
+    untested={
+      "PC-softmax reaches 87.69 % average accuracy on imbalanced CUB-200-2011": (
+        "the images and the pretrained net are not at hand"
+      ),
+      "infoCAM localises 55.83 % of CUB-200-2011 and 43.34 % of Tiny-ImageNet (top 1)": (
+        "the images and the pretrained nets are not at hand"
+      ),
+    },
   ),
 )
 
@@ -393,12 +394,11 @@ _LI = _of(
     *_modern("cifar10", _LOGISTIC._replace(row="one against all")),
     limits="As for MNIST.",
   ),
-  _claim("LGL-INR is as good as softmax", untested="its weights were not found"),
-  _claim(
+  untested={
+    "LGL-INR is as good as softmax": "its weights were not found",
     "Weights of classes have an effect that is known beforehand under logistic losses, and not "
-    "under softmax",
-    untested="no weights of classes are compared here",
-  ),
+    "under softmax": "no weights of classes are compared here",
+  },
 )
 
 
@@ -475,7 +475,7 @@ _GUO = _of(
     "Temperature scaling leaves the error as it is",
     *_scaled("same", "uncalibrated", metric="error"),
   ),
-  _claim("Matrix scaling overfits with 100 classes", untested="CIFAR-100 is not prepared"),
+  untested={"Matrix scaling overfits with 100 classes": "CIFAR-100 is not prepared"},
 )
 
 
@@ -508,14 +508,10 @@ _XUAN = _of(
     *_hotter("noise/accuracy"),
     limits="The mean over four kinds of noise in five severities; the paper has more corruptions.",
   ),
-  _claim(
-    "It does not improve robustness to targeted attacks",
-    untested="there is no targeted attack here",
-  ),
-  _claim(
-    "Its benefit carries over to adversarial training",
-    untested="there is no adversarial training here",
-  ),
+  untested={
+    "It does not improve robustness to targeted attacks": "there is no targeted attack here",
+    "Its benefit carries over to adversarial training": "there is no adversarial training here",
+  },
 )
 
 
@@ -544,14 +540,13 @@ _GRAVE = _of(
     ),
     limits="The paper has 147 for 166 and 166 on Text8.",
   ),
-  _claim(
-    "Adaptive softmax comes close to the perplexity of full softmax in equal epochs",
-    untested="the runs here have equal time, not equal epochs",
-  ),
-  _claim(
-    "Adaptive softmax takes less time than D-softmax, and has a lower perplexity than one variant",
-    untested="there is no D-softmax here",
-  ),
+  untested={
+    "Adaptive softmax comes close to the perplexity of full softmax in equal epochs": (
+      "the runs here have equal time, not equal epochs"
+    ),
+    "Adaptive softmax takes less time than D-softmax, and has a lower perplexity than one "
+    "variant": "there is no D-softmax here",
+  },
 )
 _MIKOLOV = _of(
   "mikolov2013",
@@ -566,40 +561,34 @@ _MIKOLOV = _of(
     *_on_texts("HS-Huffman", "step_ms", "balanced tree"),
     limits="As above.",
   ),
-  *(
-    _claim(f"Negative sampling solves more analogies than {what}", untested=untested)
-    for what, untested in (
-      ("a Huffman tree", "a Huffman tree's vectors are not judged by analogies here"),
-      ("noise-contrastive estimation", "its vectors are not judged by analogies here"),
-    )
-  ),
-  _claim(
-    "To leave out frequent words at random makes training faster, and its vectors no worse",
-    untested="all vectors here are trained so",
-  ),
+  untested={
+    "Negative sampling solves more analogies than a Huffman tree": (
+      "a Huffman tree's vectors are not judged by analogies here"
+    ),
+    "Negative sampling solves more analogies than noise-contrastive estimation": (
+      "its vectors are not judged by analogies here"
+    ),
+    "To leave out frequent words at random makes training faster, and its vectors no worse": (
+      "all vectors here are trained so"
+    ),
+  },
 )
 # Claims of papers that nothing here tests.
 _OTHERS = (
-  *_of(
+  Claim(
     "morin2005",
-    _claim(
-      "A binary tree trains and predicts about 200 times as fast as full softmax of 10,000 words",
-      untested="the Brown corpus is not at hand; results/tree_scaling has the times of a step here",
-    ),
+    "A binary tree trains and predicts about 200 times as fast as full softmax of 10,000 words",
+    untested="the Brown corpus is not at hand; results/tree_scaling has the times of a step here",
   ),
-  *_of(
+  Claim(
     "jean2015",
-    _claim(
-      "Sampled from a large vocabulary, softmax translates better than with a short list of words",
-      untested="there is no translation here",
-    ),
+    "Sampled from a large vocabulary, softmax translates better than with a short list of words",
+    untested="there is no translation here",
   ),
-  *_of(
+  Claim(
     "bouthillier2021",
-    _claim(
-      "The split of the data makes accuracies differ more than the initialisation does",
-      untested="the test split is the same for all seeds here",
-    ),
+    "The split of the data makes accuracies differ more than the initialisation does",
+    untested="the test split is the same for all seeds here",
   ),
 )
 
@@ -646,14 +635,12 @@ _RIGOUR = (
       *_modern("cifar10", *(of._replace(published=None) for of in _kornblith("class_separation"))),
       limits="R² by cosine distances of the last features of test images.",
     ),
-    _claim(
-      "The features of such objectives transfer worse",
-      untested="no other data set is fitted to the features",
-    ),
-    _claim(
-      "Objectives differ in the last layers of a net alone",
-      untested="hidden layers are not compared",
-    ),
+    untested={
+      "The features of such objectives transfer worse": (
+        "no other data set is fitted to the features"
+      ),
+      "Objectives differ in the last layers of a net alone": "hidden layers are not compared",
+    },
   ),
   Claim(
     "zhou2022",
