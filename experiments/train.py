@@ -14,7 +14,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from experiments import assembly, classifiers, compare
 from softmax_research import heads, study, training
@@ -36,9 +37,20 @@ class More(NamedTuple):
 
 
 def choose(config: ConfigDict) -> ConfigDict:
-  """Return the configuration as the comparison of one head has it, with what `More` adds."""
+  """Return the configuration as the comparison of one head has it, with what `More` adds.
+
+  A ValueError names a key that was given on the command line and would have no effect.
+  """
   own = config.copy_and_resolve_references()
-  own.heads = own.head = own.head or heads.split(own.heads)[0]
+  given = config_flags.get_override_values(flags.FLAGS["config"]) if "config" in flags.FLAGS else ()
+  names = heads.split(own.heads)
+  without_effect = ("seeds", *["heads"] * bool(own.head or len(names) > 1))
+  for key in set(given) & set(without_effect):
+    raise ValueError(
+      f"Got --config.{key}={own[key]}; a run here is of one head and one seed. Give them as "
+      "--head and --seed, or use experiments.compare for several."
+    )
+  own.heads = own.head = own.head or names[0]
   return own
 
 

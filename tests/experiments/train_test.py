@@ -9,7 +9,7 @@ from configs import digits
 from experiments import train
 from softmax_research import data
 from softmax_research.study import workdir
-from tests.experiments.scripts import TINY, finish, run_script, start_script
+from tests.experiments.scripts import TINY, expect_error, finish, run_script, start_script
 
 
 def test_a_run_that_sigterm_stopped_goes_on_and_leaves_results_events_and_its_summary(tmp_path):
@@ -64,6 +64,15 @@ def test_the_configurations_first_head_is_trained_where_none_is_named():
   with config.unlocked():
     config.update(train.More()._asdict())
   assert train.choose(config).heads == "taylor:order=4"
+
+
+def test_keys_of_the_configuration_that_would_do_nothing_are_refused(tmp_path):
+  workdir = f"--workdir={tmp_path / 'run'}"
+  for key, *more in (["seeds=3"], ["heads=softmax,taylor"], ["heads=sm", "--head=taylor"]):
+    message = expect_error("train", workdir, f"--config.{key}", *more)
+    assert f"Got --config.{key}; a run here" in message and "--seed, or use exp" in message
+  assert run_script("train", workdir, "--config.heads=sm", "--dry_run", *TINY)
+  assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("changes", [{"head": "softmax,taylor"}, {"backbone": "identity,mlp"}])
