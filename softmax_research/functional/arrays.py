@@ -112,6 +112,16 @@ def check_class_axis(values: jax.Array, axis: Any = -1):
     )
 
 
+def check_any_class(values: jax.Array | jax.ShapeDtypeStruct, axis: Any = -1):
+  """Raise an error unless the values have the axis, and at least one class along it."""
+  check_class_axis(values, axis)
+  if values.shape[axis] == 0:
+    raise ValueError(
+      f"Got values of shape {values.shape}, without a class along axis {axis}; there must be at "
+      "least one. Pass an array of shape [..., K] with K >= 1."
+    )
+
+
 def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
   """Tell whether an array of one shape broadcasts to another without enlarging it."""
   sizes = zip(shape[::-1], target[::-1], strict=False)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_integer, widen
+from softmax_research.functional.arrays import check_any_class, check_integer, widen
 from softmax_research.functional.normalise import exclude, softmax
 
 
@@ -34,7 +34,7 @@ def top_k_gates(
     Weights of the shape and type of the logits, at most k of them not zero.
 
   Raises:
-    ValueError: k is out of range.
+    ValueError: k is out of range, or there is no expert.
 
   Example:
     >>> top_k_gates(jnp.log(jnp.array([2.0, 6.0, 1.0, 2.0])), k=2).round(2)
@@ -45,6 +45,7 @@ def top_k_gates(
     softmax; Fedus, Zoph & Shazeer 2022, "Switch Transformers" (arXiv 2101.03961), for k = 1.
   """
   logits, result_type = widen(logits)
+  check_any_class(logits)
   possible = exclude(logits, where) != -jnp.inf
   num_experts = logits.shape[-1]
   check_integer("k", k, 1, num_experts)

@@ -5,7 +5,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_at_least, has_explicit_mesh, widen
+from softmax_research.functional.arrays import (
+  check_any_class,
+  check_at_least,
+  has_explicit_mesh,
+  widen,
+)
 from softmax_research.functional.labels import is_label
 from softmax_research.functional.normalise import exclude, softmax
 
@@ -34,11 +39,14 @@ def gumbel_max(
   Returns:
     Classes, int32, without the class axis; -1 where none is possible.
 
+  Raises:
+    ValueError: there is no class.
+
   Example:
     >>> gumbel_max(jax.random.key(0), jnp.array([-jnp.inf, 0.0, -jnp.inf])).item()
     1
   """
-  noisy = _perturb(key, scores, where)[0]
+  noisy = _perturb(key, scores, where, axis)[0]
   possible = jnp.max(noisy, axis=axis) > -jnp.inf
   return jnp.where(possible, jnp.argmax(noisy, axis=axis), -1).astype(jnp.int32)
 
@@ -74,7 +82,7 @@ def gumbel_softmax(
     Numbers of sum one along the class axis, of the shape and type of the logits.
 
   Raises:
-    ValueError: the temperature is not positive and finite.
+    ValueError: the temperature is not positive and finite, or there is no class.
 
   Example:
     >>> gumbel_softmax(jax.random.key(0), jnp.zeros(3), hard=True).sum().item()
@@ -85,7 +93,7 @@ def gumbel_softmax(
     Maddison, Mnih & Teh 2017, "The Concrete Distribution" (arXiv 1611.00712).
   """
   check_at_least("temperature", temperature, 0, "Pass 1.0, or less for draws nearer to one-hot.")
-  noisy, result_type = _perturb(key, logits, where, score)
+  noisy, result_type = _perturb(key, logits, where, axis, score)
   soft = softmax(noisy, temperature=temperature, axis=axis)
   if hard:
     chosen = is_label(jnp.argmax(noisy, axis=axis), soft, axis=axis) & (soft > 0)
@@ -93,8 +101,9 @@ def gumbel_softmax(
   return soft.astype(result_type)
 
 
-def _perturb(key, logits, where, score=None) -> tuple[jax.Array, jnp.dtype]:
+def _perturb(key, logits, where, axis, score=None) -> tuple[jax.Array, jnp.dtype]:
   logits, result_type = widen(logits)
+  check_any_class(logits, axis)
   scores = exclude(logits if score is None else score(logits), where)
   sharding = jax.typeof(scores).sharding if has_explicit_mesh(scores) else None
   noise = jax.random.gumbel(key, scores.shape, scores.dtype, mode="high", out_sharding=sharding)

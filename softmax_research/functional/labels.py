@@ -11,6 +11,7 @@ import numpy as np
 from softmax_research.functional.arrays import (
   as_index,
   as_labels,
+  check_any_class,
   check_class_axis,
   check_per_class,
   has_explicit_mesh,
@@ -163,6 +164,8 @@ def check_targets(
   expectations over labels are, is weighted already.
   """
   labels, num_classes, weights = check_labels(labels, values, axis=axis), values.shape[axis], None
+  if class_weights is not None:
+    check_any_class(values, axis)
   check_class_weights(class_weights, num_classes)
   ignored = find_ignored(labels, ignore_label)
   if jnp.issubdtype(labels.dtype, jnp.floating):

@@ -73,8 +73,8 @@ def cross_entropy(
     label whose class is impossible.
 
   Raises:
-    ValueError: an option is out of range, two exclude each other, or the labels' shape does not
-      fit.
+    ValueError: an option is out of range, two exclude each other, the labels' shape does not fit,
+      or there are weights and no class.
     TypeError: the labels are neither integers nor floating-point numbers.
 
   Example:

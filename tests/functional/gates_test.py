@@ -95,5 +95,7 @@ def test_types_and_bad_arguments():
     assert load_balance_loss(jnp.asarray(gates), gates).dtype == jnp.float32
   with pytest.raises(ValueError, match="k=6; it must be an integer between 1 and 5"):
     top_k_gates(LOGITS, k=6)
+  with pytest.raises(ValueError, match="without a class along axis -1"):
+    top_k_gates(LOGITS[:, :0], k=1)
   with pytest.raises(ValueError, match=r"probs of shape \(6, 5\) and gates of \(5,\)"):
     load_balance_loss(LOGITS, LOGITS[0])

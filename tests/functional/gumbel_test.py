@@ -1,5 +1,7 @@
 """Gumbel noise: frequencies of the classes, and the relaxation's value and gradient."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,3 +89,10 @@ def test_types_and_impossible_classes():
   assert value == 0 and not np.any(gradient) and gradient.dtype == jnp.bfloat16
   with pytest.raises(ValueError, match="temperature=0"):
     gumbel_softmax(KEY, LOGITS, temperature=0)
+
+
+def test_a_draw_among_no_class_is_refused():
+  for draw in (gumbel_max, gumbel_softmax, functools.partial(gumbel_softmax, hard=True)):
+    with pytest.raises(ValueError, match=r"shape \(0, 2\), without a class along axis 0.*K >= 1"):
+      draw(KEY, jnp.zeros((0, 2)), axis=0)
+    assert draw(KEY, jnp.zeros((0, 2))).shape[0] == 0

@@ -159,6 +159,17 @@ def test_axis_of_cross_entropy():
   np.testing.assert_allclose(loss, cross_entropy(LOGITS, LABELS, z_loss=0.1), rtol=1e-6)
 
 
+def test_weights_of_no_class_are_refused():
+  weighted = {"class_weights": jnp.zeros(0)}
+  for labels in ([0, 0], jnp.zeros((2, 0))):
+    with pytest.raises(ValueError, match=r"shape \(2, 0\), without a class along axis -1.*K >= 1"):
+      cross_entropy(jnp.zeros((2, 0)), labels, **weighted)
+  with pytest.raises(ValueError, match="without a class along axis 0"):
+    multiclass_hinge(jnp.zeros((0, 2)), [0, 0], axis=0, **weighted)
+  # Without weights a label there is out of range as elsewhere.
+  assert jnp.isnan(cross_entropy(jnp.zeros(0), 0))
+
+
 def test_small_shapes():
   assert cross_entropy(jnp.zeros((0, 3)), jnp.zeros(0, int)).shape == (0,)
   assert cross_entropy(jnp.array([7.0]), 0) == 0
