@@ -154,8 +154,11 @@ class Checkpoints:
 
 
 def _stored(states: TrainState) -> dict[str, Any]:
-  """Return what a checkpoint holds: all but the method's numbers, which its user knows."""
-  return {name: of for name, of in states._asdict().items() if name != "numbers"}
+  """Return what a checkpoint holds: all that there is but the method's numbers, which its user
+  knows.
+  """
+  fields = states._asdict().items()
+  return {name: of for name, of in fields if name != "numbers" and of is not None}
 
 
 def _describe(states: TrainState) -> dict[str, list]:

@@ -34,7 +34,8 @@ class Progress(NamedTuple):
     num_epochs: in all.
     step: updates made.
     num_steps: in all.
-    loss: the mean of the epoch so far; None while the first call compiles.
+    loss: the mean of the epoch so far; None while the first call compiles, NaN before a batch that
+      has a label.
     validation_accuracy: after the last epoch; None before the first has ended, or without
       validation.
     images_per_second: of measured calls alone; 0 before the first.
@@ -57,7 +58,8 @@ class Fit(NamedTuple):
   Attributes:
     states: the final states, with a leading axis of seeds.
     curves: for each seed lists with one number an epoch: `epoch`, `train_loss`,
-      `validation_nll`, `validation_accuracy`, `seconds`; None where there is none.
+      `validation_nll`, `validation_accuracy`, `seconds`; None where there is none. The training
+      loss is the mean over the batches that have a label.
     diverged: for each seed None, or where the loss ceased to be finite.
     images_per_second: training throughput of all seeds together, without the first call, which
       compiles.
@@ -153,12 +155,14 @@ def fit(
       training goes on after them.
 
   Raises:
-    ValueError: the batch size does not fit the data or the devices, or the examples for validation
-      have several labels.
+    ValueError: the batch size does not fit the data or the devices, the examples for validation
+      have several labels, or no example for training or for validation has one.
   """
   num_batches = check_batch_size(batch_size, len(train.labels))
+  _check_labelled("training", train.labels, programs.ignore_label)
   if validation is not None:
     _check_single(validation.labels)
+    _check_labelled("validation", validation.labels, programs.ignore_label)
   programs.layout.check_batch_size(batch_size)
   held = programs.hold(train.images, train.labels)
   states, curves = resume or (programs.init(seeds), [{n: [] for n in _CURVES} for _ in seeds])
@@ -180,7 +184,7 @@ def fit(
     states = programs.run_steps(states, batches, start, stop)
     report = _look(programs, states, len(seeds))
     clock.count(stop - start)
-    well = np.flatnonzero(report.bad_step < 0)
+    well, losses = np.flatnonzero(report.bad_step < 0), report.mean_losses(stop)
     if stop == num_batches and len(well):
       found = dict.fromkeys(well, (None, None))
       if validation is not None:
@@ -191,7 +195,7 @@ def fit(
         found = {i: scores(log_probs[i], validation.labels) for i in well}
       seconds, began = time.perf_counter() - began, time.perf_counter()
       for i in well:
-        loss = float(report.loss_sum[i] / num_batches)
+        loss = None if np.isnan(losses[i]) else float(losses[i])
         values = (epoch + 1, loss, *found[i], seconds)
         for name, value in zip(_CURVES, values, strict=True):
           curves[i][name].append(value)
@@ -204,7 +208,7 @@ def fit(
           num_epochs,
           report.position(),
           num_steps,
-          float(np.mean(report.loss_sum[well])) / stop,
+          float(np.mean(losses[well])),
           float(np.mean(accuracies)) if accuracies and None not in accuracies else None,
           clock.images_per_second(),
           clock.seconds_left(
@@ -235,9 +239,19 @@ def _check_single(labels: np.ndarray) -> None:
     )
 
 
+def _check_labelled(purpose: str, labels: np.ndarray, ignore_label: int | None) -> None:
+  """Raise a ValueError where no example has a label."""
+  labels = np.asarray(labels)
+  if not len(labels) or (labels.ndim == 1 and np.all(labels == ignore_label)):
+    raise ValueError(
+      f"Got {len(labels)} examples for {purpose}, none with a label; at least one must have one. "
+      "Give other examples; for no validation pass validation=None."
+    )
+
+
 def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Report:
   """Return the report of the seeds alone, without the places that repeat the last one."""
-  return Report(*(numbers[:num_seeds] for numbers in programs.report(states)))
+  return jax.tree.map(lambda numbers: numbers[:num_seeds], programs.report(states))
 
 
 def _lost(params: Any, num_seeds: int) -> np.ndarray:

@@ -26,9 +26,11 @@ class TrainState(NamedTuple):
     step: number of updates made, int32.
     key: the run's random key; each step folds its number into it.
     loss_sum: sum of the batch losses of the current epoch, float32.
-    last_finite_loss: the newest batch loss that was finite; infinite before the first.
+    last_finite_loss: the newest loss of a batch with a label that was finite; infinite before the
+      first.
     bad_step: the step whose loss was not finite and which was not made; -1 while there is none.
     numbers: those of the method, which stay as they are; see `make_programs`.
+    num_losses: the current epoch's batches with a label, int32; None where no label is ignored.
   """
 
   params: Any
@@ -40,6 +42,7 @@ class TrainState(NamedTuple):
   last_finite_loss: jax.Array
   bad_step: jax.Array
   numbers: Any = None
+  num_losses: Any = None
 
 
 class Divergence(NamedTuple):
@@ -62,6 +65,16 @@ class Report(NamedTuple):
   loss_sum: np.ndarray
   last_finite_loss: np.ndarray
   bad_step: np.ndarray
+  num_losses: np.ndarray | None = None
+
+  def mean_losses(self, num_batches: int) -> np.ndarray:
+    """Return the means over so many batches of the epoch without those that have no label.
+
+    NaN where none has one.
+    """
+    counted = num_batches if self.num_losses is None else np.float32(self.num_losses)
+    with np.errstate(invalid="ignore"):
+      return self.loss_sum / counted
 
   def position(self) -> int:
     """Return the number of steps made by the seeds that are well."""
@@ -168,6 +181,7 @@ def make_programs(
       last_finite_loss=jnp.full((), jnp.inf, jnp.float32),
       bad_step=jnp.full((), -1, jnp.int32),
       numbers=numbers,
+      num_losses=None if ignore_label is None else jnp.zeros((), jnp.int32),
     )
 
   def update(
@@ -258,9 +272,10 @@ def make_programs(
       step=state.step + well,
       key=state.key,
       loss_sum=state.loss_sum + jnp.where(well, loss, 0),
-      last_finite_loss=unless_diverged(loss, state.last_finite_loss),
+      last_finite_loss=unless_diverged(loss, state.last_finite_loss, any_label),
       bad_step=jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
       numbers=state.numbers,
+      num_losses=None if ignore_label is None else state.num_losses + (well & any_label),
     )
 
   def run_steps(state, order, images, labels, start, stop):
@@ -270,7 +285,8 @@ def make_programs(
       rows = i if order is None else order[i]
       return update(state, images[rows], labels[rows], state.step // num_batches)
 
-    state = state._replace(loss_sum=jnp.where(start == 0, 0, state.loss_sum))
+    sums = {"loss_sum": state.loss_sum, "num_losses": state.num_losses}
+    state = state._replace(**jax.tree.map(lambda of: jnp.where(start == 0, 0, of), sums))
     return jax.lax.fori_loop(start, stop, body, state)
 
   def predict_share(params, model_state, numbers, images):

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from softmax_research import heads, training
@@ -164,6 +165,39 @@ def test_a_fit_to_partly_labelled_data_learns_and_judges_by_labels_alone():
   log_probs = training.predict(programs, fit.states, validation.images)[0]
   expected = training.evaluate(log_probs[::2], validation.labels[::2])
   assert curves["validation_nll"][-1] == pytest.approx(expected["nll"])
+  unborn = programs._replace(init=None)  # Refused before any work.
+  nothing = validation._replace(labels=np.full(40, -1))
+  for splits, purpose in (((train, nothing), "validation"), ((nothing, None), "training")):
+    with pytest.raises(ValueError, match=f"40 examples for {purpose}, none with a label"):
+      training.fit(unborn, *splits, seeds=[0], num_epochs=1, batch_size=16)
+  with pytest.raises(ValueError, match="0 examples for validation"):
+    none = validation._replace(images=validation.images[:0], labels=validation.labels[:0])
+    training.fit(unborn, train, none, seeds=[0], num_epochs=1, batch_size=16)
+
+
+@pytest.mark.parametrize("strategy", ["jit", "pmap"])
+def test_batches_without_a_label_leave_the_training_loss_alone(strategy):
+  made = {"head": heads.make("softmax", 3), "optimizer": optax.sgd(0.0), "ignore_label": -1}
+  programs = training.parallelise(tiny_programs(**made), training.make_layout(strategy=strategy))
+  train, seen = bright_rows(), []
+  train.labels[3:] = -1  # Of six batches three or more have no label.
+  fit = training.fit(
+    programs, train, None, seeds=[0, 1], num_epochs=3, batch_size=16, on_progress=seen.append
+  )
+  losses = -training.predict(programs, fit.states, train.images[:3])[:, range(3), train.labels[:3]]
+  for epoch in range(3):
+    orders = np.asarray(programs.deal(fit.states, programs.hold(*train), epoch, 6, 16)[0])
+    for own, order, curves in zip(losses, orders.reshape(2, 6, 16), fit.curves, strict=True):
+      means = [np.mean(own[batch[batch < 3]]) for batch in order if np.any(batch < 3)]
+      assert curves["train_loss"][epoch] == pytest.approx(np.mean(means), rel=1e-5)
+  ends = [progress.loss for progress in seen if progress.step % 6 == 0][1:]
+  assert ends == pytest.approx(np.mean([curves["train_loss"] for curves in fit.curves], 0))
+  # Nor does one take the place of the last loss that was finite.
+  assert np.all(programs.gather(fit.states).last_finite_loss > 0.1)
+  # Of an epoch that meets no label there is no loss.
+  train.labels[:] = [*[-1] * 95, 0]
+  fit = training.fit(programs, train, None, seeds=range(2), num_epochs=8, batch_size=64)
+  assert {loss is None for curves in fit.curves for loss in curves["train_loss"]} == {True, False}
 
 
 def test_several_labels_are_learnt_without_validation_and_judged_as_sets():
