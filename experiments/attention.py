@@ -274,7 +274,11 @@ STUDY = study.Study(
   check=check,
   prepare=prepare,
   selects=("parts", "attentions", "seeds"),
-  claims=study_claims.OF_ATTENTION,
+  claims=lambda settings: (
+    study_claims.OF_ATTENTION
+    if 4 in settings.longer
+    else study_claims.but_for("4 times as long", study_claims.OF_ATTENTION)
+  ),
 )
 
 if __name__ == "__main__":

@@ -220,7 +220,11 @@ STUDY = study.Study(
   prepare=prepare,
   selects=("settings", "heads", "control_heads", "seeds"),
   estimate=estimate,
-  claims=study_claims.OF_PRIORS,
+  claims=lambda config: (
+    study_claims.OF_PRIORS
+    if config.test_range
+    else study_claims.but_for("capped", study_claims.OF_PRIORS)
+  ),
 )
 
 if __name__ == "__main__":

@@ -81,6 +81,15 @@ OF_ATTENTION = (
 )
 
 
+def but_for(split: str, listed: Sequence[Claim]) -> tuple[Claim, ...]:
+  """Return the claims that are not of a split which a study's settings leave out."""
+
+  def asks(claim: Claim) -> bool:
+    return any(f"/{split}/" in of.metric for test in claim.tests for of in test.comparisons)
+
+  return tuple(claim for claim in listed if not asks(claim))
+
+
 def _estimate(objective: str, estimator: str, direction: str) -> Comparison:
   """Compare an estimate with the truth that the same record has."""
   row = {"objective": objective}

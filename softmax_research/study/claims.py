@@ -161,7 +161,8 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Ruling]:
     For each claim a ruling a test, or one that says why there is none.
 
   Raises:
-    ValueError: a direction or a regime is unknown, or a row fits several cells.
+    ValueError: a direction or a regime is unknown, a row fits several cells, or a study's own
+      claim has a metric that no finished record of its row has.
   """
   results = {name: record.unique(records) for name, records in results.items()}
   families: dict[str, dict[str, Finding | None]] = {}  # by the paper and the comparison
@@ -350,12 +351,13 @@ def _find(
     for r in results.get(test.results, ())
     if r["seed"] is not None and "trial" not in r["cell"] and _has(r["cell"], where)
   ]
-  ours = _values(records, comparison.row, comparison.metric)
+  own = test.results is None
+  ours = _values(records, comparison.row, comparison.metric, strict=own)
   if isinstance(comparison.baseline, int | float):
     theirs = dict.fromkeys(ours, float(comparison.baseline))
   else:
     metric = comparison.baseline_metric or comparison.metric
-    theirs = _values(records, comparison.baseline, metric)
+    theirs = _values(records, comparison.baseline, metric, strict=own)
   common = [
     seed
     for seed in ours
@@ -390,13 +392,17 @@ def _find(
   )
 
 
-def _values(records: Sequence[Mapping[str, Any]], row: Row, metric: str) -> dict[int, float]:
+def _values(
+  records: Sequence[Mapping[str, Any]], row: Row, metric: str, *, strict: bool
+) -> dict[int, float]:
   own = [r for r in records if _is_of(r["cell"], row)]
   cells = {json.dumps(r["cell"], sort_keys=True) for r in own}
   if len(cells) > 1:
     raise ValueError(
       f"The row {row!r} fits the cells {', '.join(sorted(cells))}; say in `where` which is meant."
     )
+  if strict:  # The ledger's directories may have been made with other settings.
+    record.check_path(own, metric)
   return {
     r["seed"]: record.look_up(r, metric) if r["status"] == "finished" else math.nan for r in own
   }

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from softmax_research.study import (
+  claims,
   ledger,
   lifecycle,
   markdown,
@@ -139,6 +140,7 @@ def run_tasks(work: Work, options: Options) -> list[str]:
       # Not before the records are there, and of this cell alone: others may be under way.
       if environment.is_first() and not of.keep_checkpoints:
         workdir.remove(context.directory)
+      _judge(of, work.shared.settings, records)
       seconds = [by_alike(task, records) for task in work.left[number + 1 :]]
       if seconds and None not in seconds:
         print(f"time left: about {duration(sum(seconds))}", flush=True)
@@ -190,8 +192,7 @@ def write_report(
   # Claims are what a study is about, so they stand before its first section.
   sections = [i for i, b in enumerate(blocks) if isinstance(b, str) and b.startswith("## ")]
   start = sections[0] if sections else len(blocks)
-  claims = of.claims(settings) if callable(of.claims) else of.claims
-  blocks[start:start] = ledger.of_study(claims, records)
+  blocks[start:start] = ledger.of_study(_claims(of, settings), records)
   return report.write_report(
     out, blocks, records, config=study.to_json(settings), formats=tuple(formats)
   )
@@ -300,6 +301,7 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
     wanted = wanted[number - 1 :: count]
   records = environment.from_first(lambda: workdir.read(options.workdir))
   study.check_configs(of, settings, study.tasks(of, settings), records)
+  _judge(of, settings, records)
   left = study.missing(of, wanted, records)
   if options.devices is not None and options.devices.get("seeds_by") == "apart":
     left = [study.Task(cell, (seed,)) for cell, seeds in left for seed in seeds]
@@ -316,6 +318,15 @@ def _find_work(of: study.Study, settings: Any, options: Options) -> Work:
     command=options.command,
   )
   return Work(wanted, left, records, shared)
+
+
+def _claims(of: study.Study, settings: Any) -> Sequence[claims.Claim]:
+  return of.claims(settings) if callable(of.claims) else of.claims
+
+
+def _judge(of: study.Study, settings: Any, records: Sequence[study.Record]) -> None:
+  """Raise a ValueError for a claim that is wrong: of its metrics, once there are records of it."""
+  claims.judge(_claims(of, settings), {None: records})
 
 
 def _fail(path, context, error: Exception, name: str, show) -> str:

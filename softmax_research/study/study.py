@@ -131,7 +131,8 @@ class Study(NamedTuple):
     derive: `(settings, records, workdir) -> records`, an iterator over what follows from finished
       records, as ensembles; called when all cells are done.
     summarise: `record -> text`, how a seed ended, on one line.
-    claims: of `claims.Claim`, judged in the report; or `settings -> claims`.
+    claims: of `claims.Claim`, judged in the report; or `settings -> claims`. A metric that no
+      finished record of a row has is a ValueError, as soon as there are such records.
     keep_checkpoints: whether a cell's checkpoints stay once its records are written.
     seed_by_seed: whether the first seed of all cells comes before the second ones, so that whatever
       slows the machine slows all cells; or `settings -> whether`.

@@ -57,6 +57,9 @@ def test_it_trains_judges_longer_sequences_and_reports(tmp_path):
   ):
     assert expected in report
   assert (tmp_path / "figures" / "recall_weights_shown.svg").exists()
+  # A claim about a test that the settings leave out is none.
+  claims_of = attention.STUDY.claims
+  assert len(claims_of(SMALL._replace(longer=(2,)))) == len(claims_of(SMALL)) - 1
   # Without softmax the first attention is what the others are compared with.
   others = [record for record in records if record["cell"]["attention"] != "softmax"]
   assert len(list(attention.report(others, SMALL))) > 3

@@ -110,6 +110,22 @@ def test_rows_are_items_of_cells_and_baselines_may_be_numbers():
     _judge(Comparison({"setting": "mnist"}, "softmax", "accuracy", "higher"))
 
 
+def test_a_metric_that_no_record_of_a_studys_own_row_has_is_refused_with_those_it_has():
+  records = _records({"method": "a"}, _BASE) + _records({"method": "b"}, _BASE)
+  for comparison in (
+    Comparison("a", "b", "acuracy", "higher"),
+    Comparison("a", "b", "accuracy", "higher", baseline_metric="acuracy"),
+    Comparison("a", 0.9, "acuracy", "higher"),
+  ):
+    claim = Claim("own", "A claim", (_test(comparison, results=None),))
+    with pytest.raises(ValueError, match=r"'acuracy', which .* have accuracy, error, nothing"):
+      claims.judge([claim], {None: records})
+    assert claims.judge([claim], {None: []})[0].verdict == "not tested"
+    # Directories of the ledger may be made with settings that lack it.
+    [ruling] = claims.judge(claims.at([claim], ("dir", "paper", "")), {"dir": records})
+    assert ruling.verdict == "not tested"
+
+
 def test_each_makes_the_comparisons_for_all_values():
   cells = [{"dimension": d, "head": head} for d in (1, 2) for head in ("sm", "softmax")]
   cells.append({"dimension": 30, "head": "softmax"})

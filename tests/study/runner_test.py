@@ -8,7 +8,7 @@ import signal
 import pytest
 from ml_collections import ConfigDict
 
-from softmax_research.study import runner, study, workdir
+from softmax_research.study import claims, runner, study, workdir
 from tests.study import toy
 
 
@@ -113,6 +113,27 @@ def _counting(cell, context):
     if seed == 7:
       raise ArithmeticError("no seed 7")
     yield context.record(seed, seconds=0.0, measured={"error": 0.0})
+
+
+def test_a_claim_with_a_mistyped_metric_stops_after_the_first_cell_and_then_before_any_work(
+  tmp_path,
+):
+  def claiming(metric, direction="lower"):
+    comparison = claims.Comparison({"size": 100}, {"size": 10}, metric, direction)
+    return (
+      claims.Claim("folklore", "More is better", (claims.Test(None, "", "", (comparison,)),)),
+    )
+
+  with pytest.raises(ValueError, match="direction 'fewer'"):
+    _run(tmp_path, toy.STUDY._replace(claims=claiming("error", "fewer")))
+  assert not (tmp_path / "results.jsonl").exists()
+  for wanted in (2, 2):
+    with pytest.raises(ValueError, match="'eror', which no finished record has; they have error"):
+      _run(tmp_path, toy.STUDY._replace(claims=claiming("eror")))
+    assert len(_names(tmp_path)) == wanted
+  _run(tmp_path, toy.STUDY._replace(claims=claiming("error")))
+  assert len(_names(tmp_path)) == 4
+  assert "More is better" in (tmp_path / "report.md").read_text()
 
 
 def test_only_and_shards_divide_the_cells(tmp_path, capsys):
