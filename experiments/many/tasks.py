@@ -133,9 +133,10 @@ def next_token(config: ConfigDict) -> Task:
 
   The embeddings of the tokens before are joined and go through a network. A batch's embeddings
   alone are updated, so that the vocabulary costs nothing there. The task is judged by the
-  perplexity of test tokens that training has seen; it and the NLL are None where they are infinite,
-  as a sparse head can make them by a probability of 0. Of the first `rank_of` of them the rank of
-  the matrix of log-probabilities is recorded.
+  perplexity of `num_test` test tokens that training has seen: every n-th, n rounded down, so that
+  less than half of the test part, at its end, may be left out. It and the NLL are None where they
+  are infinite, as a sparse head can make them by a probability of 0. Of the first `rank_of` tokens
+  the rank of the matrix of log-probabilities is recorded.
 
   Raises:
     ValueError: an option is out of range, or the text cannot be had.
@@ -179,7 +180,7 @@ def next_token(config: ConfigDict) -> Task:
       f"Got text={config.text!r}, of whose test part training has seen no token; give a text "
       "whose tokens occur more than once."
     )
-  # Spread over the test part but for its end, as the step is rounded down: so the records have it.
+  # Spread to the end, other tokens would be judged than those of the committed records.
   chosen = np.flatnonzero(known)
   chosen = chosen[:: max(1, len(chosen) // config.num_test)][: config.num_test]
 
