@@ -20,6 +20,7 @@ import importlib
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -48,17 +49,22 @@ _TINY = flags.DEFINE_bool("tiny", False, "Take the device report's figures at ti
 
 def main(argv: list[str]) -> None:
   """Run a benchmark and print its rows."""
+  of_cases = (_CASE, _PEER, _REPEATS, _SECONDS, _THREADS)
   with command.errors_explained():
     if _DEVICE_REPORT.value:
+      _refuse("--device_report", of_cases)
       report_device()
       return
+    _refuse("a benchmark without --device_report", (_TINY,))
     if len(argv) != 2:
       given = " ".join(argv[1:]) or "no name"
       raise ValueError(f"Got {given}; name one benchmark of {', '.join(BENCHMARKS)}.")
     # The processes of all sides share a GPU; by default the first would take its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    module, given = load(argv[1]), (_CASE, _PEER, _REPEATS, _SECONDS, _THREADS)
-    options = Options(*(flag.value for flag in given))
+    module = load(argv[1])
+    if argv[1] == "seeds":
+      _refuse("the benchmark seeds", of_cases[1:])
+    options = Options(*(flag.value for flag in of_cases))
     if hasattr(module, "rows"):
       rows = module.rows(options)
     else:
@@ -68,6 +74,13 @@ def main(argv: list[str]) -> None:
       print(json.dumps(row), flush=True)
     return
   show(list(rows))
+
+
+def _refuse(what: str, idle: Sequence[flags.FlagHolder]) -> None:
+  """Raise a ValueError where a flag is given that would do nothing."""
+  for flag in idle:
+    if flag.present:
+      raise ValueError(f"Got --{flag.name}, which {what} has no use for. Leave it away.")
 
 
 def report_device() -> None:
