@@ -11,7 +11,6 @@ sequences longer than those that it was trained with too.
 
 import functools
 import pathlib
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -152,7 +151,7 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
   """Train the missing seeds of a cell, and measure tests and weights."""
   trainer = _trainer(context.settings, cell)
   for seed in context.seeds:
-    began, curves = time.perf_counter(), []
+    curves = []
     for point in trainer.train(seed):
       curves.append(point)
       if context.interruption():
@@ -164,7 +163,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
       measured["picture"] = picture
     yield context.record(
       seed,
-      seconds=time.perf_counter() - began,
       metrics=metrics,
       curves={name: [point[name] for point in curves] for name in curves[0]},
       measured=measured,

@@ -189,12 +189,14 @@ def estimate(
   splits: assembly.Splits,
   head: str,
   *,
+  test_looks: int = 1,
   extras: Callable[[training.ParallelPrograms, training.TrainState], float] = lambda *_: 0.0,
 ) -> float:
   """Estimate the seconds of `train`, by a few steps and a look at the data that are thrown away.
 
-  Compiling is measured and counted once, steps and evaluations as often as training makes them;
-  `extras`, called with the programs and the states, returns the seconds of all else.
+  Compiling is measured and counted once, steps and evaluations as often as training makes them, the
+  test split being looked at so many times; `extras`, called with the programs and the states,
+  returns the seconds of all else.
   """
   began = time.perf_counter()
   programs = make_programs(context, config, splits, head)
@@ -212,7 +214,8 @@ def estimate(
   began = time.perf_counter()
   training.predict(programs, states, images)
   look = (time.perf_counter() - began) / len(images)
-  looked_at = len(splits.validation.labels) * (config.num_epochs + 1) + len(splits.test.labels)
+  looked_at = len(splits.validation.labels) * (config.num_epochs + 1)
+  looked_at += len(splits.test.labels) * test_looks
   training_seconds = step * num_batches * config.num_epochs + look * looked_at
   return compiling + training_seconds + extras(programs, states)
 

@@ -50,15 +50,6 @@ def cells(config: ConfigDict) -> list[dict[str, Any]]:
   ]
 
 
-def check(config: ConfigDict) -> None:
-  imbalanced.check_config(config)
-  if not cells(config):
-    raise ValueError(
-      f"Got heads={config.heads!r} and control_heads={config.control_heads!r}, which leave the "
-      "only settings, controls, without a head. Name a head in both."
-    )
-
-
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> dict[str, imbalanced.Setting]:
   made = imbalanced.make_settings(config, list(dict.fromkeys(cell["setting"] for cell in left)))
   for cell in left:
@@ -216,7 +207,7 @@ STUDY = study.Study(
   run,
   report,
   name="imbalance",
-  check=check,
+  check=imbalanced.check_config,
   prepare=prepare,
   selects=("settings", "heads", "control_heads", "seeds"),
   estimate=estimate,

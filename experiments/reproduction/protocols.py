@@ -21,8 +21,6 @@ from softmax_research.training import metrics
 
 _COMPONENTS = 256
 _FOLD_SEED = 10  # Agarap's.
-# Images that a look is timed with.
-_LOOKED_AT = 512
 
 
 def load_splits(setting: ConfigDict) -> assembly.Splits:
@@ -172,21 +170,16 @@ def estimate(context: study.Context, setting: ConfigDict, splits: assembly.Split
     config.num_epochs *= setting.folds
 
   def extras(programs, states):
-    began = time.perf_counter()
-    images = splits.test.images[:_LOOKED_AT]
-    training.predict(programs, states, images)
-    looks = config.num_epochs if setting.protocol == "train" and not is_trial else 0
-    seconds = looks * (time.perf_counter() - began) * len(splits.test.labels) / len(images)
     if is_trial or not setting.measures:
-      return seconds
+      return 0.0
     seeds, predictions = context.seeds, classifiers.predict(programs, states, splits)
     fit = training.Fit(states, [{} for _ in seeds], [None for _ in seeds], 0.0, False)
     first, *_ = classifiers.judge(context, programs, fit, splits, predictions, 0.0)
-    return seconds + measures.estimate(
-      setting.measures, config, splits, config.heads, first, len(seeds)
-    )
+    return measures.estimate(setting.measures, config, splits, config.heads, first, len(seeds))
 
-  return classifiers.estimate(context, config, of_fold, config.heads, extras=extras)
+  looks = config.num_epochs if setting.protocol == "train" and not is_trial else 0
+  own = {"test_looks": 1 + looks, "extras": extras}
+  return classifiers.estimate(context, config, of_fold, config.heads, **own)
 
 
 def looker(splits: assembly.Splits) -> classifiers.EpochHook:

@@ -126,7 +126,7 @@ def run_tasks(work: Work, options: Options) -> list[str]:
           records += some
           done += len(some)
           for made in some:
-            show.finish(describe(study.Task(task.cell, (made["seed"],))), of.summarise(made))
+            show.finish(describe(study.Task(task.cell, (made["seed"],))), study.summarise(made))
       except study.SkippedError as reason:
         if record.describe(task.cell) not in skipped:
           show.finish(name, f"skipped: {reason}")

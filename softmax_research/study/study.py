@@ -130,7 +130,6 @@ class Study(NamedTuple):
       thrown away.
     derive: `(settings, records, workdir) -> records`, an iterator over what follows from finished
       records, as ensembles; called when all cells are done.
-    summarise: `record -> text`, how a seed ended, on one line.
     claims: of `claims.Claim`, judged in the report; or `settings -> claims`. A metric that no
       finished record of a row has is a ValueError, as soon as there are such records.
     keep_checkpoints: whether a cell's checkpoints stay once its records are written.
@@ -153,7 +152,6 @@ class Study(NamedTuple):
   derive: Callable[[Any, Sequence[Record], pathlib.Path], Iterable[Record]] = (
     lambda settings, records, workdir: ()
   )
-  summarise: Callable[[Record], str] = lambda record: summarise(record)
   claims: tuple | Callable[[Any], tuple] = ()
   keep_checkpoints: bool = False
   seed_by_seed: bool | Callable[[Any], bool] = False
