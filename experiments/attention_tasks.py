@@ -19,6 +19,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from experiments.many.equal_time import in_batches
 from softmax_research import data, heads, nn
 
 # How many sequences show their weights, and of one how many positions are kept for a picture.
@@ -216,16 +217,11 @@ class Trainer:
   def test(self, params, name: str) -> dict[str, float]:
     """Return what a test measures: bits a label, or the accuracy; and the NLL."""
     inputs, labels = self.task.tests[name]
-    total = right = count = 0.0
-    for start in range(0, len(labels), 64):
-      rows = slice(start, start + 64)
-      log_probs, asked = np.asarray(self._log_probs(params, inputs[rows])), labels[rows] >= 0
-      log_probs, wanted = log_probs[asked], labels[rows][asked]
-      total -= log_probs[np.arange(len(wanted)), wanted].sum(dtype=np.float64)
-      right += (log_probs.argmax(-1) == wanted).sum()
-      count += len(wanted)
-    found = {"accuracy": right / count, "nll": total / count}
-    return found | ({"bits": total / count / math.log(2)} if self.task.bits else {})
+    (log_probs,) = in_batches(lambda rows: (self._log_probs(params, rows),), inputs)
+    log_probs, wanted = log_probs[labels >= 0], labels[labels >= 0]
+    nll = -float(np.mean(log_probs[np.arange(len(wanted)), wanted], dtype=np.float64))
+    found = {"accuracy": float(np.mean(log_probs.argmax(-1) == wanted)), "nll": nll}
+    return found | ({"bits": nll / math.log(2)} if self.task.bits else {})
 
   def train(self, seed: int) -> Iterator[dict[str, Any]]:
     """Yield now and then the step, the seconds of training so far and the first test's measures."""

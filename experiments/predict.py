@@ -49,13 +49,8 @@ def main() -> None:
     best = int(row.argmax())
     numbers = [f"{x:.6g}" for x in (np.exp(row[best]), *row)]
     rows.append([name, class_names[best], *numbers])
-  try:
-    with out.open("w", newline="", encoding="utf-8") as file:
-      csv.writer(file).writerows(rows)
-  except OSError as error:
-    raise OSError(
-      f"Got --out={out}, which cannot be written ({error.strerror}); name a CSV file."
-    ) from None
+  with out.open("w", newline="", encoding="utf-8") as file:
+    csv.writer(file).writerows(rows)
   print(f"{len(names)} predictions: {out}")
 
 

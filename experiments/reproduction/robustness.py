@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.many.equal_time import in_batches
 from softmax_research import data
 
-_BATCH, _BLOCK = 100, 1000
+_BATCH = 100
 
 
 def projected_gradient(
@@ -197,8 +198,7 @@ def _batches(array: np.ndarray) -> list[np.ndarray]:
 def by_blocks(function: Callable[..., jax.Array], model: Any, images: np.ndarray) -> np.ndarray:
   """Return what a function of a model makes of its variables and of images, block by block."""
   apply = jax.jit(function)
-  parts = [images[at : at + _BLOCK] for at in range(0, len(images), _BLOCK)]
-  return np.concatenate([np.asarray(apply(model.variables, part)) for part in parts])
+  return in_batches(lambda part: (apply(model.variables, part),), images)[0]
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="num_steps")
