@@ -32,7 +32,7 @@ from softmax_research.study.blocks import table_of
 from softmax_research.training import environment
 
 #: Names of modules of `experiments.benchmarks`, each with `cases()`, and with `rows(options)` where
-#: there are others than those of the cases.
+#: these have more than their times.
 BENCHMARKS = ("attention", "classes", "losses", "seeds", "training")
 _WITHOUT_PYTORCH = ("seeds",)
 _SIDES = ("ours", "peer")

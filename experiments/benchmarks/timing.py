@@ -4,8 +4,8 @@ A process of its own has its own peak memory and its own threads. Lines of JSON 
 in asks for work of at least so many seconds, the answer is the time of a unit of it in ms; an empty
 line asks for the peak memory in MB and ends the process.
 
-A first step is timed from the command `experiments.train` on: a process trains as that script does,
-with its flags, and leaves when the first step is done.
+A first step is timed from the command `experiments.train` on: the side starts a process that trains
+as that script does, with its flags, and leaves when the first step is done.
 """
 
 import contextlib
@@ -36,15 +36,7 @@ Run = Callable[[], float]
 #: Makes whatever the work needs, in the process that it is timed in, and returns the work.
 Side = Callable[[], Run]
 
-_FIRST_STEPS = {
-  "first step, digits, mlp": ["--config=configs/digits.py"],
-  "first step, digits, cnn with batch norm": [
-    "--config=configs/cifar10_cnn.py",
-    "--config.dataset=digits",
-  ],
-}
 _OTHERS = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
-_COLD = "no compiled programs kept"
 
 
 class Options(NamedTuple):
@@ -175,11 +167,6 @@ class Worker:
     self._process.wait()
 
 
-def peak_mb(usage: resource.struct_rusage) -> float:
-  """Return a process's peak memory in MB."""
-  return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
-
-
 def _serve(benchmark: str, case: str, side: str, threads: str) -> None:
   # XLA and PyTorch make a thread for each core that they see.
   if hasattr(os, "sched_setaffinity"):
@@ -194,7 +181,10 @@ def _serve(benchmark: str, case: str, side: str, threads: str) -> None:
       if not line.strip():
         break
       print(milliseconds(run, json.loads(line)), file=answers, flush=True)
-    of_process = peak_mb(resource.getrusage(resource.RUSAGE_SELF))
+    del run  # Before the process is killed, so that what it has on the disk goes with it.
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    most = max(usage.ru_maxrss for usage in usages)
+    of_process = most / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
     print(device_peak_mb() or of_process, file=answers, flush=True)
 
 
@@ -216,44 +206,24 @@ def milliseconds(run: Run, seconds: float) -> float:
       return 1e3 * passed / units
 
 
-def first_steps(benchmark: str, options: Options) -> Iterator[dict[str, Any]]:
-  """Yield a row a case: with the programs that a run before kept, against none."""
-  for case, arguments in _FIRST_STEPS.items():
-    if options.case not in case or options.peer not in _COLD:
-      continue
-    with tempfile.TemporaryDirectory() as folder:
-      folder = pathlib.Path(folder)
-      _time_first_step(arguments, folder / "kept")
-      turns = [
-        tuple(_time_first_step(arguments, folder / cache) for cache in ("kept", f"none{i}"))
-        for i in range(options.repeats)
-      ]
-    kept, none = (
-      Measured([ms for ms, _ in side], max(mb for _, mb in side))
-      for side in zip(*turns, strict=True)
-    )
-    yield make_row(benchmark, case, _COLD, kept, none)
+def first_step(arguments: Sequence[str], *, kept: bool) -> Run:
+  """Return a function that trains a first step, with what earlier calls compiled or without."""
+  cache = tempfile.TemporaryDirectory()
 
+  def run():
+    with tempfile.TemporaryDirectory() as workdir:
+      # Programs are kept where a user's are, and not where this process keeps its own.
+      env = {name: value for name, value in os.environ.items() if name not in _OTHERS}
+      subprocess.run(
+        [sys.executable, "-m", __name__, "first_step", *arguments, f"--workdir={workdir}"],
+        cwd=pathlib.Path(__file__).parents[2],
+        env=env | {"SOFTMAX_RESEARCH_CACHE": cache.name if kept else f"{workdir}/cache"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+      )
+    return 1
 
-def _time_first_step(arguments: list[str], cache: pathlib.Path) -> tuple[float, float]:
-  """Return the ms to the first step, and the peak memory in MB."""
-  # Programs are kept where a user's are, and not where this process keeps its own.
-  env = {name: value for name, value in os.environ.items() if name not in _OTHERS}
-  began = time.perf_counter()
-  with tempfile.TemporaryDirectory() as workdir:
-    process = subprocess.Popen(
-      [sys.executable, "-m", __name__, "first_step", *arguments, f"--workdir={workdir}"],
-      cwd=pathlib.Path(__file__).parents[2],
-      env=env | {"SOFTMAX_RESEARCH_CACHE": str(cache)},
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    message = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-      raise RuntimeError(message)
-  return 1e3 * (time.perf_counter() - began), peak_mb(usage)
+  return run
 
 
 def _train_one_step() -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import default
 from experiments import assembly
 from experiments.benchmarks import pytorch
-from experiments.benchmarks.timing import OURS, Case, Options, Run, first_steps, measure
+from experiments.benchmarks.timing import OURS, Case, Run, first_step
 from softmax_research import data
 from softmax_research.training import make_optimizer
 
@@ -46,12 +45,17 @@ NETWORKS: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
   ),
 }
 
+#: What a first step is timed of: the flags of `experiments.train`.
+FIRST_STEPS = {
+  "digits, mlp": ["--config=configs/digits.py"],
+  "digits, cnn with batch norm": ["--config=configs/cifar10_cnn.py", "--config.dataset=digits"],
+}
 #: Seeds that train together in one program, and the epoch's images.
 SEEDS, SEEDS_IMAGES = 8, 2_560
 
 
 def cases() -> list[Case]:
-  """Return the cases of networks and of seeds; the unit of work is a step of one run.
+  """Return the cases of networks, of seeds and of first steps; the unit is a step of one run.
 
   The peer "matrix product" is a large one's time for as many operations: `speedup` is our share.
   """
@@ -73,13 +77,17 @@ def cases() -> list[Case]:
     }
     alone.append(Case(name, of_network))
     at_once.append(Case(f"{SEEDS} seeds, {name}", of_seeds))
-  return [*alone, *at_once]
-
-
-def rows(options: Options) -> Iterator[dict[str, Any]]:
-  """Yield the rows of the cases, then those of the first step."""
-  yield from measure("training", cases(), options)
-  yield from first_steps("training", options)
+  at_first = [
+    Case(
+      f"first step, {name}",
+      {
+        OURS: functools.partial(first_step, flags, kept=True),
+        "no compiled programs kept": functools.partial(first_step, flags, kept=False),
+      },
+    )
+    for name, flags in FIRST_STEPS.items()
+  ]
+  return [*alone, *at_once, *at_first]
 
 
 def make_experiment(shape, count, backbone, batch) -> tuple[ConfigDict, assembly.Splits]:

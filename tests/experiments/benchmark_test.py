@@ -95,7 +95,7 @@ def test_the_training_of_seeds_stands_beside_a_product_and_the_update_alone(monk
   monkeypatch.setattr(
     training, "NETWORKS", {"mlp": ((4, 4, 1), 999, {"name": "mlp", "widths": (3,)})}
   )
-  _, of_seeds = training.cases()
+  _, of_seeds, *_ = training.cases()
   # The others are those of the benchmark of seeds, below.
   assert set(of_seeds.sides) >= {OURS, "one seed after another"}
   assert of_seeds.sides["Adam's update alone"]()() == 8
