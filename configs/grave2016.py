@@ -59,7 +59,7 @@ def table(paper: str, methods, published: str, deviations) -> ConfigDict:
         for name in configs
       },
       *own_deviations,
-      studies={name: tables.study("many_classes", config) for name, config in configs.items()},
+      studies={name: ("many_classes", config) for name, config in configs.items()},
     )
 
   return tables.table(

@@ -82,7 +82,7 @@ def _variant(lenet: dict, *deviations: str, **gaussians: int) -> ConfigDict:
       judgement=judgement,
     )
   studies = {
-    "gaussians": tables.study("mutual_information.gaussians", {"seeds": 10, **gaussians}),
-    "imbalance_mnist": tables.study("imbalance", mnist),
+    "gaussians": ("mutual_information.gaussians", {"seeds": 10, **gaussians}),
+    "imbalance_mnist": ("imbalance", mnist),
   }
   return tables.variant(settings, *deviations, studies=studies)

@@ -73,14 +73,6 @@ def setting(train: ConfigDict, methods: Sequence[tuple[str, str]], **options: An
   return ConfigDict(_SETTING | {"methods": tuple(methods), "train": train} | options)
 
 
-def study(name: str, settings: Mapping[str, Any]) -> ConfigDict:
-  """Return another study, by its name in records, some of whose cells are cells of a table.
-
-  Of a study without a configuration the settings are those other than its defaults, and `seeds`.
-  """
-  return ConfigDict({"name": name, "settings": settings})
-
-
 def setting_of_study(
   study: str,
   methods: Sequence[tuple[str, Mapping[str, Any]]],
@@ -115,15 +107,20 @@ def variant(
   settings: Mapping[str, ConfigDict],
   *deviations: str,
   seeds: int = 5,
-  studies: Mapping[str, ConfigDict] | None = None,
+  studies: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
 ) -> ConfigDict:
-  """Return a variant of a paper's table: settings and studies by name, and runs of each method."""
+  """Return a variant of a paper's table: settings and studies by name, and runs of each method.
+
+  Of another study, some of whose cells are the table's, there are its name in records and settings:
+  its configuration, or `seeds` and what else is not as by default.
+  """
+  lent = {key: {"name": of, "settings": own} for key, (of, own) in (studies or {}).items()}
   return ConfigDict(
     {
       "seeds": seeds,
       "deviations": deviations,
       "settings": ConfigDict(settings),
-      "studies": ConfigDict(studies or {}),
+      "studies": lent,
     }
   )
 

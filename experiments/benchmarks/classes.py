@@ -156,7 +156,7 @@ def _tree_step(make_tree: Callable[[], functional.Tree], make_labels: Callable[[
 
   params = functional.tree_init(jax.random.key(0), size, tree)
   params["features"] = jnp.asarray(pytorch.draw_features(examples, size))
-  return _repeat_step(step, params, optimizer.init(params), labels)
+  return losses.repeat_step(step, params, optimizer.init(params), labels)
 
 
 def _dense_step(num_classes: int) -> Run:
@@ -171,16 +171,4 @@ def _dense_step(num_classes: int) -> Run:
     return optax.apply_updates(params, updates), moments
 
   params = features, kernel
-  return _repeat_step(step, params, optimizer.init(params), labels)
-
-
-def _repeat_step(step: Callable[..., Any], params: Any, moments: Any, labels: jax.Array) -> Run:
-  """Return a function that makes a step; parameters and moments are updated in place."""
-  compiled = jax.jit(step, donate_argnums=(0, 1))
-
-  def run():
-    nonlocal params, moments
-    params, moments = jax.block_until_ready(compiled(params, moments, labels))
-    return 1
-
-  return run
+  return losses.repeat_step(step, params, optimizer.init(params), labels)

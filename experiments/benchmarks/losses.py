@@ -204,3 +204,17 @@ def repeat(function: Callable[..., Any], *arguments: Any) -> Run:
     return 1
 
   return run
+
+
+def repeat_step(
+  step: Callable[..., Any], params: Any, moments: Any, batch: Any, *, units: int = 1
+) -> Run:
+  """Return a function that makes a step; parameters and moments are updated in place."""
+  compiled = jax.jit(step, donate_argnums=(0, 1))
+
+  def run():
+    nonlocal params, moments
+    params, moments = jax.block_until_ready(compiled(params, moments, batch))
+    return units
+
+  return run

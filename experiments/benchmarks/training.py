@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from configs import default
 from experiments import assembly
 from experiments.benchmarks import pytorch
+from experiments.benchmarks.losses import repeat_step
 from experiments.benchmarks.timing import OURS, Case, Run, first_step
 from softmax_research import data
 from softmax_research.training import make_optimizer
@@ -182,17 +183,11 @@ def _updates(shape, count, backbone, batch) -> Run:
   params = jax.vmap(programs.init)(jnp.arange(SEEDS)).params
   gradient, opt_state = jax.tree.map(jnp.ones_like, params), jax.vmap(optimizer.init)(params)
 
-  @functools.partial(jax.jit, donate_argnums=(0, 1))
   def update(params, opt_state, gradient):
     updates, opt_state = jax.vmap(optimizer.update)(gradient, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 
-  def run():
-    nonlocal params, opt_state
-    params, opt_state = jax.block_until_ready(update(params, opt_state, gradient))
-    return SEEDS
-
-  return run
+  return repeat_step(update, params, opt_state, gradient, units=SEEDS)
 
 
 def matrix_product(operations: int, size: int = 2048, count: int = 1, dtype="float32") -> Run:

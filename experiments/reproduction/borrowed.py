@@ -40,7 +40,7 @@ class Lender(NamedTuple):
 
 
 def find(chosen: ConfigDict) -> Study:
-  """Return the study of `tables.study` that cells can be borrowed from."""
+  """Return the study of `tables.variant` that cells can be borrowed from."""
   if chosen.name not in READERS:
     raise ValueError(f"got the study {chosen.name!r}; those with readers are {', '.join(READERS)}.")
   return studies.find(chosen.name)

@@ -48,7 +48,7 @@ def _settings(monkeypatch):
   variant = tables.variant(
     settings,
     "Another text.",
-    studies={"words": tables.study("many_classes", own)},
+    studies={"words": ("many_classes", own)},
   )
   config = tables.table("grave2016", full=variant, cpu=variant)
   config.variant = "cpu"
