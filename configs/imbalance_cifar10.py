@@ -16,9 +16,6 @@ from ml_collections import ConfigDict
 
 from configs import imbalance_mnist
 
-_PROFILES = ("step", "long_tailed")
-_RATIOS = (10, 100)
-
 
 def get_config() -> ConfigDict:
   config = imbalance_mnist.get_config()
@@ -27,7 +24,7 @@ def get_config() -> ConfigDict:
   config.test_range = ()
   config.validation_range = (49_000, 50_000)
   config.settings = ",".join(
-    f"{profile}:largest=1000:ratio={ratio}" for profile in _PROFILES for ratio in _RATIOS
+    f"{name}:largest=1000:ratio={ratio}" for name in ("step", "long_tailed") for ratio in (10, 100)
   )
   config.augment = "flip"
   config.heads = "softmax,pc_softmax,l_softmax:gamma=1e-3,sm_taylor,one_vs_all"

@@ -134,22 +134,22 @@ def cells(settings: Settings) -> list[dict[str, Any]]:
   ]
 
 
-def _trainer(settings: Settings, cell: dict[str, Any]) -> attention_tasks.Trainer:
-  part = cell["part"]
+@functools.lru_cache(maxsize=1)  # Its programs serve the cell's seeds.
+def _trainer(settings: Settings, part: str, attention: str) -> attention_tasks.Trainer:
   steps = {"images": "image_steps", "language": "text_steps", "recall": "recall_steps"}[part]
-  make, attention = attention_tasks.TASKS[part], cell["attention"]
-  return attention_tasks.trainer(make, settings, attention, getattr(settings, steps))
+  task = attention_tasks.TASKS[part](settings, attention)
+  return attention_tasks.Trainer(task, settings, getattr(settings, steps))
 
 
 def prepare(settings: Settings, left: Sequence[dict[str, Any]]) -> None:
   """Make a network of each part, which shows data and sizes that do not fit each other."""
   for cell in {cell["part"]: cell for cell in reversed(left)}.values():
-    _trainer(settings, cell)
+    _trainer(settings, **cell)
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[study.Record]:
   """Train the missing seeds of a cell, and measure tests and weights."""
-  trainer = _trainer(context.settings, cell)
+  trainer = _trainer(context.settings, **cell)
   for seed in context.seeds:
     curves = []
     for point in trainer.train(seed):

@@ -281,9 +281,3 @@ def weights_in_numbers(weights: jax.Array, *, causal: bool) -> dict[str, jax.Arr
     "total": total,
   }
   return {name: jnp.mean(values.astype(weights.dtype)) for name, values in measures.items()}
-
-
-@functools.lru_cache(maxsize=1)
-def trainer(make: Callable[..., Task], settings: Any, attention: str, steps: int) -> Trainer:
-  """Return a cell's trainer, whose programs serve its seeds."""
-  return Trainer(make(settings, attention), settings, steps)

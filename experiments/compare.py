@@ -83,11 +83,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   yield [of.record for of in trained]
 
 
-def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  config = _config_for(context.settings, cell)
-  return classifiers.estimate(context, config, context.prepared, cell["head"])
-
-
 def derive(
   config: ConfigDict, records: Sequence[study.Record], directory: pathlib.Path
 ) -> Iterator[study.Record]:
@@ -185,7 +180,9 @@ STUDY = study.Study(
   prepare=prepare,
   config=config_of,
   selects=("heads", "seeds"),
-  estimate=estimate,
+  estimate=lambda cell, of: classifiers.estimate(
+    of, _config_for(of.settings, cell), of.prepared, cell["head"]
+  ),
   derive=derive,
 )
 

@@ -68,11 +68,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   yield [of.record for of in trained]
 
 
-def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  splits = context.prepared[cell["setting"]].splits
-  return classifiers.estimate(context, context.settings, splits, cell["head"])
-
-
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   every: dict[str, list[study.Record]] = {}
   for made in records:
@@ -210,7 +205,9 @@ STUDY = study.Study(
   check=imbalanced.check_config,
   prepare=prepare,
   selects=("settings", "heads", "control_heads", "seeds"),
-  estimate=estimate,
+  estimate=lambda cell, of: classifiers.estimate(
+    of, of.settings, of.prepared[cell["setting"]].splits, cell["head"]
+  ),
   claims=lambda config: (
     study_claims.OF_PRIORS
     if config.test_range

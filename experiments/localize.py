@@ -77,11 +77,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   yield [of.record for of in trained]
 
 
-def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  splits, _ = context.prepared
-  return classifiers.estimate(context, context.settings, splits, cell["head"])
-
-
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   heads = [of for of in study.group(records, "head") if of.finished]
   last = list(heads[-1].finished.values())[-1]
@@ -243,7 +238,7 @@ STUDY = study.Study(
   check=material.check_config,
   prepare=prepare,
   selects=("heads", "seeds"),
-  estimate=estimate,
+  estimate=lambda cell, of: classifiers.estimate(of, of.settings, of.prepared[0], cell["head"]),
   claims=study_claims.OF_MAPS,
 )
 

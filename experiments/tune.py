@@ -103,11 +103,6 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   yield protocols.run(context, setting, context.prepared[cell["setting"]])
 
 
-def estimate(cell: dict[str, Any], context: study.Context) -> float:
-  setting = _setting(context.settings, cell)
-  return protocols.estimate(context, setting, context.prepared[cell["setting"]])
-
-
 def report(records: Sequence[study.Record], config: ConfigDict) -> Iterator[study.Block]:
   own = [made for made in records if "trial" not in made["cell"] and made["status"] != "failed"]
   first = config.methods[0][0]
@@ -234,7 +229,9 @@ STUDY = study.Study(
   config=config_of,
   selects=("datasets", "methods", "seeds"),
   seeds=lambda config, cell: search.seeds(cell, _setting(config, cell), config.seeds),
-  estimate=estimate,
+  estimate=lambda cell, of: protocols.estimate(
+    of, _setting(of.settings, cell), of.prepared[cell["setting"]]
+  ),
   claims=claims_of,
   seed_by_seed=True,
 )

@@ -82,7 +82,7 @@ _SEEN = []
 
 def test_the_head_is_told_the_step_and_has_a_key_of_its_own_in_each():
   settings = SMALL._replace(head=f"{__name__}.told", recall_steps=4)
-  trainer = attention_tasks.trainer(attention_tasks.recall, settings, "softmax", 4)
+  trainer = attention_tasks.Trainer(attention_tasks.recall(settings, "softmax"), settings, 4)
   list(trainer.train(0))
   jax.effects_barrier()
   assert [step for step, _ in sorted(_SEEN)] == [0, 1, 2, 3]
