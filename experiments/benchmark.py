@@ -62,8 +62,6 @@ def main(argv: list[str]) -> None:
     # The processes of all sides share a GPU; by default the first would take its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     module = load(argv[1])
-    if argv[1] == "seeds":
-      _refuse("the benchmark seeds", of_cases[1:])
     options = Options(*(flag.value for flag in of_cases))
     if hasattr(module, "rows"):
       rows = module.rows(options)
