@@ -14,6 +14,7 @@ before and 0.93 % after temperature scaling. The paper has softmax alone.
 from ml_collections import ConfigDict
 
 from configs import tables
+from softmax_research.training import calibration
 
 _METHODS = (
   ("softmax", "softmax"),
@@ -22,14 +23,6 @@ _METHODS = (
   ("SM-Taylor", "sm_taylor:order=2:margin=0.6"),
   ("L-Softmax, m=2", "l_softmax:margin=2:gamma=3e-4"),
   ("one against all", "one_vs_all"),
-)
-_WAYS = (
-  "uncalibrated",
-  "histogram binning",
-  "isotonic regression",
-  "temperature scaling",
-  "vector scaling",
-  "matrix scaling",
 )
 
 
@@ -69,7 +62,7 @@ def _setting(dataset, stages, *, num_epochs, num_train=0, seeds=0) -> ConfigDict
   return tables.setting(
     train,
     short if num_train else _METHODS,
-    metrics=("error", *(f"{way}/ece" for way in _WAYS)),
+    metrics=("error", *(f"{way}/ece" for way in ("uncalibrated", *calibration.FITS))),
     measures=("calibration",),
     num_train=num_train,
     seeds=seeds,

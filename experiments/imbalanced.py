@@ -12,7 +12,7 @@ from configs import default, imbalance_mnist
 from experiments import assembly
 from softmax_research import data, functional, registry
 from softmax_research.functional.arrays import check_integer
-from softmax_research.training.metrics import NUM_BINS
+from softmax_research.training.metrics import bins_of
 
 #: For each judgement what it is, in the order of the report.
 JUDGEMENTS = {
@@ -241,13 +241,13 @@ def evaluate_under(log_probs: np.ndarray, labels: np.ndarray, prior: np.ndarray)
   right = np.argmax(log_probs, axis=1) == labels
   per_class = np.bincount(labels, weights=right, minlength=len(prior)) / np.maximum(counts, 1)
   confidence = np.exp(np.max(log_probs, axis=1))
-  bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+  gaps = np.bincount(bins_of(confidence), weights=weights * (right - confidence))
   nll = -np.sum(weights * log_probs[np.arange(len(labels)), labels])
   return {
     "accuracy": float(weights @ right),
     "macro_accuracy": float(per_class[counts > 0].mean()),
     "nll": float(nll) if np.isfinite(nll) else None,
-    "ece": float(np.abs(np.bincount(bins, weights=weights * (right - confidence))).sum()),
+    "ece": float(np.abs(gaps).sum()),
     "per_class_accuracy": [
       float(value) if count else None for value, count in zip(per_class, counts, strict=True)
     ],

@@ -67,10 +67,6 @@ class Measured(NamedTuple):
   peak_mb: float
 
 
-class SideFailedError(RuntimeError):
-  """A side could not run; the message is what its process printed."""
-
-
 def measure(benchmark: str, cases: list[Case], options: Options) -> Iterator[dict[str, Any]]:
   """Time cases, and yield a row for each of their peers.
 
@@ -155,10 +151,10 @@ class Worker:
     return self.answer()
 
   def answer(self) -> float:
-    """Return the next answer; a SideFailedError if there is none."""
+    """Return the next answer; a RuntimeError with what the process printed if there is none."""
     line = self._process.stdout.readline()
     if not line:
-      raise SideFailedError(self._process.communicate()[1])
+      raise RuntimeError(self._process.communicate()[1])
     return json.loads(line)
 
   def kill(self) -> None:

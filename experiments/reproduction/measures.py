@@ -18,14 +18,6 @@ from softmax_research.study.record import look_up
 from softmax_research.study.study import Record
 from softmax_research.training import calibration
 
-#: Methods of calibration by the names of Guo et al.'s table.
-CALIBRATIONS: dict[str, Callable[[np.ndarray, np.ndarray], calibration.Calibrator]] = {
-  "histogram binning": calibration.fit_histogram_binning,
-  "isotonic regression": calibration.fit_isotonic_regression,
-  "temperature scaling": calibration.fit_temperature,
-  "vector scaling": calibration.fit_vector_scaling,
-  "matrix scaling": calibration.fit_matrix_scaling,
-}
 _OF_CALIBRATION = ("ece", "mce", "nll", "error")
 _OF_MIRRORS = ("accuracy", "error", "nll", "ece", "brier")
 # Images that a measure is timed with.
@@ -69,7 +61,7 @@ def calibrations(model: Model, splits: assembly.Splits) -> dict[str, Any]:
     By method `ece`, `mce`, `nll` and `error`; of temperature scaling also the `temperature`.
   """
   validation = model.predictions.validation, splits.validation.labels
-  fitted = {name: fit(*validation) for name, fit in CALIBRATIONS.items()}
+  fitted = {name: fit(*validation) for name, fit in calibration.FITS.items()}
   found = {}
   for name, calibrate in {"uncalibrated": lambda log_probs: log_probs, **fitted}.items():
     log_probs = calibrate(np.asarray(model.predictions.test, np.float64))

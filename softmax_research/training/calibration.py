@@ -188,3 +188,13 @@ def _bounded(logits):
   # Logits are defined up to a constant, and all of a row may be low.
   largest = logits.max(1, keepdims=True, initial=-np.inf)
   return np.maximum(logits, _LEAST + np.where(np.isfinite(largest), largest, 0))
+
+
+#: What fits each method, by its name in Guo et al.'s table.
+FITS = {
+  "histogram binning": fit_histogram_binning,
+  "isotonic regression": fit_isotonic_regression,
+  "temperature scaling": fit_temperature,
+  "vector scaling": fit_vector_scaling,
+  "matrix scaling": fit_matrix_scaling,
+}

@@ -7,10 +7,10 @@ import pytest
 
 from configs import default, tables
 from experiments import assembly, reproduce
-from experiments.reproduction import measures
 from softmax_research import data, study
 from softmax_research.study import record, runner, workdir
 from softmax_research.study.study import check_configs, missing, tasks
+from softmax_research.training import calibration
 from tests.experiments.reproduction import tiny
 from tests.experiments.scripts import run_script
 
@@ -163,8 +163,8 @@ def _made(tmp_path_factory):
   directory = tmp_path_factory.mktemp("table")
   with pytest.MonkeyPatch.context() as patch:
     # The others, which have tests of their own, take seconds to fit.
-    one = {"temperature scaling": measures.CALIBRATIONS["temperature scaling"]}
-    patch.setattr(measures, "CALIBRATIONS", one)
+    one = {"temperature scaling": calibration.FITS["temperature scaling"]}
+    patch.setattr(calibration, "FITS", one)
     failed = runner.run(reproduce.STUDY, tiny.variant(), _options(directory))
   return directory, failed
 
