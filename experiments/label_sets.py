@@ -161,12 +161,11 @@ def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[study.Rec
   for seed, diverged, *of in zip(context.seeds, fitted.diverged, *scores, strict=True):
     if diverged:
       made = {"status": "diverged", "measured": {"diverged": diverged._asdict()}}
-      records.append(context.record(seed, seconds=seconds, **made))
-      continue
-    on_validation, on_test = of
-    threshold = training.best_threshold(on_validation, validation.labels)
-    found = training.evaluate_sets(on_test, on_test >= threshold, test.labels)
-    made = {"metrics": {"test": found}, "measured": {"threshold": threshold}}
+    else:
+      on_validation, on_test = of
+      threshold = training.best_threshold(on_validation, validation.labels)
+      found = training.evaluate_sets(on_test, on_test >= threshold, test.labels)
+      made = {"metrics": {"test": found}, "measured": {"threshold": threshold}}
     records.append(context.record(seed, seconds=seconds, **made))
   yield records
 

@@ -136,9 +136,10 @@ def pgd(
   model_and_attack = functools.partial(
     _attack, model.log_prob, model.variables, float(model.temperature), num_steps=num_steps
   )
+  batches = [slice(start, start + _BATCH) for start in range(0, len(labels), _BATCH)]
   found = [
-    model_and_attack(points, of_points, jax.random.key(i), epsilon / 255, step / 255)
-    for i, (points, of_points) in enumerate(zip(_batches(images), _batches(labels), strict=True))
+    model_and_attack(images[of], labels[of], jax.random.key(i), epsilon / 255, step / 255)
+    for i, of in enumerate(batches)
   ]
   right = np.concatenate(found, axis=1)
   names = ("clean", *OBJECTIVES)
@@ -189,10 +190,6 @@ def _sample(split: data.Split, size: int) -> tuple[np.ndarray, np.ndarray]:
   elif left > 0:  # A sample leaves one of each class; so few are themselves sampled.
     rows = np.delete(rows, data.stratified_sample(split.labels, left, seed=0))
   return np.asarray(split.images[rows], np.float32) / 255, np.asarray(split.labels[rows])
-
-
-def _batches(array: np.ndarray) -> list[np.ndarray]:
-  return [array[start : start + _BATCH] for start in range(0, len(array), _BATCH)]
 
 
 def by_blocks(function: Callable[..., jax.Array], model: Any, images: np.ndarray) -> np.ndarray:
