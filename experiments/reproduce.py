@@ -27,7 +27,7 @@ from experiments.ledger.claim_list import CLAIMS
 from experiments.reproduction import borrowed, measures, protocols, search
 from softmax_research import data, study, training
 from softmax_research.functional.arrays import check_integer
-from softmax_research.study import claims, papers
+from softmax_research.study import claims, papers, record
 from softmax_research.study.study import Cell, Record
 
 # What a setting's results depend on, beside its training.
@@ -141,6 +141,9 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
 
 def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
   setting = context.settings.settings[cell["setting"]]
+  own = [r for r in context.finished if r["cell"]["setting"] == cell["setting"]]
+  for metric in setting.metrics:  # What the first cell lacks is a typing error.
+    record.check_path([r for r in own if "trial" not in r["cell"]], metric)
   if setting.protocol == "study":
     yield from borrowed.run(context)
   else:

@@ -99,6 +99,16 @@ def test_a_bad_table_is_refused_before_any_work(change, message):
     reproduce.check(settings)
 
 
+def test_a_metric_that_runs_do_not_have_is_refused_as_soon_as_there_is_one():
+  settings, cell = tiny.variant(), {"setting": "folds", "method": "m=2"}
+  settings.settings.folds.metrics = ("cv_acuracy",)
+  measured = {"cv_accuracy": 0.9}
+  made = {"cell": cell, "status": "finished", "metrics": {}, "measured": measured}
+  context = study.Context(reproduce.STUDY, settings, cell, (1,), finished=[made])
+  with pytest.raises(ValueError, match=r"'cv_acuracy', which no .* have cv_accuracy\."):
+    next(reproduce.run(cell, context))
+
+
 def test_more_folds_than_examples_of_a_class_are_refused_before_any_work():
   settings = tiny.variant()
   settings.settings.folds.folds = 300
