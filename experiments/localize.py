@@ -41,10 +41,6 @@ _ABOUT = (
 )
 
 
-def cells(config: ConfigDict) -> list[dict[str, Any]]:
-  return [{"head": head} for head in heads.split(config.heads)]
-
-
 def prepare(
   config: ConfigDict, left: Sequence[dict[str, Any]]
 ) -> tuple[assembly.Splits, dict[str, Any]]:
@@ -231,7 +227,7 @@ def _outline(axes, box, colour: str, dashes: str) -> None:
 
 STUDY = study.Study(
   localize_digits.get_config,
-  cells,
+  lambda config: [{"head": head} for head in heads.split(config.heads)],
   run,
   report,
   name="localize",

@@ -143,10 +143,6 @@ def _information(made: Record, items: Mapping[str, Any]) -> dict[str, Any]:
   return {"information": estimate, "bias": estimate - made["measured"]["truth"]}
 
 
-def _imbalance(made: Record, items: Mapping[str, Any]) -> dict[str, Any]:
-  return dict(made["metrics"][items["judgement"]]["as_is"])
-
-
 def _many_classes(made: Record, items: Mapping[str, Any]) -> dict[str, Any]:
   """Return the metrics with the `minutes` of training and `step_ms`, the time of a step."""
   seconds, steps = (made["curves"][key][-1] for key in ("seconds", "steps"))
@@ -155,7 +151,7 @@ def _many_classes(made: Record, items: Mapping[str, Any]) -> dict[str, Any]:
 
 #: For each study what takes a table's numbers out of one of its records.
 READERS: dict[str, Callable[[Record, Mapping[str, Any]], dict[str, Any]]] = {
-  "imbalance": _imbalance,
+  "imbalance": lambda made, items: made["metrics"][items["judgement"]]["as_is"],
   "many_classes": _many_classes,
   "mutual_information.gaussians": _information,
 }
