@@ -156,7 +156,10 @@ def attend(
   call = hoisted and hoisted.call
   form = _Form(given.normaliser, call, given.causal, offset, *sizes, turn, counts)
   constants = () if hoisted is None else hoisted.constants
-  outputs, top, log_mass = _attend(form, constants, vary(heads, axes))
+  # For eager callers, for whom the loops would be compiled anew in every call. A function of their
+  # own would be kept with all that it closes over.
+  run = jax.jit(_attend, static_argnums=0) if score is None else _attend
+  outputs, top, log_mass = run(form, constants, vary(heads, axes))
   log_total = jax.lax.stop_gradient(top) + log_mass
   whole = (*batch, num_queries, num_heads)
   outputs, log_total = outputs[:, :num_queries], log_total[:, :num_queries]

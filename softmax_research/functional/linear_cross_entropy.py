@@ -91,7 +91,8 @@ def linear_cross_entropy(
 
   Inside `jax.shard_map` each device may hold some of the classes: name their mesh axis. Examples
   may be sharded over other axes. Under `jax.jit` alone, with a kernel sharded over classes, pass
-  all classes as the block, or devices exchange the kernel.
+  all classes as the block, or devices exchange the kernel. Outside `jax.jit` the loops over blocks
+  are compiled anew in every call.
 
   There are no second derivatives and no forward mode; both are refused.
 

@@ -29,6 +29,8 @@ def exclude(scores: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
   return jnp.where(where, scores, -jnp.inf)
 
 
+# The jit is for eager callers, here and below: a branch would be compiled anew in every call.
+@functools.partial(jax.jit, static_argnums=1)
 def count_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.Array:
   """Count the classes whose score is not -inf, the class axis kept with size 1."""
   scores = jax.lax.stop_gradient(scores)
@@ -38,6 +40,7 @@ def count_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.A
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def sum_possible(scores: jax.Array, axis: int | tuple[int, ...] = -1, power: int = 1) -> jax.Array:
   """Sum powers of the scores that are not -inf, the class axis kept with size 1."""
   every = jnp.sum(scores**power, axis=axis, keepdims=True)

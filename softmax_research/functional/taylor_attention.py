@@ -130,7 +130,7 @@ def taylor_attention(
   else:
     state = _sum_keys(key, value, state, chunk)
     counts = state[..., 0, -1:]
-    sums = _in_chunks(lambda part: _apply(part, state), grouped, chunk)
+    sums = _apply_in_chunks(grouped, state, chunk)
   total, least = sums[..., -1:], counts[..., None, :, None] / 2
   total += jax.lax.stop_gradient(jnp.maximum(least - total, 0))
   outputs = sums[..., :-1] / jnp.where(total == 0, 1, total)
@@ -168,6 +168,8 @@ def _add_keys(state: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
   return state + _einsum("...sf,...se->...fe", features(key), value)
 
 
+# The jits are for eager callers, for whom a loop would be compiled anew in every call.
+@functools.partial(jax.jit, static_argnums=3)
 def _sum_keys(key, value, state, chunk: int) -> jax.Array:
   def visit(state, part):
     return _add_keys(state, *part), None
@@ -175,11 +177,13 @@ def _sum_keys(key, value, state, chunk: int) -> jax.Array:
   return jax.lax.scan(jax.checkpoint(visit), state, _cut((key, value), chunk))[0]
 
 
-def _in_chunks(function, query, chunk: int) -> jax.Array:
-  found = jax.lax.map(jax.checkpoint(function), _cut(query, chunk))
+@functools.partial(jax.jit, static_argnums=2)
+def _apply_in_chunks(query, state, chunk: int) -> jax.Array:
+  found = jax.lax.map(jax.checkpoint(lambda part: _apply(part, state)), _cut(query, chunk))
   return _join(found, query.shape[-2])
 
 
+@functools.partial(jax.jit, static_argnums=4)
 def _causal(query, key, value, state, chunk: int) -> tuple[jax.Array, jax.Array]:
   """Return sums of values and of weights, and the state after the last key."""
 

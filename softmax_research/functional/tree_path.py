@@ -1,5 +1,7 @@
 """Paths: the nodes from the root of a tree to a label, and the parameters that they need."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,10 +67,12 @@ def tree_label_rows(tree: Tree, labels: jax.typing.ArrayLike) -> jax.Array:
   return jnp.where(places < ends[-1], rows, tree.num_rows)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def walk(tree: Tree, labels: jax.Array) -> jax.Array:
   """Return the nodes on the way from the root to some labels; 0 past the leaf.
 
-  Those at depth 1, 2, ..., `[..., tree.depth]`; the labels `[...]` are in range.
+  Those at depth 1, 2, ..., `[..., tree.depth]`; the labels `[...]` are in range. The jit is for
+  eager callers, for whom the loop would be compiled anew in every call.
   """
 
   def step(node, level_start):

@@ -1,5 +1,7 @@
 """Samples of a tree: a random class by one choice after another along its path."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -40,6 +42,12 @@ def tree_sample(
     Array([ True,  True], dtype=bool)
   """
   features, params, _ = check_tree_inputs(features, params, tree.num_rows)
+  return _sample(key, features, params, tree)
+
+
+# For eager callers, for whom the loop would be compiled anew in every call.
+@functools.partial(jax.jit, static_argnums=3)
+def _sample(key, features, params, tree: Tree) -> jax.Array:
   widths = tree.level_widths
 
   def descend(feature, key, params):

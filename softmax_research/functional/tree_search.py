@@ -84,9 +84,15 @@ def tree_top_k(
   check_integer("k", k, 1, tree.num_classes)
   features, params, result_type = check_tree_inputs(features, params, tree.num_rows)
 
-  search = functools.partial(_best_first, tree=tree, k=int(k))
-  found = for_each_example(search, (features,), params)
+  found = _search(features, params, tree, int(k))
   return found._replace(log_probs=found.log_probs.astype(result_type))
+
+
+# For eager callers, for whom the loop would be compiled anew in every call.
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _search(features, params, tree: Tree, k: int) -> TreeSearch:
+  search = functools.partial(_best_first, tree=tree, k=k)
+  return for_each_example(search, (features,), params)
 
 
 def _best_first(feature, params, tree: Tree, k: int) -> TreeSearch:
