@@ -22,7 +22,7 @@ from softmax_research.functional.linear_cross_entropy import (
   check_layer,
   hoist_scores,
 )
-from softmax_research.functional.normalise import exclude, log_normaliser
+from softmax_research.functional.normalise import exclude, log_normaliser, log_or_zero, lower
 from softmax_research.functional.streaming import (
   Constants,
   Examples,
@@ -145,7 +145,7 @@ def linear_top_k(
   if has_explicit_mesh(features) or has_explicit_mesh(layer.kernel):
     scores = exclude(_scores(layer, features, score), where)
     best, classes = jax.lax.top_k(scores, k)
-    return _finish(best, classes, log_normaliser(scores))
+    return _finish(best, classes, _total(scores, best))
   batch = features.shape[:-1]
   count = math.prod(batch)
   rows = features.reshape(count, features.shape[-1])
@@ -153,18 +153,19 @@ def linear_top_k(
   axes = varying_axes(layer, features, score.constants, class_mask)
 
   def visit(start, is_fresh, state):
-    best, classes, log_total = state
+    old_best, classes, total = state
     tile, mask = cut_columns((layer, class_mask), start, size)
     if is_fresh is not None:
       mask = is_fresh if mask is None else is_fresh & mask
     scores = exclude(_scores(tile, rows, score), mask)
-    best, places = jax.lax.top_k(jnp.concatenate([best, scores], axis=-1), k)
+    best, places = jax.lax.top_k(jnp.concatenate([old_best, scores], axis=-1), k)
     numbers = jnp.broadcast_to((start + jnp.arange(size, dtype=jnp.int32))[None], scores.shape)
     classes = jnp.take_along_axis(jnp.concatenate([classes, numbers], axis=-1), places, axis=-1)
-    return best, classes, jnp.logaddexp(log_total, log_normaliser(scores))
+    decay = jnp.exp(_top(old_best) - _top(best))[:, 0]
+    return best, classes, total * decay + _total(scores, best)
 
   state = jnp.full((count, k), -jnp.inf, dtype), jnp.full((count, k), -1, jnp.int32)
-  state = vary((*state, jnp.full(count, -jnp.inf, dtype)), axes)
+  state = vary((*state, jnp.zeros(count, dtype)), axes)
   found = _finish(*over_classes(size, num_classes, visit, state))
   return jax.tree.map(lambda array: array.reshape(*batch, k), found)
 
@@ -185,7 +186,17 @@ def _scores(layer: Layer, features: jax.Array, score: Hoisted) -> jax.Array:
   return scores if layer.log_prior is None else scores + per_class(layer.log_prior, scores)
 
 
-def _finish(best: jax.Array, classes: jax.Array, log_total: jax.Array) -> TopClasses:
+def _top(best: jax.Array) -> jax.Array:
+  """Return the largest score, finite where no class is possible."""
+  return jnp.maximum(jax.lax.stop_gradient(best[..., :1]), jnp.finfo(best.dtype).min)
+
+
+def _total(scores: jax.Array, best: jax.Array) -> jax.Array:
+  """Return the sum of exponentials relative to the best's, beside which it may have no digit."""
+  return jnp.sum(jnp.exp(scores - _top(best)), axis=-1)
+
+
+def _finish(best: jax.Array, classes: jax.Array, total: jax.Array) -> TopClasses:
   possible = best != -jnp.inf
-  log_probs = jnp.where(possible, best - jnp.where(possible, log_total[..., None], 0), -jnp.inf)
+  log_probs = lower(best - _top(best), log_or_zero(total)[..., None])
   return TopClasses(log_probs, jnp.where(possible, classes, -1).astype(jnp.int32))

@@ -140,10 +140,14 @@ _WITHOUT_GRADIENT = dict.fromkeys(("labels", "known", "class_mask", "targets"))
 
 
 class Statistics(NamedTuple):
-  """Hold what the losses of N examples depend on, each `[N]`."""
+  """Hold what the losses of N examples depend on, each `[N]`.
+
+  All scores are less the top, beside which a float may have no digit for the rest.
+  """
 
   label_logits: jax.Array | None
-  log_others: jax.Array  # of the sum of exponentials of the scores of all classes but the label
+  top: jax.Array | None  # the largest score of all classes but the label; 0 if none is possible
+  log_others: jax.Array  # of the sum of exponentials of those scores
   sum_others: jax.Array | None = None  # of those that are possible; None without label smoothing
   num_others: jax.Array | None = None  # of those classes; None likewise
   weight_others: jax.Array | None = None  # of those classes; None without class weights too
@@ -281,7 +285,7 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
     label, other = _mark(examples, start, is_fresh, logits)
     scores = _scores(loss, constants.score, tile.log_prior, biased, other)
     top = jnp.maximum(old_top, jnp.max(scores, axis=-1))
-    found = found._replace(log_others=found.log_others * jnp.exp(old_top - _finite(top)))
+    found = _lower(found, old_top, top)
     targets = _targets(examples, start, is_fresh, loss.blocks.classes)
     sums = _sums(scores, _finite(top), examples, tile.class_weights, targets)
     sums = sums._replace(label_logits=jnp.sum(jnp.where(label, biased, 0), axis=-1))
@@ -292,28 +296,33 @@ def _statistics(loss, layer, constants, examples, logits_type=None):
   smoothed = None if examples.label_smoothing is None else zeros
   weighted = None if layer.class_weights is None else smoothed
   expected = None if examples.targets is None else zeros
-  found = Statistics(zeros, zeros, smoothed, smoothed, weighted, expected, expected)
+  found = Statistics(zeros, None, zeros, smoothed, smoothed, weighted, expected, expected)
   kept = None if logits_type is None else jnp.zeros((num_examples, num_classes), logits_type)
   state = vary((zeros - jnp.inf, found, kept), varying_axes(layer, constants, examples))
   top, found, kept = over_classes(loss.blocks.classes, num_classes, visit, state)
-  return _over_devices(loss, found._replace(log_others=top + jnp.log(found.log_others))), kept
+  if loss.axis_name is not None:
+    # Two messages of a few numbers an example: the largest, then all sums together.
+    own_top, top = top, jax.lax.pmax(top, loss.axis_name)
+    found = jax.lax.psum(_lower(found, own_top, top), loss.axis_name)
+  return found._replace(top=_finite(top), log_others=jnp.log(found.log_others)), kept
 
 
-def _over_devices(loss, found: Statistics) -> Statistics:
-  """Return the statistics over the classes of all devices."""
-  if loss.axis_name is None:
-    return found
-  # Two messages of a few numbers an example: the largest, then all sums together.
-  top = _finite(jax.lax.pmax(found.log_others, loss.axis_name))
-  parts = found._replace(log_others=jnp.exp(found.log_others - top))
-  parts = jax.lax.psum(parts, loss.axis_name)
-  return parts._replace(log_others=jnp.log(parts.log_others) + top)
+def _lower(found: Statistics, old_top, top) -> Statistics:
+  """Return sums over the scores less a new top."""
+  change = _finite(old_top) - _finite(top)
+  found = found._replace(log_others=found.log_others * jnp.exp(old_top - _finite(top)))
+  if found.expected is not None:
+    found = found._replace(expected=found.expected + found.total_target * change)
+  if found.sum_others is not None:
+    weights = found.num_others if found.weight_others is None else found.weight_others
+    found = found._replace(sum_others=found.sum_others + weights * change)
+  return found
 
 
 def _example_losses(loss, statistics, constants, examples) -> jax.Array:
   """Return losses by their statistics, `[N]`; cheap, so that JAX may differentiate it."""
   if loss.normaliser_alone:
-    return statistics.log_others
+    return statistics.top + statistics.log_others
   label_scores = statistics.label_logits
   if loss.label_score is not None:
     lengths = examples.feature_norms, examples.label_kernel_norms
@@ -321,6 +330,7 @@ def _example_losses(loss, statistics, constants, examples) -> jax.Array:
     label_scores = loss.label_score(constants.label_score, label_scores, *lengths)
   if examples.label_log_prior is not None:
     label_scores = label_scores + examples.label_log_prior
+  label_scores = label_scores - statistics.top
   if statistics.expected is not None:
     label_scores = jnp.full_like(label_scores, -jnp.inf)  # All classes are others.
   scores = jnp.stack([statistics.log_others, label_scores], axis=-1)
@@ -347,7 +357,7 @@ def _example_losses(loss, statistics, constants, examples) -> jax.Array:
     rest = jnp.where((values == jnp.inf) & (weight == 1), 0, values)
     values = (1 - weight) * rest + weight * uniform
   if examples.z_loss is not None:
-    penalty = examples.z_loss * log_total**2
+    penalty = examples.z_loss * (statistics.top + log_total) ** 2
     label_weight = statistics.total_target if loss.weighs_targets else label_weight
     values += penalty if label_weight is None else weigh(penalty, label_weight)
   return jnp.where(examples.known, values, 0)
@@ -363,8 +373,9 @@ def _gradients(loss, layer, constants, examples, statistics, cotangent, sums, lo
   )
   of_statistics, new_constants, of_examples = pull(cotangent)
   axes = varying_axes(layer, constants, examples, cotangent)
-  of_sums = vary(of_statistics._replace(label_logits=None), axes)
-  base, features = _finite(statistics.log_others), examples.features
+  of_log_others = of_statistics.log_others * jnp.exp(-_finite(statistics.log_others))
+  of_sums = of_statistics._replace(label_logits=None, top=None, log_others=of_log_others)
+  of_sums, base, features = vary(of_sums, axes), statistics.top, examples.features
 
   def visit(start, is_fresh, state):
     of_features, of_layer, of_constants = state
@@ -451,9 +462,9 @@ def _targets(examples, start, is_fresh, size: int) -> jax.Array | None:
 
 
 def _sums(scores, base, examples, class_weights, targets) -> Statistics:
-  """Sum over a tile's classes what the statistics need; exponentials relative to the base."""
-  sums = Statistics(None, jnp.sum(jnp.exp(scores - base[:, None]), axis=-1))
-  possible = scores != -jnp.inf
+  """Sum over a tile's classes what the statistics need, of scores less the base."""
+  possible, scores = scores != -jnp.inf, scores - base[:, None]
+  sums = Statistics(None, None, jnp.sum(jnp.exp(scores), axis=-1))
   if targets is not None:
     targets = targets if class_weights is None else targets * class_weights[None]
     finite = jnp.where((targets == 0) & ~possible, 0, scores)  # 0 times infinity would be NaN

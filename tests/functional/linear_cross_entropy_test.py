@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from softmax_research.functional import (
   large_margin,
   linear_cross_entropy,
+  linear_top_k,
   soft_margin,
   spherical_score,
   taylor_score,
@@ -193,6 +194,49 @@ def test_distributions(use_blocks):
   # An impossible class does no harm where the label gives it nothing; elsewhere it is infinite.
   np.testing.assert_array_equal(np.isinf(masked), SOFT[:, 1] > 0)
   np.testing.assert_allclose(masked[0], rest, rtol=1e-11)
+
+
+@pytest.mark.parametrize("offset", [2.0**23, -(2.0**23), 1e9])
+def test_an_offset_of_all_logits_takes_no_digits(offset):
+  # Whole numbers, which float32 holds beside 2^23; beside 1e9 nothing of them is left.
+  features, kernel = np.rint(2 * FEATURES).astype(np.float32), np.rint(KERNEL).astype(np.float32)
+  bias = np.full(K, offset, np.float32)
+  kinds = (
+    (LABELS, {}),
+    (LABELS, {"label_smoothing": 0.1, "class_weights": CLASS_WEIGHTS}),
+    (SOFT, {}),
+  )
+
+  @jax.jit
+  def run():
+    found = []
+    for labels, options in kinds:
+      for size in (BLOCK, (N, K), "lean"):
+
+        def loss(features, bias, labels=labels, options=options, size=size):
+          return linear_cross_entropy(
+            features, kernel, labels, bias=bias, block_size=size, **options
+          )
+
+        found.append(_derivatives(loss, features, bias))
+    return found, linear_top_k(features, kernel, 3, bias=bias, block_size=4).log_probs
+
+  found, top = run()
+  logits = (features @ kernel + bias).astype(np.float64)
+  log_probs = logits - logits.max(1, keepdims=True)
+  log_probs -= np.log(np.exp(log_probs).sum(1, keepdims=True))
+  np.testing.assert_allclose(top, -np.sort(-log_probs)[:, :3], atol=2e-6)
+  for place, (values, (of_features, of_bias)) in enumerate(found):
+    labels, options = kinds[place // 3]
+    targets = SOFT if labels is SOFT else np.eye(K)[LABELS]
+    smoothing, weights = options.get("label_smoothing", 0), options.get("class_weights", np.ones(K))
+    targets = ((1 - smoothing) * targets + smoothing / K) * weights
+    np.testing.assert_allclose(values, -(targets * log_probs).sum(1), rtol=1e-5, atol=1e-5)
+    slopes = targets.sum(1, keepdims=True) * np.exp(log_probs) - targets
+    for row, cotangent in enumerate((np.full(N, 1 / N), np.arange(N) - 2.0)):
+      expected = cotangent[:, None] * slopes
+      np.testing.assert_allclose(of_bias[row], expected.sum(0), atol=1e-5)
+      np.testing.assert_allclose(of_features[row], expected @ kernel.T, rtol=1e-5, atol=1e-5)
 
 
 def test_distributions_are_not_copied():
