@@ -142,7 +142,7 @@ def _probabilities_jvp(axis, form, primals, tangents):
 
 def log_or_impossible(probs: jax.Array) -> jax.Array:
   """Return log-probabilities, -inf and without a gradient where a probability is exactly zero."""
-  inside = probs > 0
+  inside = probs != 0  # NaN, of NaN logits, stays so.
   return jnp.where(inside, jnp.log(jnp.where(inside, probs, 1)), -jnp.inf)
 
 

@@ -201,7 +201,7 @@ def _bound(values: jax.Array, rank: jax.Array, *, axis) -> jax.Array:
 def _weight(logits: jax.Array, weights: jax.Array, epsilon: float) -> jax.Array:
   """Add the logarithms of weights; a weight of zero makes a class impossible."""
   weights = weights + as_option("epsilon", epsilon, (), weights.dtype)
-  possible = (logits != -jnp.inf) & (weights > 0)
+  possible = (logits != -jnp.inf) & (weights != 0)  # NaN, of NaN logits, stays so.
   log_weights = jnp.log(jnp.where(possible, weights, 1))
   return jnp.where(possible, jnp.where(possible, logits, 0) + log_weights, -jnp.inf)
 

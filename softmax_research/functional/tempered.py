@@ -12,7 +12,7 @@ from softmax_research.functional.entmax import (
 )
 from softmax_research.functional.labels import check_targets, select_label
 from softmax_research.functional.links import generalised_link
-from softmax_research.functional.normalise import log_softmax
+from softmax_research.functional.normalise import log_softmax, softmax
 
 
 def tempered_softmax(
@@ -51,19 +51,19 @@ def tempered_softmax(
     (arXiv 1906.03361).
   """
   logits, result_type = widen(logits)
-  return jnp.exp(_log_probs(logits, t, axis, where)[0]).astype(result_type)
+  return _probs(logits, t, axis, where)[0].astype(result_type)
 
 
-def _log_probs(logits, t, axis, where) -> tuple[jax.Array, jax.Array]:
-  """Return the logarithms of tempered softmax and which classes are possible."""
+def _probs(logits, t, axis, where) -> tuple[jax.Array, jax.Array]:
+  """Return tempered softmax and which classes are possible."""
   check_at_least("t", t, 0, "Pass 1 for softmax, more for heavier tails.")
   check_class_axis(logits, axis)
   t = float(t)  # Which an array is too, where it has one number that is known.
   shifted, possible = shift(logits, axis, where)
   if t == 1:
-    return log_softmax(logits, axis=axis, where=where), possible
+    return softmax(logits, axis=axis, where=where), possible
   beta, form = prepare_alpha(2 - t, logits, axis)
-  return log_or_impossible(probabilities(shifted, beta, axis, form)), possible
+  return probabilities(shifted, beta, axis, form), possible
 
 
 def bi_tempered_loss(
@@ -114,10 +114,15 @@ def bi_tempered_loss(
   if not 0 <= t1 <= 1:
     raise ValueError(f"Got t1={t1}; it must lie in [0, 1]. Pass 1 for an unbounded loss.")
   check_at_least("t2", t2, 0, "Pass 1 for softmax, more for heavier tails.")
+  t2 = float(t2)
   logits, result_type = widen(logits)
   targets = check_targets(labels, logits, class_weights, ignore_label, axis).normalise(axis)
   labels = targets.labels
-  log_probs, possible = _log_probs(logits, t2, axis, where)
+  probs, possible = _probs(logits, t2, axis, where)
+  if t2 == 1:
+    log_probs = log_softmax(logits, axis=axis, where=where)
+  else:
+    log_probs = log_or_impossible(probs)
 
   def surprise(log_probs):
     """Return minus the tempered logarithm."""

@@ -75,6 +75,7 @@ def _run(name):
       "vmap": jax.vmap(apply)(rows[_PLAIN], jnp.asarray(_LABELS)),
       "one-hot": apply(rows[_PLAIN], jnp.asarray(np.eye(5)[_LABELS], jnp.float32)),
       "one class": apply(jnp.array([[0.5]]), jnp.array([0])),
+      "NaN": apply(jnp.where(jnp.arange(5) == 1, jnp.nan, rows[:1]), jnp.array([0])),
     }
 
   error, found = run(rows, finite)
@@ -90,6 +91,7 @@ def test_other_ways_to_call_a_loss_agree(name):
   np.testing.assert_allclose(values[_PLAIN], expected, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(found["vmap"], expected, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(found["one-hot"], expected, rtol=1e-5, atol=1e-6)
+  assert np.isnan(found["NaN"]).all()  # A number would hide what went wrong before.
   # No operation makes a NaN, not even one that is masked.
   error.throw()
   np.testing.assert_allclose(found["finite"][0], values[_FINITE], rtol=1e-5, atol=1e-6)

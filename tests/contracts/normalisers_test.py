@@ -91,6 +91,7 @@ def _run(name):
       "axis": jnp.moveaxis(probs(rows.T, axis=0), 0, -1),
       "shifted": probs(rows + 1.5),
       "one class": probs(jnp.array([[-3.0], [7.0]])),
+      "NaN": probs(jnp.where(jnp.arange(5) == 1, jnp.nan, rows[0])),
     }
 
   error, found = run(rows, finite)
@@ -104,6 +105,7 @@ def test_other_ways_to_call_it_agree(name):
   for other in ("vmap", "axis"):
     np.testing.assert_allclose(found[other], values, atol=1e-6)
   np.testing.assert_allclose(found["one class"], 1)
+  assert np.isnan(found["NaN"]).any()  # Zeros would hide what went wrong before.
   error.throw()  # No operation makes a NaN, not even one that is masked.
 
 

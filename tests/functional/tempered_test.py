@@ -46,6 +46,12 @@ def test_heavy_tails_to_the_last_digits(t):
   np.testing.assert_allclose(found, expected, rtol=1e-10 if t < 1.1 else 1e-13, atol=1e-300)
 
 
+def test_second_derivatives_where_a_class_is_far_below():
+  # Its probability is 1e-24, of which float32 does not hold the inverse of the square.
+  found = jax.jit(jax.hessian(lambda z: tempered_softmax(z, t=1.5)))(jnp.array([0.0, -1e12]))
+  np.testing.assert_allclose(found, 0, atol=1e-6)
+
+
 def test_limits():
   labels = np.array([2, 3])
 
