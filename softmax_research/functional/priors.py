@@ -123,10 +123,15 @@ def _along_axis(
 def _possible_and_weighted(
   logits: jax.Array, log_prior: jax.typing.ArrayLike, axis: int, where
 ) -> tuple[jax.Array, jax.Array]:
-  """Return logits, -inf for impossible classes, and the same with the prior added."""
+  """Return logits less their maximum, -inf for impossible classes, and these with the prior added.
+
+  Beside large logits the prior would lose its digits.
+  """
   log_prior = _along_axis("log_prior", log_prior, logits, axis)
   # Added, not masked, for what `sum_exponentials` says of masks.
   logits = exclude(logits, where) + jnp.where(log_prior == -jnp.inf, -jnp.inf, 0)
+  top = jnp.max(jax.lax.stop_gradient(logits), axis=axis, keepdims=True, initial=-jnp.inf)
+  logits = logits - jnp.maximum(top, jnp.finfo(logits.dtype).min)
   return logits, logits + log_prior
 
 

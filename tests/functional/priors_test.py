@@ -45,6 +45,19 @@ def test_pc_softmax_is_the_ratio_of_the_paper():
     check_derivatives(lambda z: log_pc_softmax(z, np.log(PRIOR)), LOGITS)
 
 
+def test_the_prior_keeps_its_digits_beside_large_logits():
+  logits = np.rint(LOGITS) + 2.0**23  # Whole numbers, which float32 holds.
+
+  @jax.jit
+  def run(logits):
+    loss = lambda z: pc_cross_entropy(z, np.array([1, 2]), np.log(PRIOR)).sum()  # noqa: E731
+    return log_pc_softmax(logits, np.log(PRIOR)), *jax.value_and_grad(loss)(logits)
+
+  found, expected = (run(np.float32(z)) for z in (logits, np.rint(LOGITS)))
+  for one, other in zip(found, expected, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
 def test_pc_softmax_is_softmax_of_the_adjusted_logits_less_the_prior():
   with jax.enable_x64(True):
     adjusted = log_softmax(LOGITS + np.log(PRIOR)) - np.log(PRIOR)
