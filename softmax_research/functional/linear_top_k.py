@@ -187,8 +187,12 @@ def _scores(layer: Layer, features: jax.Array, score: Hoisted) -> jax.Array:
 
 
 def _top(best: jax.Array) -> jax.Array:
-  """Return the largest score, finite where no class is possible."""
-  return jnp.maximum(jax.lax.stop_gradient(best[..., :1]), jnp.finfo(best.dtype).min)
+  """Return the largest score, finite where no class is possible.
+
+  Not as the first: XLA on CPU would see parts of a sorted array, and sort it all for them.
+  """
+  top = jnp.max(jax.lax.stop_gradient(best), axis=-1, keepdims=True)
+  return jnp.maximum(top, jnp.finfo(best.dtype).min)
 
 
 def _total(scores: jax.Array, best: jax.Array) -> jax.Array:
