@@ -29,7 +29,7 @@ class Split(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-  """A dataset in memory, or memory-mapped.
+  """A dataset in memory.
 
   Attributes:
     name: the name that ``load`` takes.

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from softmax_research.data.cache import whole_file
 from softmax_research.study import record
 
 _CONFIG = "config.json"
@@ -75,20 +76,12 @@ def append(path: pathlib.Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
-  """Write a file whole or not at all; a StorageError says that it cannot be written.
-
-  Shards that begin or end together write the same files, so each has a partial one of its own.
-  """
-  partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+  """Write a file whole or not at all; a StorageError says that it cannot be written."""
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(content)
-    partial.replace(path)
+    with whole_file(path) as file:
+      file.write(content)
   except OSError as error:
     raise StorageError(error.errno, error.strerror, str(path)) from error
-  finally:
-    with contextlib.suppress(OSError):  # A parent that is no directory has its own error.
-      partial.unlink(missing_ok=True)  # Also where a signal interrupts it.
 
 
 def write_config(workdir: pathlib.Path, name: str, settings: Mapping[str, Any]) -> None:

@@ -91,18 +91,17 @@ def test_real_images(name, shape, counts, mean, std, tfds_data_dir, tmp_path, mo
   np.testing.assert_allclose(data.channel_statistics(found.test.images), [mean, std], atol=1e-4)
 
 
-def test_a_second_load_maps_the_files_and_imports_nothing_of_tfds(tmp_path):
+def test_a_second_load_imports_nothing_of_tfds(tmp_path):
   cache.load_or_build(
     "mnist", lambda: dataclasses.replace(digits(), name="mnist"), cache_dir=tmp_path
   )
   program = """
-import sys, numpy as np
+import sys
 from softmax_research import data
 lazy = {"tensorflow", "tensorflow_datasets", "array_record", "sklearn"}
 assert not lazy & set(sys.modules), lazy & set(sys.modules)
 mnist = data.load("mnist", data_dir="/nowhere", cache_dir=sys.argv[1])
 assert not lazy & set(sys.modules), lazy & set(sys.modules)
-assert isinstance(mnist.train.images, np.memmap)
 assert len(mnist.test.labels) == 360
 """
   subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

@@ -41,9 +41,9 @@ def test_data_of_ones_own_are_trained_on_and_their_damaged_cache_is_rebuilt(tmp_
     (tmp_path / "own" / f"<{label}>").mkdir(parents=True, exist_ok=True)
     PIL.Image.fromarray(image[:, 1:, 0]).save(tmp_path / "own" / f"<{label}>" / f"{i}.png")
   data.load(str(tmp_path / "own"), cache_dir=cache)
-  (labels,) = cache.glob("own-*/train_labels.npy")
-  whole = labels.read_bytes()
-  labels.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+  (kept,) = cache.glob("own-*.npz")
+  whole = kept.read_bytes()
+  kept.write_bytes(whole[:9999] + bytes([whole[9999] ^ 1]) + whole[10000:])
 
   done = run_script(
     "compare",
@@ -55,8 +55,9 @@ def test_data_of_ones_own_are_trained_on_and_their_damaged_cache_is_rebuilt(tmp_
     "--config.seeds=1",
     "--config.num_epochs=1",
   )
-  assert "damaged cache" in done.stderr and "train_labels.npy" in done.stderr
-  assert labels.read_bytes() == whole
+  assert "damaged cache" in done.stderr and "Bad CRC-32" in done.stderr
+  with np.load(kept) as found:
+    assert found["train_images"].shape[0] == 288
   (record,) = workdir.read(tmp_path / "run")
   assert record["status"] == "finished" and record["measured"]["dataset"]["num_train"] == 259
   assert "&lt;3&gt;" in (tmp_path / "run" / "report.html").read_text("utf-8")
