@@ -30,7 +30,6 @@ setuptools.setup(
     "jax>=0.10,<0.13",
     "flax>=0.12,<0.14",
     "optax>=0.2.5,<0.3",
-    "orbax-checkpoint>=0.11,<0.13",
     "absl-py>=2.1",
     "ml_collections>=1.0",
     "numpy>=2.0",

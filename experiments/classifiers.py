@@ -284,7 +284,7 @@ class _Saver:
 
   @functools.cached_property
   def _checkpoints(self) -> training.Checkpoints:
-    """Not made before it is needed: a short run saves nothing, and Orbax takes long to import."""
+    """Not made before it is needed: a short run saves nothing."""
     with _storage_errors():
       return training.Checkpoints(self._context.directory)
 

@@ -27,7 +27,7 @@ def _loaded(statement):
 
 def test_the_library_imports_only_what_it_computes_with():
   slow = {"tensorflow", "tensorflow_datasets", "torch", "flax", "optax", "matplotlib"}
-  slow |= {"sklearn", "orbax", "rich", "tensorboardX", "ml_collections"}
+  slow |= {"sklearn", "rich", "tensorboardX", "ml_collections"}
   loaded = _loaded("import softmax_research")
   assert "jax" in loaded
   assert not slow & loaded
@@ -36,7 +36,7 @@ def test_the_library_imports_only_what_it_computes_with():
 def test_a_script_loads_no_tensorflow_no_plotting_and_nothing_that_few_runs_use():
   loaded = _loaded("import experiments.train")
   assert {"flax", "optax", "ml_collections"} <= loaded
-  slow = {"tensorflow", "tensorflow_datasets", "torch", "tensorboardX", "orbax"}
+  slow = {"tensorflow", "tensorflow_datasets", "torch", "tensorboardX"}
   # Of SciPy every study's statistics take the special functions, which are quick to import.
   slow |= {"matplotlib", "sklearn", "jinja2", "markdown_it", "scipy.stats", "scipy.optimize"}
   assert not slow & loaded

@@ -1,15 +1,16 @@
-"""Checkpoints of a run under way, by orbax: written whole or not at all, the newest few kept."""
+"""Checkpoints of a run under way: a file each, written whole or not at all, the newest few kept."""
 
-import hashlib
 import json
 import os
 import pathlib
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
 
+from softmax_research.data.cache import whole_file
 from softmax_research.training.loop import Curves
 from softmax_research.training.step import TrainState
 
@@ -21,7 +22,7 @@ class Checkpoints:
   """Save and restore training states with their learning curves.
 
   A checkpoint holds the parameters, the optimiser's and the backbone's state, the random keys and
-  the steps; the position in the data follows from the steps. A digest of all of it tells damage.
+  the steps; the position in the data follows from the steps. Checksums of all of it tell damage.
 
   Args:
     directory: made if missing.
@@ -34,30 +35,13 @@ class Checkpoints:
   """
 
   def __init__(self, directory: os.PathLike | str, *, max_to_keep: int = 3):
-    import orbax.checkpoint as ocp  # noqa: PLC0415  # It takes long to import, and few scripts save.
-
-    directory = pathlib.Path(directory).absolute()
-    directory.mkdir(parents=True, exist_ok=True)
-    # Where there are several processes, this one alone saves; Orbax would wait for all of them.
-    alone = ocp.options.MultiprocessingOptions(
-      primary_host=jax.process_index(),
-      active_processes={jax.process_index()},
-      barrier_sync_key_prefix=f"process{jax.process_index()}",
-    )
-    # Synchronous: the training step donates its state, so a save must be over when it returns.
-    options = ocp.CheckpointManagerOptions(
-      max_to_keep=max_to_keep,
-      enable_async_checkpointing=False,
-      create=False,
-      multiprocessing_options=alone,
-    )
-    self._args = ocp.args
-    self._directory = directory
-    self._manager = ocp.CheckpointManager(directory, options=options)
+    self._directory, self._max_to_keep = pathlib.Path(directory), max_to_keep
+    self._directory.mkdir(parents=True, exist_ok=True)
 
   def steps(self) -> list[int]:
     """List the steps after which a checkpoint stands, oldest first."""
-    return sorted(self._manager.all_steps())
+    names = [path.stem for path in self._directory.glob("*.npz")]
+    return sorted(int(name) for name in names if name.isdecimal())
 
   def save(self, states: TrainState, curves: list[Curves]) -> None:
     """Save states of NumPy arrays, as `ParallelPrograms.gather` returns them, and their curves.
@@ -68,23 +52,16 @@ class Checkpoints:
     step = int(states.step.max())
     if step in self.steps():
       return
-    record = {"seeds": curves, "arrays": _describe(states), "digest": _digest(states, curves)}
-    args = self._args.Composite(
-      states=self._args.StandardSave(_stored(states)), curves=self._args.JsonSave(record)
-    )
-    try:
-      self._manager.save(step, args=args)
-    except Exception as error:  # Orbax and its storage raise many types where a file system fails.
-      reason = str(error).partition("\n")[0]
-      raise OSError(
-        f"the checkpoint at step {step} cannot be saved: {type(error).__name__}: {reason}"
-      ) from error
+    about = {"curves": curves, "arrays": _describe(states)}
+    save_leaves(self._path(step), _stored(states), about)
+    for old in self.steps()[: -self._max_to_keep]:
+      self._path(old).unlink(missing_ok=True)
 
   def restore(self, like: TrainState) -> tuple[TrainState, list[Curves]] | None:
     """Restore the newest checkpoint that is whole.
 
-    A damaged one is reported in a warning and set aside, as `damaged-STEP` beside the others, and
-    the one before it is tried.
+    A damaged one is reported in a warning and set aside, as `damaged-STEP.npz` beside the others,
+    and the one before it is tried.
 
     Args:
       like: gathered states of the same model, optimiser and number of seeds.
@@ -96,27 +73,22 @@ class Checkpoints:
       ValueError: the checkpoint was saved with another model, optimiser or number of seeds. The
         message says what differs; the checkpoint stays as it is.
     """
+    wanted, tree = jax.tree.flatten(_stored(like))
     for step in reversed(self.steps()):
       try:
-        record = self._read(step, curves=self._args.JsonRestore()).curves
-        curves, arrays, digest = record["seeds"], record["arrays"], record["digest"]
-      except Exception as error:  # Orbax and its storage raise many types for damaged files.
+        with np.load(self._path(step)) as file:
+          about, contents = json.loads(str(file["about"])), dict(file)
+        curves, arrays = about["curves"], about["arrays"]
+      except Exception as error:  # NumPy and zip files have many errors for damage.
         self._set_aside(step, error)
         continue
       self._check_arrays(step, arrays, _describe(like))
-      try:
-        stored = self._read(step, states=self._args.StandardRestore(_stored(like))).states
-        states = TrainState(**stored, numbers=like.numbers)
-        if _digest(states, curves) != digest:
-          raise ValueError("it does not hold what was saved")
-      except Exception as error:
-        self._set_aside(step, error)
-        continue
-      return states, curves
+      states = jax.tree.unflatten(tree, read_leaves(contents, wanted))
+      return states._replace(numbers=like.numbers), curves
     return None
 
-  def _read(self, step: int, **items: Any) -> Any:
-    return self._manager.restore(step, args=self._args.Composite(**items))
+  def _path(self, step: int) -> pathlib.Path:
+    return self._directory / f"{step}.npz"
 
   def _check_arrays(self, step: int, saved: dict[str, list], wanted: dict[str, list]) -> None:
     """Raise a ValueError unless the checkpoint holds the arrays that are wanted."""
@@ -138,27 +110,36 @@ class Checkpoints:
 
   def _set_aside(self, step: int, error: Exception) -> None:
     """Rename a damaged checkpoint, so that its step can be saved anew."""
-    aside = self._directory / f"damaged-{step}"
-    number = 1
-    while aside.exists():
-      number += 1
-      aside = self._directory / f"damaged-{step}-{number}"
-    reason = str(error).partition("\n")[0]
+    aside = self._directory / f"damaged-{step}.npz"
     warnings.warn(
-      f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {reason}); it is set "
+      f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {error}); it is set "
       f"aside as {aside}, and the one before it is used.",
       stacklevel=3,
     )
-    (self._directory / str(step)).rename(aside)
-    self._manager.reload()
+    self._path(step).replace(aside)
 
 
-def _stored(states: TrainState) -> dict[str, Any]:
-  """Return what a checkpoint holds: all that there is but the method's numbers, which its user
-  knows.
+def save_leaves(path: pathlib.Path, tree: Any, about: Any, **arrays: np.ndarray) -> None:
+  """Write a tree's arrays, whole or not at all; `about` is what JSON can hold.
+
+  They are written as bytes: NumPy's files know no bfloat16.
   """
-  fields = states._asdict().items()
-  return {name: of for name, of in fields if name != "numbers" and of is not None}
+  leaves = {
+    f"leaf{i}": np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)
+    for i, leaf in enumerate(jax.tree.leaves(tree))
+  }
+  with whole_file(path) as file:
+    np.savez(file, about=json.dumps(about), **leaves, **arrays)
+
+
+def read_leaves(file: Any, like: Iterable[Any]) -> list[np.ndarray]:
+  """Return the arrays that `save_leaves` wrote, by others of their shapes and types."""
+  return [file[f"leaf{i}"].view(of.dtype).reshape(of.shape) for i, of in enumerate(like)]
+
+
+def _stored(states: TrainState) -> TrainState:
+  """Return what a checkpoint holds: all but the method's numbers, which its user knows."""
+  return states._replace(numbers=None)
 
 
 def _describe(states: TrainState) -> dict[str, list]:
@@ -171,12 +152,3 @@ def _describe(states: TrainState) -> dict[str, list]:
 
 def _say(array: list | None) -> str:
   return "absent" if array is None else f"{array[1]}{array[0]}"
-
-
-def _digest(states: TrainState, curves: list[Curves]) -> str:
-  """Return a digest of everything that is restored."""
-  digest = hashlib.sha256(json.dumps(curves, sort_keys=True).encode())
-  digest.update(json.dumps(_describe(states), sort_keys=True).encode())
-  for leaf in jax.tree.leaves(states._replace(numbers=None)):
-    digest.update(np.ascontiguousarray(leaf).tobytes())
-  return digest.hexdigest()

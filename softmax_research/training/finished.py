@@ -9,6 +9,7 @@ import numpy as np
 from jax import export
 
 from softmax_research.data.files import as_images
+from softmax_research.training.checkpoints import read_leaves, save_leaves
 from softmax_research.training.step import Programs, TrainState
 
 _BATCH = 256
@@ -33,10 +34,7 @@ class FinishedModel:
         self.about = json.loads(str(file["about"]))
         exported = export.deserialize(bytearray(file["program"]))
         *avals, images = exported.in_avals
-        leaves = [
-          np.frombuffer(file[f"leaf{i}"].tobytes(), aval.dtype).reshape(aval.shape)
-          for i, aval in enumerate(avals)
-        ]
+        leaves = read_leaves(file, avals)
     except Exception as error:  # NumPy, zip files and JAX have many errors for damage.
       raise _damaged(path, error) from error
     self._leaves, self._program = jax.device_put(leaves), jax.jit(exported.call)
@@ -101,15 +99,8 @@ def save_model(
   path: pathlib.Path, program: bytes, state: TrainState, about: dict[str, Any]
 ) -> None:
   """Write a model whole or not at all; `about` is what JSON can hold."""
-  leaves = jax.tree.leaves((state.params, state.model_state))
-  arrays = {
-    f"leaf{i}": np.frombuffer(np.asarray(of).tobytes(), np.uint8) for i, of in enumerate(leaves)
-  }
-  path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_suffix(".partial")
-  with partial.open("wb") as file:
-    np.savez(file, program=np.frombuffer(program, np.uint8), about=json.dumps(about), **arrays)
-  partial.replace(path)
+  program = np.frombuffer(program, np.uint8)
+  save_leaves(path, (state.params, state.model_state), about, program=program)
 
 
 def load(workdir: str | pathlib.Path, head: str, seed: int = 0, **cell: str) -> FinishedModel:

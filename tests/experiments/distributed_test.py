@@ -37,7 +37,7 @@ def test_one_killed_stops_the_other_and_a_restart_ends_as_one_process_does(tmp_p
   first, second = _start(directory, *_RUN)
   try:
     deadline = time.monotonic() + 300
-    while not list(directory.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
+    while not list(directory.glob("checkpoints/*/*.npz")) and time.monotonic() < deadline:
       assert first.is_alive(), finish(first)
       time.sleep(0.05)
     second.kill()

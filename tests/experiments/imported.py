@@ -2,7 +2,6 @@
 
 import jinja2  # noqa: F401
 import markdown_it  # noqa: F401
-import orbax.checkpoint  # noqa: F401
 
 from experiments import compare, train  # noqa: F401
 from softmax_research.study import classifier_plots, dot_plot, line_plot  # noqa: F401

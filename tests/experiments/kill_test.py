@@ -1,5 +1,7 @@
 """Nothing is lost: killed at random moments, a run ends with the bits of one left alone."""
 
+import functools
+import io
 import json
 import os
 import random
@@ -7,13 +9,13 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from softmax_research import training
 from tests.experiments.scripts import TINY, finish, start_script
 
 _NUM_KILLS = 9
-_SECONDS_OF_SAVE = 0.02  # Well below the 0.2 s that a save takes, so that the kill falls into it.
 _RUN = (
   "--head=taylor:order=4",
   "--seed=3",
@@ -40,9 +42,9 @@ def _train(workdir, num_kills=0):
 
 
 class _Killer:
-  """Kills its process: some time after its start or that of training, or in its second save.
+  """Kills its process: some time after its start or that of training, or within its second save.
 
-  At the latest it does so after that save. While a save goes on, there is a file.
+  At the latest it does so after that save. While a save goes on, there is a file of that name.
   """
 
   def __init__(self, number, saving):
@@ -64,7 +66,7 @@ class _Killer:
       with open(self._saving, "w"):
         pass
       if kind == 2 and self._saves == 2:
-        _kill_after(rng.uniform(0, _SECONDS_OF_SAVE))
+        np.savez = functools.partial(_write_a_part, rng.random())
       save(*arguments)
       os.remove(self._saving)
       if self._saves == 2:
@@ -79,6 +81,14 @@ def _kill_after(seconds):
     os.kill(os.getpid(), signal.SIGKILL)
 
   threading.Thread(target=wait, daemon=True).start()
+
+
+def _write_a_part(share, file, savez=np.savez, **arrays):
+  content = io.BytesIO()
+  savez(content, **arrays)
+  file.write(content.getvalue()[: int(share * content.tell())])
+  file.flush()
+  os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(name="undisturbed", scope="module")

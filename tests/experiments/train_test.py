@@ -18,7 +18,7 @@ def test_a_run_that_sigterm_stopped_goes_on_and_leaves_results_events_and_its_su
   arguments = ("train", f"--workdir={tmp_path}", *run)
   process = start_script(*arguments)
   deadline = time.monotonic() + 120
-  while not list(tmp_path.glob("checkpoints/*/*[0-9]")) and time.monotonic() < deadline:
+  while not list(tmp_path.glob("checkpoints/*/*.npz")) and time.monotonic() < deadline:
     time.sleep(0.02)
   asked = time.monotonic()
   process.terminate()
