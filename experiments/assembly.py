@@ -243,12 +243,15 @@ def make_programs(
   seeds_by, axis_name, mesh = "map", None, None
   if layout is not None:
     seeds_by, axis_name, mesh = layout.seeds_by, layout.axis_name, layout.step_mesh
-  if axis_name is not None and "axis_name" not in nn.network_options(config.backbone):
+  name, _ = heads.parse(config.backbone)
+  # Ours know the axis by its name, one of the user's own by an option.
+  knows_axis = name in nn.NETWORKS or "axis_name" in nn.network_options(config.backbone)
+  if axis_name is not None and not knows_axis:
     if mesh is None:
       raise ValueError(
         "Got strategy='pmap' and several devices along the data axis for the network "
-        f"{heads.parse(config.backbone)[0]!r}, which has no option axis_name to average its "
-        "statistics by. Pass strategy='jit'."
+        f"{name!r}, which has no option axis_name to average its statistics by. Pass "
+        "strategy='jit'."
       )
     # The compiler divides whole batches, whose statistics are right by construction.
     axis_name = mesh = None

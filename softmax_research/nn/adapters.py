@@ -211,11 +211,8 @@ def _check_features(features: jax.Array, images: jax.Array) -> None:
     )
 
 
-def identity(*, axis_name: str | None = None) -> Backbone:
+def identity() -> Backbone:
   """Flatten the inputs: a head behind it is a linear classifier.
-
-  Args:
-    axis_name: not used: no example depends on another.
 
   Example:
     >>> identity().apply({}, {}, jnp.ones((3, 2, 2)), train=False)[0].shape

@@ -12,6 +12,15 @@ from softmax_research.functional.arrays import along, match_gradient, wide_type
 _MOMENTUM, _EPSILON = 0.9, 1e-5
 
 
+def mapped_axis() -> str | None:
+  """Name the mapped axis that divides the batch: `"data"`, where there is one of that name."""
+  try:
+    lax.axis_size("data")
+  except NameError:
+    return None
+  return "data"
+
+
 class BatchNorm(nnx.Module):
   r"""Standardise channels, by the batch's statistics in training and by running ones after.
 
@@ -19,15 +28,14 @@ class BatchNorm(nnx.Module):
 
   Running statistics move as `running = 0.9 * running + 0.1 * batch`: Flax's momentum 0.9,
   PyTorch's 0.1. The running variance is the biased one, as in Flax; PyTorch's is unbiased.
-  `axis_name` is a mapped axis of `jax.pmap`, over which the statistics are averaged. Ioffe and
-  Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
+  Statistics are averaged over the axis that divides the batch; see `mapped_axis`. Ioffe and Szegedy
+  2015, "Batch Normalization", algorithms 1 and 2.
   """
 
-  def __init__(self, features: int, *, axis_name: str | None = None):
+  def __init__(self, features: int):
     ones, zeros = jnp.ones((features,), jnp.float32), jnp.zeros((features,), jnp.float32)
     self.scale, self.bias = nnx.Param(ones), nnx.Param(zeros)
     self.mean, self.var = nnx.BatchStat(zeros), nnx.BatchStat(ones)
-    self.axis_name = axis_name
 
   def __call__(self, inputs: jax.Array, *, train: bool, axis: int = -1) -> jax.Array:
     """Return the outputs; the channels lie along the axis."""
@@ -37,7 +45,7 @@ class BatchNorm(nnx.Module):
     )
     if not train:
       return _affine(inputs, mean, var, scale, bias)
-    outputs, mean, var = _normalise(inputs, scale, bias, self.axis_name)
+    outputs, mean, var = _normalise(inputs, scale, bias, mapped_axis())
     for running, batch in ((self.mean, mean), (self.var, var)):
       batch = lax.stop_gradient(batch.reshape(-1)).astype(running[...].dtype)
       running[...] = _MOMENTUM * running[...] + (1 - _MOMENTUM) * batch

@@ -52,7 +52,6 @@ class CNN(nnx.Module):
     global_max_pool: take their largest values likewise.
     feature_scale: multiplies the features, and so the logits of any head without a bias.
     kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on, or `identity`.
-    axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
   Raises:
@@ -87,7 +86,6 @@ class CNN(nnx.Module):
     global_max_pool: bool = False,
     feature_scale: float = 1.0,
     kernel_init: str = "he_normal",
-    axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
     if len(input_shape) != 3:
@@ -108,7 +106,6 @@ class CNN(nnx.Module):
     check_integer("whitening", whitening, 0, min(input_shape[:2]), remedy)
     check_at_least("feature_scale", feature_scale, 0, "Pass 1 for none.", strict=True)
     initialiser = KERNEL_INITIALISERS.make(kernel_init)
-    common = {"batch_norm": batch_norm, "axis_name": axis_name}
     height, width, channels = input_shape
     self.whitening = nnx.List([])
     if whitening:
@@ -137,13 +134,12 @@ class CNN(nnx.Module):
           kernel_init=initialiser,
           rngs=rngs,
         )
-        options = {"dropout": rate} if index == len(filters) - 1 else {}
+        options = {"activation": activation, "batch_norm": batch_norm}
+        options |= {"dropout": rate} if index == len(filters) - 1 else {}
         pools = index == (0 if pool_first else len(filters) - 1)
         if pools:
           options |= {"pool": window, "pool_first": pool_first}
-        self.convolutions.append(
-          Layer(convolution, features, activation=activation, **options, **common)
-        )
+        self.convolutions.append(Layer(convolution, features, **options))
         channels = features
         shrink = size - 1 if padding == "valid" else 0
         height, width = ((s - shrink) // (window if pools else 1) for s in (height, width))
@@ -159,11 +155,11 @@ class CNN(nnx.Module):
       channels if self.pool_all else height * width * channels,
       check_sizes("dense", dense) if dense else (),
       activation=activation,
+      batch_norm=batch_norm,
       dropout=dense_dropout,
       kernel_init=kernel_init,
       linear_last=linear_features,
       rngs=rngs,
-      **common,
     )
 
   def maps(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:

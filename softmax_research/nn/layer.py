@@ -13,7 +13,7 @@ from jax import lax
 
 from softmax_research.functional.arrays import along, check_fraction, evaluate, is_integer
 from softmax_research.nn import cpu
-from softmax_research.nn.batch_norm import BatchNorm
+from softmax_research.nn.batch_norm import BatchNorm, mapped_axis
 from softmax_research.nn.convolution import convolve_batch_last
 from softmax_research.registry import Registry
 
@@ -116,14 +116,10 @@ MONOTONE = frozenset({"relu", "tanh", "sigmoid", "leaky_relu", "elu"})
 class Dropout(nnx.Dropout):
   """Set a fraction of the inputs to zero in training, and scale the others up.
 
-  Devices along `axis_name`, a mapped axis of `jax.pmap`, hold equal shares of a batch. Each draws
-  for the whole batch and keeps its share, so that no two share a mask and the outcome is that of
-  one device.
+  Devices along the axis that divides the batch, see `mapped_axis`, hold equal shares of it. Each
+  draws for the whole batch and keeps its share, so that no two share a mask and the outcome is that
+  of one device.
   """
-
-  def __init__(self, rate: float, *, axis_name: str | None = None):
-    super().__init__(rate)
-    self.axis_name = axis_name
 
   def __call__(
     self,
@@ -136,13 +132,14 @@ class Dropout(nnx.Dropout):
     """Return the outputs; the examples lie along the batch axis."""
     if rngs is None and not deterministic:
       raise ValueError("Got no key for a network with dropout; pass key= to train.")
-    if self.axis_name is None or deterministic:
+    axis_name = mapped_axis()
+    if axis_name is None or deterministic:
       return super().__call__(inputs, deterministic=deterministic, rngs=rngs)
     axis, own = batch_axis % inputs.ndim, inputs.shape[batch_axis]
     shape = list(inputs.shape)
-    shape[axis] = own * lax.axis_size(self.axis_name)
+    shape[axis] = own * lax.axis_size(axis_name)
     factors = super().__call__(jnp.ones(shape, inputs.dtype), deterministic=False, rngs=rngs)
-    start = lax.axis_index(self.axis_name) * own
+    start = lax.axis_index(axis_name) * own
     return inputs * lax.dynamic_slice_in_dim(factors, start, own, axis)
 
 
@@ -158,8 +155,6 @@ class Layer(nnx.Module):
     pool: window of the max pooling; 1 for none.
     pool_first: pool what the linear map returns, before any norm, in place of at the end.
     dropout: the fraction of outputs set to zero in training.
-    axis_name: the mapped axis of `jax.pmap` that divides the batch: statistics are averaged over
-      it, and dropout draws for the whole batch.
   """
 
   def __init__(
@@ -172,7 +167,6 @@ class Layer(nnx.Module):
     pool: int = 1,
     pool_first: bool = False,
     dropout: float = 0.0,
-    axis_name: str | None = None,
   ):
     check_fraction("dropout", dropout)
     self.norm_order = _norm_order(batch_norm)
@@ -180,9 +174,9 @@ class Layer(nnx.Module):
     self.pool = pool
     zeros = jnp.zeros((features,), jnp.float32)
     self.bias = None if self.norm_order == "before" else nnx.Param(zeros)
-    self.norm = BatchNorm(features, axis_name=axis_name) if self.norm_order else None
+    self.norm = BatchNorm(features) if self.norm_order else None
     self.activation = None if activation is None else ACTIVATIONS.make(activation, features)
-    self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
+    self.dropout = Dropout(dropout) if dropout > 0 else None
     early = self.norm_order != "after" and activation in (None, *MONOTONE)
     self.pools_after = "linear" if pool_first else "norm" if early else "all"
 

@@ -21,7 +21,6 @@ class MLP(nnx.Module):
     dropout: the fraction of every layer's outputs set to zero in training.
     batch_norm: False, `"before"` (or True) or `"after"` the activation.
     kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
-    axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
   Raises:
@@ -42,7 +41,6 @@ class MLP(nnx.Module):
     dropout: float = 0.0,
     batch_norm: bool | str = False,
     kernel_init: str = "he_normal",
-    axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
     self.layers = dense_layers(
@@ -52,7 +50,6 @@ class MLP(nnx.Module):
       dropout=dropout,
       batch_norm=batch_norm,
       kernel_init=kernel_init,
-      axis_name=axis_name,
       rngs=rngs,
     )
 

@@ -37,7 +37,6 @@ class ResNet(nnx.Module):
       `"projection"`, a 1 by 1 convolution with a norm of its own (option B).
     activation: a key of `ACTIVATIONS`, or your own.
     kernel_init: `he_normal`, `he_uniform`, `glorot_normal`, and so on.
-    axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
   Raises:
@@ -62,7 +61,6 @@ class ResNet(nnx.Module):
     shortcut: str = "identity",
     activation: str = "relu",
     kernel_init: str = "he_normal",
-    axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
     if len(input_shape) != 3:
@@ -100,8 +98,7 @@ class ResNet(nnx.Module):
         kernel_init=KERNEL_INITIALISERS.make(kernel_init),
         rngs=rngs,
       )
-      common = {"batch_norm": norm == "batch", "axis_name": axis_name}
-      return Layer(convolution, filters, activation=activation, **common)
+      return Layer(convolution, filters, activation=activation, batch_norm=norm == "batch")
 
     self.first = layer(widths[0], activation=activation)
     self.blocks = nnx.List([])

@@ -44,7 +44,6 @@ class Block(nnx.Module):
     causal: bool,
     rotary: bool,
     dropout: float = 0.0,
-    axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
     self.first_norm = LayerNorm(width, rngs=rngs)
@@ -55,7 +54,7 @@ class Block(nnx.Module):
     self.second_norm = LayerNorm(width, rngs=rngs)
     self.widen = nnx.Linear(width, expansion * width, rngs=rngs)
     self.narrow = nnx.Linear(expansion * width, width, rngs=rngs)
-    self.dropout = Dropout(dropout, axis_name=axis_name) if dropout > 0 else None
+    self.dropout = Dropout(dropout) if dropout > 0 else None
 
   def __call__(
     self,
@@ -131,7 +130,6 @@ class Transformer(nnx.Module):
     attention: a text that `ATTENTIONS` reads, as `softmax`, `(taylor:order=2)` or `sparsemax`.
     positions: `learnt`, `rotary` or `none`.
     dropout: the fraction of each branch's outputs set to zero in training.
-    axis_name: the mapped axis of `jax.pmap` that divides the batch; see `Layer`.
     rngs: keys for the parameters.
 
   Raises:
@@ -158,7 +156,6 @@ class Transformer(nnx.Module):
     attention: str = "softmax",
     positions: str = "learnt",
     dropout: float = 0.0,
-    axis_name: str | None = None,
     rngs: nnx.Rngs,
   ):
     if len(input_shape) not in (2, 3):
@@ -188,7 +185,6 @@ class Transformer(nnx.Module):
       causal=False,
       positions=positions,
       dropout=dropout,
-      axis_name=axis_name,
       rngs=rngs,
     )
 
@@ -237,7 +233,7 @@ class Decoder(nnx.Module):
     num_tokens: size of the vocabulary; tokens out of range count as the nearest in it.
     length: the most positions, where these are learnt.
     width, depth, positions, rngs: those of `Transformer`.
-    **options: `heads`, `expansion`, `attention`, `dropout` and `axis_name` of `Transformer`.
+    **options: `heads`, `expansion`, `attention` and `dropout` of `Transformer`.
 
   Raises:
     ValueError: a name is unknown, or sizes do not fit.

@@ -219,7 +219,7 @@ def _by_jit(programs: Programs, layout: Layout) -> ParallelPrograms:
 
   @functools.partial(jax.jit, static_argnums=(2, 3, 4))
   def shuffle(states, epoch, *sizes):
-    orders = for_seeds(_of_sizes(programs.shuffle, sizes), 1)(states, epoch)
+    orders = for_seeds(lambda *of: programs.shuffle(*of, *sizes), 1)(states, epoch)
     return jax.lax.with_sharding_constraint(orders, everywhere if dealt else by_batch)
 
   def place(array, spec=_WHOLE):
@@ -245,11 +245,11 @@ def _by_jit(programs: Programs, layout: Layout) -> ParallelPrograms:
     return np.asarray(predict(states, place(images, shares)))
 
   def put(leaf, sharding):
-    return place(_fill(leaf, layout), sharding.spec)
+    return place(fill_up(leaf, mesh.shape[SEED]), sharding.spec)
 
   return ParallelPrograms(
     layout,
-    init=lambda seeds, numbers=programs.numbers: init(_fill(seeds, layout), numbers),
+    init=lambda seeds, numbers=programs.numbers: init(fill_up(seeds, mesh.shape[SEED]), numbers),
     hold=lambda *data: data if dealt else tuple(map(place, data)),
     deal=deal,
     run_steps=lambda states, batches, start, stop: run_steps(states, *batches, start, stop),
@@ -268,10 +268,10 @@ def _by_pmap(programs: Programs, layout: Layout) -> ParallelPrograms:
   """
   copies = layout.mesh.shape[DATA]
   devices = list(layout.mesh.devices.flat)
-  pmap = functools.partial(jax.pmap, axis_name=DATA, devices=devices)
+  pmap = functools.partial(jax.pmap, axis_name=layout.axis_name or SEED, devices=devices)
 
   def split(array):
-    array = jnp.asarray(_fill(array, layout))
+    array = jnp.asarray(fill_up(array, layout.mesh.shape[SEED]))
     if copies > 1:
       return jnp.broadcast_to(array, (copies, *array.shape))
     return array.reshape(len(devices), -1, *array.shape[1:])
@@ -291,8 +291,8 @@ def _by_pmap(programs: Programs, layout: Layout) -> ParallelPrograms:
 
   @functools.cache
   def shuffle_by(sizes):
-    one = _of_sizes(programs.shuffle, sizes)
-    return pmap(_for_local_seeds(one, 1, layout), in_axes=(0, None))
+    one = _for_local_seeds(lambda *of: programs.shuffle(*of, *sizes), 1, layout)
+    return pmap(one, in_axes=(0, None))
 
   def deal(states, data, epoch, num_batches, batch_size):
     return shuffle_by((num_batches, batch_size, data[1].shape[1]))(states, epoch), *data
@@ -328,20 +328,11 @@ def _for_local_seeds(function: Callable, mapped: int, layout: Layout) -> Callabl
   return for_all
 
 
-def _of_sizes(shuffle: Callable, sizes: tuple[int, ...]) -> Callable:
-  """Return the shuffle of an epoch of such sizes."""
-
-  def shuffle_one(state, epoch):
-    return shuffle(state, epoch, *sizes)
-
-  return shuffle_one
-
-
-def _fill(seeds: Any, layout: Layout) -> np.ndarray:
-  """Repeat the last of the leading axis until the seeds fill their devices."""
-  seeds = np.asarray(seeds)
-  missing = -len(seeds) % layout.mesh.shape[SEED]
-  return np.concatenate([seeds, np.repeat(seeds[-1:], missing, axis=0)]) if missing else seeds
+def fill_up(rows: Any, multiple: int) -> np.ndarray:
+  """Repeat the last row until there are a multiple of so many."""
+  rows = np.asarray(rows)
+  missing = -len(rows) % multiple
+  return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
 
 
 def _reported(states: TrainState) -> Report:

@@ -268,6 +268,10 @@ def test_a_network_computes_in_the_type_asked_for(dtype):
   assert ("bf16[2,256]" in str(jax.make_jaxpr(programs.predict)(*shapes))) == (dtype == "bfloat16")
 
 
+def flat():
+  return assembly.nn.identity()
+
+
 def test_a_network_that_cannot_average_over_devices_gets_whole_batches_or_is_refused(monkeypatch):
   config = default.get_config()
   splits, named = assembly.load_splits(config), []
@@ -277,11 +281,12 @@ def test_a_network_that_cannot_average_over_devices_gets_whole_batches_or_is_ref
     "make_programs",
     lambda *a, **options: named.append(options["axis_name"]) or make(*a, **options),
   )
-  monkeypatch.setattr(assembly.nn, "network_options", lambda name: {})
+  with config.ignore_type():
+    config.backbone = f"{__name__}.flat"
   layout = assembly.training.make_layout(data=2)
   assembly.make_parallel_programs(config, splits, "softmax", layout)
   assert named == [None]
-  with pytest.raises(ValueError, match="'mlp', which has no option axis_name"):
+  with pytest.raises(ValueError, match="flat', which has no option axis_name"):
     layout = assembly.training.make_layout(data=2, strategy="pmap")
     assembly.make_parallel_programs(config, splits, "softmax", layout)
 

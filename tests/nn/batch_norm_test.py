@@ -14,8 +14,8 @@ INPUTS = np.random.default_rng(0).normal(1.0, 2.0, size=(6, 3, 2, 4)).astype(np.
 SCALE, BIAS = np.array([1.5, -1.0, 0.5, 2.0]), np.array([0.125, 0.25, -0.5, 0.0])
 
 
-def _norm(axis_name=None):
-  norm = BatchNorm(4, axis_name=axis_name)
+def _norm():
+  norm = BatchNorm(4)
   norm.scale[...], norm.bias[...] = (jnp.asarray(x, jnp.float32) for x in (SCALE, BIAS))
   return norm
 
@@ -98,7 +98,7 @@ def test_second_derivatives_are_those_of_the_plain_formula():
 
 def test_shards_of_a_batch_give_what_the_whole_gives():
   whole = _run(_norm(), INPUTS)
-  run = functools.partial(_run, _norm(axis_name="data"))
+  run = functools.partial(_run, _norm())
   outputs, mean, var, d_scale, d_bias, d_inputs = jax.vmap(run, axis_name="data")(
     INPUTS.reshape(2, 3, 3, 2, 4)
   )

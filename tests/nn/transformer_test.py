@@ -20,7 +20,6 @@ def test_a_block_equals_pytorchs():
     causal=True,
     rotary=False,
     dropout=0.0,
-    axis_name=None,
     rngs=nnx.Rngs(0),
   )
   layer = torch.nn.TransformerEncoderLayer(

@@ -49,7 +49,7 @@ def make(layout, *, head, backbone=None, **options):
     return head._replace(loss=lambda *of, **more: numbers["weight"] * head.loss(*of, **more))
 
   programs = training.make_programs(
-    nn.make(**backbone, axis_name=layout.axis_name),
+    nn.make(**backbone),
     weighed,
     lambda numbers: optax.sgd(numbers["rate"], momentum=0.9),
     input_shape=SHAPE,
