@@ -1,8 +1,6 @@
 """Classifiers: train a head's seeds as a study asks, with checkpoints, and judge the outcome."""
 
-import contextlib
 import functools
-import io
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import assembly
 from softmax_research import study, training
+from softmax_research.data.cache import whole_file
 from softmax_research.study import record, workdir
 from softmax_research.training import environment
 
@@ -227,9 +226,8 @@ def prediction_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) ->
 
 def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
   """Write predictions whole or not at all; a StorageError where they cannot be written."""
-  content = io.BytesIO()
-  np.savez(content, **predictions._asdict())
-  workdir.write_whole(path, content.getvalue())
+  with workdir.storage_errors(path), whole_file(path) as file:
+    np.savez(file, **predictions._asdict())
 
 
 def load_predictions(path: pathlib.Path, splits: assembly.Splits) -> Predictions:
@@ -255,21 +253,12 @@ def keep_models(
   cell = context.cell
   programs = assembly.make_programs(config, splits, cell["head"])
   program = training.export_prediction(programs, finished[0].state, splits.test.images)
-  with _storage_errors():
-    for of in finished:
-      seed = of.record["seed"]
-      path = context.workdir / "models" / f"{record.file_name(cell, seed)}.npz"
-      about = {"cell": cell, "seed": seed, "dataset": splits.describe()}
+  for of in finished:
+    seed = of.record["seed"]
+    path = context.workdir / "models" / f"{record.file_name(cell, seed)}.npz"
+    about = {"cell": cell, "seed": seed, "dataset": splits.describe()}
+    with workdir.storage_errors(path):
       training.save_model(path, program, of.state, about)
-
-
-@contextlib.contextmanager
-def _storage_errors():
-  """Tell that an error is of the working directory, where no other cell would do better."""
-  try:
-    yield
-  except OSError as error:
-    raise workdir.StorageError(*error.args) from error
 
 
 def _gather(context, programs, states):
@@ -285,14 +274,14 @@ class _Saver:
   @functools.cached_property
   def _checkpoints(self) -> training.Checkpoints:
     """Not made before it is needed: a short run saves nothing."""
-    with _storage_errors():
+    with workdir.storage_errors(self._context.directory):
       return training.Checkpoints(self._context.directory)
 
   def save(self, states, curves) -> int:
     """Save, and return the step."""
     gathered = _gather(self._context, self._programs, states)
     if environment.is_first():
-      with _storage_errors():
+      with workdir.storage_errors(self._context.directory):
         self._checkpoints.save(gathered, curves)
     self._last = time.monotonic()
     return int(gathered.step.max())

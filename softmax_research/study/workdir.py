@@ -67,21 +67,25 @@ def read(workdir: os.PathLike | str) -> list[dict[str, Any]]:
   return record.unique(r for path in paths for r in record.read(path))
 
 
+@contextlib.contextmanager
+def storage_errors(path: pathlib.Path) -> Iterator[None]:
+  """Raise a StorageError in place of an OSError of what is written to a path."""
+  try:
+    yield
+  except OSError as error:
+    raise StorageError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def append(path: pathlib.Path, records: Sequence[dict[str, Any]]) -> None:
   """Append records; a StorageError says that they cannot be written."""
-  try:
+  with storage_errors(path):
     record.append(path, *records)
-  except OSError as error:
-    raise StorageError(error.errno, error.strerror, str(path)) from error
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
   """Write a file whole or not at all; a StorageError says that it cannot be written."""
-  try:
-    with whole_file(path) as file:
-      file.write(content)
-  except OSError as error:
-    raise StorageError(error.errno, error.strerror, str(path)) from error
+  with storage_errors(path), whole_file(path) as file:
+    file.write(content)
 
 
 def write_config(workdir: pathlib.Path, name: str, settings: Mapping[str, Any]) -> None:
