@@ -31,7 +31,6 @@ from softmax_research.training import environment
 flags.disclaim_key_flags()
 
 _Holders = dict[str, flags.FlagHolder]
-_DETAILS = ("coordinator", "num_processes", "process_id")
 
 
 def main(
@@ -170,24 +169,24 @@ def errors_explained(directory: pathlib.Path | None = None) -> Iterator[None]:
 
 def _prepare(given: Mapping[str, Any], command: str) -> runner.Options:
   """Check what the flags say beside a study's settings, and connect the processes."""
-  details = {name: given[name] for name in _DETAILS if name in given}
-  lifecycle.check_details(given.get("distributed", False), details)
+  details = {name: given[name] for name in lifecycle.DETAILS if given.get(name) is not None}
   if given.get("distributed"):
     lifecycle.connect(details)
+  elif details:
+    told = " ".join(f"--{name}={value}" for name, value in details.items())
+    raise ValueError(f"Got {told} without --distributed. Pass both or neither.")
   if not given["workdir"].strip():
     raise ValueError("Got --workdir= without a directory; name one, as --workdir=runs/mine.")
   if given["keep_compiled"]:
     environment.keep_programs()
-  return runner.Options(
-    workdir=pathlib.Path(given["workdir"]),
+  options = runner.Options(
+    **{name: value for name, value in given.items() if name in runner.Options._fields}
+  )
+  return options._replace(
+    workdir=pathlib.Path(options.workdir),
     command=command,
-    only=given["only"],
-    shard=runner.check_shard(given["shard"]),
-    dry_run=given["dry_run"] or given["estimate_all"],
-    estimate_all=given["estimate_all"],
-    minutes=given["minutes"],
-    formats=tuple(given["formats"]),
-    devices=given.get("devices"),
+    shard=runner.check_shard(options.shard),
+    dry_run=options.dry_run or options.estimate_all,
   )
 
 

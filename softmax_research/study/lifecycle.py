@@ -19,6 +19,9 @@ from jax.experimental import multihost_utils
 from softmax_research.training import environment
 from softmax_research.training.loop import Progress
 
+#: The flags that say how processes find each other; none where they run under SLURM, Open MPI or
+#: Kubernetes.
+DETAILS = ("coordinator", "num_processes", "process_id")
 # It should be seen that a run is alive, and what matters not be buried.
 _SECONDS_PER_LINE = 10.0
 
@@ -109,17 +112,14 @@ def interruptible(minutes: float = 0) -> Iterator[Interruption]:
     restore()
 
 
-def connect(details: Mapping[str, str | int | None]) -> None:
+def connect(details: Mapping[str, str | int]) -> None:
   """Connect the processes of `--distributed`, before JAX touches a device, or raise a ValueError.
 
   Of process 0 alone the standard output is kept.
   """
   try:
     jax.distributed.initialize(
-      details["coordinator"],
-      details["num_processes"],
-      details["process_id"],
-      heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+      *map(details.get, DETAILS), heartbeat_timeout_seconds=_HEARTBEAT_SECONDS
     )
   except (ValueError, RuntimeError) as error:
     raise ValueError(
@@ -128,23 +128,6 @@ def connect(details: Mapping[str, str | int | None]) -> None:
     ) from None
   if not environment.is_first():
     sys.stdout = open(os.devnull, "w")
-
-
-def check_details(on: bool, details: Mapping[str, str | int | None]) -> None:
-  """Check the flags that say how the processes find each other; it raises a ValueError."""
-  given = [f"--{name}={value}" for name, value in details.items() if value is not None]
-  if not on and given:
-    raise ValueError(f"Got {' '.join(given)} without --distributed. Pass both or neither.")
-  if on and given and len(given) < len(details):
-    raise ValueError(
-      f"Got --distributed {' '.join(given)}; --coordinator, --num_processes and --process_id go "
-      "together. Pass all of them, or none under SLURM, Open MPI or Kubernetes."
-    )
-  if on and given and not 0 <= details["process_id"] < details["num_processes"]:
-    raise ValueError(
-      f"Got --process_id={details['process_id']} --num_processes={details['num_processes']}; the "
-      f"processes are numbered from 0 to {details['num_processes'] - 1}."
-    )
 
 
 def check_processes_agree(tell: Callable[[], Any]) -> None:

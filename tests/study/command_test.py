@@ -107,6 +107,7 @@ def test_a_configuration_file_that_is_none_is_refused(tmp_path):
       "--config.augment.bogus=1",
       ["augment is 'none'; write all of it as --config.augment=none:bo"],
     ),
+    ("--process_id=1", ["--process_id=1 without --distributed"]),
     ("--devices.bogus=1", ["--devices.bogus, but devices has no key 'bogus'; its keys are seed"]),
   ]
   for argument, expected in cases:

@@ -49,28 +49,6 @@ def test_the_loss_of_a_process_is_told_whichever_error_jax_raises(kind, monkeypa
   assert not lifecycle.tells_of_a_loss(ValueError("Got --order=3."))
 
 
-@pytest.mark.parametrize(
-  ("on", "details", "expected"),
-  [
-    (False, (None, None, 1), ["--process_id=1", "without --distributed"]),
-    (True, (None, None, 1), ["--process_id=1", "go together"]),
-    (True, ("h:1", 2, 2), ["--process_id=2", "from 0 to 1"]),
-    (True, ("h:1", 2, -1), ["--process_id=-1", "from 0 to 1"]),
-  ],
-)
-def test_flags_that_do_not_fit_are_refused(on, details, expected):
-  names = ("coordinator", "num_processes", "process_id")
-  with pytest.raises(ValueError) as error:
-    lifecycle.check_details(on, dict(zip(names, details, strict=True)))
-  for part in expected:
-    assert part in str(error.value)
-
-
-def test_flags_that_fit_are_accepted():
-  lifecycle.check_details(False, {"coordinator": None, "num_processes": None, "process_id": None})
-  lifecycle.check_details(True, {"coordinator": "h:1", "num_processes": 2, "process_id": 1})
-
-
 _PROGRESS = Progress(2, 20, 120, 1200, 0.5, 0.91, 5000.0, 270.0)
 
 
