@@ -240,14 +240,8 @@ def pairs_needed(std: float, difference: float, *, level: float = LEVEL) -> int 
   """
   if not (std > 0 and difference > 0):
     return None
-  most = 2
-  while detectable_difference(std, most, level=level) > difference:
-    most *= 2
-    if most > 2**20:
-      return None
-  enough = range(most // 2, most + 1)
-  return enough[
-    bisect.bisect_left(
-      enough, True, key=lambda n: n > 1 and detectable_difference(std, n, level=level) <= difference
-    )
-  ]
+  sizes = range(2, 2**20 + 1)
+  place = bisect.bisect_left(
+    sizes, True, key=lambda n: detectable_difference(std, n, level=level) <= difference
+  )
+  return sizes[place] if place < len(sizes) else None

@@ -14,9 +14,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from scipy import special
 
-from softmax_research.study.statistics import LEVEL, PairedDifference
+from softmax_research.study.statistics import LEVEL, PairedDifference, holm
 
 DIRECTIONS = ("higher", "lower", "same", "no_worse")
 
@@ -91,15 +92,9 @@ def holm_levels(p_values: Sequence[float]) -> list[float]:
   that follow, and for NaN, which is no test. A test rejects where its p-value is at most its level,
   which is just where its corrected p-value is at most 5%.
   """
-  defined = [i for i, p in enumerate(p_values) if not math.isnan(p)]
-  level, stopped = LEVEL / max(1, len(defined)), False
-  levels = {}
-  for place, i in enumerate(sorted(defined, key=lambda i: p_values[i])):
-    if not stopped:
-      level = LEVEL / (len(defined) - place)
-      stopped = p_values[i] > level
-    levels[i] = level
-  return [levels.get(i, level) for i in range(len(p_values))]
+  places = np.argsort(np.argsort(p_values, kind="stable"))  # NaN comes last.
+  num_tests, num_rejected = np.sum(~np.isnan(p_values)), np.sum(holm(p_values) <= LEVEL)
+  return (LEVEL / np.maximum(1, num_tests - np.minimum(places, num_rejected))).tolist()
 
 
 def decide(

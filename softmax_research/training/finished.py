@@ -10,6 +10,7 @@ from jax import export
 
 from softmax_research.data.files import as_images
 from softmax_research.training.checkpoints import read_leaves, save_leaves
+from softmax_research.training.parallel import fill_up
 from softmax_research.training.step import Programs, TrainState
 
 _BATCH = 256
@@ -63,10 +64,9 @@ class FinishedModel:
       raise ValueError("Got images with values that are not finite; leave them out.")
     outputs = [np.zeros((0, self._num_classes), np.float32)]
     for start in range(0, len(images), _BATCH):
-      batch = images[start : start + _BATCH].astype(self._dtype)
-      padded = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - len(batch), axis=0)])
-      outputs.append(np.asarray(self._program(self._leaves, padded), np.float32)[: len(batch)])
-    return np.concatenate(outputs)
+      padded = fill_up(images[start : start + _BATCH].astype(self._dtype), _BATCH)
+      outputs.append(np.asarray(self._program(self._leaves, padded), np.float32))
+    return np.concatenate(outputs)[: len(images)]
 
 
 def _damaged(path: pathlib.Path, error: Exception) -> ValueError:

@@ -10,7 +10,7 @@ import numpy as np
 
 from softmax_research.functional.arrays import check_integer
 from softmax_research.training import environment, metrics
-from softmax_research.training.parallel import ParallelPrograms
+from softmax_research.training.parallel import ParallelPrograms, fill_up
 from softmax_research.training.step import Divergence, Report, TrainState
 
 # Long enough to hide the cost of a call, short enough for live progress. On CPU a call takes its
@@ -113,11 +113,9 @@ def predict(
   batch_size = min(batch_size, len(images))
   outputs = []
   for start in range(0, len(images), batch_size):
-    batch = np.asarray(images[start : start + batch_size])
-    missing = batch_size - len(batch)
-    padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-    outputs.append(np.asarray(programs.predict(states, padded), np.float32)[:, : len(batch)])
-  return np.concatenate(outputs, axis=1)
+    padded = fill_up(images[start : start + batch_size], batch_size)
+    outputs.append(np.asarray(programs.predict(states, padded), np.float32))
+  return np.concatenate(outputs, axis=1)[:, : len(images)]
 
 
 def fit(

@@ -148,27 +148,22 @@ def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
     [0.0, 1.0]
   """
 
-  def init(params: Any) -> optax.EmptyState:
-    paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+  def labels(params: Any) -> Any:
+    """Return for each parameter the pattern that counts, empty where none fits."""
+    paths = jax.tree_util.tree_map_with_path(lambda path, _: _path(path), params)
     for pattern in factors:
-      if not any(fnmatch.fnmatchcase(path, pattern) for path in paths):
+      if not fnmatch.filter(jax.tree.leaves(paths), pattern):
         raise ValueError(
           f"Got the rates {dict(factors)}, whose pattern {pattern!r} fits no parameter; there are "
-          f"{', '.join(paths)}."
+          f"{', '.join(jax.tree.leaves(paths))}."
         )
-    return optax.EmptyState()
-
-  def factor(path: str) -> float:
-    fitting = [pattern for pattern in factors if fnmatch.fnmatchcase(path, pattern)]
-    return factors[max(fitting, key=lambda of: (len(of), of))] if fitting else 1.0
-
-  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-    scaled = jax.tree_util.tree_map_with_path(
-      lambda path, update: update * jnp.asarray(factor(_path(path)), update.dtype), updates
+    fitting = sorted(factors, key=lambda pattern: (len(pattern), pattern), reverse=True)
+    return jax.tree.map(
+      lambda path: next((of for of in fitting if fnmatch.fnmatchcase(path, of)), ""), paths
     )
-    return scaled, state
 
-  return optax.GradientTransformation(init, update)
+  scales = {pattern: optax.scale(factor) for pattern, factor in factors.items()}
+  return optax.partition({"": optax.identity(), **scales}, labels)
 
 
 def _path(keys: tuple[Any, ...]) -> str:
