@@ -10,7 +10,6 @@ sequences longer than those that it was trained with too.
 """
 
 import functools
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -102,10 +101,6 @@ def check(settings: Settings) -> None:
       raise ValueError(f"Got --parts={part}; the parts are {', '.join(attention_tasks.TASKS)}.")
   if "images" in settings.parts:
     data.check_name(settings.dataset)
-  if settings.text != "pydoc" and not pathlib.Path(settings.text).is_file():
-    raise ValueError(
-      f"Got --text={settings.text}, which is no file; give the path of one, or pydoc."
-    )
   if "language" in settings.parts:
     attention_tasks.encode_bytes(settings.text, settings.length * max(settings.longer))
   for attention in settings.attentions:

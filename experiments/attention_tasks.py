@@ -7,8 +7,6 @@ where nothing is asked.
 import functools
 import itertools
 import math
-import pathlib
-import pydoc_data.topics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -33,7 +31,7 @@ class Task(NamedTuple):
 
   Attributes:
     num_classes: of the labels.
-    network: `rngs -> module`, called as `module(inputs, train=..., seen=...)`.
+    network: `rngs -> module`, an `nn.Transformer` or `nn.Decoder`.
     draw: `key -> (inputs, labels)` of a batch.
     tests: by name; the measures of the first are also taken in training.
     bits: whether tests are measured in bits, or else by accuracy.
@@ -105,11 +103,7 @@ def language(settings: Any, attention: str) -> Task:
 @functools.lru_cache(maxsize=1)
 def encode_bytes(text: str, longest: int) -> data.Text:
   """Read a text as bytes, and check that it suffices for contexts of this length."""
-  if text == "pydoc":
-    raw = "\n".join(pydoc_data.topics.topics.values()).encode()
-  else:
-    raw = pathlib.Path(text).read_bytes()
-  return data.encode_text(list(raw), passage=4 * longest)
+  return data.encode_text(data.read_text(text, unit="bytes"), passage=4 * longest)
 
 
 def recall(settings: Any, attention: str) -> Task:
@@ -244,11 +238,11 @@ class Trainer:
     ).tolist()
 
   def _describe(self, params, inputs):
-    network, seen = self._network(params["net"]), []
-    network(inputs, train=False, seen=seen)
-    found, weights = [], None
-    for block, (query, key, sequence) in zip(network.stack.blocks, seen, strict=True):
-      weights = block.attention.weights(query, key)
+    network, found = self._network(params["net"]), []
+    sequence = network.begin(inputs)
+    for block in network.stack.blocks:
+      weights = block.attention.weights(block.first_norm(sequence))
+      sequence = block(sequence, train=False)
       found.append(weights_in_numbers(weights, causal=self.task.causal))
       centred = sequence - jnp.mean(sequence)
       variance = jnp.mean(centred**2)

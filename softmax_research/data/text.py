@@ -42,8 +42,8 @@ def read_text(source: str, *, unit: str = "words") -> list[str]:
 
   Args:
     source: a key of `BUILT_IN_TEXTS`, or the path of a file.
-    unit: of a file `"words"` (with punctuation marks as words; it must be UTF-8) or `"bytes"`. The
-      built-in texts have units of their own.
+    unit: `"bytes"`, or `"words"`, with punctuation marks as words, for which a file must be UTF-8;
+      those of `stdlib` are its identifiers and keywords.
 
   Raises:
     ValueError: the unit is unknown, there is neither such a text nor such a file, or words are
@@ -55,21 +55,21 @@ def read_text(source: str, *, unit: str = "words") -> list[str]:
   """
   if unit not in ("words", "bytes"):
     raise ValueError(f"Got unit={unit!r}; the units are words and bytes.")
-  if source == "pydoc":
-    return _WORDS.findall("\n".join(pydoc_data.topics.topics.values()))
-  if source == "stdlib":
-    return _IDENTIFIERS.findall(_standard_library())
-  path = pathlib.Path(source)
-  if not path.is_file():
+  if source in BUILT_IN_TEXTS:
+    topics = pydoc_data.topics.topics.values()
+    raw = ("\n".join(topics) if source == "pydoc" else _standard_library()).encode()
+  elif pathlib.Path(source).is_file():
+    raw = pathlib.Path(source).read_bytes()
+  else:
     raise ValueError(
       f"Got text={source!r}, which is no file; give the path of one, or "
       f"{' or '.join(map(repr, BUILT_IN_TEXTS))} for a text that Python carries."
     )
   if unit == "bytes":
-    return [chr(byte) for byte in path.read_bytes()]
+    return [chr(byte) for byte in raw]
   try:
     # Some editors put a mark of the encoding first, which is no word.
-    return _WORDS.findall(path.read_text("utf-8-sig"))
+    return (_IDENTIFIERS if source == "stdlib" else _WORDS).findall(raw.decode("utf-8-sig"))
   except UnicodeDecodeError as error:
     raise ValueError(
       f"Got text={source!r}, which is not UTF-8 (at byte {error.start}: {error.reason}); convert "

@@ -208,18 +208,19 @@ class SelfAttention(nnx.Module):
     self.value = nnx.Linear(width, width, use_bias=False, rngs=rngs)
     self.out = nnx.Linear(width, width, rngs=rngs)
 
-  def __call__(self, sequence: jax.Array, *, seen: list | None = None) -> jax.Array:
-    """Return what positions `[B, T, width]` attend to; `seen` is given queries and keys."""
+  def _project(self, sequence: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return queries, keys and values `[B, T, H, D]`."""
     query, key, value = (
       linear(sequence).reshape(
         *sequence.shape[:2], self.num_heads, linear.out_features // self.num_heads
       )
       for linear in (self.query, self.key, self.value)
     )
-    if self.rotary:
-      query, key = rotate(query), rotate(key)
-    if seen is not None:
-      seen.append((query, key))
+    return (rotate(query), rotate(key), value) if self.rotary else (query, key, value)
+
+  def __call__(self, sequence: jax.Array) -> jax.Array:
+    """Return what positions `[B, T, width]` attend to."""
+    query, key, value = self._project(sequence)
     outputs = self.attend(query, key, value, causal=self.causal)
     if outputs.shape != value.shape:
       raise ValueError(
@@ -228,13 +229,14 @@ class SelfAttention(nnx.Module):
       )
     return self.out(outputs.reshape(sequence.shape))
 
-  def weights(self, query: jax.Array, key: jax.Array) -> jax.Array:
-    """Return the weights `[B, H, T, S]` that given queries and keys have.
+  def weights(self, sequence: jax.Array) -> jax.Array:
+    """Return the weights `[B, H, T, T]` by which positions `[B, T, width]` attend to others.
 
     Outputs of attention of your own are taken to be sums of the values.
     """
     # Values that are one-hot make the outputs the weights; there are as many a time as a key has
     # features, since attention of one's own may rely on that.
+    query, key, _ = self._project(sequence)
     length, size = key.shape[1], key.shape[-1]
     found = []
     for first in range(0, length, size):

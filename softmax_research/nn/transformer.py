@@ -57,29 +57,18 @@ class Block(nnx.Module):
     self.dropout = Dropout(dropout) if dropout > 0 else None
 
   def __call__(
-    self,
-    sequence: jax.Array,
-    *,
-    train: bool,
-    rngs: nnx.Rngs | None = None,
-    seen: list | None = None,
+    self, sequence: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None
   ) -> jax.Array:
-    """Return the sequence `[B, T, width]` after the block.
-
-    `seen` is given a tuple of its queries, its keys and that sequence.
-    """
+    """Return the sequence `[B, T, width]` after the block."""
 
     def drop(values):
       if self.dropout is None:
         return values
       return self.dropout(values, deterministic=not train, rngs=rngs)
 
-    sequence = sequence + drop(self.attention(self.first_norm(sequence), seen=seen))
+    sequence = sequence + drop(self.attention(self.first_norm(sequence)))
     hidden = jax.nn.gelu(self.widen(self.second_norm(sequence)))
-    sequence = sequence + drop(self.narrow(hidden))
-    if seen is not None:
-      seen[-1] = (*seen[-1], sequence)
-    return sequence
+    return sequence + drop(self.narrow(hidden))
 
 
 class _Stack(nnx.Module):
@@ -100,7 +89,8 @@ class _Stack(nnx.Module):
     self.blocks = nnx.List([make() for _ in range(depth)])
     self.norm = LayerNorm(width, rngs=rngs)
 
-  def __call__(self, sequence, *, train, rngs=None, seen=None):
+  def begin(self, sequence):
+    """Return the sequence with its positions."""
     if self.positions is not None:
       length, most = sequence.shape[1], self.positions.shape[0]
       if length > most:
@@ -109,8 +99,11 @@ class _Stack(nnx.Module):
           "or positions='rotary'."
         )
       sequence = sequence + self.positions[...][None, :length].astype(sequence.dtype)
+    return sequence
+
+  def __call__(self, sequence, *, train, rngs=None):
     for block in self.blocks:
-      sequence = block(sequence, train=train, rngs=rngs, seen=seen)
+      sequence = block(sequence, train=train, rngs=rngs)
     return self.norm(sequence)
 
 
@@ -188,14 +181,8 @@ class Transformer(nnx.Module):
       rngs=rngs,
     )
 
-  def __call__(
-    self,
-    images: jax.Array,
-    *,
-    train: bool,
-    rngs: nnx.Rngs | None = None,
-    seen: list | None = None,
-  ) -> jax.Array:
+  def begin(self, images: jax.Array) -> jax.Array:
+    """Return the sequence `[B, T, width]` that the first block is given."""
     check_floating(images)
     of_images = len(self.input_shape) == 3
     if images.shape[1:] != (
@@ -206,8 +193,10 @@ class Transformer(nnx.Module):
         "sequences alone may have another length. Make a network for these inputs."
       )
     images = cut_patches(images, self.patch) if of_images else images
-    sequence = self.stack(self.embed(images), train=train, rngs=rngs, seen=seen)
-    return jnp.mean(sequence, axis=1)
+    return self.stack.begin(self.embed(images))
+
+  def __call__(self, images: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    return jnp.mean(self.stack(self.begin(images), train=train, rngs=rngs), axis=1)
 
 
 def cut_patches(images: jax.Array, side: int) -> jax.Array:
@@ -262,17 +251,14 @@ class Decoder(nnx.Module):
       length, width=width, depth=depth, positions=positions, causal=True, rngs=rngs, **options
     )
 
-  def __call__(
-    self,
-    tokens: jax.Array,
-    *,
-    train: bool,
-    rngs: nnx.Rngs | None = None,
-    seen: list | None = None,
-  ) -> jax.Array:
+  def begin(self, tokens: jax.Array) -> jax.Array:
+    """Return the sequence `[B, T, width]` that the first block is given."""
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
       raise ValueError(
         f"Got tokens of shape {tokens.shape} and type {tokens.dtype}; they must be integers [B, T]."
       )
     sequence = self.table[...].at[tokens].get(mode="clip", wrap_negative_indices=False)
-    return self.stack(sequence, train=train, rngs=rngs, seen=seen)
+    return self.stack.begin(sequence)
+
+  def __call__(self, tokens: jax.Array, *, train: bool, rngs: nnx.Rngs | None = None) -> jax.Array:
+    return self.stack(self.begin(tokens), train=train, rngs=rngs)

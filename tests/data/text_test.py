@@ -1,5 +1,7 @@
 """Text: reading, cutting and numbering."""
 
+import pydoc_data.topics
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ def test_units_of_a_file(tmp_path):
   words = ["A", "naïve", "word", ",", "or_two", "."]
   assert read_text(str(path)) == words
   assert [ord(byte) for byte in read_text(str(path), unit="bytes")] == list(path.read_bytes())
+  topics = "\n".join(pydoc_data.topics.topics.values())
+  assert "".join(read_text("pydoc", unit="bytes")).encode("latin-1") == topics.encode()
   path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
   assert read_text(str(path)) == words
 

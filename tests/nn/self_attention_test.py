@@ -66,7 +66,7 @@ def test_one_of_ones_own_and_what_is_refused():
   outputs = layer(jnp.asarray(QUERY.reshape(2, 5, 8)))
   np.testing.assert_allclose(outputs[:, 0], outputs[:, 4], atol=1e-6)
   # It has five keys of four features.
-  weights = layer.weights(jnp.asarray(QUERY), jnp.asarray(KEY))
+  weights = layer.weights(jnp.asarray(QUERY.reshape(2, 5, 8)))
   np.testing.assert_allclose(weights, np.full((2, 2, 5, 5), 0.2), atol=1e-6)
   for options, message in (
     ({"attention": "hardmax"}, "attentions are entmax, relu"),
@@ -98,9 +98,10 @@ def test_weights_are_those_of_the_outputs():
   layer = SelfAttention(
     8, num_heads=2, attention="softmax:sink=True", causal=True, rngs=nnx.Rngs(0)
   )
-  weights = layer.weights(jnp.asarray(QUERY), jnp.asarray(KEY))
-  outputs = layer.attend(QUERY, KEY, VALUE, causal=True)
-  np.testing.assert_allclose(np.einsum("bhts,bshd->bthd", weights, VALUE), outputs, atol=1e-5)
+  sequence = jnp.asarray(QUERY.reshape(2, 5, 8))
+  weights, value = layer.weights(sequence), layer.value(sequence).reshape(2, 5, 2, 4)
+  outputs = layer.out(jnp.einsum("bhts,bshd->bthd", weights, value).reshape(2, 5, 8))
+  np.testing.assert_allclose(outputs, layer(sequence), atol=1e-5)
   assert np.all(np.triu(weights[0, 0], 1) == 0) and np.all(weights.sum(-1) < 1)
 
 
