@@ -26,7 +26,6 @@ extensions = [
   "api_pages",
   "benchmark_tables",
   "mathml",
-  "offline",
 ]
 
 api_root = "softmax_research"

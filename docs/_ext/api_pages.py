@@ -1,8 +1,8 @@
-"""Write the API reference from what the packages import, and fail where a name has no docstring.
+"""Write the API reference from what the packages import.
 
 Each package below `api_root` gets a page. Its public names are grouped by the module that defines
-them, under that module's docstring, so nothing is edited by hand when a name is added. A public
-name without a docstring (for a constant: a ``#:`` comment above it) is a warning.
+them, under that module's docstring, so nothing is edited by hand when a name is added. The
+docstring of a constant is a ``#:`` comment above it.
 """
 
 import importlib
@@ -13,9 +13,6 @@ import types
 from pathlib import Path
 
 from sphinx.pycode import ModuleAnalyzer
-from sphinx.util import logging
-
-_logger = logging.getLogger(__name__)
 
 
 def find_packages(root):
@@ -104,14 +101,6 @@ def _write_pages(app):
     (folder / f"{package.__name__}.rst").write_text(page(package), encoding="utf-8")
 
 
-def _check_coverage(app, env):
-  for package in find_packages(app.config.api_root):
-    for name in public_names(package):
-      if not describe(package, name)[2]:
-        path = f"{package.__name__}.{name}"
-        _logger.warning("the public name %s has no docstring of its own", path, type="api")
-
-
 def _skip_made_up(app, what, name, value, skip, options):
   """Leaves out the fields of a NamedTuple, whose docstrings only number them."""
   made_up = str(getattr(value, "__doc__", "")).startswith("Alias for field number")
@@ -122,6 +111,5 @@ def setup(app):
   app.setup_extension("sphinx.ext.autodoc")
   app.add_config_value("api_root", None, "env", types=[str])
   app.connect("builder-inited", _write_pages)
-  app.connect("env-check-consistency", _check_coverage)
   app.connect("autodoc-skip-member", _skip_made_up)
   return {"parallel_read_safe": True, "parallel_write_safe": True}
