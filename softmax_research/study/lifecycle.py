@@ -158,21 +158,18 @@ class _Quiet:
     self._stream = stream
 
   def write(self, text: str) -> int:
-    with self._kept_quiet():
-      self._stream.write(text)
+    self._call(self._stream.write, text)
     return len(text)
 
   def flush(self) -> None:
-    with self._kept_quiet():
-      self._stream.flush()
+    self._call(self._stream.flush)
 
   def __getattr__(self, name: str) -> Any:
     return getattr(self._stream, name)
 
-  @contextlib.contextmanager
-  def _kept_quiet(self):
+  def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
     try:
-      yield
+      function(*arguments)
     except OSError:
       # Python flushes the stream once more when it ends.
       os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())

@@ -61,10 +61,14 @@ def line_plot(panels: Sequence[Panel]) -> Figure:
   with figure_style.style_context():
     if len(names) > MOST_TOGETHER:
       return _small_panels(panels, names)
-    figure = Figure(figsize=(figure_style.WIDTH, (_TOP + _HEIGHT + _BOTTOM) * len(panels)))
+    height = (_TOP + _HEIGHT + _BOTTOM) * len(panels)
+    figure = Figure(figsize=(figure_style.WIDTH, height))
     longest = min(max(map(len, names)), figure_style.LONGEST_LABEL)
-    axes = _stack(figure, len(panels), 1 - 0.06 - 0.0075 * longest)
-    for place, panel in zip(axes, panels, strict=True):
+    grid = figure.add_gridspec(
+      len(panels), 1, left=0.07, right=1 - 0.06 - 0.0075 * longest, top=1 - _TOP / height,
+      bottom=_BOTTOM / height, hspace=(_TOP + _BOTTOM) / _HEIGHT,
+    )  # fmt: skip
+    for place, panel in zip(grid.subplots(squeeze=False)[:, 0], panels, strict=True):
       ends = []
       for line in panel.lines:
         style = figure_style.head_style(names.index(line.name))
@@ -138,15 +142,6 @@ def _most(panel: Panel, first: Line | None) -> tuple[float, float]:
     return low / room, high * room
   room = 0.08 * (high - low) or 1.0
   return low - room, high + room
-
-
-def _stack(figure: Figure, count: int, right: float) -> list[Axes]:
-  height = _TOP + _HEIGHT + _BOTTOM
-  grid = figure.add_gridspec(
-    count, 1, left=0.07, right=right, top=1 - _TOP / (height * count),
-    bottom=_BOTTOM / (height * count), hspace=(_TOP + _BOTTOM) / _HEIGHT,
-  )  # fmt: skip
-  return list(grid.subplots(squeeze=False)[:, 0])
 
 
 def _draw(axes: Axes, line: Line | None, style: dict, *, band: bool = True, marker="o") -> None:

@@ -4,23 +4,17 @@ import math
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from softmax_research.study import exports, markdown, tables, workdir
 from softmax_research.study.blocks import Block, Plot, Table
+from softmax_research.study.markdown import Pairs
 from softmax_research.study.record import NOT_RECORDED, duration, span
 from softmax_research.study.study import flatten
 
 #: Formats of a report. Markdown and the page have plots as SVG beside them.
 FORMATS = ("md", "html", "csv", "latex", "svg", "pdf")
 _LONGEST_NAME = 80
-
-
-class Provenance(NamedTuple):
-  """Say how records were made: facts, as `("device", "cpu x 1")`, and settings by dotted names."""
-
-  facts: list[tuple[str, str]]
-  config: list[tuple[str, str]]
 
 
 def write_report(
@@ -57,7 +51,7 @@ def write_report(
   if (table := tables.unfinished(records)) is not None:
     blocks += ["## Runs that did not finish", table]
   blocks = _named(blocks)
-  facts = provenance(records, config=config)
+  facts, settings = provenance(records, config=config)
   plots = [block for block in blocks if isinstance(block, Plot)]
   if plots:
     # Matplotlib takes long to import, and without plots it is not needed.
@@ -67,11 +61,11 @@ def write_report(
   texts: dict[str, str | bytes] = {}
   if "html" in formats:
     inline = {name: figure_style.inline_svg(svg) for name, svg in svgs.items()}
-    texts["report.html"] = make_page(blocks, facts, inline)
+    texts["report.html"] = make_page(blocks, facts, settings, inline)
   if "md" in formats:
     figures = {name: f"figures/{name}.svg" for name in svgs}
     text = markdown.render(blocks, figures)
-    texts["report.md"] = f"{text}\n{markdown.how_it_was_run(*facts)}"
+    texts["report.md"] = f"{text}\n{markdown.how_it_was_run(facts, settings)}"
   texts |= {f"figures/{name}.svg": svg for name, svg in svgs.items()}
   if "pdf" in formats:
     texts |= {f"figures/{of.name}.pdf": figure_style.to_pdf(of.figure) for of in plots}
@@ -85,7 +79,7 @@ def write_report(
   return [pathlib.Path(directory, name) for name in texts]
 
 
-def make_page(blocks: Sequence[Block], provenance: Provenance, svgs: Mapping[str, str]) -> str:
+def make_page(blocks: Sequence[Block], facts: Pairs, config: Pairs, svgs: Mapping[str, str]) -> str:
   """Render a report as one page of HTML, with no script, no font and no file from elsewhere.
 
   The title is the first block; each plot's SVG element is found by its name.
@@ -102,7 +96,10 @@ def make_page(blocks: Sequence[Block], provenance: Provenance, svgs: Mapping[str
   environment.filters["html"] = markdown.to_html
   title, *rest = blocks
   return environment.get_template("report.html").render(
-    title=title.removeprefix("# ").strip(), blocks=rest, provenance=provenance, svgs=svgs
+    title=title.removeprefix("# ").strip(),
+    blocks=rest,
+    provenance={"facts": facts, "config": config},
+    svgs=svgs,
   )
 
 
@@ -133,10 +130,10 @@ def _named(blocks: list[Block]) -> list[Block]:
 
 def provenance(
   records: Sequence[Mapping[str, Any]], *, config: Mapping[str, Any] | None = None
-) -> Provenance:
-  """Collect how records were made; a fact in which they differ lists every value.
+) -> tuple[Pairs, Pairs]:
+  """Collect how records were made: facts, as `("device", "cpu x 1")`, and settings by dotted names.
 
-  The settings are by default those of the last record.
+  A fact in which they differ lists every value; settings are by default those of the last record.
   """
   # An ensemble follows from runs, and is none.
   runs = [made for made in records if "ensemble" not in made["cell"]]
@@ -157,7 +154,7 @@ def provenance(
   if not any(datasets):
     del facts[1]
   settings = flatten(last.get("config") or {} if config is None else config)
-  return Provenance(facts, [(name, str(value)) for name, value in settings.items()])
+  return facts, [(name, str(value)) for name, value in settings.items()]
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> str:

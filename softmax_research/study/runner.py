@@ -141,7 +141,7 @@ def run_tasks(work: Work, options: Options) -> list[str]:
       if environment.is_first() and not of.keep_checkpoints:
         workdir.remove(context.directory)
       _judge(of, work.shared.settings, records)
-      seconds = [by_alike(task, records) for task in work.left[number + 1 :]]
+      seconds = [by_records(task, records, alike=True) for task in work.left[number + 1 :]]
       if seconds and None not in seconds:
         print(f"time left: about {duration(sum(seconds))}", flush=True)
       if interruption() and number + 1 < len(work.left):
@@ -224,7 +224,8 @@ def list_cells(work: Work) -> None:
       if seconds is None:
         continue
     elif seconds is None:
-      seconds, source = by_alike(task, work.records), "by finished runs of other cells"
+      seconds = by_records(task, work.records, alike=True)
+      source = "by finished runs of other cells"
     total += seconds or 0.0
     unknown += seconds is None
     said = "not known" if seconds is None else f"about {duration(seconds)}, {source}"
@@ -261,24 +262,17 @@ def describe(task: study.Task) -> str:
   return f"{name}, seed{'s' * (len(seeds) > 1)} {span(seeds)}" if seeds else name
 
 
-def by_records(task: study.Task, records: Sequence[study.Record]) -> float | None:
-  """Estimate a task's seconds by other seeds of its cell; None where there are none."""
+def by_records(
+  task: study.Task, records: Sequence[study.Record], *, alike: bool = False
+) -> float | None:
+  """Estimate a task's seconds by finished seeds of its cell, or of those most `alike`, if any."""
+  timed = [r for r in records if r["status"] != "failed" and r["time"]["seconds"]]
+  shared = [sum(r["cell"].get(key) == value for key, value in task.cell.items()) for r in timed]
+  wanted = max(shared, default=0) if alike else len(task.cell)
   seconds = [
-    made["time"]["seconds"]
-    for made in records
-    if made["cell"] == task.cell and made["status"] != "failed" and made["time"]["seconds"]
+    r["time"]["seconds"] for r, count in zip(timed, shared, strict=True) if count == wanted
   ]
   return statistics.median(seconds) * len(task.seeds) if seconds else None
-
-
-def by_alike(task: study.Task, records: Sequence[study.Record]) -> float | None:
-  """Estimate a task's seconds by the finished cells that have the most in common with its own."""
-  timed = [r for r in records if r["status"] != "failed" and r["time"]["seconds"]]
-  if not timed:
-    return None
-  shared = [sum(r["cell"].get(key) == value for key, value in task.cell.items()) for r in timed]
-  alike = [r for r, count in zip(timed, shared, strict=True) if count == max(shared)]
-  return statistics.median(r["time"]["seconds"] for r in alike) * len(task.seeds)
 
 
 def check_shard(text: str) -> tuple[int, int] | None:

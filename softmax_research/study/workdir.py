@@ -9,7 +9,6 @@ import os
 import pathlib
 import platform
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,35 +22,26 @@ class StorageError(OSError):
   """Raised where the working directory cannot be written: what is finished there is kept."""
 
 
-def prepare(workdir: pathlib.Path) -> None:
-  """Make the working directory, and see that it can be written; an OSError says what to give."""
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / f".writable-{uuid.uuid4().hex}"
-    probe.touch()
-    probe.unlink()
-  except OSError as error:
-    raise OSError(
-      f"Got --workdir={workdir}, which cannot be written ({error.strerror}). Give a directory that "
-      "can be."
-    ) from None
-
-
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
   """Make the working directory, and keep other processes from it while this one works there.
 
   Runs with different shards may share it, a run without one may not share it with any. The system
   gives a lock back when its process ends, however it ends, so none is left behind. A ValueError
-  names the process that works there.
+  names the process that works there, an OSError says that the directory cannot be written.
   """
-  prepare(workdir)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "lock").touch()
+  except OSError as error:
+    raise OSError(
+      f"Got --workdir={workdir}, which cannot be written ({error.strerror}). Give a directory that "
+      "can be."
+    ) from None
   with contextlib.ExitStack() as stack:
     if shard is not None:
       stack.enter_context(_lock(workdir / "lock", fcntl.LOCK_SH, workdir))
-      stack.enter_context(_lock(workdir / f"lock{_suffix(shard)}", fcntl.LOCK_EX, workdir))
-    else:
-      stack.enter_context(_lock(workdir / "lock", fcntl.LOCK_EX, workdir))
+    stack.enter_context(_lock(workdir / f"lock{_suffix(shard)}", fcntl.LOCK_EX, workdir))
     yield
 
 

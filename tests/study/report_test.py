@@ -16,7 +16,7 @@ from softmax_research import study
 from softmax_research.study import figure_style
 from softmax_research.study.blocks import Cell, Plot, Row, Table
 from softmax_research.study.record import duration
-from softmax_research.study.report import FORMATS, Provenance, make_page, provenance
+from softmax_research.study.report import FORMATS, make_page, provenance
 from tests.study.fake_records import make_diverged, make_ensemble, make_record, make_run
 
 _NASTY = "../<script>alert(1)</script> $\\frac{1}{0$|x\ny"
@@ -95,12 +95,10 @@ def test_a_full_disk_leaves_the_former_report(tmp_path, monkeypatch):
   (path,) = study.write_report(tmp_path, ["# Former"], **options)
   former = path.read_bytes()
 
-  def fail(self, data):
-    with self.open("wb") as file:
-      file.write(data[:5])
+  def fail(self, target):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
+  monkeypatch.setattr(pathlib.Path, "replace", fail)
   with pytest.raises(OSError, match="No space"):
     study.write_report(tmp_path, ["# New"], **options)
   assert path.read_bytes() == former and list(tmp_path.iterdir()) == [path]
@@ -176,8 +174,8 @@ def _whole():
     Plot("two", "Two", "Second.", None),
     "### Below\n\n[a link](https://example.org) [none](javascript:alert(1))",
   ]
-  provenance = Provenance([("command", _TAG), ("device", _TAG)], [("a.b", _TAG)])
-  return make_page(blocks, provenance, svgs)
+  facts, config = [("command", _TAG), ("device", _TAG)], [("a.b", _TAG)]
+  return make_page(blocks, facts, config, svgs)
 
 
 def test_the_page_is_well_formed_and_loads_nothing(whole):
@@ -204,7 +202,7 @@ def test_blocks_become_elements(whole):
 
 
 def _facts(records):
-  return dict(provenance(records).facts)
+  return dict(provenance(records)[0])
 
 
 def test_facts_of_equal_runs_are_told_once():
@@ -250,5 +248,5 @@ def test_durations(seconds, text):
 
 def test_the_configuration_is_flat():
   records = [make_record("a")]
-  assert ("backbone.widths", "[256, 256]") in provenance(records).config
-  assert provenance(records, config={"seeds": 5}).config == [("seeds", "5")]
+  assert ("backbone.widths", "[256, 256]") in provenance(records)[1]
+  assert provenance(records, config={"seeds": 5})[1] == [("seeds", "5")]

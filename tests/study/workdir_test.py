@@ -12,7 +12,8 @@ def test_what_is_no_directory_is_named(tmp_path):
   blocked = tmp_path / "file"
   blocked.touch()
   with pytest.raises(OSError, match=f"{blocked}/run, which cannot be written"):
-    workdir.prepare(blocked / "run")
+    with workdir.locked(blocked / "run"):
+      pass
 
 
 def test_the_configuration_is_read_back_and_damage_is_named(tmp_path):
@@ -45,11 +46,11 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
 def test_many_may_begin_at_once_in_one_directory(tmp_path):
   settings = {"sizes": [1] * 2000}
 
-  def begin(_):
-    workdir.prepare(tmp_path)
-    workdir.write_config(tmp_path, "toy", settings)
+  def begin(number):
+    with workdir.locked(tmp_path, (number + 1, 200)):
+      workdir.write_config(tmp_path, "toy", settings)
 
   with futures.ThreadPoolExecutor(8) as pool:
     list(pool.map(begin, range(200)))
   assert workdir.read_config(tmp_path) == ("toy", settings)
-  assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+  assert [path.name for path in tmp_path.glob("*json*")] == ["config.json"]
