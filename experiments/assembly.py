@@ -13,7 +13,7 @@ from configs import default
 from softmax_research import data, heads, nn, registry, training
 from softmax_research.functional.arrays import check_integer
 from softmax_research.training import environment
-from softmax_research.training.parallel import check_shares
+from softmax_research.training.parallel import DATA, check_shares
 
 _DEVICE_OPTIONS = {"strategy": ("jit", "pmap"), "seeds_by": ("auto", "vmap", "map", "apart")}
 
@@ -184,17 +184,13 @@ def make_head_for(splits: Splits, specification: str, **numbers: Any) -> heads.H
   return make_head(specification, counts, **numbers)
 
 
-def make_backbone(
-  config: ConfigDict, *, axis_name: str | None = None, splits: Splits | None = None
-) -> nn.Backbone:
-  """Build the backbone that the configuration names, averaging over the mapped axis if any.
+def make_backbone(config: ConfigDict, *, splits: Splits | None = None) -> nn.Backbone:
+  """Build the backbone that the configuration names.
 
   A network that starts from examples is given some of the training split, where there is one.
   """
-  known, given = nn.network_options(config.backbone), {}
-  if axis_name is not None and "axis_name" in known:
-    given["axis_name"] = axis_name
-  if splits is not None and "examples" in known:
+  given = {}
+  if splits is not None and "examples" in nn.network_options(config.backbone):
     images = splits.train.images[:_NUM_EXAMPLES]
     given["examples"] = np.asarray(data.standardise(images, splits.mean, splits.std))
   try:
@@ -244,13 +240,11 @@ def make_programs(
   if layout is not None:
     seeds_by, axis_name, mesh = layout.seeds_by, layout.axis_name, layout.step_mesh
   name, _ = heads.parse(config.backbone)
-  # Ours know the axis by its name, one of the user's own by an option.
-  knows_axis = name in nn.NETWORKS or "axis_name" in nn.network_options(config.backbone)
-  if axis_name is not None and not knows_axis:
+  if axis_name is not None and name not in nn.NETWORKS:
     if mesh is None:
       raise ValueError(
         "Got strategy='pmap' and several devices along the data axis for the network "
-        f"{name!r}, which has no option axis_name to average its statistics by. Pass "
+        f"{name!r}, which is none of ours and may not average its statistics over them. Pass "
         "strategy='jit'."
       )
     # The compiler divides whole batches, whose statistics are right by construction.
@@ -268,7 +262,7 @@ def make_programs(
     lambda optimizer: None,
   )
   programs = training.make_programs(
-    nn.in_form(make_backbone(config, axis_name=axis_name, splits=splits), seeds_by),
+    nn.in_form(make_backbone(config, splits=splits), seeds_by),
     lambda numbers: make_own_head(**numbers["head"]),
     lambda numbers: make_own_optimizer(**numbers["optimizer"]),
     input_shape=splits.train.images.shape[1:],
@@ -304,7 +298,7 @@ def make_parallel_programs(
 
   Those `kept` from another call serve again where the two differ in numbers alone.
   """
-  layout.check_batch_size(config.batch_size)
+  check_shares(config.batch_size, layout.mesh.shape[DATA])
   programs, kept = make_programs(config, splits, head, layout), {} if kept is None else kept
   key = id(splits), layout, _structure(config, head, programs.numbers)
   # With the splits, whose place in memory no other ones can take then.

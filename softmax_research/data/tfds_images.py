@@ -35,12 +35,8 @@ def load_tfds_images(
   that is not looked at where the cache holds the dataset.
   """
   decode = functools.partial(_decode, name, data_dir, cache_dir)
-  return load_or_build(_folder(name), decode, cache_dir=cache_dir)
-
-
-def _folder(name: str) -> str:
-  """Return the name of the cache's folder; a TFDS name may hold a configuration behind a slash."""
-  return name.replace("/", "-")
+  # A TFDS name may hold a configuration behind a slash.
+  return load_or_build(name.replace("/", "-"), decode, cache_dir=cache_dir)
 
 
 def _decode(name, data_dir, cache_dir) -> Dataset:
@@ -53,7 +49,7 @@ def _decode(name, data_dir, cache_dir) -> Dataset:
       " train, and test or validation"
     )
   print(
-    f"Decoding {name} once, into {cache_directory(cache_dir) / _folder(name)} (10 to 30 s) ...",
+    f"Decoding {name} once, into {cache_directory(cache_dir)} (10 to 30 s) ...",
     file=sys.stderr,
     flush=True,
   )

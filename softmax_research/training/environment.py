@@ -3,6 +3,7 @@
 Where there are several processes, they decide alike, and process 0 reads and writes for all.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -188,19 +189,13 @@ def _remove_partial(directory: pathlib.Path) -> None:
   since = looked.stat().st_mtime_ns if looked.exists() else 0
   looked.touch()
   for program in directory.glob("*-cache"):
-    if program.stat().st_mtime_ns >= since and _is_partial(program.read_bytes()):
-      program.unlink(missing_ok=True)
-
-
-def _is_partial(content: bytes) -> bool:
-  if content.startswith(_ZSTANDARD):  # Where JAX finds this compression, which Python may lack.
-    return False
-  stream = zlib.decompressobj()
-  try:
-    stream.decompress(content)
-  except zlib.error:
-    return True
-  return not stream.eof
+    if program.stat().st_mtime_ns >= since:
+      stream, content = zlib.decompressobj(), program.read_bytes()
+      with contextlib.suppress(zlib.error):
+        stream.decompress(content)
+      # Zstandard is what JAX takes where it finds it, and Python may lack.
+      if not stream.eof and not content.startswith(_ZSTANDARD):
+        program.unlink(missing_ok=True)
 
 
 def _broadcast(data: bytes) -> bytes:

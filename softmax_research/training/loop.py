@@ -10,7 +10,7 @@ import numpy as np
 
 from softmax_research.functional.arrays import check_integer
 from softmax_research.training import environment, metrics
-from softmax_research.training.parallel import ParallelPrograms, fill_up
+from softmax_research.training.parallel import DATA, ParallelPrograms, check_shares, fill_up
 from softmax_research.training.step import Divergence, Report, TrainState
 
 # Long enough to hide the cost of a call, short enough for live progress. On CPU a call takes its
@@ -161,7 +161,7 @@ def fit(
   if validation is not None:
     _check_single(validation.labels)
     _check_labelled("validation", validation.labels, programs.ignore_label)
-  programs.layout.check_batch_size(batch_size)
+  check_shares(batch_size, programs.layout.mesh.shape[DATA])
   held = programs.hold(train.images, train.labels)
   states, curves = resume or (programs.init(seeds), [{n: [] for n in _CURVES} for _ in seeds])
   report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches

@@ -150,7 +150,9 @@ def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
 
   def labels(params: Any) -> Any:
     """Return for each parameter the pattern that counts, empty where none fits."""
-    paths = jax.tree_util.tree_map_with_path(lambda path, _: _path(path), params)
+    paths = jax.tree_util.tree_map_with_path(
+      lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), params
+    )
     for pattern in factors:
       if not fnmatch.filter(jax.tree.leaves(paths), pattern):
         raise ValueError(
@@ -164,10 +166,6 @@ def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
 
   scales = {pattern: optax.scale(factor) for pattern, factor in factors.items()}
   return optax.partition({"": optax.identity(), **scales}, labels)
-
-
-def _path(keys: tuple[Any, ...]) -> str:
-  return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 class AverageState(NamedTuple):

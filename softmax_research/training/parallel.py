@@ -53,10 +53,6 @@ class Layout(NamedTuple):
       "processes": len({device.process_index for device in self.mesh.devices.flat}),
     }
 
-  def check_batch_size(self, batch_size: int) -> None:
-    """Raise a ValueError unless every device gets an equal share of a batch."""
-    check_shares(batch_size, self.mesh.shape[DATA])
-
 
 def check_shares(batch_size: int, devices: int) -> None:
   """Raise a ValueError unless so many devices get equal shares of a batch."""

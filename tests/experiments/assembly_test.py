@@ -286,7 +286,7 @@ def test_a_network_that_cannot_average_over_devices_gets_whole_batches_or_is_ref
   layout = assembly.training.make_layout(data=2)
   assembly.make_parallel_programs(config, splits, "softmax", layout)
   assert named == [None]
-  with pytest.raises(ValueError, match="flat', which has no option axis_name"):
+  with pytest.raises(ValueError, match="flat', which is none of ours"):
     layout = assembly.training.make_layout(data=2, strategy="pmap")
     assembly.make_parallel_programs(config, splits, "softmax", layout)
 
