@@ -47,6 +47,10 @@ class Group(NamedTuple):
     return summarise(list(self.values(measure).values()))
 
 
+#: What tables and plots are made from: records of a study, or groups of them, whose order is kept.
+Records = Sequence[dict[str, Any]] | Sequence[Group]
+
+
 def group(records: Sequence[dict[str, Any]], by: By = None) -> list[Group]:
   """Group records, ensembles with the seeds that they are of.
 
@@ -73,9 +77,7 @@ def group(records: Sequence[dict[str, Any]], by: By = None) -> list[Group]:
   return [_make(name, members, by) for name, members in found.items()]
 
 
-def check_measures(
-  records: Sequence[dict[str, Any]] | Sequence[Group], measures: Sequence[Measure]
-) -> None:
+def check_measures(records: Records, measures: Sequence[Measure]) -> None:
   """Raise a ValueError for a measure that no finished record has; see `record.check_path`."""
   if _are_groups(records):
     records = [made for of in records for made in of.finished.values()]
@@ -94,7 +96,7 @@ def check_items(records: Sequence[dict[str, Any]], items: Sequence[str]) -> None
 
 
 def as_groups(
-  records: Sequence[dict[str, Any]] | Sequence[Group],
+  records: Records,
   by: By = None,
   *,
   sort_by: str | Measure | None = None,
@@ -110,7 +112,7 @@ def as_groups(
   return groups if sort_by is None else arrange(groups, sort_by, baseline=baseline)
 
 
-def title_of(records: Sequence[dict[str, Any]] | Sequence[Group], by: By = None) -> str:
+def title_of(records: Records, by: By = None) -> str:
   """Return the title of the column of the rows' names: what makes a group."""
   if callable(by):
     return "row"

@@ -5,7 +5,6 @@ Matplotlib takes long to import, so the figures' modules are imported where a pl
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from softmax_research.study.blocks import Plot
 from softmax_research.study.groups import (
   By,
   Group,
+  Records,
   as_groups,
   check_items,
   check_measures,
@@ -22,8 +22,6 @@ from softmax_research.study.groups import (
 )
 from softmax_research.study.measures import Measure, as_measures
 from softmax_research.study.statistics import summarise
-
-Records = Sequence[dict[str, Any]] | Sequence[Group]
 
 _INTERVALS = "Lines are means over the seeds, bands their 95% t intervals."
 _RANGES = "Lines are means over the seeds, bands the range of the seeds."
@@ -151,15 +149,13 @@ def difference_plot(
   *,
   measures: Sequence[str | Measure],
   rows: By = None,
-  baseline: str | None = None,
 ) -> Plot | None:
-  """Plot paired differences from one row, a panel a measure.
+  """Plot paired differences from the first row, a panel a measure.
 
   Args:
     records: of a study; or groups, whose order is kept.
     measures: what is compared; by the first of them many rows are sorted.
     rows: what makes a row; see `groups.By`.
-    baseline: the row that the others are compared with; by default the first.
 
   Returns:
     The plot, or None where no two rows have a seed in common.
@@ -168,7 +164,7 @@ def difference_plot(
 
   measures = as_measures(measures)
   check_measures(records, measures)
-  groups = as_groups(records, rows, sort_by=measures[0], baseline=baseline)
+  groups = as_groups(records, rows, sort_by=measures[0])
   drawn = []
   for measure in measures:
     entries = [

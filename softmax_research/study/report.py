@@ -140,11 +140,13 @@ def provenance(
   runs.sort(key=lambda made: str(made["time"].get("finished_at") or ""))
   last = runs[-1] if runs else {}
   datasets = [_dataset(made["measured"].get("dataset")) for made in runs]
+  cells = count(len({str(made["cell"]) for made in runs}), "cell")
+  seeds = sorted({made["seed"] for made in runs if made["seed"] is not None})
   seconds = [s for made in runs if (s := made["time"].get("seconds")) is not None]
   facts = [
     ("command", _distinct([made["command"] for made in runs])),
     ("dataset", _distinct(datasets)),
-    ("runs", _runs(runs)),
+    ("runs", f"{len(runs)}: {cells}" + f", seeds {span(seeds)}" * bool(seeds)),
     ("device", _distinct([made["device"] for made in runs])),
     ("versions", _distinct([", ".join(map(" ".join, m["versions"].items())) for m in runs])),
     ("git revision", _distinct([made["revision"] for made in runs])),
@@ -155,13 +157,6 @@ def provenance(
     del facts[1]
   settings = flatten(last.get("config") or {} if config is None else config)
   return facts, [(name, str(value)) for name, value in settings.items()]
-
-
-def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
-  cells = len({str(made["cell"]) for made in runs})
-  seeds = sorted({made["seed"] for made in runs if made["seed"] is not None})
-  text = f"{len(runs)}: {count(cells, 'cell')}"
-  return f"{text}, seeds {span(seeds)}" if seeds else text
 
 
 def _dataset(dataset: Mapping[str, Any] | None) -> str:

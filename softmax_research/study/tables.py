@@ -3,13 +3,13 @@
 import math
 import statistics as medians
 from collections.abc import Sequence
-from typing import Any
 
 from softmax_research.study import record
 from softmax_research.study.blocks import Cell, Row, Table, table_of
 from softmax_research.study.groups import (
   By,
   Group,
+  Records,
   as_groups,
   check_items,
   check_measures,
@@ -28,8 +28,6 @@ from softmax_research.study.measures import (
   format_p_value,
 )
 from softmax_research.study.statistics import summarise
-
-Records = Sequence[dict[str, Any]] | Sequence[Group]
 
 #: What the table of `differences` shows, in words.
 METHOD = (

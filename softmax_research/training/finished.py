@@ -50,15 +50,10 @@ class FinishedModel:
         f"Got images of shape {images.shape}; the model takes "
         f"[N, {', '.join(map(str, self.image_shape))}]."
       )
-    if images.dtype != self._dtype and self._dtype == np.uint8:
+    if images.dtype != self._dtype and np.uint8 in (given, self._dtype):
       raise ValueError(
-        f"Got images of type {images.dtype}; the model takes whole numbers from 0 to 255. Give "
-        "uint8."
-      )
-    if images.dtype == np.uint8 == given != self._dtype:
-      raise ValueError(
-        f"Got images of type uint8; the model was trained on {self._dtype} ones. Give them on the "
-        "scale of these, as floating-point numbers."
+        f"Got images of type {given}; the model was trained on {self._dtype} ones. Give them of "
+        "that type and on the scale of these, of uint8 from 0 to 255."
       )
     if images.dtype != np.uint8 and not np.isfinite(images).all():
       raise ValueError("Got images with values that are not finite; leave them out.")

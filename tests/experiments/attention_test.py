@@ -140,7 +140,7 @@ def test_weights_in_numbers_equal_what_can_be_counted():
     ({"attentions": ("soft_cap:cap=-1.0",)}, "Got cap=-1.0"),
     ({"parts": ("language",), "text": __file__, "length": 10_000}, "Give a longer text"),
     ({"head": "soft"}, "the heads are"),
-    ({"text": "nowhere.txt"}, "text='nowhere.txt', which is no file"),
+    ({"parts": ("language",), "text": "nowhere.txt"}, "'nowhere.txt', which is no file"),
     ({"parts": ("images",), "dataset": "nothing"}, "nothing"),
   ],
 )
