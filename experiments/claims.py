@@ -3,8 +3,8 @@
     python -m experiments.claims
 
 Reads results/*/results.jsonl; writes results/claims.md, the ledger, results/headline.md, one line
-a claim, and results/figures/; puts counts and figures into the README beside results/, between its
-markers. Nothing is trained.
+a claim, and results/figures/; puts the decided claims and their figure into the README beside
+results/, between its markers. Nothing is trained.
 """
 
 import pathlib
@@ -15,6 +15,7 @@ from absl import flags
 from experiments.ledger import plots
 from experiments.ledger.claim_list import CLAIMS
 from softmax_research.study import claims, command, ledger, markdown, workdir
+from softmax_research.study.blocks import Plot
 from softmax_research.study.claims import Ruling
 from softmax_research.study.figure_style import to_svg
 
@@ -52,40 +53,46 @@ def ledger_text(rulings: Sequence[Ruling]) -> str:
   return markdown.render([title, _MADE, *ledger.of_papers(rulings)])
 
 
-def headline_text(rulings: Sequence[Ruling]) -> str:
+def draw(directory: pathlib.Path, rulings: Sequence[Ruling]) -> list[Plot]:
+  """Draw what the results say of the claims and, where there are tables, their errors."""
+  drawn = (plots.claims_plot(rulings), plots.errors_plot(directory))
+  return [plot for plot in drawn if plot is not None]
+
+
+def headline_text(rulings: Sequence[Ruling], drawn: Sequence[Plot]) -> str:
   """Return one line a claim as Markdown: what is decided, what is indicated, what is not tested."""
-  return markdown.render(
-    [
-      "# What is decided of the papers' claims",
-      _MADE,
-      _HEADLINE,
-      ledger.counts(rulings),
-      "## Tested",
-      *ledger.REGIMES,
-      ledger.headline(rulings),
-      "## Indications of short tests",
-      ledger.indications(rulings),
-      "## Not tested",
-      ledger.untested(rulings),
-    ]
-  )
+  blocks = [
+    "# What is decided of the papers' claims",
+    _MADE,
+    ledger.in_brief(rulings),
+    _HEADLINE,
+    ledger.counts(rulings),
+    "## Tested",
+    *ledger.REGIMES,
+    ledger.headline(rulings),
+    *drawn,
+    "## Indications of short tests",
+    ledger.indications(rulings),
+    "## Not tested",
+    ledger.untested(rulings),
+  ]
+  return markdown.render(blocks, {plot.name: f"figures/{plot.name}.svg" for plot in drawn})
 
 
 def write(directory: pathlib.Path, rulings: Sequence[Ruling]) -> pathlib.Path:
   """Write claims.md, whose path is returned, headline.md, figures, and what the README shows."""
-  drawn = (plots.claims_plot(rulings), plots.errors_plot(directory))
-  drawn = [plot for plot in drawn if plot is not None]
+  drawn = draw(directory, rulings)
   (directory / "figures").mkdir(exist_ok=True)
   for plot in drawn:
     path = directory / "figures" / f"{plot.name}.svg"
     path.write_text(to_svg(plot.figure, plot.name), encoding="utf-8")
   path = directory / "claims.md"
   path.write_text(ledger_text(rulings), encoding="utf-8")
-  (directory / "headline.md").write_text(headline_text(rulings), encoding="utf-8")
+  (directory / "headline.md").write_text(headline_text(rulings, drawn), encoding="utf-8")
   readme = directory.absolute().parent / "README.md"
   if readme.is_file():
-    blocks = [ledger.headline(rulings), ledger.counts(rulings), *drawn]
-    figures = {plot.name: f"{directory.name}/figures/{plot.name}.svg" for plot in drawn}
+    blocks = [ledger.in_brief(rulings), ledger.headline(rulings, undecided=False), *drawn[:1]]
+    figures = {plot.name: f"{directory.name}/figures/{plot.name}.svg" for plot in drawn[:1]}
     block = markdown.render(blocks, figures).rstrip("\n")
     text = insert(readme.read_text(encoding="utf-8"), block)
     readme.write_text(text, encoding="utf-8")

@@ -69,10 +69,26 @@ def counts(rulings: Sequence[Ruling]) -> Table:
   return table_of(rows, "paper", "counts")
 
 
-def headline(rulings: Sequence[Ruling]) -> Table:
-  """List the claims that a test decides or leaves undecided, each with what decides."""
+def headline(rulings: Sequence[Ruling], *, undecided: bool = True) -> Table:
+  """List the claims that a test decides, each with what decides, and those it leaves undecided."""
   tested = [ruling for ruling in claims.decisive(rulings) if ruling.findings]
-  return _overview(tested, "headline")
+  chosen = [r for r in tested if undecided or r.verdict != verdicts.UNDECIDED]
+  return _overview(chosen, "headline")
+
+
+def in_brief(rulings: Sequence[Ruling]) -> str:
+  """Say in two sentences how many claims are decided, and how, and how many are not."""
+  chosen = claims.decisive(rulings)
+  found = [ruling.verdict for ruling in chosen]
+  regimes = [r.test.regime for r in chosen if r.findings and r.verdict != verdicts.UNDECIDED]
+  of = {verdict: f"{found.count(verdict)} {verdict}" for verdict in verdicts.VERDICTS}
+  return (
+    f"Of {len(chosen)} claims {len(regimes)} are decided, {regimes.count('paper')} in the paper's "
+    f"protocol and {regimes.count('modern')} in one of today's: {of[verdicts.SUPPORTED]}, "
+    f"{of[verdicts.CONTRADICTED]}, {of[verdicts.NEGLIGIBLE]}. Of the others "
+    f"{found.count(verdicts.UNDECIDED)} were tested and are undecided, "
+    f"{found.count(verdicts.NOT_TESTED)} wait for a test."
+  )
 
 
 def indications(rulings: Sequence[Ruling]) -> Table:

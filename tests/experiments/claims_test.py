@@ -113,8 +113,9 @@ def test_everything_is_written(results, monkeypatch):
   text = readme.read_text()
   assert text.startswith("Before\n<!-- headline: begin") and text.endswith("end -->\nAfter\n")
   assert ">old<" not in text and re.search(r"\| +1\.10 % \| +0\.40 \(secondary\) \|", text)
+  assert "](results/figures/claims.svg)" in text and "errors.svg" not in text
   for name in ("claims", "errors"):
-    assert f"](results/figures/{name}.svg)" in text
+    assert f"](figures/{name}.svg)" in headline
     assert (results / "figures" / f"{name}.svg").read_text().startswith("<?xml")
   before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
   script.write(results, rulings)

@@ -85,6 +85,16 @@ def test_the_headline_says_regime_and_both_baselines(rulings):
   assert rows["both do"][4].startswith("−2.00 ") and "(1 of 2 comparisons)" in rows["both do"][4]
 
 
+def test_the_brief_counts_what_is_decided_and_what_is_not(rulings):
+  assert ledger.in_brief(rulings) == (
+    "Of 5 claims 2 are decided, 1 in the paper's protocol and 1 in one of today's: 1 supported, "
+    "1 contradicted, 0 negligible. Of the others 0 were tested and are undecided, 3 wait for a "
+    "test."
+  )
+  decided = _rows(ledger.headline(rulings, undecided=False))
+  assert list(decided) == ["m = 2 beats softmax", "both do"]
+
+
 def test_indications_stand_apart_and_refute_nobody(rulings):
   found = _rows(ledger.indications(rulings))
   assert {name: (cells[1], cells[2]) for name, cells in found.items()} == {

@@ -111,4 +111,5 @@ def test_the_committed_ledger_is_what_the_results_give(rulings):
     if isinstance(block, str):
       assert block in text
   assert text == script.ledger_text(rulings)
-  assert (_RESULTS / "headline.md").read_text(encoding="utf-8") == script.headline_text(rulings)
+  headline = script.headline_text(rulings, script.draw(_RESULTS, rulings))
+  assert (_RESULTS / "headline.md").read_text(encoding="utf-8") == headline
