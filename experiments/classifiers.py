@@ -106,7 +106,8 @@ def make_programs(
 ) -> training.ParallelPrograms:
   """Make the programs that train the context's seeds of a head on the devices at hand."""
   layout = assembly.lay_out(config, splits, context.devices, len(context.seeds))
-  return assembly.make_parallel_programs(config, splits, head, layout, context.kept)
+  kept = context.kept.setdefault("programs", {})
+  return assembly.make_parallel_programs(config, splits, head, layout, kept)
 
 
 def fit(

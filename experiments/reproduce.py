@@ -51,8 +51,6 @@ class Prepared(NamedTuple):
   splits: dict[str, assembly.Splits | str]
   #: What each study prepared whose cells are borrowed.
   lent: dict[str, Any]
-  #: What was measured, by what it is of.
-  seconds: dict[tuple, float]
 
 
 def choose(config: ConfigDict) -> ConfigDict:
@@ -136,7 +134,7 @@ def prepare(settings: ConfigDict, left: Sequence[Cell]) -> Prepared:
         if (network := (name, str(config.backbone))) not in networks:
           assembly.make_programs(config, splits[name], config.heads)
           networks.add(network)
-  return Prepared(splits, borrowed.prepare(settings, borrows), {})
+  return Prepared(splits, borrowed.prepare(settings, borrows))
 
 
 def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
@@ -151,19 +149,11 @@ def run(cell: Cell, context: study.Context) -> Iterator[list[Record]]:
 
 
 def estimate(cell: Cell, context: study.Context) -> float:
-  """Estimate the seconds of a cell, of steps, looks and measures that are thrown away.
-
-  What was measured of a head in a setting serves all its options and trials.
-  """
+  """Estimate the seconds of a cell, of steps, looks and measures that are thrown away."""
   setting = context.settings.settings[cell["setting"]]
   if setting.protocol == "study":
     return borrowed.estimate(context)
-  splits, known = _splits(context), context.prepared.seconds
-  head = search.train_config(cell, setting).heads.partition(":")[0]
-  key = cell["setting"], "trial" in cell, head, len(context.seeds)
-  if key not in known:
-    known[key] = protocols.estimate(context, setting, splits)
-  return known[key]
+  return protocols.estimate(context, setting, _splits(context))
 
 
 def report(records: Sequence[Record], settings: ConfigDict) -> Iterator[study.Block]:

@@ -160,8 +160,18 @@ def cross_validate(
 def estimate(context: study.Context, setting: ConfigDict, splits: assembly.Splits) -> float:
   """Estimate the seconds that a cell's seeds take, looks at the test split and measures included.
 
-  Of folds the first is timed, and all are taken to cost the same.
+  Of folds the first is timed, and all are taken to cost the same. What was measured of a head in a
+  setting serves all its options and trials.
   """
+  known = context.kept.setdefault("seconds", {})
+  head = search.train_config(context.cell, setting).heads.partition(":")[0]
+  key = context.cell["setting"], "trial" in context.cell, head, len(context.seeds)
+  if key not in known:
+    known[key] = _measure_seconds(context, setting, splits)
+  return known[key]
+
+
+def _measure_seconds(context: study.Context, setting: ConfigDict, splits: assembly.Splits) -> float:
   config, of_fold = search.train_config(context.cell, setting), splits
   is_trial = "trial" in context.cell
   if setting.protocol == "cross_validation":

@@ -51,7 +51,7 @@ class Context:
     progress: to be called with a `training.Progress` now and then.
     devices: the options of `--devices`, or None.
     finished: the records so far, of all cells.
-    kept: what cells keep for later ones of the same process, as compiled programs.
+    kept: what cells keep for later ones of the same process, by what it is, as "programs".
     command: the command line.
     began: when the work on the next record began, by `time.perf_counter`.
   """
@@ -66,7 +66,7 @@ class Context:
   progress: Callable[[Any], None] = lambda progress: None
   devices: ConfigDict | None = None
   finished: Sequence[Record] = ()
-  kept: dict[Any, Any] = dataclasses.field(default_factory=dict)
+  kept: dict[str, Any] = dataclasses.field(default_factory=dict)
   command: str = ""
   began: float = dataclasses.field(default_factory=time.perf_counter, init=False)
 

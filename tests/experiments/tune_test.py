@@ -5,7 +5,7 @@ import re
 import pytest
 
 from configs import cifar10_modern, label_noise_mnist, mnist_modern
-from experiments import assembly, tune
+from experiments import assembly, classifiers, tune
 from experiments.ledger.claim_list import CLAIMS
 from softmax_research import training
 from softmax_research.study import claims, ensembles, runner, workdir
@@ -30,6 +30,21 @@ def test_a_configuration_of_today_as_it_stands_judges_the_claims_of_its_director
     assert tune.STUDY.claims(config) == claims.within(CLAIMS, name) != ()
     config.num_epochs = 1
     assert tune.STUDY.claims(config) == ()
+
+
+def test_a_dry_run_measures_a_heads_trials_once_and_its_runs_once(tmp_path, monkeypatch, capsys):
+  measured = []
+
+  def estimate(context, config, splits, head, **options):
+    measured.append((head, "trial" in context.cell))
+    return 60.0
+
+  monkeypatch.setattr(classifiers, "estimate", estimate)
+  options = runner.Options(tmp_path, dry_run=True, devices=assembly.device_options())
+  runner.run(tune.STUDY, _config(), options)
+  heads = ("softmax", "one_vs_all")
+  assert sorted(measured) == sorted((head, trial) for head in heads for trial in (True, False))
+  assert "8 cells, 8 runs, about 8 min 0 s" in capsys.readouterr().out
 
 
 def test_methods_train_with_their_best_trials(tmp_path, monkeypatch):
