@@ -11,7 +11,7 @@ import numpy as np
 from softmax_research.functional.arrays import check_integer
 from softmax_research.training import environment, metrics
 from softmax_research.training.parallel import DATA, ParallelPrograms, check_shares, fill_up
-from softmax_research.training.step import Divergence, Report, TrainState
+from softmax_research.training.step import Divergence, TrainState
 
 # Long enough to hide the cost of a call, short enough for live progress. On CPU a call takes its
 # temporary memory from the system, which clears it: where that is a gigabyte, calls of a second
@@ -164,25 +164,28 @@ def fit(
   check_shares(batch_size, programs.layout.mesh.shape[DATA])
   held = programs.hold(train.images, train.labels)
   states, curves = resume or (programs.init(seeds), [{n: [] for n in _CURVES} for _ in seeds])
-  report, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
+  now, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
   clock, batches, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
   lost = None
   scores = functools.partial(_scores, ignore_label=programs.ignore_label)
   began = time.perf_counter()
-  while goes_on := report.goes_on(num_steps):
+  while goes_on := bool(np.any((now.bad_step < 0) & (now.step < num_steps))):
     steps, asked_to_stop = environment.agree(clock.steps_per_call(), asked_to_stop)
     if asked_to_stop:
       break
-    epoch, start = divmod(report.position(), num_batches)
+    position = int(now.step.max())  # Of the seeds that are well.
+    epoch, start = divmod(position, num_batches)
     if batches is None:
-      on_progress(Progress(epoch + 1, num_epochs, report.position(), num_steps, None, None, 0.0))
+      on_progress(Progress(epoch + 1, num_epochs, position, num_steps, None, None, 0.0))
     if batches is None or start == 0:
       batches = programs.deal(states, held, epoch, num_batches, batch_size)
     stop = min(start + steps, num_batches)
     states = programs.run_steps(states, batches, start, stop)
-    report = _look(programs, states, len(seeds))
+    now = _look(programs, states, len(seeds))
     clock.count(stop - start)
-    well, losses = np.flatnonzero(report.bad_step < 0), report.mean_losses(stop)
+    well, position = np.flatnonzero(now.bad_step < 0), int(now.step.max())
+    with np.errstate(invalid="ignore"):  # Of batches without a label there is no mean.
+      losses = now.loss_sum / (stop if now.num_losses is None else np.float32(now.num_losses))
     if stop == num_batches and len(well):
       found = dict.fromkeys(well, (None, None))
       if validation is not None:
@@ -204,23 +207,24 @@ def fit(
         Progress(
           epoch + 1,
           num_epochs,
-          report.position(),
+          position,
           num_steps,
           float(np.mean(losses[well])),
           float(np.mean(accuracies)) if accuracies and None not in accuracies else None,
           clock.images_per_second(),
-          clock.seconds_left(
-            num_steps - report.position(), num_epochs - (epoch + stop // num_batches)
-          ),
+          clock.seconds_left(num_steps - position, num_epochs - (epoch + stop // num_batches)),
         )
       )
     asked_to_stop = should_stop()
   # The last update of all has no loss after it that would tell; its predictions do, or parameters.
   if lost is None:
     lost = _lost(programs.gather(states).params, len(seeds))
-  lost &= report.bad_step < 0
-  ends = report._replace(bad_step=np.where(lost, report.step, report.bad_step))
-  return Fit(states, curves, ends.divergences(), clock.images_per_second(), goes_on)
+  bad_steps = np.where(lost & (now.bad_step < 0), now.step, now.bad_step)
+  diverged = [
+    Divergence(int(step), float(loss) if np.isfinite(loss) else None) if step >= 0 else None
+    for step, loss in zip(bad_steps, now.last_finite_loss, strict=True)
+  ]
+  return Fit(states, curves, diverged, clock.images_per_second(), goes_on)
 
 
 def _check_single(labels: np.ndarray) -> None:
@@ -247,9 +251,10 @@ def _check_labelled(purpose: str, labels: np.ndarray, ignore_label: int | None) 
     )
 
 
-def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> Report:
-  """Return the report of the seeds alone, without the places that repeat the last one."""
-  return jax.tree.map(lambda numbers: numbers[:num_seeds], programs.report(states))
+def _look(programs: ParallelPrograms, states: TrainState, num_seeds: int) -> TrainState:
+  """Return the numbers of each seed `[S]`, without the places that repeat the last one."""
+  numbers = states._replace(params=None, model_state=None, opt_state=None)
+  return jax.tree.map(lambda of: of[:num_seeds], programs.gather(numbers))
 
 
 def _lost(params: Any, num_seeds: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from softmax_research.training.step import Programs, Report, TrainState
+from softmax_research.training.step import Programs, TrainState
 
 STRATEGIES = ("jit", "pmap")
 SEED, DATA = "seed", "data"
@@ -141,9 +141,8 @@ class ParallelPrograms(NamedTuple):
     run_steps: `(states, batches, start, stop) -> states`; see `Programs`. The states that it is
       given are used up.
     predict: `(states, images [N, ...]) -> log_probs [S, N, K]`, a NumPy array.
-    report: `states -> Report`.
     gather: `states -> states` as NumPy arrays, the random keys as their data; of the same shapes
-      whatever the number of devices along the data axis.
+      whatever the number of devices along the data axis. Parts that are None stay so.
     scatter: what `gather` returned, or the part of it that holds the seeds alone, `-> states`.
     ignore_label: see `Programs`.
   """
@@ -154,7 +153,6 @@ class ParallelPrograms(NamedTuple):
   deal: Callable[..., Any]
   run_steps: Callable[..., TrainState]
   predict: Callable[..., np.ndarray]
-  report: Callable[..., Report]
   gather: Callable[..., TrainState]
   scatter: Callable[..., TrainState]
   ignore_label: int | None = None
@@ -250,7 +248,6 @@ def _by_jit(programs: Programs, layout: Layout) -> ParallelPrograms:
     deal=deal,
     run_steps=lambda states, batches, start, stop: run_steps(states, *batches, start, stop),
     predict=predict_shares,
-    report=lambda states: jax.tree.map(np.asarray, to_all(_reported(states))),
     gather=lambda states: jax.tree.map(np.asarray, to_all(_with_key_data(states))),
     scatter=lambda states: _with_typed_key(jax.tree.map(put, states, shardings)),
     ignore_label=programs.ignore_label,
@@ -300,7 +297,6 @@ def _by_pmap(programs: Programs, layout: Layout) -> ParallelPrograms:
     deal=deal,
     run_steps=lambda states, batches, start, stop: run_steps(states, *batches, start, stop),
     predict=lambda states, images: merge(predict(states, images)),
-    report=lambda states: jax.tree.map(merge, _reported(states)),
     gather=lambda states: jax.tree.map(merge, _with_key_data(states)),
     scatter=lambda states: _with_typed_key(pmap(lambda x: x)(jax.tree.map(split, states))),
     ignore_label=programs.ignore_label,
@@ -329,10 +325,6 @@ def fill_up(rows: Any, multiple: int) -> np.ndarray:
   rows = np.asarray(rows)
   missing = -len(rows) % multiple
   return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
-
-
-def _reported(states: TrainState) -> Report:
-  return Report(*(getattr(states, name) for name in Report._fields))
 
 
 def _with_key_data(states: TrainState) -> TrainState:

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
@@ -50,47 +49,6 @@ class Divergence(NamedTuple):
 
   step: int
   last_finite_loss: float | None
-
-
-class Report(NamedTuple):
-  """Hold numbers of each seed `[S]`; see `TrainState` for what they are.
-
-  Example:
-    >>> report = Report(*map(np.array, ([7, 3], [1.5, 2.0], [0.5, 0.6], [-1, 3])))
-    >>> report.position(), report.goes_on(10), report.divergences()[0]
-    (7, True, None)
-  """
-
-  step: np.ndarray
-  loss_sum: np.ndarray
-  last_finite_loss: np.ndarray
-  bad_step: np.ndarray
-  num_losses: np.ndarray | None = None
-
-  def mean_losses(self, num_batches: int) -> np.ndarray:
-    """Return the means over so many batches of the epoch without those that have no label.
-
-    NaN where none has one.
-    """
-    counted = num_batches if self.num_losses is None else np.float32(self.num_losses)
-    with np.errstate(invalid="ignore"):
-      return self.loss_sum / counted
-
-  def position(self) -> int:
-    """Return the number of steps made by the seeds that are well."""
-    return int(self.step.max())
-
-  def goes_on(self, num_steps: int) -> bool:
-    """Say whether any seed has steps left to make."""
-    return bool(np.any((self.bad_step < 0) & (self.step < num_steps)))
-
-  def divergences(self) -> list[Divergence | None]:
-    """Return for each seed None, or where its loss ceased to be finite."""
-    losses = [float(loss) if np.isfinite(loss) else None for loss in self.last_finite_loss]
-    return [
-      Divergence(int(step), loss) if step >= 0 else None
-      for step, loss in zip(self.bad_step, losses, strict=True)
-    ]
 
 
 class Programs(NamedTuple):
