@@ -190,7 +190,7 @@ def make_backbone(config: ConfigDict, *, splits: Splits | None = None) -> nn.Bac
   A network that starts from examples is given some of the training split, where there is one.
   """
   given = {}
-  if splits is not None and "examples" in nn.network_options(config.backbone):
+  if splits is not None and "examples" in nn.NETWORKS.options(config.backbone):
     images = splits.train.images[:_NUM_EXAMPLES]
     given["examples"] = np.asarray(data.standardise(images, splits.mean, splits.std))
   try:

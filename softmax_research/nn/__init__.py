@@ -11,7 +11,6 @@ from softmax_research.nn.adapters import (
   identity,
   in_form,
   make,
-  network_options,
   seeds_by,
 )
 from softmax_research.nn.backbone import Backbone, in_bfloat16

@@ -287,16 +287,6 @@ def make(name: str | Mapping[str, Any], **options: Any) -> Backbone:
   return NETWORKS.make(name, **options)
 
 
-def network_options(name: str | Mapping[str, Any]) -> dict[str, Any]:
-  """List the options, with their defaults, of what `make` would make.
-
-  Example:
-    >>> network_options("mlp")["activation"]
-    'relu'
-  """
-  return NETWORKS.options(name)
-
-
 def seeds_by(backend: str, num_seeds: int, filters: Sequence[int]) -> str:
   """Choose how the seeds of one device train: `"vmap"`, all in each operation, or `"map"`.
 

@@ -20,7 +20,6 @@ from softmax_research.nn import (
   from_nnx,
   in_form,
   make,
-  network_options,
   seeds_by,
 )
 
@@ -316,7 +315,7 @@ def test_every_network_runs_with_its_defaults(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_option_has_a_default_and_is_documented(name):
-  for option, default in network_options(name).items():
+  for option, default in NETWORKS.options(name).items():
     assert default is not inspect.Parameter.empty
     assert f"{option}:" in NETWORKS[name].__doc__ or f'{option}="' in make.__doc__
 
