@@ -115,7 +115,8 @@ def draw(
 
 def true_information(classes: int, error: float) -> float:
   """Return the information between the images of a pair, in nats."""
-  return information.discrete_information(information.symmetric_channel(classes, error) / classes)
+  channel = data.flip_probabilities(classes, flips="symmetric", rate=error)
+  return information.discrete_information(channel / classes)
 
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[list[dict[str, Any]]]:

@@ -16,7 +16,7 @@ def flip_probabilities(num_classes: int, *, flips: str, rate: float) -> np.ndarr
   Args:
     num_classes: K, at least 2.
     flips: ``symmetric``, to any other class, or ``pair``, to the next one.
-    rate: r in [0, 1), the share of labels that are wrong. In pairs the wrong class is the more
+    rate: r in [0, 1], the share of labels that are wrong. In pairs the wrong class is the more
       likely one from 0.5 on.
 
   Returns:
@@ -35,10 +35,10 @@ def flip_probabilities(num_classes: int, *, flips: str, rate: float) -> np.ndarr
     Han et al. 2018, "Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy
     Labels" (arXiv 1804.06872).
   """
-  if num_classes < 2 or not 0 <= rate < 1:
+  if num_classes < 2 or not 0 <= rate <= 1:
     raise ValueError(
       f"Got num_classes={num_classes} and rate={rate}; there are 2 classes or more, and the rate, "
-      "the share of labels that are wrong, lies in [0, 1)."
+      "the share of labels that are wrong, lies in [0, 1]."
     )
   own = np.eye(num_classes)
   others = {"symmetric": (1 - own) / (num_classes - 1), "pair": np.roll(own, 1, axis=1)}

@@ -273,7 +273,7 @@ def label_noise(
 
   Args:
     of: the dataset, as `load` takes it; in brackets where it has options.
-    rate: the share of labels that are wrong, in [0, 1).
+    rate: the share of labels that are wrong, in [0, 1].
     flips: see `flip_probabilities`.
     seed: chooses the labels; not negative.
     data_dir: as in `load`.

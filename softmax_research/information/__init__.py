@@ -31,5 +31,4 @@ from softmax_research.information.truths import (
   discrete_information,
   gaussian_correlation,
   gaussian_mixture_information,
-  symmetric_channel,
 )

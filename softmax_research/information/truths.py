@@ -150,38 +150,3 @@ def discrete_information(joint: np.typing.ArrayLike) -> float:
     )
   product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
   return float(np.sum(scipy.special.rel_entr(joint, product)))
-
-
-def symmetric_channel(num_classes: int, error: float) -> np.ndarray:
-  r"""Return the channel that keeps a class, or else sends any other with equal probability.
-
-  .. math:: P(b \mid a) = 1 - \epsilon \text{ if } a = b, \text{ else } \epsilon / (K - 1)
-
-  Times the distribution of its input, along rows, it is a joint distribution for
-  `discrete_information`.
-
-  Args:
-    num_classes: K, at least 2.
-    error: epsilon, in [0, 1].
-
-  Returns:
-    Conditional probabilities `[K, K]`, rows by input.
-
-  Raises:
-    ValueError: there are fewer than two classes, or the error is no probability.
-
-  Example:
-    >>> symmetric_channel(3, 0.5)[0].tolist()
-    [0.5, 0.25, 0.25]
-
-  Reference:
-    Cover & Thomas 2006, "Elements of Information Theory", section 7.2.
-  """
-  if num_classes < 2 or not 0 <= error <= 1:
-    raise ValueError(
-      f"Got num_classes={num_classes} and error={error}; a channel has two classes at least and an "
-      "error in [0, 1]."
-    )
-  channel = np.full((num_classes, num_classes), error / (num_classes - 1))
-  np.fill_diagonal(channel, 1 - error)
-  return channel

@@ -33,7 +33,7 @@ def test_flips_never_change():
   assert noisy.tolist() == [3, 1, 2, 3, 0, 1, 2, 0, 2, 1, 0, 0]
 
 
-@pytest.mark.parametrize(("num_classes", "rate"), [(1, 0.2), (3, 1.0), (3, -0.1)])
+@pytest.mark.parametrize(("num_classes", "rate"), [(1, 0.2), (3, 1.1), (3, -0.1)])
 def test_bad_rates(num_classes, rate):
   with pytest.raises(ValueError, match=f"num_classes={num_classes} and rate={rate}"):
     data.flip_probabilities(num_classes, flips="pair", rate=rate)
