@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import check_at_least
+from softmax_research.functional.arrays import check_at_least, check_integer
 from softmax_research.registry import Registry, accepted
 
 
@@ -68,7 +68,7 @@ def _moves(
   reflect: bool = False,
 ) -> Augmentation:
   if padding is not None:
-    _check_padding(padding)
+    check_integer("padding", padding, 0)
 
   def apply(key, images, *, epoch=0, run_key=None):
     flip_key, crop_key = jax.random.split(key)
@@ -181,7 +181,7 @@ def random_crop(
     (2, 8, 8, 3)
   """
   _check_images(images)
-  _check_padding(padding)
+  check_integer("padding", padding, 0)
   batch, *window = images.shape
   offsets = jax.random.randint(key, (batch, 2), 0, 2 * padding + 1)
   border = (padding, padding)
@@ -278,8 +278,3 @@ def _check_images(images: jax.Array) -> None:
     raise ValueError(
       f"flips and crops need images [B, H, W, C]; got {images.shape}: for points, use 'none'"
     )
-
-
-def _check_padding(padding: int) -> None:
-  if padding < 0:
-    raise ValueError(f"padding counts pixels and must not be negative; got {padding}")

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softmax_research.functional.arrays import check_integer
+
 # Images summed at a time; the float64 copy of so many CIFAR images takes 25 MB.
 _CHUNK = 1024
 
@@ -234,8 +236,7 @@ def stratified_sample(labels: np.ndarray, size: int, *, seed: int) -> np.ndarray
     (2,)
   """
   size = operator.index(size)
-  if seed < 0:
-    raise ValueError(f"seed must not be negative; got {seed}")
+  check_integer("seed", seed, 0)
   _, labels = np.unique(np.argmax(labels, 1) if labels.ndim == 2 else labels, return_inverse=True)
   counts = np.bincount(labels)
   largest = len(labels) - np.count_nonzero(counts)

@@ -11,6 +11,7 @@ import numpy as np
 
 from softmax_research.data import files
 from softmax_research.data.dataset import Dataset, Split, stratified_sample
+from softmax_research.functional.arrays import check_integer
 
 _WORDS = re.compile(r"[^\W\d_]\w*")
 _SUFFIXES = (".txt", ".md", ".rst")
@@ -122,8 +123,7 @@ def bags_of_words(
     >>> made.train.images.shape, sorted(set(np.expm1(made.train.images).round().ravel().tolist()))
     ((5, 1, 6, 1), [0.0, 1.0, 2.0])
   """
-  if num_words < 1:
-    raise ValueError(f"Got num_words={num_words}; it must be at least 1.")
+  check_integer("num_words", num_words)
   counts, names = zip(*((collections.Counter(_words(t)), of) for t, of in texts), strict=True)
   labels = np.array([list(class_names).index(of) for of in names], np.int32)
   sizes = np.bincount(labels, minlength=len(class_names))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from softmax_research.data.dataset import check_classes
+from softmax_research.functional.arrays import check_integer
 
 
 def flip_probabilities(num_classes: int, *, flips: str, rate: float) -> np.ndarray:
@@ -67,8 +68,7 @@ def flip_labels(labels: np.ndarray, transition: np.ndarray, *, seed: int) -> np.
     array([0, 1, 2], dtype=int32)
   """
   labels, transition = np.asarray(labels), np.asarray(transition, np.float64)
-  if seed < 0:
-    raise ValueError(f"Got seed={seed}; it must not be negative.")
+  check_integer("seed", seed, 0)
   if transition.ndim != 2 or transition.shape[0] != transition.shape[1]:
     raise ValueError(f"Got a transition of shape {transition.shape}; it must be [K, K].")
   if np.any(transition < 0) or not np.allclose(transition.sum(1), 1):

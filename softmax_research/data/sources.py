@@ -17,6 +17,7 @@ from softmax_research.data import documents, files
 from softmax_research.data.dataset import Dataset, Split, check_dataset, split_train_validation
 from softmax_research.data.label_flips import flip_labels, flip_probabilities
 from softmax_research.data.tfds_images import load_tfds_images
+from softmax_research.functional.arrays import check_at_least, check_integer
 
 #: The datasets that have a name of ours, with their numbers of classes.
 NUM_CLASSES = {
@@ -69,8 +70,7 @@ def load(
       Options follow as ``:option=value``, as in ``spiral:num_arms=5``.
     data_dir: directory of files and of prepared TFDS datasets; by default ``$TFDS_DATA_DIR``,
       else TFDS's own default.
-    cache_dir: directory of decoded arrays; by default ``$SOFTMAX_RESEARCH_CACHE``, else
-      ``$XDG_CACHE_HOME/softmax_research``, else ``~/.cache/softmax_research``.
+    cache_dir: directory of decoded arrays; see `cache_directory`.
 
   Raises:
     ValueError: if the name is unknown, or the data is not valid (see ``check_dataset``).
@@ -235,15 +235,13 @@ def spiral(
     >>> data.spiral(4, num_train=8).train.labels.tolist()
     [0, 1, 2, 3, 0, 1, 2, 3]
   """
-  if num_arms < 2:
-    raise ValueError(f"num_arms must be at least 2, one for each class; got {num_arms}")
+  check_integer("num_arms", num_arms, 2, remedy="Each class has one.")
   if min(num_train, num_test) < num_arms:
     raise ValueError(
       f"num_train and num_test must be at least num_arms={num_arms}, a point for each arm;"
       f" got {num_train} and {num_test}"
     )
-  if noise < 0:
-    raise ValueError(f"noise is a standard deviation and must not be negative; got {noise}")
+  check_at_least("noise", noise, 0, "It is a standard deviation.")
   rng = np.random.default_rng(seed)
 
   def draw(size):
@@ -276,8 +274,7 @@ def label_noise(
     rate: the share of labels that are wrong, in [0, 1].
     flips: see `flip_probabilities`.
     seed: chooses the labels; not negative.
-    data_dir: as in `load`.
-    cache_dir: as in `load`.
+    data_dir, cache_dir: those of `load`.
 
   Raises:
     ValueError: if an option is out of range, or as `load` does.

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import per_class, widen
+from softmax_research.functional.arrays import check_integer, per_class, widen
 from softmax_research.functional.labels import check_class_labels, is_known
 
 
@@ -132,8 +132,7 @@ def smooth(maps: jax.typing.ArrayLike, *, window: int = 4) -> jax.Array:
     Qin, Kim & Gedeon 2021 (arXiv 2106.10472); their code sums over the window with a border of
     three, which gives a larger map.
   """
-  if window < 1:
-    raise ValueError(f"Got window={window}; a side is at least 1, which changes nothing.")
+  check_integer("window", window)
   maps, _ = widen(maps)
   pads = [(0, 0)] * (maps.ndim - 2) + [(window // 2, (window - 1) // 2)] * 2
   padded = jnp.pad(maps, pads)

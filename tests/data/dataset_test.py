@@ -185,7 +185,7 @@ def test_a_fraction_that_rounds_to_nothing_is_an_error():
 
 
 def test_a_negative_seed_is_an_error():
-  with pytest.raises(ValueError, match="seed must not be negative; got -1"):
+  with pytest.raises(ValueError, match="seed=-1; it must be an integer of at least 0"):
     split_train_validation(_pool([0, 1] * 5), num_validation=2, seed=-1)
 
 

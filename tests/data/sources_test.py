@@ -169,10 +169,10 @@ def test_spiral_classes_are_of_equal_size():
 @pytest.mark.parametrize(
   "options, message",
   [
-    ({"num_arms": 1}, "at least 2.*got 1"),
+    ({"num_arms": 1}, "num_arms=1; it must be an integer of at least 2"),
     ({"num_train": 2}, "at least num_arms=3.*got 2"),
     ({"num_test": 0}, "at least num_arms=3.*got 3000 and 0"),
-    ({"noise": -0.1}, "must not be negative; got -0.1"),
+    ({"noise": -0.1}, "noise=-0.1; it must be finite and >= 0"),
   ],
 )
 def test_spiral_rejects_bad_options(options, message):
