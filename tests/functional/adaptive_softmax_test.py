@@ -32,7 +32,8 @@ PARAMS = {
     {"projection": RNG.normal(size=(8, 2)), "kernel": RNG.normal(size=(2, 13))},
   ],
 }
-TILES = [None, (4, 5), (3, 13)]
+# Blocks of examples that do not divide them, and of classes: one for a cluster, two for the other.
+TILE = (3, 7)
 
 
 def _log_softmax(logits):
@@ -48,36 +49,33 @@ def _oracle(features, params):
   return np.concatenate(parts, axis=1)
 
 
-def test_log_probs():
+def test_log_probs_of_all_classes_and_of_labels():
+  weights = np.arange(11.0)
+
+  def plain(features, params):
+    log_probs = adaptive_softmax_log_probs(features, params)
+    return weights @ log_probs[np.arange(11), LABELS], log_probs
+
+  def of_labels(features, params, tile):
+    log_prob = adaptive_softmax_label_log_prob(features, params, LABELS, tile=tile)
+    return weights @ log_prob, log_prob
+
+  @jax.jit
+  def run(*arguments):
+    found = [functools.partial(of_labels, tile=tile) for tile in (None, TILE)]
+    return [jax.grad(one, argnums=(0, 1), has_aux=True)(*arguments) for one in (plain, *found)]
+
   with jax.enable_x64(True):
-    log_probs = jax.jit(adaptive_softmax_log_probs)(FEATURES, PARAMS)
+    (expected, log_probs), *found = jax.device_get(run(FEATURES, PARAMS))
   np.testing.assert_allclose(log_probs, _oracle(FEATURES, PARAMS), rtol=1e-13)
   np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, rtol=1e-13)
-
-
-@functools.cache
-def _expected():
-  """Returns the gradients of the labels' weighted log-probabilities, from those of all classes."""
-
-  def plain(*arguments):
-    return jnp.arange(11.0) @ adaptive_softmax_log_probs(*arguments)[np.arange(11), LABELS]
-
-  with jax.enable_x64(True):
-    return jax.jit(jax.grad(plain, argnums=(0, 1)))(FEATURES, PARAMS)
-
-
-@pytest.mark.parametrize("tile", TILES)
-def test_label_log_prob(tile):
-  def ours(*arguments):
-    log_prob = adaptive_softmax_label_log_prob(*arguments, LABELS, tile=tile)
-    return jnp.arange(11.0) @ log_prob, log_prob
-
-  with jax.enable_x64(True):
-    gradient = jax.jit(jax.grad(ours, argnums=(0, 1), has_aux=True))
-    gradients, log_prob = gradient(FEATURES, PARAMS)
-  np.testing.assert_allclose(log_prob, _oracle(FEATURES, PARAMS)[np.arange(11), LABELS], rtol=1e-13)
-  for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(_expected()), strict=True):
-    np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+  for gradients, log_prob in found:
+    np.testing.assert_allclose(log_prob, log_probs[np.arange(11), LABELS], rtol=1e-13)
+    jax.tree.map(
+      lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12),
+      gradients,
+      expected,
+    )
 
 
 def test_clusters_that_one_tile_does_not_hold_are_visited_in_tiles():
@@ -117,17 +115,19 @@ def test_against_pytorch(bias):
     return {"head": head, "tails": tails}
 
   params = ours_layout(lambda weight: weight.detach().numpy())
-  drawn = adaptive_softmax_init(jax.random.key(0), 8, K, cutoffs=CUTOFFS, factor=2, bias=bias)
+  init = functools.partial(adaptive_softmax_init, cutoffs=CUTOFFS, factor=2, bias=bias)
+  drawn = jax.eval_shape(lambda: init(jax.random.key(0), 8, K))
   assert jax.tree.map(np.shape, drawn) == jax.tree.map(np.shape, params)
 
-  def mean_loss(features, params):
-    label_log_prob = adaptive_softmax_label_log_prob(features, params, LABELS, tile=(4, 5))
-    return -label_log_prob.mean(), label_log_prob
+  @jax.jit
+  @functools.partial(jax.grad, argnums=(0, 1), has_aux=True)
+  def run(features, params):
+    label_log_prob = adaptive_softmax_label_log_prob(features, params, LABELS)
+    log_probs = adaptive_softmax_log_probs(features, params)
+    return -label_log_prob.mean(), (label_log_prob, log_probs)
 
   with jax.enable_x64(True):
-    log_probs = jax.jit(adaptive_softmax_log_probs)(FEATURES, params)
-    gradient = jax.jit(jax.grad(mean_loss, argnums=(0, 1), has_aux=True))
-    gradients, label_log_prob = gradient(FEATURES, params)
+    gradients, (label_log_prob, log_probs) = run(FEATURES, params)
   np.testing.assert_allclose(log_probs, peer.log_prob(features).detach(), rtol=1e-12)
   np.testing.assert_allclose(label_log_prob, output.detach(), rtol=1e-12)
   expected = features.grad.numpy(), ours_layout(lambda weight: weight.grad.numpy())
@@ -155,7 +155,8 @@ def test_without_clusters_it_is_softmax():
 def test_one_class():
   params = {"head": {"kernel": np.ones((8, 1), np.float32)}, "tails": []}
   labels = np.zeros(11, int)
-  np.testing.assert_array_equal(adaptive_softmax_label_log_prob(FEATURES, params, labels), 0)
+  log_prob = jax.jit(adaptive_softmax_label_log_prob)(FEATURES, params, labels)
+  np.testing.assert_array_equal(log_prob, 0)
 
 
 def test_projections_shrink_by_the_factor_but_not_to_nothing():
@@ -169,7 +170,7 @@ def test_projections_shrink_by_the_factor_but_not_to_nothing():
   assert params["head"]["bias"].shape == (5,)
 
 
-@pytest.mark.parametrize("tile", [None, (4, 5)])
+@pytest.mark.parametrize("tile", [None, TILE])
 def test_labels_out_of_range_give_nan_and_no_gradient(tile):
   labels = LABELS.copy()
   labels[[0, 5]] = -1, K
@@ -203,12 +204,16 @@ def test_small_label_types():
 def test_batch_shapes(shape):
   features = RNG.normal(size=(*shape, 8))
   labels = RNG.integers(K, size=shape)
-  log_probs = jax.jit(adaptive_softmax_log_probs)(features, PARAMS)
+
+  @jax.jit
+  def run(features):
+    of_labels = adaptive_softmax_label_log_prob(features, PARAMS, labels, tile=TILE)
+    return adaptive_softmax_log_probs(features, PARAMS), of_labels
+
+  log_probs, of_labels = run(features)
   assert log_probs.shape == (*shape, K)
   picked = np.take_along_axis(np.asarray(log_probs), labels[..., None], -1)[..., 0]
-  ours = jax.jit(adaptive_softmax_label_log_prob, static_argnames="tile")
-  label_log_prob = ours(features, PARAMS, labels, tile=(4, 5))
-  np.testing.assert_allclose(label_log_prob, picked, rtol=1e-4)
+  np.testing.assert_allclose(of_labels, picked, rtol=1e-4)
 
 
 def test_vmap_is_the_loop():
@@ -216,49 +221,49 @@ def test_vmap_is_the_loop():
 
   @jax.jit
   def ours(features, labels):
-    return adaptive_softmax_label_log_prob(features, PARAMS, labels, tile=(4, 5))
+    return adaptive_softmax_label_log_prob(features, PARAMS, labels, tile=TILE)
 
   labels = np.stack([LABELS, LABELS[::-1], np.zeros(11, int)])
   loop = np.stack([ours(*example) for example in zip(features, labels, strict=True)])
   np.testing.assert_allclose(jax.vmap(ours)(features, labels), loop, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-def test_batch_sharded_over_a_mesh(axis_type):
-  mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,), devices=jax.devices("cpu"))
+def test_batch_sharded_over_a_mesh():
   features = RNG.normal(size=(16, 8)).astype(np.float32)
   labels = RNG.integers(K, size=16)
 
-  def loss(features, params, labels, tile=(4, 5)):
+  def loss(features, params, labels, tile=TILE):
     log_prob = adaptive_softmax_label_log_prob(features, params, labels, tile=tile)
     return log_prob.sum(), log_prob
 
-  with jax.set_mesh(mesh):
-    batch = jax.device_put((features, labels), NamedSharding(mesh, P("data")))
-    params = jax.device_put(jax.tree.map(np.float32, PARAMS), NamedSharding(mesh, P()))
-    gradient = jax.jit(jax.grad(loss, argnums=1, has_aux=True))
-    gradients, log_prob = gradient(batch[0], params, batch[1])
-  oracle = _oracle(features, PARAMS)[np.arange(16), labels]
-  np.testing.assert_allclose(log_prob, oracle, rtol=1e-4)
   plain = jax.jit(jax.grad(functools.partial(loss, tile=None), argnums=1, has_aux=True))
   expected, _ = plain(features, PARAMS, labels)
-  for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
-    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+  for axis_type in (AxisType.Auto, AxisType.Explicit):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,), devices=jax.devices("cpu"))
+    with jax.set_mesh(mesh):
+      batch = jax.device_put((features, labels), NamedSharding(mesh, P("data")))
+      params = jax.device_put(jax.tree.map(np.float32, PARAMS), NamedSharding(mesh, P()))
+      gradient = jax.jit(jax.grad(loss, argnums=1, has_aux=True))
+      gradients, log_prob = gradient(batch[0], params, batch[1])
+    oracle = _oracle(features, PARAMS)[np.arange(16), labels]
+    np.testing.assert_allclose(log_prob, oracle, rtol=1e-4)
+    for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision(dtype):
-  features, params = jax.tree.map(lambda a: jnp.asarray(a, dtype), (FEATURES, PARAMS))
-  ours = functools.partial(adaptive_softmax_label_log_prob, tile=(4, 5))
-  label_log_prob = jax.jit(ours)(features, params, LABELS)
-  log_probs = jax.jit(adaptive_softmax_log_probs)(features, params)
+  features, params = jax.tree.map(lambda a: np.asarray(a, dtype), (FEATURES, PARAMS))
+  of_labels = functools.partial(adaptive_softmax_label_log_prob, labels=LABELS, tile=TILE)
+  run = jax.jit(lambda *given: (of_labels(*given), adaptive_softmax_log_probs(*given)))
+  label_log_prob, log_probs = run(features, params)
   assert label_log_prob.dtype == log_probs.dtype == dtype
   oracle = _oracle(*jax.tree.map(lambda a: np.asarray(a, np.float64), (features, params)))
   tolerance = {"rtol": 2 * float(jnp.finfo(dtype).eps), "atol": 1e-4}
   np.testing.assert_allclose(np.asarray(log_probs, np.float64), oracle, **tolerance)
   picked = oracle[np.arange(11), LABELS]
   np.testing.assert_allclose(np.asarray(label_log_prob, np.float64), picked, **tolerance)
-  mixed = jax.eval_shape(ours, features, jax.tree.map(np.float32, PARAMS), LABELS)
+  mixed = jax.eval_shape(of_labels, features, jax.tree.map(np.float32, PARAMS))
   assert mixed.dtype == jnp.float32
 
 
@@ -283,7 +288,7 @@ def test_bad_cutoffs(cutoffs, message):
 def test_more_classes_than_int32_can_number_are_refused():
   with pytest.raises(ValueError, match=r"num_classes=2147483648.*below 2\^31"):
     adaptive_softmax_init(jax.random.key(0), 8, 2**31, cutoffs=CUTOFFS)
-  tail = {"projection": jnp.ones((8, 1)), "kernel": jax.ShapeDtypeStruct((1, 2**31 - 5), "float32")}
+  tail = {"projection": np.ones((8, 1)), "kernel": jax.ShapeDtypeStruct((1, 2**31 - 5), "float32")}
   with pytest.raises(ValueError, match=r"num_classes=2147483648.*below 2\^31"):
     jax.eval_shape(
       lambda tail: adaptive_softmax_label_log_prob(FEATURES, PARAMS | {"tails": [tail]}, LABELS),
