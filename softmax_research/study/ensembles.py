@@ -19,7 +19,8 @@ def encode(log_probs: np.ndarray, labels: np.ndarray) -> str:
   """Return predictions as JSON can hold them: probabilities in steps of 1/255, the label's first.
 
   Class j of a row stands at column j - label (mod K), so that nobody needs the labels to read it.
-  A class that is as probable as the predicted one in these steps is one step below it.
+  The predicted class, the first of those that are most probable, stays above the others, which are
+  one step below it at least.
 
   Args:
     log_probs: `[N, K]`.
@@ -33,9 +34,11 @@ def encode(log_probs: np.ndarray, labels: np.ndarray) -> str:
   columns = (np.arange(num_classes) + np.asarray(labels)[:, None]) % num_classes
   probs = np.take_along_axis(np.exp(np.asarray(log_probs, float)), columns, axis=1)
   steps = np.round(_LEVELS * np.clip(probs, 0, 1)).astype(int)
-  is_predicted = np.arange(num_classes) == probs.argmax(1)[:, None]
-  steps = np.where(is_predicted, steps, np.minimum(steps, steps.max(1, keepdims=True) - 1))
-  return record.to_text(np.maximum(steps, 0).astype(np.uint8))
+  # By the classes' own order: here the label comes first, and would win where all are equal.
+  is_predicted = columns == np.argmax(log_probs, axis=1)[:, None]
+  highest = np.maximum(steps.max(1, keepdims=True), 1)
+  steps = np.where(is_predicted, highest, np.minimum(steps, highest - 1))
+  return record.to_text(steps.astype(np.uint8))
 
 
 def decode(text: str) -> np.ndarray:

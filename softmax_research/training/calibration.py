@@ -17,8 +17,10 @@ from softmax_research.training.metrics import NUM_BINS, bins_of, check_labels
 
 # The least probability that a histogram or a step function may give a class.
 _FLOOR = 1e-6
-# An impossible class is taken for a merely unlikely one.
-_LEAST = -100.0
+# A class so far below the likeliest is impossible: it has less than e^-100 at any temperature.
+_IMPOSSIBLE = 1e4
+# It is taken for a merely unlikely one, so far below the likeliest at least.
+_UNLIKELY = 100.0
 
 #: A fitted map of log-probabilities `[N, K]`.
 Calibrator = Callable[[np.ndarray], np.ndarray]
@@ -183,11 +185,14 @@ def _checked(log_probs, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bounded(logits):
-  """Return logits whose least is not far below the largest of their row."""
+  """Return logits in which impossible classes are as unlikely as the least of the others."""
   logits = np.asarray(logits, np.float64)
   # Logits are defined up to a constant, and all of a row may be low.
-  largest = logits.max(1, keepdims=True, initial=-np.inf)
-  return np.maximum(logits, _LEAST + np.where(np.isfinite(largest), largest, 0))
+  largest = np.max(logits, axis=1, keepdims=True, initial=-np.inf)
+  largest = np.where(np.isfinite(largest), largest, 0)
+  possible = logits > largest - _IMPOSSIBLE
+  least = np.min(logits, axis=1, keepdims=True, initial=np.inf, where=possible)
+  return np.where(possible, logits, np.minimum(least, largest - _UNLIKELY))
 
 
 #: What fits each method, by its name in Guo et al.'s table.

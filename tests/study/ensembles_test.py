@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softmax_research.study import ensembles
+from softmax_research.training import metrics
 
 
 def test_kept_predictions_are_the_probabilities_the_labels_first_and_decisions_stay():
@@ -20,6 +21,18 @@ def test_kept_predictions_are_the_probabilities_the_labels_first_and_decisions_s
   np.testing.assert_allclose(kept, rolled, atol=1.5 / 255)
   np.testing.assert_array_equal((kept.argmax(1) + labels) % 5, probs.argmax(1))
   np.testing.assert_array_equal(ensembles.is_right(kept), probs.argmax(1) == labels)
+
+
+@pytest.mark.parametrize("num_classes", [10, 1000])
+def test_equal_probabilities_count_as_in_the_accuracy(num_classes):
+  # Of 1000 classes none has half a step of probability.
+  labels = np.arange(200) % num_classes
+  log_probs = np.full((200, num_classes), -np.log(num_classes))
+  kept = ensembles.decode(ensembles.encode(log_probs, labels))
+  accuracy = metrics.evaluate(log_probs, labels)["accuracy"]
+  assert ensembles.is_right(kept).mean() == accuracy == np.mean(labels == 0) < 0.2
+  # All runs predict the first class.
+  np.testing.assert_array_equal((kept.argmax(1) + labels) % num_classes, 0)
 
 
 def test_the_mean_of_runs_and_their_agreement():

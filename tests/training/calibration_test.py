@@ -30,6 +30,8 @@ def test_the_temperature_is_the_factor_of_overconfidence():
   assert found == pytest.approx(3.0, rel=0.05)
   # Logits are defined up to a constant, be it so low that all of them are.
   assert calibration.best_temperature(log_probs - 500, labels) == pytest.approx(found, rel=1e-6)
+  # None of them is too low to count.
+  assert calibration.best_temperature(20 * log_probs, labels) == pytest.approx(20 * found, rel=1e-5)
 
 
 @pytest.mark.parametrize("fit", _FITS)
@@ -48,7 +50,10 @@ def test_every_way_calibrates_and_temperature_changes_no_decision(fit):
   # Logits do as well as log-probabilities, and an impossible class is no error.
   np.testing.assert_allclose(fit(log_probs[:half] + 2, labels[:half])(log_probs[half:] + 2), after,
                              rtol=1e-2, atol=1e-2)  # fmt: skip
-  assert np.isfinite(fit(np.where(log_probs < -15, -np.inf, log_probs), labels)(log_probs)).all()
+  masked = [np.where(log_probs < -15, lowest, log_probs) for lowest in (-np.inf, -1e9)]
+  fitted, as_number = (fit(lowest, labels)(log_probs) for lowest in masked)
+  assert np.isfinite(fitted).all()
+  np.testing.assert_array_equal(fitted, as_number)
 
 
 def test_scalings_have_the_least_loss_that_a_search_without_slopes_finds():
@@ -68,6 +73,16 @@ def test_scalings_have_the_least_loss_that_a_search_without_slopes_finds():
     least = optimize.minimize(nll, start, args=(scale,), method="Powell").fun
     found = -fit(log_probs, labels)(log_probs)[np.arange(500), labels].mean()
     assert found == pytest.approx(least, abs=1e-4)
+
+
+@pytest.mark.parametrize("fit", [calibration.fit_vector_scaling, calibration.fit_matrix_scaling])
+def test_scalings_of_logits_of_any_size_have_the_same_loss(fit):
+  log_probs, labels = _overconfident(3.0)
+  losses = [
+    -fit(scale * log_probs, labels)(scale * log_probs)[np.arange(len(labels)), labels].mean()
+    for scale in (1, 20)
+  ]
+  assert losses[1] == pytest.approx(losses[0], abs=1e-3)
 
 
 def test_predictions_that_are_nan_are_refused():
