@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from softmax_research.functional import (
-  cross_entropy,
-  entmax,
-  entmax_loss,
-  softmax,
-  sparsemax,
-  sparsemax_loss,
-)
+from softmax_research import functional
 from tests.derivatives import check_derivatives
+from tests.programs import program
+
+cross_entropy = program(functional.cross_entropy)
+entmax = program(functional.entmax)
+entmax_loss = program(functional.entmax_loss)
+softmax = program(functional.softmax)
+sparsemax = program(functional.sparsemax)
+sparsemax_loss = program(functional.sparsemax_loss)
 
 ALPHAS = [1.0, 1.001, 1.25, 1.5, 2.0, 4.0]
 LOGITS = np.random.default_rng(0).normal(size=(5, 4)) * np.array([[0.01, 0.3, 0.6, 1, 4]]).T
@@ -91,15 +92,15 @@ def test_many_classes_against_a_sort():
 
 def test_alpha_one_is_softmax_and_its_limit():
   np.testing.assert_array_equal(entmax(LOGITS, alpha=1), softmax(LOGITS))
-  for alpha in (jnp.array(1.0), 1 + 1e-9, jnp.array(1 + 1e-6)):
+  for alpha in (np.array(1.0), 1 + 1e-9, np.array(1 + 1e-6)):
     np.testing.assert_allclose(entmax(LOGITS, alpha=alpha), softmax(LOGITS), atol=3e-6)
 
 
 def test_an_alpha_for_each_example():
   alphas = np.linspace(1, 3, len(LOGITS), dtype=np.float32)
-  expected = [_traced(LOGITS, alpha)[row] for row, alpha in enumerate(alphas)]
+  expected = [np.asarray(_traced(LOGITS, alpha))[row] for row, alpha in enumerate(alphas)]
   np.testing.assert_allclose(_traced(LOGITS, alphas[:, None]), expected, atol=1e-6)
-  first_axis = jax.jit(lambda z, a: entmax(z, alpha=a, axis=0))(LOGITS.T, alphas)
+  first_axis = entmax(LOGITS.T, alpha=alphas, axis=0)
   np.testing.assert_allclose(first_axis.T, expected, atol=1e-6)
   np.testing.assert_allclose(jax.vmap(_traced)(LOGITS, alphas), expected, atol=1e-6)
 
@@ -182,7 +183,7 @@ def test_impossible_classes_are_as_if_absent(alpha):
     return probs, *gradients
 
   for value in (1.0, 1.3, 3.0) if alpha == "traced" else (0.0,):
-    probs, gradient, in_alpha = probs_and_gradients(logits, where, value)
+    probs, gradient, in_alpha = jax.device_get(probs_and_gradients(logits, where, value))
     assert np.isfinite(in_alpha)
     assert not np.any(probs[1]) and not np.any(gradient[1])
     for row, kept in ((0, np.array([0, 2])), (2, np.array([1, 2]))):
@@ -201,28 +202,28 @@ def test_one_class_and_no_examples_of_entmax(alpha):
   def probs_and_gradient(z):
     return jax.value_and_grad(lambda z: jnp.sum(entmax(z, alpha=alpha)))(z)
 
-  probs, gradient = probs_and_gradient(jnp.array([[3.0], [-7.0]]))
+  probs, gradient = jax.device_get(probs_and_gradient(np.array([[3.0], [-7.0]])))
   assert probs == 2 and not np.any(gradient)
   for shape in ((0, 3), (2, 0)):
-    assert jax.eval_shape(lambda z: entmax(z, alpha=alpha), jnp.zeros(shape)).shape == shape
-  assert entmax(jnp.zeros((0, 3)), alpha=alpha).shape == (0, 3)
+    assert jax.eval_shape(lambda z: entmax(z, alpha=alpha), np.zeros(shape)).shape == shape
+  assert entmax(np.zeros((0, 3)), alpha=alpha).shape == (0, 3)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-@pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
+@pytest.mark.parametrize("alpha", [1.3, 1.5])
 def test_half_precision_of_entmax(alpha, dtype):
-  logits = jnp.array([[1e4, 9.9e3, -1e4], [1e4, 1e4, 0], [0.5, 0.25, -0.125]], dtype)
+  logits = np.array([[1e4, 9.9e3, -1e4], [1e4, 1e4, 0], [0.5, 0.25, -0.125]], dtype)
   run = jax.jit(lambda *given: [entmax(z, alpha=alpha) for z in given])
-  probs, exact = run(logits, logits.astype(jnp.float32))
+  probs, exact = jax.device_get(run(logits, logits.astype(np.float32)))
   assert probs.dtype == dtype
   np.testing.assert_array_equal(probs, exact.astype(dtype))
   np.testing.assert_array_equal(probs[:2].astype(float), [[1, 0, 0], [0.5, 0.5, 0]])
 
 
 def test_half_precision_gradients():
-  gradient = jax.jit(jax.grad(lambda z: entmax(z)[0]))(jnp.array([0.5, 0.25, -1e4], jnp.float16))
+  run = jax.jit(jax.grad(lambda z: entmax(z)[0]))
+  gradient, exact = (run(np.array([0.5, 0.25, -1e4], dtype)) for dtype in ("f2", "f4"))
   assert gradient.dtype == jnp.float16
-  exact = jax.jit(jax.grad(lambda z: entmax(z)[0]))(jnp.array([0.5, 0.25, -1e4]))
   np.testing.assert_allclose(gradient, exact, rtol=1e-3)
 
 
@@ -245,7 +246,7 @@ def test_large_alphas_share_among_the_largest_logits():
 
 
 def test_nan_stays_in_its_row():
-  probs = entmax(jnp.array([[jnp.nan, 1.0, 2.0], [0.0, 1.0, 2.0]]), alpha=1.3)
+  probs = np.asarray(entmax(np.array([[np.nan, 1.0, 2.0], [0.0, 1.0, 2.0]]), alpha=1.3))
   assert np.all(np.isnan(probs[0])) and np.all(np.isfinite(probs[1]))
 
 
@@ -253,15 +254,9 @@ def test_nan_stays_in_its_row():
 def test_a_row_does_not_depend_on_the_others_of_the_batch(alpha):
   slow = np.random.default_rng(2).normal(size=(3, 40)).astype(np.float32) * 0.01
   easy = np.zeros((3, 40), np.float32)
-  first = slow[:1]
-  together = entmax(np.concatenate([first, slow[1:]]), alpha=alpha)[0]
-  np.testing.assert_array_equal(together, entmax(np.concatenate([first, easy[1:]]), alpha=alpha)[0])
-
-
-def test_eager_jit_and_vmap_agree():
-  eager = entmax(LOGITS, alpha=1.7)
-  np.testing.assert_allclose(jax.jit(lambda z: entmax(z, alpha=1.7))(LOGITS), eager, atol=2e-7)
-  np.testing.assert_allclose(jax.vmap(lambda z: entmax(z, alpha=1.7))(LOGITS), eager, atol=2e-7)
+  batches = (np.concatenate([slow[:1], others[1:]]) for others in (slow, easy))
+  one, other = (np.asarray(entmax(batch, alpha=alpha))[0] for batch in batches)
+  np.testing.assert_array_equal(one, other)
 
 
 def test_shifts_change_nothing_and_order_is_kept():
@@ -274,13 +269,13 @@ def test_shifts_change_nothing_and_order_is_kept():
 @pytest.mark.parametrize("alpha", [0.5, np.nan, np.inf, np.array([1.5, 0.9])])
 def test_alphas_out_of_range(alpha):
   with pytest.raises(ValueError, match=r"alpha=.*>= 1\. Pass 1 for softmax"):
-    entmax(jnp.zeros((2, 2)), alpha=alpha)
+    functional.entmax(np.zeros((2, 2)), alpha=alpha)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 1), (1, 2, 1)])
 def test_alphas_of_wrong_shape(shape):
   with pytest.raises(ValueError, match=r"size 1 along the class axis -1"):
-    entmax(jnp.zeros((2, 3)), alpha=jnp.full(shape, 1.5))
+    entmax(np.zeros((2, 3)), alpha=np.full(shape, 1.5))
 
 
 def test_a_scalar_has_no_classes():
@@ -329,7 +324,7 @@ def test_values(alpha, soft):
   with jax.enable_x64(True):
     np.testing.assert_allclose(_loss_traced(LOSS_LOGITS, labels, alpha), expected, atol=1e-13)
     if alpha in (1.3, 1.5, 2.0):
-      fixed = jax.jit(lambda z: entmax_loss(z, labels, alpha=alpha))(LOSS_LOGITS)
+      fixed = entmax_loss(LOSS_LOGITS, labels, alpha=alpha)
       np.testing.assert_allclose(fixed, expected, atol=1e-13)
   in_float32 = _loss_traced(np.float32(LOSS_LOGITS), np.float32(labels) if soft else labels, alpha)
   np.testing.assert_allclose(in_float32, expected, atol=1e-6)
@@ -337,7 +332,7 @@ def test_values(alpha, soft):
 
 def test_any_axis():
   for labels in (LOSS_LABELS, SOFT):
-    loss = jax.jit(lambda z, q: entmax_loss(z, q, axis=0))(LOSS_LOGITS.T, labels.T)
+    loss = entmax_loss(LOSS_LOGITS.T, labels.T, axis=0)
     np.testing.assert_allclose(loss, entmax_loss(LOSS_LOGITS, labels), rtol=1e-6, atol=1e-7)
 
 
@@ -456,7 +451,7 @@ def test_impossible_classes(alpha):
     probs = entmax(z, alpha=alpha, where=where)
     return losses(labels, [1, 1, 1]), losses(soft, [1, 0, 1]), alone, probs
 
-  (loss, gradient), (soft_loss, soft_gradient), alone, probs = run(logits)
+  (loss, gradient), (soft_loss, soft_gradient), alone, probs = jax.device_get(run(logits))
   np.testing.assert_allclose(loss[0], alone, rtol=1e-6)
   np.testing.assert_array_equal(loss[1:], [np.inf, np.inf])
   possible = np.array([[True, True, False, False]] * 2 + [[False] * 4])
@@ -466,17 +461,17 @@ def test_impossible_classes(alpha):
 
 
 def test_one_class_and_no_examples_of_entmax_loss():
-  np.testing.assert_array_equal(entmax_loss(jnp.ones((2, 1)), jnp.zeros(2, int)), [0, 0])
-  assert entmax_loss(jnp.zeros((0, 3)), jnp.zeros(0, int)).shape == (0,)
+  np.testing.assert_array_equal(entmax_loss(np.ones((2, 1)), np.zeros(2, int)), [0, 0])
+  assert entmax_loss(np.zeros((0, 3)), np.zeros(0, int)).shape == (0,)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @pytest.mark.parametrize("alpha", [1.3, 1.5, 2.0])
 def test_half_precision_of_entmax_loss(alpha, dtype):
-  logits = jnp.array([[1e4, -1e4, 0, 5], [0.5, 0.25, -0.125, 0], [0, 0, 0, 0]], dtype)
+  logits = np.array([[1e4, -1e4, 0, 5], [0.5, 0.25, -0.125, 0], [0, 0, 0, 0]], dtype)
   loss = _loss_traced(logits, np.array([2, 0, 1]), alpha)
   assert loss.dtype == dtype
-  exact = _loss_traced(logits.astype(jnp.float32), np.array([2, 0, 1]), alpha)
+  exact = np.asarray(_loss_traced(logits.astype(np.float32), np.array([2, 0, 1]), alpha))
   np.testing.assert_array_equal(loss, exact.astype(dtype))
   assert exact[0] == logits[0, 0]
 
@@ -485,7 +480,7 @@ def test_bad_arguments():
   with pytest.raises(ValueError, match="alpha=0"):
     entmax_loss(LOSS_LOGITS, LOSS_LABELS, alpha=0)
   with pytest.raises(ValueError, match="size 1 along the class axis"):
-    entmax_loss(LOSS_LOGITS, LOSS_LABELS, alpha=jnp.ones(4))
+    entmax_loss(LOSS_LOGITS, LOSS_LABELS, alpha=np.ones(4))
   with pytest.raises(ValueError, match="integer labels of shape"):
     entmax_loss(LOSS_LOGITS, LOSS_LABELS[:2])
   with pytest.raises(TypeError, match="bool"):
@@ -532,7 +527,7 @@ def test_values_to_the_last_digits_of_sparsemax(dtype):
 
 def test_the_support_is_exact_but_for_ties_with_the_threshold():
   logits = np.random.default_rng(1).integers(-8, 8, size=(50, 30)) / 16
-  probs, lead = sparsemax(logits), logits - _sparsemax(logits)[1]
+  probs, lead = np.asarray(sparsemax(logits)), logits - _sparsemax(logits)[1]
   np.testing.assert_array_equal((probs > 0)[abs(lead) > 1e-6], (lead > 0)[abs(lead) > 1e-6])
   assert np.any(abs(lead) < 1e-6) and np.all(probs[abs(lead) < 1e-6] < 1e-6)
 
@@ -578,8 +573,9 @@ def test_the_hessian_of_the_loss_is_the_jacobian():
   with jax.enable_x64(True):
     hessian = jax.jit(jax.hessian(lambda z: sparsemax_loss(z, 1)))(logits)
     np.testing.assert_allclose(hessian, expected, atol=1e-15)
-    for jacobian in (jax.jacfwd, jax.jacrev):
-      np.testing.assert_allclose(jax.jit(jacobian(sparsemax))(logits), expected, atol=1e-15)
+    jacobians = jax.jit(lambda z: [of(sparsemax)(z) for of in (jax.jacfwd, jax.jacrev)])(logits)
+  for jacobian in jacobians:
+    np.testing.assert_allclose(jacobian, expected, atol=1e-15)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -600,13 +596,14 @@ def test_properties_of_any_logits(logits, label):
 
 
 def test_masks_axes_and_rows_without_any_class():
-  logits = jnp.array([[0.3, 9.0, 0.5], [0.1, 0.2, 0.3]])
+  logits = np.array([[0.3, 9.0, 0.5], [0.1, 0.2, 0.3]])
   where = np.array([[True, False, True], [False, False, False]])
   probs = sparsemax(logits, where=where)
   np.testing.assert_allclose(probs, [[0.4, 0, 0.6], [0, 0, 0]], atol=1e-7)
-  np.testing.assert_array_equal(sparsemax(logits.T, where=where.T, axis=0).T, probs)
+  by_column = np.asarray(sparsemax(logits.T, where=where.T, axis=0))
+  np.testing.assert_array_equal(by_column.T, probs)
   np.testing.assert_allclose(
-    sparsemax_loss(logits.T, jnp.array([2, 0]), where=where.T, axis=0),
+    sparsemax_loss(logits.T, np.array([2, 0]), where=where.T, axis=0),
     [_loss(np.array([[0.3, 0.5]]), np.array([1]))[0], np.inf],
     rtol=1e-6,
   )

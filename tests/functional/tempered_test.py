@@ -14,6 +14,7 @@ from softmax_research.functional import (
   tempered_softmax,
 )
 from tests.derivatives import check_derivatives
+from tests.programs import program
 
 _LOGITS = np.array([[0.3, -1.2, 2.1, 0.9, -4.0], [1.7, 1.6, -0.4, -2.2, 0.0]])
 
@@ -48,7 +49,7 @@ def test_heavy_tails_to_the_last_digits(t):
 
 def test_second_derivatives_where_a_class_is_far_below():
   # Its probability is 1e-24, of which float32 does not hold the inverse of the square.
-  found = jax.jit(jax.hessian(lambda z: tempered_softmax(z, t=1.5)))(jnp.array([0.0, -1e12]))
+  found = jax.jit(jax.hessian(lambda z: tempered_softmax(z, t=1.5)))(np.array([0.0, -1e12]))
   np.testing.assert_allclose(found, 0, atol=1e-6)
 
 
@@ -80,14 +81,14 @@ def test_the_loss_is_bounded_and_its_gradient_that_of_the_formula():
   )(logits, labels)
   assert losses[0] <= 1 / 0.8
   # sum_k (p_k - q_k) p_k^(t2 - t1) in the direction of the tempered softmax's tangent space.
-  probs = np.float64(tempered_softmax(logits, t=1.5))
+  probs = np.float64(program(tempered_softmax)(logits, t=1.5))
   pull = (probs - np.eye(3)[labels]) * probs ** (1.5 - 0.2)
   escort = probs**1.5 / (probs**1.5).sum(-1, keepdims=True)
   np.testing.assert_allclose(gradient, pull - escort * pull.sum(-1, keepdims=True), atol=1e-6)
 
 
 def test_a_label_without_probability_has_a_finite_loss_below_one():
-  logits = jnp.array([9.0, 0.0])  # So far apart that t2 < 1 leaves the second class nothing.
+  logits = np.array([9.0, 0.0])  # So far apart that t2 < 1 leaves the second class nothing.
   run = jax.jit(jax.value_and_grad(lambda z: bi_tempered_loss(z, 1, t1=0.5, t2=0.5)))
   loss, gradient = run(logits)
   np.testing.assert_allclose(loss, 2.0, rtol=1e-6)  # 1 / (1 - t1)
@@ -95,27 +96,39 @@ def test_a_label_without_probability_has_a_finite_loss_below_one():
 
 
 def test_temperatures_may_be_arrays_of_one_known_number():
-  def run(t1, t2):
-    return tempered_softmax(_LOGITS, t=t2), bi_tempered_loss(
-      _LOGITS, np.array([0, 2]), t1=t1, t2=t2
-    )
+  @jax.jit
+  def run(logits):
+    return [
+      (
+        tempered_softmax(logits, t=make(1.25)),
+        bi_tempered_loss(logits, np.array([0, 2]), t1=make(0.5), t2=make(1.25)),
+      )
+      for make in (float, np.float64, np.array, lambda t: known[t])
+    ]
 
-  expected = run(0.5, 1.25)
-  for make in (np.float64, np.array, jnp.float32):
-    t1, t2 = make(0.5), make(1.25)
-    for one, other in zip(jax.jit(lambda t1=t1, t2=t2: run(t1, t2))(), expected, strict=True):
+  known = {t: jnp.float32(t) for t in (0.5, 1.25)}
+  expected, *found = run(_LOGITS)
+  for pair in found:
+    for one, other in zip(pair, expected, strict=True):
       np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_distributions_as_labels():
   labels = np.array([[0.2, 0.0, 0.8, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4, 0.0]])
+  options = {"t1": 0.6, "t2": 1.4}
+
+  @jax.jit
+  def run(logits):
+    probs = tempered_softmax(logits, t=1.4)
+    own = bi_tempered_loss(logits, probs, **options)
+    return bi_tempered_loss(logits, labels, **options), own, probs
+
   with jax.enable_x64(True):
-    loss = bi_tempered_loss(_LOGITS, labels, t1=0.6, t2=1.4)
-    probs = np.asarray(tempered_softmax(_LOGITS, t=1.4))
-    log = lambda x: (x**0.4 - 1) / 0.4  # noqa: E731
-    expected = labels * (log(labels) - log(probs)) - (labels**1.4 - probs**1.4) / 1.4
-    np.testing.assert_allclose(loss, expected.sum(-1), rtol=1e-12)
-    np.testing.assert_allclose(bi_tempered_loss(_LOGITS, probs, t1=0.6, t2=1.4), 0, atol=1e-14)
+    loss, own, probs = jax.device_get(run(_LOGITS))
+  log = lambda x: (x**0.4 - 1) / 0.4  # noqa: E731
+  expected = labels * (log(labels) - log(probs)) - (labels**1.4 - probs**1.4) / 1.4
+  np.testing.assert_allclose(loss, expected.sum(-1), rtol=1e-12)
+  np.testing.assert_allclose(own, 0, atol=1e-14)
   check_derivatives(lambda z: bi_tempered_loss(z, labels, t1=0.6, t2=1.4), _LOGITS)
 
 
