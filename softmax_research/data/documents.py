@@ -80,8 +80,8 @@ def read_texts(
   path = pathlib.Path(path).expanduser()
   files.check_exists(path)
   found = []
-  for file in sorted(path.glob("[!.]*/**/[!.]*")):
-    if file.suffix.lower() in _SUFFIXES:
+  for file in files.list_visible(path):
+    if file.parent != path and file.suffix.lower() in _SUFFIXES:
       try:
         text = file.read_text("utf-8-sig")
       except (OSError, UnicodeDecodeError) as error:

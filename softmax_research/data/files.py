@@ -202,12 +202,24 @@ def read_images(path: pathlib.Path, *, size: int | None = None) -> tuple[list[st
     (images,) = as_images(str(path), [arrays[keys[0]]])
     return [str(i) for i in range(len(images))], images
   _check_size(path, size)
-  files = [path] if path.is_file() else sorted(path.rglob("[!.]*"))
+  files = [path] if path.is_file() else list_visible(path)
   files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
   if not files:
     raise ValueError(f"{path} holds no images; they end in {', '.join(IMAGE_SUFFIXES)}, npy or npz")
   names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
   return names, _decode(files, size)
+
+
+def list_visible(folder: pathlib.Path) -> list[pathlib.Path]:
+  """List what is below a folder in order, but for what is hidden or in a hidden folder.
+
+  Programs keep copies and previews there, as Jupyter does in ``.ipynb_checkpoints``.
+  """
+
+  def is_hidden(path):
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+  return sorted(path for path in folder.rglob("*") if not is_hidden(path))
 
 
 def find(name: str, directory: str | os.PathLike | None) -> pathlib.Path | None:
@@ -298,15 +310,18 @@ def _as_labels(
 
 
 def _as_plain(labels: np.ndarray) -> np.ndarray:
-  """Return labels of a single column as ``[N]``, and bytes as text."""
+  """Return labels of a single column as ``[N]``, and bytes and texts of any length as text."""
   labels = labels[:, 0] if labels.shape[1:] == (1,) else labels
-  return _as_text(labels) if labels.dtype.kind == "S" else labels
+  # Programs that read tables have texts as objects.
+  is_text = labels.dtype.kind in "OT" and all(isinstance(label, str) for label in labels.flat)
+  return _as_text(labels) if is_text or labels.dtype.kind == "S" else labels
 
 
 def _as_text(names: np.ndarray) -> np.ndarray:
   """Return names as text; bytes are UTF-8, and what is none is shown as such."""
-  is_bytes = names.dtype.kind == "S"
-  return np.char.decode(names, "utf-8", "backslashreplace") if is_bytes else names.astype(str)
+  if names.dtype.kind == "S":
+    return np.char.decode(names, "utf-8", "backslashreplace")
+  return np.array(names.tolist(), str)  # NumPy casts no StringDType to it.
 
 
 def _check_size(path: pathlib.Path, size: int | None) -> None:
@@ -450,7 +465,7 @@ def _image_files(path: pathlib.Path) -> dict[str, list[tuple[pathlib.Path, str]]
     found[part] = [
       (file, folder.name)
       for folder in folders
-      for file in sorted(folder.rglob("[!.]*"))
+      for file in list_visible(folder)
       if file.suffix.lower() in IMAGE_SUFFIXES
     ]
   return found

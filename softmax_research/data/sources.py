@@ -135,7 +135,7 @@ def _fingerprint(path: pathlib.Path, changed: int) -> str:
 
   if path.is_file():
     return digest(path)
-  inner = sorted(facts(file) for file in path.rglob("[!.]*") if file.is_file())
+  inner = sorted(facts(file) for file in files.list_visible(path) if file.is_file())
   return hashlib.sha256(repr(inner).encode()).hexdigest()[:12]
 
 

@@ -17,6 +17,8 @@ def _folder(path):
     folder.mkdir(exist_ok=True)
     (folder / f"{i}.txt").write_text(text)
   (path / "cars" / "notes.csv").write_text("no, text")
+  (path / "cars" / ".kept").mkdir(exist_ok=True)
+  (path / "cars" / ".kept" / "0.txt").write_text("a hidden text")
   return path
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+import shutil
 import warnings
 
 import numpy as np
@@ -155,6 +156,10 @@ def test_vectors_floats_and_named_labels():
   labels = np.array(["cat", "dog", "cow"] * 10)
   found = data.from_arrays("own", {"images": vectors, "labels": labels})
   assert found.train.images.dtype == np.float32 and found.class_names == ("cat", "cow", "dog")
+  for kind in (object, np.dtypes.StringDType()):
+    same = data.from_arrays("own", {"images": vectors, "labels": labels.astype(kind)})
+    np.testing.assert_array_equal(same.train.labels, found.train.labels)
+    assert same.class_names == found.class_names
   order = np.array([2, 0, 1])
   again = data.from_arrays(
     "own", {"images": vectors, "labels": labels, "class_names": np.array(["cow", "dog", "cat"])}
@@ -186,6 +191,7 @@ def _with_nan():
     ({"images": _with_nan()}, r"values that are not finite"),
     ({"images": np.full((60, 2), 1e300)}, r"values that are not finite"),
     ({"labels": TRAIN.labels / 1}, r"labels are float64; they must be integers .*astype\(int\)"),
+    ({"labels": ["a", None] * 30}, r"labels are object; they must be integers"),
     ({"labels": np.eye(10, dtype=int)[TRAIN.labels]}, r"or distributions, \[N, K\] of a floating"),
     ({"labels": 2 * np.eye(10)[TRAIN.labels]}, r"60 labels are no distributions, the first .* 0;"),
     ({"labels": TRAIN.labels + 1}, r"no training example has the label 0; .*np.unique"),
@@ -323,6 +329,19 @@ def test_images_without_labels(tmp_path):
       files.read_images(tmp_path, size=size)
   with pytest.raises(ValueError, match="nowhere is no file and no folder"):
     files.read_images(tmp_path / "nowhere")
+
+
+def test_what_is_hidden_is_no_example(tmp_path):
+  FORMS["images"](tmp_path)
+  image = next(tmp_path.rglob("*.png"))
+  number, digest = len(files.read_images(tmp_path)[0]), data.fingerprint(str(tmp_path))
+  for place in (tmp_path / ".thumbnails", image.parent / ".ipynb_checkpoints"):
+    place.mkdir()
+    shutil.copy(image, place)
+  assert len(files.read_images(tmp_path)[0]) == number
+  made = data.read(tmp_path, cache_dir=tmp_path / ".cache")
+  assert len(made.train.labels) + len(made.test.labels) == number
+  assert data.fingerprint(str(tmp_path)) == digest
 
 
 def test_names_of_bytes_are_decoded():
