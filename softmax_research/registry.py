@@ -246,7 +246,7 @@ def parse(
       raise ValueError(f"Got the {kind} {dict(text)!r} without a name; give it one, as {example}.")
     name, options = parse(name, kind=kind, example=example)
     return name, options | beside
-  name, *parts = _split_outside_brackets(text.strip(), ":")
+  name, *parts = split_outside_brackets(text.strip(), ":")
   malformed = f"Got the {kind} {text!r}; write name or name:option=value, as {example}."
   if not name:
     raise ValueError(malformed)
@@ -272,7 +272,7 @@ def split(text: str, *, kind: str = "head", example: str = "taylor:order=4") -> 
     >>> split("softmax, adaptive:cutoffs=(10,100)")
     ('softmax', 'adaptive:cutoffs=(10,100)')
   """
-  texts = tuple(part.strip() for part in _split_outside_brackets(text, ",") if part.strip())
+  texts = tuple(part.strip() for part in split_outside_brackets(text, ",") if part.strip())
   if not texts:
     raise ValueError(f"Got no {kind}s; name at least one, as {example}.")
   for named in texts:
@@ -281,8 +281,16 @@ def split(text: str, *, kind: str = "head", example: str = "taylor:order=4") -> 
   return texts
 
 
-def _split_outside_brackets(text: str, separator: str) -> list[str]:
-  """Split at the separators that stand outside (), [] and {}."""
+def split_outside_brackets(text: str, separator: str) -> list[str]:
+  """Split at the separators that stand outside (), [] and {}.
+
+  Raises:
+    ValueError: a bracket has no other half.
+
+  Example:
+    >>> split_outside_brackets("two_level:groups=(0,1),softmax", ",")
+    ['two_level:groups=(0,1)', 'softmax']
+  """
   parts, depth = [""], 0
   for character in text:
     depth += (character in "([{") - (character in ")]}")

@@ -24,7 +24,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from softmax_research import data
+from softmax_research import data, registry
 from softmax_research.study import lifecycle, report, runner, study, workdir
 from softmax_research.training import environment
 
@@ -162,6 +162,8 @@ def errors_explained(directory: pathlib.Path | None = None) -> Iterator[None]:
         f"{directory} cannot be written ({error}). What is finished is kept: make room, or let it "
         "be written, and the same command goes on."
       )
+    if isinstance(error, TypeError) and registry.place_of_ones_own(error):
+      fail(registry.describe(error))
     if isinstance(error, ValueError | TypeError | OSError | data.DataUnavailableError):
       fail(str(error))
     raise
@@ -244,7 +246,7 @@ def _define_settings(several: Mapping[str, type]) -> _Holders:
       kind, inner = _kind(kinds[field])
       make = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
       if kind is tuple:
-        defined[field] = flags.DEFINE_list(field, None, usual)
+        defined[field] = flags.DEFINE_string(field, None, usual)
         flags.FLAGS[field].inner_kind = inner
       else:
         defined[field] = make.get(kind, flags.DEFINE_string)(field, None, usual)
@@ -263,7 +265,7 @@ def _kind(hint: Any) -> tuple[type, type]:
 
 def _settings(of: study.Study, config: ConfigDict | None, defined: _Holders, more) -> Any:
   given = {
-    name: _values(name, holder.value) if isinstance(holder.value, list) else holder.value
+    name: _values(name, holder.value) if hasattr(flags.FLAGS[name], "inner_kind") else holder.value
     for name, holder in defined.items()
     if holder.value is not None
   }
@@ -281,20 +283,19 @@ def _settings(of: study.Study, config: ConfigDict | None, defined: _Holders, mor
   return config
 
 
-def _values(name: str, texts: Sequence[str]) -> tuple:
+def _values(name: str, given: str) -> tuple:
   kind = flags.FLAGS[name].inner_kind
+  texts = registry.split_outside_brackets(given, ",") if given.strip() else []
   try:
-    values = tuple(kind(text) for text in texts)
+    values = tuple(kind(text.strip()) for text in texts)
   except ValueError:
     what = {int: "whole numbers", float: "numbers"}.get(kind, kind.__name__)
-    raise ValueError(
-      f"Got --{name}={','.join(texts)}; it must be {what} with commas between."
-    ) from None
+    raise ValueError(f"Got --{name}={given}; it must be {what} with commas between.") from None
   if len(set(values)) < len(values):
     once = ",".join(map(str, dict.fromkeys(values)))
     raise ValueError(
-      f"Got --{name}={','.join(texts)}; each value may stand there once, or its seeds would be run "
-      f"and counted again. Pass --{name}={once}."
+      f"Got --{name}={given}; each value may stand there once, or its seeds would be run and "
+      f"counted again. Pass --{name}={once}."
     )
   return values
 
@@ -353,9 +354,9 @@ def _define_config(
   name: str, config: ConfigDict, help_text: str, argv: Sequence[str]
 ) -> flags.FlagHolder:
   """Define the flag of a configuration, whose keys are flags too; all that are given are known."""
-  for argument in argv:
+  for argument, following in zip(argv, [*argv[1:], None], strict=True):
     if match := re.match(rf"--?(?:no)?{name}\.([\w.]+)(?:=(.*))?$", argument):
-      key, text = match.groups()
+      key, text = match.groups(following)
       _check_key(config, key, name)
       # The flag replaces a dictionary by a dictionary alone, but what is named is text.
       is_text = text is not None and text[:1] != "{"

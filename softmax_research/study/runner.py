@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from softmax_research import registry
 from softmax_research.study import (
   claims,
   ledger,
@@ -120,6 +121,7 @@ def run_tasks(work: Work, options: Options) -> list[str]:
       context = work.context(task, records)
       context.interruption, context.progress = interruption, show.update
       show.start(name, done, total)
+      end = done + len(task.seeds)
       try:
         for some in study.iterate(of.run(task.cell, context)):
           environment.from_first(functools.partial(workdir.append, path, some))
@@ -127,6 +129,8 @@ def run_tasks(work: Work, options: Options) -> list[str]:
           done += len(some)
           for made in some:
             show.finish(describe(study.Task(task.cell, (made["seed"],))), study.summarise(made))
+          if interruption() and done < end:
+            context.interrupt()
       except study.SkippedError as reason:
         if record.describe(task.cell) not in skipped:
           show.finish(name, f"skipped: {reason}")
@@ -324,7 +328,7 @@ def _judge(of: study.Study, settings: Any, records: Sequence[study.Record]) -> N
 
 
 def _fail(path, context, error: Exception, name: str, show) -> str:
-  message = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+  message = registry.describe(error)[:_LONGEST_MESSAGE]
   made = context.record(
     None, seconds=0.0, status="failed", measured={"error": message, "seeds": list(context.seeds)}
   )

@@ -70,6 +70,38 @@ def test_bad_input_is_refused_with_the_remedy(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
+_TEXTS = """
+from typing import NamedTuple
+from softmax_research import study
+class Settings(NamedTuple):
+  heads: tuple[str, ...] = ()
+  seeds: int = 1
+def cells(settings):
+  return [{"head": head} for head in settings.heads]
+def report(records, settings):
+  return 1 + "2"
+def run(cell, context):
+  yield context.record(0)
+study.main(study.Study(Settings, cells, run, report, name="texts"))
+"""
+
+
+def test_texts_of_a_list_may_have_commas_in_brackets(tmp_path):
+  heads = "softmax,two_level:groups=(0,0,1,1)"
+  status, printed, _ = _run(f"--workdir={tmp_path}", f"--heads={heads}", "--dry_run", script=_TEXTS)
+  assert status == 0 and "two_level:groups=(0,0,1,1)" in printed and "2 cells" in printed
+  for texts, expected in ((f"{heads},softmax", f"Pass --heads={heads}."), ("a:b=(", "brackets")):
+    _check_refused(_TEXTS, (f"--workdir={tmp_path}", f"--heads={texts}"), expected)
+
+
+def test_an_error_in_a_study_of_ones_own_says_where(tmp_path):
+  script = tmp_path / "mine.py"
+  script.write_text(_TEXTS)
+  run = f"import runpy\nrunpy.run_path({str(script)!r}, run_name='__main__')"
+  expected = f"TypeError at {script}, line 10: unsupported operand"
+  _check_refused(run, (f"--workdir={tmp_path / 'run'}", "--heads=softmax"), expected)
+
+
 _CONFIGURED = """
 import ml_collections
 from softmax_research import study
@@ -112,6 +144,11 @@ def test_a_configuration_file_that_is_none_is_refused(tmp_path):
   ]
   for argument, expected in cases:
     _check_refused(_CONFIGURED, (f"--workdir={tmp_path / 'run'}", argument), expected)
+  # The value of a key may stand behind a space.
+  spaced = ("--config.backbone", "mlp:widths=8", "--config.seeds=a")
+  _check_refused(
+    _CONFIGURED, (f"--workdir={tmp_path / 'run'}", *spaced), "--config.seeds=a: invalid"
+  )
   assert not (tmp_path / "run").exists()
 
 
