@@ -225,6 +225,11 @@ def prediction_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) ->
   return directory / "predictions" / f"{record.file_name(cell, seed)}.npz"
 
 
+def model_path(directory: pathlib.Path, cell: dict[str, Any], seed: int) -> pathlib.Path:
+  """Name the file of a seed's model."""
+  return directory / "models" / f"{record.file_name(cell, seed)}.npz"
+
+
 def save_predictions(path: pathlib.Path, predictions: Predictions) -> None:
   """Write predictions whole or not at all; a StorageError where they cannot be written."""
   with workdir.storage_errors(path), whole_file(path) as file:
@@ -256,7 +261,7 @@ def keep_models(
   program = training.export_prediction(programs, finished[0].state, splits.test.images)
   for of in finished:
     seed = of.record["seed"]
-    path = context.workdir / "models" / f"{record.file_name(cell, seed)}.npz"
+    path = model_path(context.workdir, cell, seed)
     about = {"cell": cell, "seed": seed, "dataset": splits.describe()}
     with workdir.storage_errors(path):
       training.save_model(path, program, of.state, about)

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from experiments import assembly, classifiers
-from softmax_research import data, study
+from softmax_research import study
 from softmax_research.study import record
 from softmax_research.training import environment
 
@@ -62,9 +62,7 @@ def config_of(config: ConfigDict, cell: dict[str, Any]) -> dict[str, Any]:
   """Return what a cell's results depend on: the configuration with what the cell names."""
   plain = _config_for(without(More, config), cell).to_dict()
   del plain["heads"], plain["seeds"]
-  # Other data under the same path are not what earlier seeds were trained on.
-  digest = data.fingerprint(config.dataset)
-  return plain | ({"dataset_digest": digest} if digest else {})
+  return plain
 
 
 def prepare(config: ConfigDict, left: Sequence[dict[str, Any]]) -> assembly.Splits:
@@ -92,6 +90,8 @@ def derive(
   for cell in cells(config):
     seeds = sorted(r["seed"] for r in records if r["cell"] == cell and r["status"] == "finished")
     seeds = [seed for seed in seeds if seed < config.seeds]
+    if config.get("keep_models"):
+      _tell_of_lacking_models(directory, cell, seeds)
     of = cell | {"ensemble": seeds}
     if len(seeds) < 2 or of in known:
       continue
@@ -132,6 +132,18 @@ def _keep(context: study.Context, trained: Sequence[classifiers.Trained]) -> Non
     if of.predictions is not None:
       path = classifiers.prediction_path(context.workdir, context.cell, of.record["seed"])
       classifiers.save_predictions(path, of.predictions)
+
+
+def _tell_of_lacking_models(
+  directory: pathlib.Path, cell: dict[str, Any], seeds: Sequence[int]
+) -> None:
+  paths = {seed: classifiers.model_path(directory, cell, seed) for seed in seeds}
+  lacking = [seed for seed, path in paths.items() if not path.exists()]
+  if lacking:
+    print(
+      f"{record.describe(cell)}: no models of the seeds {record.span(lacking)}, which were trained "
+      "without --keep_models; the same command with another --workdir trains and keeps them."
+    )
 
 
 def _config_for(config: ConfigDict, cell: dict[str, Any]) -> ConfigDict:

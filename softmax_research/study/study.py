@@ -1,5 +1,6 @@
 """Studies: an experiment as settings, cells, a run and a report; the runner does all the rest."""
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
+from softmax_research import data
 from softmax_research.study import record
 from softmax_research.study.lifecycle import Interruption
 from softmax_research.training import environment
@@ -26,8 +28,9 @@ Cell = dict[str, Any]
 #: A record; see `record`.
 Record = dict[str, Any]
 
-# Where data lie is not part of a result.
+# Where data lie is not part of a result, and what they hold is.
 _PLACES = ("data_dir", "cache_dir")
+_DATA = ("dataset", "folder", "text")
 # More would not be listed in the memory of a computer.
 _MOST_SEEDS = 100_000
 
@@ -189,13 +192,23 @@ def from_json(study: Study, plain: Mapping[str, Any]) -> Any:
 def config_of(study: Study, settings: Any, cell: Cell) -> dict[str, Any]:
   """Return what a cell's results depend on, as records hold it.
 
-  Settings of JAX that change numbers belong to it where they are not JAX's own.
+  Digests of the files and folders of data that it names belong to it, because other data may come
+  to lie there, and settings of JAX that change numbers, where they are not JAX's own.
   """
   if study.config is None:
     config = {k: v for k, v in to_json(settings).items() if k not in study.selects}
   else:
     config = _plain(study.config(settings, cell))
-  return config | ({"jax": changed} if (changed := _changed_jax()) else {})
+  return config | _digests(config) | ({"jax": changed} if (changed := _changed_jax()) else {})
+
+
+def _digests(config: Mapping[str, Any]) -> dict[str, str]:
+  found = {}
+  for key, text in flatten(config).items():
+    if key.rpartition(".")[2] in _DATA and isinstance(text, str):
+      with contextlib.suppress(ValueError):  # In a user's own study it may be any text.
+        found[f"{key}_digest"] = data.fingerprint(text)
+  return {key: digest for key, digest in found.items() if digest is not None}
 
 
 def make_record(

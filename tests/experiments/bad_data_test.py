@@ -6,12 +6,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from configs import localize_digits, many_classes_images
-from experiments import label_sets
+from configs import digits, label_noise_mnist, localize_digits, many_classes_images
+from experiments import compare, label_sets, localize, tune, word_vectors
 from experiments.localization import material
 from experiments.many import tasks
 from softmax_research import data
-from softmax_research.study import workdir
+from softmax_research.study import study, workdir
 from tests.experiments.scripts import expect_error, run_script
 
 
@@ -86,3 +86,36 @@ def test_studies_of_classes_refuse_examples_without_one(tmp_path, kind):
     config.dataset = str(path)
     with pytest.raises(ValueError, match="images of one class"):
       material.make(config)
+
+
+def _of_tune(path):
+  config = label_noise_mnist.get_config()
+  config.datasets = f"label_noise:of={path}:rate=0.2"
+  return config, tune.cells(config)[-1]
+
+
+@pytest.mark.parametrize(
+  ("of", "settings"),
+  [
+    (compare, lambda path: (_changed(digits, dataset=path), {"head": "softmax"})),
+    (tune, _of_tune),
+    (localize, lambda path: (_changed(localize_digits, folder=path), {"head": "softmax"})),
+    (label_sets, lambda path: (label_sets.Settings(dataset=path), {"head": "softmax"})),
+    (word_vectors, lambda path: (word_vectors.Settings(text=path), {})),
+  ],
+)
+def test_a_result_depends_on_what_lay_under_a_path(of, settings, tmp_path):
+  settings, cell = settings(str(tmp_path / "own"))
+  found = [study.config_of(of.STUDY, settings, cell)]
+  for text in ("first", "second"):
+    (tmp_path / "own").write_text(text)
+    found.append(study.config_of(of.STUDY, settings, cell))
+  nothing, first, second = map(study.flatten, found)
+  (key,) = first.keys() - nothing.keys()
+  assert key.endswith("_digest") and first[key] != second[key]
+
+
+def _changed(configuration, **changes):
+  config = configuration.get_config()
+  config.update(changes)
+  return config

@@ -168,18 +168,17 @@ def test_networks_and_optimisers_are_rows_too(tmp_path):
   assert "identity / sgd:learning_rate=0.1" in table
 
 
+def test_models_that_were_not_kept_are_told_of(finished, tmp_path, capsys):
+  _run(finished, keep_models=True)
+  assert "no models" not in capsys.readouterr().out
+  shutil.copy(finished / "results.jsonl", tmp_path)
+  _run(tmp_path, keep_models=True)
+  assert "softmax: no models of the seeds 0, 1, which were trained" in capsys.readouterr().out
+
+
 def test_a_changed_configuration_is_refused_and_named(finished):
   with pytest.raises(ValueError, match="batch_size: 128 -> 64"):
     _run(finished, batch_size=64)
-
-
-def test_records_hold_which_data_lay_under_a_path(tmp_path):
-  config, cell = _config(dataset=str(tmp_path / "own.npz")), {"head": "softmax"}
-  digests = set()
-  for number in range(2):
-    np.savez(tmp_path / "own.npz", images=np.full((2, 2), number), labels=np.arange(2))
-    digests.add(compare.config_of(config, cell)["dataset_digest"])
-  assert len(digests) == 2 and "dataset_digest" not in compare.config_of(_config(), cell)
 
 
 @pytest.mark.parametrize("of", ["distributions", "some"])
