@@ -11,8 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softmax_research.functional import cross_entropy
 from softmax_research.functional.arrays import check_option_shape, widen
-from softmax_research.functional.normalise import log_normaliser
+from softmax_research.functional.normalise import (
+  exclude,
+  log_normaliser,
+  log_or_zero,
+  sum_exponentials,
+)
 
 
 def _check_scores(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -31,10 +37,15 @@ def _apart(scores: jax.Array) -> jax.Array:
   return ~jnp.eye(len(scores), dtype=bool)
 
 
-def _log_mean_exp_apart(scores: jax.Array) -> jax.Array:
-  """Return log mean exp over the pairs drawn apart."""
+def _log_mean_exp_apart(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Return log mean exp over the pairs drawn apart as the largest of their scores and the rest.
+
+  The largest has no gradient. Scores may be far from zero: take it off before they are subtracted.
+  """
+  top, total = sum_exponentials(exclude(scores, _apart(scores)).ravel())
   count = jnp.asarray(len(scores) * (len(scores) - 1), scores.dtype)
-  return log_normaliser(scores.ravel(), where=_apart(scores).ravel()) - jnp.log(count)
+  rest = jnp.where(total == 0, -jnp.inf, log_or_zero(total)) - jnp.log(count)
+  return top[0], rest[0]
 
 
 def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -56,7 +67,8 @@ def donsker_varadhan(scores: jax.typing.ArrayLike) -> jax.Array:
     Belghazi et al. 2018, "Mutual Information Neural Estimation" (arXiv 1801.04062), eq. 3.
   """
   scores = _check_scores(scores)
-  return jnp.mean(jnp.diagonal(scores)) - _log_mean_exp_apart(scores)
+  top, rest = _log_mean_exp_apart(scores)
+  return jnp.mean(jnp.diagonal(scores) - top) - rest
 
 
 def mine(
@@ -97,14 +109,16 @@ def mine(
     raise ValueError(f"Got rate={rate}; it is a weight in (0, 1]. Pass 0.01 or so.")
   scores = _check_scores(scores)
   rate, log_average = (jnp.asarray(number, scores.dtype) for number in (rate, log_average))
-  log_mean = _log_mean_exp_apart(scores)
+  top, rest = _log_mean_exp_apart(scores)
+  log_mean = top + rest
   fixed = jax.lax.stop_gradient(log_mean)
   mixed = jnp.logaddexp(jnp.log1p(-rate) + log_average, jnp.log(rate) + fixed)
   log_average = jnp.where(jnp.isneginf(log_average), fixed, mixed)
   # Zero in value; its gradient is that of the mean, over the average.
   gap = jnp.where(jnp.isneginf(log_average), 0, log_mean - log_average)
   weighted = jnp.exp(gap) - jnp.exp(jax.lax.stop_gradient(gap))
-  return jnp.mean(jnp.diagonal(scores)) - fixed - weighted, log_average
+  objective = jnp.mean(jnp.diagonal(scores) - top) - jax.lax.stop_gradient(rest) - weighted
+  return objective, log_average
 
 
 def nwj(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -128,7 +142,8 @@ def nwj(scores: jax.typing.ArrayLike) -> jax.Array:
     Mutual Information" (arXiv 1905.06922), eq. 7.
   """
   scores = _check_scores(scores)
-  return 1 + jnp.mean(jnp.diagonal(scores)) - jnp.exp(_log_mean_exp_apart(scores))
+  top, rest = _log_mean_exp_apart(scores)
+  return 1 + jnp.mean(jnp.diagonal(scores)) - jnp.exp(top + rest)
 
 
 def info_nce(scores: jax.typing.ArrayLike) -> jax.Array:
@@ -152,7 +167,7 @@ def info_nce(scores: jax.typing.ArrayLike) -> jax.Array:
     (arXiv 1807.03748), eq. 4; Poole et al. 2019 (arXiv 1905.06922), eq. 10.
   """
   scores = _check_scores(scores)
-  return jnp.log(len(scores)) + jnp.mean(jnp.diagonal(scores) - log_normaliser(scores))
+  return jnp.log(len(scores)) - jnp.mean(cross_entropy(scores, jnp.arange(len(scores))))
 
 
 def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Array:
@@ -186,8 +201,8 @@ def smile(scores: jax.typing.ArrayLike, *, clip: float | None = 5.0) -> jax.Arra
   if clip is None:
     return donsker_varadhan(scores)
   clip = jnp.asarray(clip, scores.dtype)
-  clipped = jnp.clip(scores, -clip, clip)
-  return jnp.mean(jnp.diagonal(scores)) - _log_mean_exp_apart(clipped)
+  top, rest = _log_mean_exp_apart(jnp.clip(scores, -clip, clip))
+  return jnp.mean(jnp.diagonal(scores) - top) - rest
 
 
 def jensen_shannon(scores: jax.typing.ArrayLike) -> jax.Array:

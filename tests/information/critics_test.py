@@ -107,6 +107,15 @@ def test_large_scores_and_half_precision_stay_finite(name):
   assert np.isfinite(value) and np.isfinite(gradient.astype(np.float32)).all()
 
 
+def test_scores_far_from_zero_lose_no_digits():
+  scores = (SCORES - 1e4).astype(np.float32)
+  found = jax.jit(lambda s: (donsker_varadhan(s), mine(s, -jnp.inf)[0], info_nce(s)))(scores)
+  # A constant changes none of them, and is taken off in float64.
+  near = np.float64(scores) + 1e4
+  expected = [_donsker_varadhan(near)] * 2 + [_info_nce(near)]
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_a_score_that_outweighs_all_others_of_its_column_is_left_out_exactly():
   # Left out by a subtraction in float32, nothing of the others would remain.
   scores = SCORES + 30 * np.eye(5)
