@@ -7,13 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from softmax_research.functional.arrays import check_integer
-from softmax_research.nn.layer import (
-  ACTIVATIONS,
-  KERNEL_INITIALISERS,
-  check_floating,
-  check_sizes,
-)
+from softmax_research.nn.layer import check_floating, check_sizes, dense_layers
 from softmax_research.nn.mlp import MLP
+
+_INITIALISE = jax.nn.initializers.he_normal()
 
 
 class SeparableCritic(nnx.Module):
@@ -30,12 +27,10 @@ class SeparableCritic(nnx.Module):
     y_size: the length of a y.
     widths: the hidden layers' sizes, of both embeddings.
     embedding: the embeddings' length.
-    activation: see `MLP`.
-    kernel_init: see `MLP`.
     rngs: keys for the parameters.
 
   Raises:
-    ValueError: a name is unknown or a size below 1.
+    ValueError: a size is below 1.
 
   Example:
     >>> critic = SeparableCritic(3, 2, widths=(8,), embedding=4, rngs=nnx.Rngs(0))
@@ -53,22 +48,17 @@ class SeparableCritic(nnx.Module):
     *,
     widths: int | Sequence[int] = (256, 256),
     embedding: int = 32,
-    activation: str = "relu",
-    kernel_init: str = "he_normal",
     rngs: nnx.Rngs,
   ):
     for name, size in (("embedding", embedding), ("x_size", x_size), ("y_size", y_size)):
       check_integer(name, size)
     widths = check_sizes("widths", widths)
-    initialiser = KERNEL_INITIALISERS.make(kernel_init)
 
     def short(*arguments):
-      return initialiser(*arguments) / (10 * embedding**0.5)
+      return _INITIALISE(*arguments) / (10 * embedding**0.5)
 
     def embed(size):
-      hidden = MLP(
-        (size,), widths=widths, activation=activation, kernel_init=kernel_init, rngs=rngs
-      )
+      hidden = MLP((size,), widths=widths, rngs=rngs)
       return hidden, nnx.Linear(widths[-1], embedding, kernel_init=short, rngs=rngs)
 
     self.x_hidden, self.x_linear = embed(x_size)
@@ -89,10 +79,10 @@ class JointCritic(nnx.Module):
   A batch has B^2 pairs; the first layer, being linear in x and in y, still takes 2 B products.
 
   Args:
-    x_size, y_size, widths, activation, kernel_init, rngs: see `SeparableCritic`.
+    x_size, y_size, widths, rngs: see `SeparableCritic`.
 
   Raises:
-    ValueError: a name is unknown or a size below 1.
+    ValueError: a size is below 1.
 
   Example:
     >>> critic = JointCritic(3, 2, widths=(8, 4), rngs=nnx.Rngs(0))
@@ -109,29 +99,24 @@ class JointCritic(nnx.Module):
     y_size: int,
     *,
     widths: int | Sequence[int] = (256, 256),
-    activation: str = "relu",
-    kernel_init: str = "he_normal",
     rngs: nnx.Rngs,
   ):
     check_integer("x_size", x_size)
     check_integer("y_size", y_size)
     widths = check_sizes("widths", widths)
-    initialiser = KERNEL_INITIALISERS.make(kernel_init)
     self.x_size = x_size
-    self.kernel = nnx.Param(initialiser(rngs.params(), (x_size + y_size, widths[0]), jnp.float32))
+    self.kernel = nnx.Param(_INITIALISE(rngs.params(), (x_size + y_size, widths[0]), jnp.float32))
     self.bias = nnx.Param(jnp.zeros((widths[0],), jnp.float32))
-    self.activation = ACTIVATIONS.make(activation, widths[0])
-    options = {"activation": activation, "kernel_init": kernel_init, "rngs": rngs}
-    self.rest = MLP(widths[:1], widths=widths[1:], **options) if len(widths) > 1 else None
-    self.score = nnx.Linear(widths[-1], 1, kernel_init=initialiser, rngs=rngs)
+    self.rest = dense_layers(widths[0], widths[1:], kernel_init="he_normal", rngs=rngs)
+    self.score = nnx.Linear(widths[-1], 1, kernel_init=_INITIALISE, rngs=rngs)
 
   def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
     """Return the scores `[B, B]`, of the x of the row with the y of the column."""
     check_floating(x)
     kernel = self.kernel[...]
     of_x, of_y = x @ kernel[: self.x_size], y @ kernel[self.x_size :]
-    features = self.activation(of_x[:, None] + of_y[None] + self.bias[...][None, None])
+    features = jax.nn.relu(of_x[:, None] + of_y[None] + self.bias[...][None, None])
     features = features.reshape(-1, features.shape[-1])
-    if self.rest is not None:
-      features = self.rest(features, train=False)
+    for layer in self.rest:
+      features = layer(features, train=False)
     return self.score(features).reshape(len(x), len(y))

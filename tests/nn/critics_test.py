@@ -16,8 +16,8 @@ def _dense(inputs, linear):
   return inputs @ np.asarray(linear.kernel[...], np.float64) + np.asarray(linear.bias[...])
 
 
-def _hidden(inputs, mlp):
-  for layer in mlp.layers:
+def _hidden(inputs, layers):
+  for layer in layers:
     kernel, bias = layer.linear.kernel[...], layer.bias[...]
     inputs = np.maximum(inputs @ np.asarray(kernel, np.float64) + np.asarray(bias), 0)
   return inputs
@@ -25,8 +25,8 @@ def _hidden(inputs, mlp):
 
 def test_a_separable_critic_multiplies_two_embeddings():
   critic = SeparableCritic(3, 2, widths=(8, 6), embedding=5, rngs=nnx.Rngs(0))
-  g = _dense(_hidden(X, critic.x_hidden), critic.x_linear)
-  h = _dense(_hidden(Y, critic.y_hidden), critic.y_linear)
+  g = _dense(_hidden(X, critic.x_hidden.layers), critic.x_linear)
+  h = _dense(_hidden(Y, critic.y_hidden.layers), critic.y_linear)
   expected = [[g[i] @ h[j] for j in range(4)] for i in range(4)]
   np.testing.assert_allclose(critic(jnp.asarray(X), jnp.asarray(Y)), expected, rtol=1e-5, atol=1e-7)
 
@@ -47,8 +47,7 @@ def test_a_joint_critic_is_a_network_on_each_pair(widths):
   for i in range(4):
     for j in range(4):
       hidden = np.maximum(np.concatenate([X[i], Y[j]]) @ kernel + bias, 0)
-      hidden = hidden if critic.rest is None else _hidden(hidden, critic.rest)
-      expected[i, j] = _dense(hidden, critic.score)[0]
+      expected[i, j] = _dense(_hidden(hidden, critic.rest), critic.score)[0]
   scores = critic(jnp.asarray(X), jnp.asarray(Y))
   np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
 
