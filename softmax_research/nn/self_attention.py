@@ -32,8 +32,8 @@ class Weighing(nnx.Module):
     normaliser: as of `functional.attention`.
     sink: False for none, True for a learnt one that begins at 0, or a number that stays.
     length_scale: the same of c, whose logits are multiplied by c log n; it begins at 1.
-    alpha: None, or that of entmax, a number; "learnt" for one a head, which begins at 1.5 and stays
-      between 1 and 2.
+    learns_alpha: weigh by entmax in place of the normaliser, with an alpha that is learnt, begins
+      at 1.5 and stays between 1 and 2.
   """
 
   def __init__(
@@ -44,31 +44,29 @@ class Weighing(nnx.Module):
     normaliser: Any = None,
     sink: Any = False,
     length_scale: Any = False,
-    alpha: Any = None,
+    learns_alpha: bool = False,
   ):
     self.score, self.normaliser = score, normaliser
     # A plain 0 or 1 is a number of that value, True and False are not.
     self.sink = _learnt_or_fixed(sink, num_heads, 0.0)
     self.length_scale = _learnt_or_fixed(length_scale, num_heads, 1.0)
-    self.alpha = nnx.Param(jnp.zeros((num_heads,), jnp.float32)) if alpha == "learnt" else alpha
-
-  def options(self) -> dict[str, Any]:
-    """Return the options of `functional.attention`."""
-    normaliser = self.normaliser
-    if self.alpha is not None:
-      alpha = self.alpha
-      if isinstance(alpha, nnx.Param):
-        alpha = 1 + jax.nn.sigmoid(alpha[...])[:, None, None]
-      normaliser = functools.partial(functional.entmax, alpha=alpha)
-    return {
-      "score": self.score,
-      "normaliser": normaliser,
-      "sink": _value(self.sink),
-      "length_scale": _value(self.length_scale),
-    }
+    self.alpha = nnx.Param(jnp.zeros((num_heads,), jnp.float32)) if learns_alpha else None
 
   def __call__(self, query: jax.Array, key: jax.Array, value: jax.Array, *, causal: bool):
-    return functional.attention(query, key, value, causal=causal, **self.options())
+    normaliser = self.normaliser
+    if self.alpha is not None:
+      alpha = 1 + jax.nn.sigmoid(self.alpha[...])[:, None, None]
+      normaliser = functools.partial(functional.entmax, alpha=alpha)
+    return functional.attention(
+      query,
+      key,
+      value,
+      causal=causal,
+      score=self.score,
+      normaliser=normaliser,
+      sink=_value(self.sink),
+      length_scale=_value(self.length_scale),
+    )
 
 
 class LinearTaylor(nnx.Module):
@@ -129,11 +127,12 @@ def soft_cap(num_heads: int, *, cap: float = 50.0) -> Weighing:
 
 def entmax(num_heads: int, *, alpha: float | str = 1.5) -> Weighing:
   """Attend with entmax; `alpha=learnt` learns one a head."""
-  if isinstance(alpha, str) and alpha != "learnt":
+  if alpha == "learnt":
+    return Weighing(num_heads, learns_alpha=True)
+  if isinstance(alpha, str):
     raise ValueError(f"Got alpha={alpha!r}; pass a number of at least 1, or 'learnt'.")
-  if alpha != "learnt":
-    functional.entmax(jnp.zeros(1), alpha=alpha)  # Refuses what is none.
-  return Weighing(num_heads, alpha=alpha)
+  functional.entmax(jnp.zeros(1), alpha=alpha)  # Refuses what is none.
+  return Weighing(num_heads, normaliser=functools.partial(functional.entmax, alpha=alpha))
 
 
 def _normalised_by(name: str, num_heads: int) -> Weighing:
