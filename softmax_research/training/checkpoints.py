@@ -80,7 +80,13 @@ class Checkpoints:
           about, contents = json.loads(str(file["about"])), dict(file)
         curves, arrays = about["curves"], about["arrays"]
       except Exception as error:  # NumPy and zip files have many errors for damage.
-        self._set_aside(step, error)
+        aside = self._directory / f"damaged-{step}.npz"
+        warnings.warn(
+          f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {error}); it is "
+          f"set aside as {aside}, and the one before it is used.",
+          stacklevel=2,
+        )
+        self._path(step).replace(aside)  # So that its step can be saved anew.
         continue
       self._check_arrays(step, arrays, _describe(like))
       states = jax.tree.unflatten(tree, read_leaves(contents, wanted))
@@ -107,16 +113,6 @@ class Checkpoints:
         f"optimiser or number of seeds: {'; '.join(differences[:_MOST_NAMED])}{rest}. Go on with "
         "what saved it, or give another directory."
       )
-
-  def _set_aside(self, step: int, error: Exception) -> None:
-    """Rename a damaged checkpoint, so that its step can be saved anew."""
-    aside = self._directory / f"damaged-{step}.npz"
-    warnings.warn(
-      f"The checkpoint at step {step} cannot be read ({type(error).__name__}: {error}); it is set "
-      f"aside as {aside}, and the one before it is used.",
-      stacklevel=3,
-    )
-    self._path(step).replace(aside)
 
 
 def save_leaves(path: pathlib.Path, tree: Any, about: Any, **arrays: np.ndarray) -> None:

@@ -67,13 +67,8 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     0.6
   """
   scores, labels = _checked(scores, labels, scores)
-  order = np.argsort(-np.ravel(scores), kind="stable")
-  ranked = np.ravel(scores)[order]
-  right = np.cumsum(np.ravel(labels)[order])
-  f1 = 2 * right / (np.arange(1, len(ranked) + 1) + np.sum(labels))
-  # A threshold takes all that have its score: only the last of equal ones can be one.
-  last = np.append(ranked[1:] != ranked[:-1], True)
-  return float(ranked[np.argmax(np.where(last, f1, -1))])
+  thresholds, right, taken = _by_threshold(np.ravel(scores), np.ravel(labels))
+  return float(thresholds[np.argmax(2 * right / (taken + np.sum(labels)))])
 
 
 def _checked(scores, labels, predicted) -> tuple[np.ndarray, np.ndarray]:
@@ -94,9 +89,14 @@ def _checked(scores, labels, predicted) -> tuple[np.ndarray, np.ndarray]:
 def _average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
   if not labels.any():
     return None
+  _, right, taken = _by_threshold(scores, labels)
+  return float(np.sum(np.diff(right, prepend=0) * right / taken) / labels.sum())
+
+
+def _by_threshold(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+  """Return the distinct scores, falling; how many labels are right from each on, and all so far."""
   order = np.argsort(-scores, kind="stable")
   ranked = scores[order]
   # No differences: that of two infinite scores, equal ones, is NaN.
   last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-  right = np.cumsum(labels[order])[last]
-  return float(np.sum(np.diff(right, prepend=0) * right / (last + 1)) / labels.sum())
+  return ranked[last], np.cumsum(labels[order])[last], last + 1

@@ -1,6 +1,5 @@
 """The training loop: epochs of jitted steps, evaluation after each, divergence noticed."""
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -156,18 +155,17 @@ def fit(
     ValueError: the batch size does not fit the data or the devices, the examples for validation
       have several labels, or no example for training or for validation has one.
   """
-  num_batches = check_batch_size(batch_size, len(train.labels))
-  _check_labelled("training", train.labels, programs.ignore_label)
+  num_batches, ignored = check_batch_size(batch_size, len(train.labels)), programs.ignore_label
+  _check_labelled("training", train.labels, ignored)
   if validation is not None:
     _check_single(validation.labels)
-    _check_labelled("validation", validation.labels, programs.ignore_label)
+    _check_labelled("validation", validation.labels, ignored)
   check_shares(batch_size, programs.layout.mesh.shape[DATA])
   held = programs.hold(train.images, train.labels)
   states, curves = resume or (programs.init(seeds), [{n: [] for n in _CURVES} for _ in seeds])
   now, num_steps = _look(programs, states, len(seeds)), num_epochs * num_batches
   clock, batches, asked_to_stop = _Clock(batch_size * len(seeds)), None, False
   lost = None
-  scores = functools.partial(_scores, ignore_label=programs.ignore_label)
   began = time.perf_counter()
   while goes_on := bool(np.any((now.bad_step < 0) & (now.step < num_steps))):
     steps, asked_to_stop = environment.agree(clock.steps_per_call(), asked_to_stop)
@@ -193,7 +191,7 @@ def fit(
         log_probs = predict(programs, states, validation.images)[: len(seeds)]
         clock.count_look(time.perf_counter() - looked)
         lost = np.isnan(log_probs).any(axis=(1, 2))
-        found = {i: scores(log_probs[i], validation.labels) for i in well}
+        found = {i: _scores(log_probs[i], validation.labels, ignored) for i in well}
       seconds, began = time.perf_counter() - began, time.perf_counter()
       for i in well:
         loss = None if np.isnan(losses[i]) else float(losses[i])
