@@ -35,11 +35,14 @@ class Splits(NamedTuple):
   train: data.Split
   validation: data.Split
   test: data.Split
-  num_classes: int
   class_names: tuple[str, ...]
   mean: np.ndarray
   std: np.ndarray
   ignore_label: int | None = None
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
 
   def describe(self) -> dict[str, Any]:
     """Return the record of the data that stands beside a result."""
@@ -125,7 +128,7 @@ def make_splits(
 ) -> Splits:
   """Return splits of a data set; the statistics for standardisation are of training alone."""
   mean, std = data.channel_statistics(train.images)
-  facts = dataset.num_classes, dataset.class_names, mean, std, dataset.ignore_label
+  facts = dataset.class_names, mean, std, dataset.ignore_label
   return Splits(dataset.name, train, validation, test, *facts)
 
 

@@ -99,7 +99,7 @@ def make_experiment(shape, count, backbone, batch) -> tuple[ConfigDict, assembly
   few = data.Split(train.images[:10], train.labels[:10])
   classes = tuple(map(str, range(10)))
   statistics = data.channel_statistics(train.images)
-  splits = assembly.Splits("random", train, few, few, len(classes), classes, *statistics)
+  splits = assembly.Splits("random", train, few, few, classes, *statistics)
   config = default.get_config()
   config.batch_size = batch
   config.backbone = backbone

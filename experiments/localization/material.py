@@ -72,7 +72,7 @@ def make(config: ConfigDict) -> assembly.Splits:
   """
   name, made, names = _from_folder(config) if config.folder else _from_images(config)
   statistics = data.channel_statistics(made[0].images)
-  return assembly.Splits(name, *made, len(names), names, *statistics)
+  return assembly.Splits(name, *made, names, *statistics)
 
 
 def _from_images(config: ConfigDict) -> tuple[str, list[Scenes], tuple[str, ...]]:

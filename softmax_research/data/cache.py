@@ -92,5 +92,4 @@ def _read(path: pathlib.Path) -> Dataset:
   splits = [Split(found[f"{part}_images"], found[f"{part}_labels"]) for part in ("train", "test")]
   class_names = tuple(found["class_names"].tolist())
   ignored = int(found["ignore_label"]) if "ignore_label" in found else None
-  made = Dataset(str(found["name"]), *splits, len(class_names), class_names, ignored)
-  return check_dataset(made)
+  return check_dataset(Dataset(str(found["name"]), *splits, class_names, ignored))

@@ -37,17 +37,20 @@ class Dataset:
     name: the name that ``load`` takes.
     train: the training pool; ``split_train_validation`` takes the validation split out of it.
     test: the test split, never used for a choice.
-    num_classes: K; labels lie in ``[0, K)``.
-    class_names: K strings, by label.
+    class_names: K strings; labels lie in ``[0, K)``.
     ignore_label: the number in place of a label where an example has none; None if all have one.
   """
 
   name: str
   train: Split
   test: Split
-  num_classes: int
   class_names: tuple[str, ...]
   ignore_label: int | None = None
+
+  @property
+  def num_classes(self) -> int:
+    """Return K."""
+    return len(self.class_names)
 
 
 class DataUnavailableError(RuntimeError):
@@ -66,14 +69,8 @@ def check_dataset(dataset: Dataset) -> Dataset:
   Raises:
     ValueError: if a split is empty, has the wrong type or shape, holds a value that is not
       finite, a label outside ``[0, num_classes)`` that is not the ignored one, or one that is no
-      distribution; if the ignored label is a class; if the two splits differ in shape or type; if
-      the number of class names is not ``num_classes``.
+      distribution; if the ignored label is a class; if the two splits differ in shape or type.
   """
-  if len(dataset.class_names) != dataset.num_classes:
-    raise ValueError(
-      f"{dataset.name}: {len(dataset.class_names)} class names for"
-      f" {dataset.num_classes} classes; give one name a class"
-    )
   ignored = dataset.ignore_label
   if ignored is not None and 0 <= ignored < dataset.num_classes:
     raise ValueError(

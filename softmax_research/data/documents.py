@@ -142,7 +142,7 @@ def bags_of_words(
       row[place[word]] = of[word]
   scaled = np.log1p(bags)[:, None, :, None]
   splits = (Split(scaled[rows], labels[rows]) for rows in (train, test))
-  return Dataset(name, *splits, len(class_names), tuple(class_names))
+  return Dataset(name, *splits, tuple(class_names))
 
 
 def _words(text: str) -> list[str]:

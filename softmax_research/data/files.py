@@ -115,7 +115,7 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
       labels[k][~none] = known
     ignored = _NO_LABEL
   train, *test = map(Split, images, labels)
-  made = Dataset(name, train, *(test or [train]), len(class_names), class_names, ignored)
+  made = Dataset(name, train, *(test or [train]), class_names, ignored)
   check_dataset(made)
   if not test:
     try:

@@ -256,7 +256,6 @@ def spiral(
     name="spiral",
     train=draw(num_train),
     test=draw(num_test),
-    num_classes=num_arms,
     class_names=tuple(f"arm {k}" for k in range(num_arms)),
   )
 
@@ -306,7 +305,7 @@ def _measurements(name: str, loader: str, num_test: int) -> Dataset:
 def _with_test_split(name, images, labels, num_test, class_names) -> Dataset:
   pool = Split(images, labels.astype(np.int32))
   train, test = split_train_validation(pool, num_validation=num_test, seed=0)
-  return Dataset(name, train, test, len(class_names), tuple(map(str, class_names)))
+  return Dataset(name, train, test, tuple(map(str, class_names)))
 
 
 def _load_named(name: str, *, data_dir=None, cache_dir=None) -> Dataset:

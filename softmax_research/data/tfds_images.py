@@ -60,8 +60,7 @@ def _decode(name, data_dir, cache_dir) -> Dataset:
       f"cannot read the prepared files in {builder.data_dir}"
       f" ({type(error).__name__}: {error}); delete that directory to have them prepared again"
     ) from error
-  feature = builder.info.features[label]
-  return Dataset(name, *splits, feature.num_classes, tuple(feature.names))
+  return Dataset(name, *splits, tuple(builder.info.features[label].names))
 
 
 def _image_and_label(builder: Any) -> tuple[str, str]:

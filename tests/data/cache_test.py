@@ -14,7 +14,7 @@ def _tiny(value=7):
   def split(size):
     return Split(np.full((size, 2, 2, 1), value, np.uint8), np.arange(size, dtype=np.int32) % 2)
 
-  return Dataset("tiny", split(4), split(2), 2, ("even", "odd"))
+  return Dataset("tiny", split(4), split(2), ("even", "odd"))
 
 
 def _unavailable():
@@ -107,8 +107,9 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
 
 
 def test_invalid_data_is_not_kept(tmp_path):
-  with pytest.raises(ValueError, match="class names"):
-    load_or_build("tiny", lambda: dataclasses.replace(_tiny(), num_classes=3), cache_dir=tmp_path)
+  with pytest.raises(ValueError, match=r"outside \[0, 1\)"):
+    one = dataclasses.replace(_tiny(), class_names=("even",))
+    load_or_build("tiny", lambda: one, cache_dir=tmp_path)
   assert not list(tmp_path.iterdir())
 
 

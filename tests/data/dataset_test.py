@@ -25,7 +25,7 @@ def _points(value):
   return Split(np.full((2, 2), value, np.float32), np.array([0, 1], np.int32))
 
 
-VALID = Dataset("tiny", _images(), _images(2), 2, ("even", "odd"))
+VALID = Dataset("tiny", _images(), _images(2), ("even", "odd"))
 
 
 _FLOATS = Split(_images().images.astype(np.float32), _images().labels)
@@ -93,11 +93,6 @@ def test_labels_may_be_distributions():
   pool = Split(np.zeros((40, 1), np.float32), np.tile(soft[1:3], (20, 1)))
   _, validation = split_train_validation(pool, num_validation=10, seed=0)
   assert validation.labels[:, 0].mean() == 0.625
-
-
-def test_class_names_must_match_the_number_of_classes():
-  with pytest.raises(ValueError, match="1 class names for 2 classes"):
-    check_dataset(dataclasses.replace(VALID, class_names=("even",)))
 
 
 def _pool(labels):

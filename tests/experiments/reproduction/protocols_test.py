@@ -131,7 +131,7 @@ def test_principal_components_are_uncorrelated_and_fitted_to_training_alone():
   images[:, 0] = 7  # Pixels that never vary.
   labels = (np.arange(900) % 2).astype(np.int32)
   parts = [Split(images[i::3], labels[i::3]) for i in range(3)]
-  splits = assembly.Splits("made up", *parts, 2, ("a", "b"), np.zeros(1), np.ones(1))
+  splits = assembly.Splits("made up", *parts, ("a", "b"), np.zeros(1), np.ones(1))
   changed = protocols.principal_components(splits)
   flat = changed.train.images.reshape(300, -1)
   assert changed.test.images.shape == (300, 16, 16, 1)
