@@ -3,6 +3,7 @@
 Whatever the form, `from_arrays` makes the dataset, and refuses what is wrong with it.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -11,8 +12,7 @@ import pathlib
 import pickle
 import sys
 import warnings
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,7 +160,10 @@ def read(
   if form is not _read_images:
     return from_arrays(name, form(path))
   files = [file for part in _image_files(path).values() for file, _ in part]
-  facts = [(str(file), *_size_and_time(file)) for file in files]
+  facts = []
+  for file in files:
+    with _reading(file):  # A link may lead nowhere.
+      facts.append((str(file), file.stat().st_size, file.stat().st_mtime_ns))
   digest = hashlib.sha256(repr((str(path.resolve()), size, facts)).encode()).hexdigest()
 
   def build():
@@ -329,14 +332,6 @@ def _check_size(path: pathlib.Path, size: int | None) -> None:
     raise ValueError(f"{path}: got size={size}; it must be from 1 to {_LARGEST_SIZE} pixels")
 
 
-def _size_and_time(file: pathlib.Path) -> tuple[int, int]:
-  try:
-    facts = file.stat()
-  except OSError as error:  # A link may lead nowhere.
-    raise _damaged(file, error) from error
-  return facts.st_size, facts.st_mtime_ns
-
-
 def _warn_of_shared(made: Dataset) -> None:
   seen = {hash(image.tobytes()) for image in made.train.images}
   shared = sum(hash(image.tobytes()) in seen for image in made.test.images)
@@ -375,14 +370,12 @@ def _read_idx(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _parse_idx(file: pathlib.Path) -> np.ndarray:
-  try:
+  with _reading(file):
     content = (gzip.decompress if file.suffix == ".gz" else bytes)(file.read_bytes())
     if content[:3] != b"\0\0\x08":
       raise ValueError(f"it begins with {content[:4].hex()}, where IDX files of bytes have 000008")
     shape = np.frombuffer(content, ">i4", content[3], 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
-  except (OSError, EOFError, IndexError, ValueError, zlib.error) as error:
-    raise _damaged(file, error) from error
 
 
 def _cifar_files(path: pathlib.Path) -> tuple | None:
@@ -401,37 +394,31 @@ def _read_cifar(path: pathlib.Path) -> dict[str, Any]:
     pixels, arrays[f"{part}_labels"] = (np.concatenate(of) for of in zip(*batches, strict=True))
     arrays[f"{part}_images"] = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
   if (path / names).is_file():
-    try:
+    with _reading(path / names):
       if isinstance(labels, int):
         arrays["class_names"] = (path / names).read_text("utf-8").split()
       else:
         arrays["class_names"] = list(
           _unpickle(path / names)[labels.replace("labels", "label_names")]
         )
-    except (KeyError, TypeError, UnicodeDecodeError) as error:
-      raise _damaged(path / names, error) from error
   return arrays
 
 
 def _parse_binary(file: pathlib.Path, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
-  try:
+  with _reading(file):
     rows = np.fromfile(file, np.uint8).reshape(-1, num_labels + 3072)
-  except ValueError as error:
-    raise _damaged(file, error) from error
   return rows[:, num_labels:], rows[:, num_labels - 1]
 
 
 def _parse_pickle(file: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
-  found = _unpickle(file)
-  try:
+  with _reading(file):
+    found = _unpickle(file)
     # What would lose something is refused, as pixels that were divided by 255 are.
     pixels = np.asarray(found["data"]).astype(np.uint8, casting="safe").reshape(-1, 3072)
     labels = np.asarray(found[key]).astype(np.int64, casting="safe")
     if labels.shape != pixels.shape[:1]:
       raise ValueError(f"it has {len(pixels)} images and labels of shape {labels.shape}")
     return pixels, labels
-  except (KeyError, TypeError, ValueError) as error:
-    raise _damaged(file, error) from error
 
 
 class _ArraysAlone(pickle.Unpickler):
@@ -449,12 +436,9 @@ class _ArraysAlone(pickle.Unpickler):
 
 def _unpickle(file: pathlib.Path) -> dict[str, Any]:
   """Return a dictionary that Python 2 or 3 pickled, its keys as text."""
-  try:
-    with file.open("rb") as opened:
-      found = _ArraysAlone(opened, encoding="bytes").load()
-    return {key.decode() if isinstance(key, bytes) else key: of for key, of in found.items()}
-  except Exception as error:  # A damaged pickle may raise anything.
-    raise _damaged(file, error) from error
+  with file.open("rb") as opened:
+    found = _ArraysAlone(opened, encoding="bytes").load()
+  return {key.decode() if isinstance(key, bytes) else key: of for key, of in found.items()}
 
 
 def _image_files(path: pathlib.Path) -> dict[str, list[tuple[pathlib.Path, str]]]:
@@ -494,14 +478,11 @@ def _decode(files: Sequence[pathlib.Path], size: int | None) -> np.ndarray:
 
   images, modes = [], set()
   for file in files:
-    try:
-      with PIL.Image.open(file) as image:
-        modes.add(image.mode)
-        if image.mode[0] in "IF":
-          raise ValueError(f"its pixels are {image.mode}, not of 8 bits; save them in an npz file")
-        image = image.convert("RGB")
-    except Exception as error:  # Pillow raises many types for damage.
-      raise _damaged(file, error) from error
+    with _reading(file), PIL.Image.open(file) as image:
+      modes.add(image.mode)
+      if image.mode[0] in "IF":
+        raise ValueError(f"its pixels are {image.mode}, not of 8 bits; save them in an npz file")
+      image = image.convert("RGB")
     images.append(np.asarray(image if size is None else image.resize((size, size))))
     if images[-1].shape != images[0].shape:
       (h, w, _), (first_h, first_w, _) = images[-1].shape, images[0].shape
@@ -513,7 +494,12 @@ def _decode(files: Sequence[pathlib.Path], size: int | None) -> np.ndarray:
   return stacked[..., :1] if modes <= {"1", "L"} else stacked
 
 
-def _damaged(file: pathlib.Path, error: Exception) -> ValueError:
-  return ValueError(
-    f"{file} cannot be read ({type(error).__name__}: {error}); get it anew, or remove it"
-  )
+@contextlib.contextmanager
+def _reading(file: pathlib.Path) -> Iterator[None]:
+  """Raise a ValueError that names the file where reading it fails, as damage may in any way."""
+  try:
+    yield
+  except Exception as error:
+    raise ValueError(
+      f"{file} cannot be read ({type(error).__name__}: {error}); get it anew, or remove it"
+    ) from error
