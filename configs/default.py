@@ -15,10 +15,9 @@ def get_config(**changes: Any) -> ConfigDict:
   """Return the defaults, an MLP on the digits of scikit-learn, with other values of some keys."""
   config = ConfigDict()
 
-  # Data. An empty directory means the environment's (TFDS_DATA_DIR, SOFTMAX_RESEARCH_CACHE).
+  # Data. An empty directory means the environment's (TFDS_DATA_DIR).
   config.dataset = "digits"
   config.data_dir = ""
-  config.cache_dir = ""
   config.validation_fraction = 0.1
   config.split_seed = 0
   config.augment = "none"

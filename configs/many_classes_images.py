@@ -28,7 +28,6 @@ def get_config() -> ConfigDict:
   config.task = "images"
   config.dataset = "mnist"
   config.data_dir = ""
-  config.cache_dir = ""
   config.num_images = 0
   config.rotations = 4
   config.augment = "crop"

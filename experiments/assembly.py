@@ -109,9 +109,7 @@ def num_classes(config: ConfigDict) -> int:
 
 def load_dataset(config: ConfigDict) -> data.Dataset:
   """Load the data set of a configuration; see `data.load` for its errors."""
-  return data.load(
-    config.dataset, data_dir=config.data_dir or None, cache_dir=config.cache_dir or None
-  )
+  return data.load(config.dataset, data_dir=config.data_dir or None)
 
 
 def check_classes(dataset: data.Dataset) -> None:

@@ -15,22 +15,17 @@ from softmax_research.data.dataset import Dataset, DataUnavailableError, Split, 
 _ENVIRONMENT_VARIABLE = "SOFTMAX_RESEARCH_CACHE"
 
 
-def cache_directory(cache_dir: str | os.PathLike | None = None) -> pathlib.Path:
-  """Return the directory that decoded datasets are kept in.
+def cache_directory() -> pathlib.Path:
+  """Return the directory that decoded datasets and compiled programs are kept in.
 
-  Args:
-    cache_dir: the directory; by default ``$SOFTMAX_RESEARCH_CACHE``, else
-      ``$XDG_CACHE_HOME/softmax_research``, else ``~/.cache/softmax_research``.
-
-  Returns:
-    The directory, which need not exist.
+  It is ``$SOFTMAX_RESEARCH_CACHE``, else ``$XDG_CACHE_HOME/softmax_research``, else
+  ``~/.cache/softmax_research``, and need not exist.
 
   Example:
-    >>> cache_directory("/tmp/arrays").name
-    'arrays'
+    >>> isinstance(cache_directory(), pathlib.Path)
+    True
   """
-  chosen = cache_dir or os.environ.get(_ENVIRONMENT_VARIABLE)
-  if chosen:
+  if chosen := os.environ.get(_ENVIRONMENT_VARIABLE):
     return pathlib.Path(chosen).expanduser()
   base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
   return pathlib.Path(base).expanduser() / "softmax_research"
@@ -52,15 +47,13 @@ def whole_file(path: pathlib.Path) -> Iterator[BinaryIO]:
     partial.unlink(missing_ok=True)  # Also where a signal interrupts it.
 
 
-def load_or_build(
-  name: str, build: Callable[[], Dataset], *, cache_dir: str | os.PathLike | None = None
-) -> Dataset:
+def load_or_build(name: str, build: Callable[[], Dataset]) -> Dataset:
   """Return the cached dataset, building it first where there is none or it is damaged.
 
   It is the file of that name. Damage is a warning that gives the reason; a cache that cannot be
   written is a DataUnavailableError, before anything is built.
   """
-  path = cache_directory(cache_dir) / f"{name}.npz"
+  path = cache_directory() / f"{name}.npz"
   if path.exists():
     try:
       return _read(path)
@@ -81,7 +74,7 @@ def load_or_build(
   except OSError as error:
     raise DataUnavailableError(
       f"cannot write to the cache directory {path.parent} ({error}); name a directory that can be"
-      f" written, with cache_dir or the environment variable {_ENVIRONMENT_VARIABLE}"
+      f" written by the environment variable {_ENVIRONMENT_VARIABLE}"
     ) from error
   return dataset
 

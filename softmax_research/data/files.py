@@ -127,9 +127,7 @@ def from_arrays(name: str, arrays: Mapping[str, Any]) -> Dataset:
   return made
 
 
-def read(
-  path: str | os.PathLike, *, size: int | None = None, cache_dir: str | os.PathLike | None = None
-) -> Dataset:
+def read(path: str | os.PathLike, *, size: int | None = None) -> Dataset:
   """Read a dataset from a file or a folder.
 
   Args:
@@ -138,7 +136,6 @@ def read(
       CIFAR-100's batches, binary or for Python. All as their authors give them.
     size: height and width to which the images of a folder are scaled; none may be given where
       they are of one size.
-    cache_dir: where images are kept once they are decoded; see `cache_directory`.
 
   Raises:
     ValueError: if there is nothing of these forms, or a file is damaged; see also `from_arrays`.
@@ -170,7 +167,7 @@ def read(
     print(f"Decoding {len(files)} images of {path} once ...", file=sys.stderr, flush=True)
     return from_arrays(name, _read_images(path, size))
 
-  return load_or_build(f"{name}-{digest[:12]}", build, cache_dir=cache_dir)
+  return load_or_build(f"{name}-{digest[:12]}", build)
 
 
 def check_path(path: pathlib.Path) -> None:

@@ -45,13 +45,10 @@ _CLASS_NAMES = {
 }  # fmt: skip
 
 
-def load(
-  name: str,
-  *,
-  data_dir: str | os.PathLike | None = None,
-  cache_dir: str | os.PathLike | None = None,
-) -> Dataset:
+def load(name: str, *, data_dir: str | os.PathLike | None = None) -> Dataset:
   """Load a dataset and check its labels, shapes and types.
+
+  What has to be decoded is kept in `cache_directory`.
 
   Args:
     name: one of
@@ -65,12 +62,11 @@ def load(
       - ``texts:PATH``, a folder of texts by class; see `read_texts`;
       - ``label_noise:of=NAME:rate=0.2``, any of these with wrong labels; see `label_noise`;
       - ``package.module.name``, a function of your own that returns a `Dataset`, or a dictionary
-        with the arrays of `from_arrays`. It may take ``data_dir`` and ``cache_dir``.
+        with the arrays of `from_arrays`. It may take ``data_dir``.
 
       Options follow as ``:option=value``, as in ``spiral:num_arms=5``.
     data_dir: directory of files and of prepared TFDS datasets; by default ``$TFDS_DATA_DIR``,
       else TFDS's own default.
-    cache_dir: directory of decoded arrays; see `cache_directory`.
 
   Raises:
     ValueError: if the name is unknown, or the data is not valid (see ``check_dataset``).
@@ -83,7 +79,7 @@ def load(
     >>> dataset.train.images.shape, dataset.num_classes
     ((1437, 8, 8, 1), 10)
   """
-  made = _SOURCES.make(_spelt(name), {"data_dir": data_dir, "cache_dir": cache_dir})
+  made = _SOURCES.make(_spelt(name), data_dir)
   return check_dataset(made if isinstance(made, Dataset) else files.from_arrays(name, made))
 
 
@@ -261,7 +257,7 @@ def spiral(
 
 
 def label_noise(
-  *, of: str, rate: float, flips: str = "symmetric", seed: int = 0, data_dir=None, cache_dir=None
+  *, of: str, rate: float, flips: str = "symmetric", seed: int = 0, data_dir=None
 ) -> Dataset:
   """Load a dataset and make some labels of its training pool wrong.
 
@@ -273,7 +269,7 @@ def label_noise(
     rate: the share of labels that are wrong, in [0, 1].
     flips: see `flip_probabilities`.
     seed: chooses the labels; not negative.
-    data_dir, cache_dir: those of `load`.
+    data_dir: that of `load`.
 
   Raises:
     ValueError: if an option is out of range, or as `load` does.
@@ -285,7 +281,7 @@ def label_noise(
     >>> bool(np.all(noisy.test.labels == clean.test.labels))
     True
   """
-  clean = load(of, data_dir=data_dir, cache_dir=cache_dir)
+  clean = load(of, data_dir=data_dir)
   transition = flip_probabilities(clean.num_classes, flips=flips, rate=rate)
   labels = flip_labels(clean.train.labels, transition, seed=seed)
   name = f"{clean.name} with {100 * rate:g} % {flips} label noise"
@@ -308,14 +304,14 @@ def _with_test_split(name, images, labels, num_test, class_names) -> Dataset:
   return Dataset(name, train, test, tuple(map(str, class_names)))
 
 
-def _load_named(name: str, *, data_dir=None, cache_dir=None) -> Dataset:
+def _load_named(name: str, *, data_dir=None) -> Dataset:
   """Load images that have a name of ours from files under the directory, or through TFDS."""
   class_names = _CLASS_NAMES.get(name)
   path = files.find(name, data_dir or os.environ.get("TFDS_DATA_DIR"))
   if path is None:
-    found = load_tfds_images(name, data_dir=data_dir, cache_dir=cache_dir)
+    found = load_tfds_images(name, data_dir=data_dir)
   else:
-    found = files.read(path, cache_dir=cache_dir)
+    found = files.read(path)
   if found.num_classes != NUM_CLASSES[name]:
     raise ValueError(
       f"{path} holds {found.num_classes} classes, and {name} has {NUM_CLASSES[name]}; put {name}"
@@ -331,10 +327,10 @@ def _spelt(name: str) -> str:
   return name
 
 
-def _call(source, options, directories):
-  """Call a source with those of the directories that it takes."""
+def _call(source, options, data_dir):
+  """Call a source with the directory of data, if it takes it."""
   signature = inspect.signature(source)
-  options = {n: at for n, at in directories.items() if n in signature.parameters} | options
+  options = ({"data_dir": data_dir} if "data_dir" in signature.parameters else {}) | options
   try:
     signature.bind(**options)
   except TypeError as error:
@@ -362,7 +358,7 @@ _SOURCES = registry.Registry(
     "label_noise": label_noise,
   },
   example="digits, spiral:num_arms=5, or the path of an npz file",
-  given=("data_dir", "cache_dir"),
+  given=("data_dir",),
   build=_call,
   contract="returns a data.Dataset, or a dictionary of the arrays images and labels",
   accepts=lambda made: isinstance(made, Dataset | Mapping),

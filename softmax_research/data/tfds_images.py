@@ -22,24 +22,18 @@ _INSTALL = 'pip install "softmax_research[tfds]"'
 _BLOCK = 1000
 
 
-def load_tfds_images(
-  name: str,
-  *,
-  data_dir: str | os.PathLike | None = None,
-  cache_dir: str | os.PathLike | None = None,
-) -> Dataset:
+def load_tfds_images(name: str, *, data_dir: str | os.PathLike | None = None) -> Dataset:
   """Load an image classification dataset of TFDS: from the cache, or preparing and decoding it.
 
   Its images are of one shape, and its splits are ``train``, and ``test`` or else ``validation``. A
   missing one is prepared in ``data_dir``, by default ``$TFDS_DATA_DIR``, else TFDS's own default;
   that is not looked at where the cache holds the dataset.
   """
-  decode = functools.partial(_decode, name, data_dir, cache_dir)
   # A TFDS name may hold a configuration behind a slash.
-  return load_or_build(name.replace("/", "-"), decode, cache_dir=cache_dir)
+  return load_or_build(name.replace("/", "-"), functools.partial(_decode, name, data_dir))
 
 
-def _decode(name, data_dir, cache_dir) -> Dataset:
+def _decode(name, data_dir) -> Dataset:
   builder = _prepared_builder(name, data_dir)
   image, label = _image_and_label(builder)
   test = "test" if "test" in builder.info.splits else "validation"
@@ -49,7 +43,7 @@ def _decode(name, data_dir, cache_dir) -> Dataset:
       " train, and test or validation"
     )
   print(
-    f"Decoding {name} once, into {cache_directory(cache_dir)} (10 to 30 s) ...",
+    f"Decoding {name} once, into {cache_directory()} (10 to 30 s) ...",
     file=sys.stderr,
     flush=True,
   )

@@ -29,7 +29,7 @@ Cell = dict[str, Any]
 Record = dict[str, Any]
 
 # Where data lie is not part of a result, and what they hold is.
-_PLACES = ("data_dir", "cache_dir")
+_PLACE = "data_dir"
 _DATA = ("dataset", "folder", "text")
 # More would not be listed in the memory of a computer.
 _MOST_SEEDS = 100_000
@@ -398,12 +398,12 @@ def help_of(settings: type) -> dict[str, str]:
 
 
 def _plain(node: Any) -> Any:
-  """Return what JSON makes of a node, without the places where data lie."""
+  """Return what JSON makes of a node, without where data lie, which is not part of a result."""
 
-  def without_places(items: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in items.items() if key not in _PLACES}
+  def without_place(items: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in items.items() if key != _PLACE}
 
-  return json.loads(json.dumps(node), object_hook=without_places)
+  return json.loads(json.dumps(node), object_hook=without_place)
 
 
 def as_tuples(node: Any) -> Any:

@@ -88,7 +88,7 @@ FORMS = {
 
 def _load(folder, **options):
   path = folder / "data.npz"
-  return data.load(str(path if path.exists() else folder), cache_dir=folder.parent / "cache")
+  return data.load(str(path if path.exists() else folder))
 
 
 def _by_content(split):
@@ -118,7 +118,7 @@ def test_without_a_test_split_a_stratified_fifth_is_set_aside(tmp_path):
   _write_images(tmp_path / "train_only", parts=[("train", TRAIN)])
   np.savez(tmp_path / "data.npz", **POOL)
   for name in ("own", "train_only", "data.npz"):
-    found = data.read(tmp_path / name, cache_dir=tmp_path / "cache")
+    found = data.read(tmp_path / name)
     assert (len(found.train.labels), len(found.test.labels)) == (48, 12)
     whole = np.bincount(TRAIN.labels)
     assert np.abs(np.bincount(found.test.labels) - whole / 5).max() < 1
@@ -142,13 +142,13 @@ def test_images_of_several_sizes_and_modes(tmp_path):
   _write_images(tmp_path / "own", parts=[("", TRAIN)])
   PIL.Image.new("RGBA", (9, 5), (255, 0, 0, 9)).save(tmp_path / "own" / "a" / "red.png")
   with pytest.raises(ValueError, match=r"000.png has 8 x 8 pixels, and .*|:size=32"):
-    data.load(f"{tmp_path}/own", cache_dir=tmp_path / "cache")
-  found = data.load(f"{tmp_path}/own:size=6", cache_dir=tmp_path / "cache")
+    data.load(f"{tmp_path}/own")
+  found = data.load(f"{tmp_path}/own:size=6")
   assert found.train.images.shape[1:] == (6, 6, 3)
   np.savez(tmp_path / "data.npz", **POOL)
   for text in ("data.npz:size=6", "own:size=0", "own:size=1000000"):
     with pytest.raises(ValueError, match=r"size=\d+; (a folder of images alone|it must be from 1)"):
-      data.load(f"{tmp_path}/{text}", cache_dir=tmp_path / "cache")
+      data.load(f"{tmp_path}/{text}")
 
 
 def test_vectors_floats_and_named_labels():
@@ -331,7 +331,8 @@ def test_images_without_labels(tmp_path):
     files.read_images(tmp_path / "nowhere")
 
 
-def test_what_is_hidden_is_no_example(tmp_path):
+def test_what_is_hidden_is_no_example(tmp_path, monkeypatch):
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(tmp_path / ".cache"))
   FORMS["images"](tmp_path)
   image = next(tmp_path.rglob("*.png"))
   number, digest = len(files.read_images(tmp_path)[0]), data.fingerprint(str(tmp_path))
@@ -339,7 +340,7 @@ def test_what_is_hidden_is_no_example(tmp_path):
     place.mkdir()
     shutil.copy(image, place)
   assert len(files.read_images(tmp_path)[0]) == number
-  made = data.read(tmp_path, cache_dir=tmp_path / ".cache")
+  made = data.read(tmp_path)
   assert len(made.train.labels) + len(made.test.labels) == number
   assert data.fingerprint(str(tmp_path)) == digest
 

@@ -9,13 +9,14 @@ import pytest
 from sklearn.datasets import load_digits
 
 from softmax_research import data
-from softmax_research.data import cache, check_dataset, digits, spiral, tfds_images
+from softmax_research.data import check_dataset, digits, spiral, tfds_images
+from softmax_research.data.cache import load_or_build
 
 
 @pytest.mark.parametrize("name", ["digits", "spiral", "wdbc", "iris", "wine"])
 def test_embedded_datasets_touch_no_files(name, tmp_path):
-  (tmp_path / "file").write_text("")
-  dataset = data.load(name, data_dir=tmp_path / "file", cache_dir=tmp_path / "file")
+  (tmp_path / "cache").write_text("")
+  dataset = data.load(name, data_dir=tmp_path / "cache")
   assert dataset.name == name
   assert dataset.num_classes == data.NUM_CLASSES[name]
 
@@ -75,7 +76,7 @@ _MNIST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     ),
   ],
 )
-def test_real_images(name, shape, counts, mean, std, tfds_data_dir, tmp_path, monkeypatch):
+def test_real_images(name, shape, counts, mean, std, tfds_data_dir, monkeypatch):
   """Of the test split alone: to decode both of both takes half a minute."""
   decode = tfds_images._decode_split
 
@@ -83,7 +84,7 @@ def test_real_images(name, shape, counts, mean, std, tfds_data_dir, tmp_path, mo
     return decode(builder, "test", *keys)
 
   monkeypatch.setattr(tfds_images, "_decode_split", decode_test_split)
-  found = data.load(name, data_dir=tfds_data_dir, cache_dir=tmp_path)
+  found = data.load(name, data_dir=tfds_data_dir)
   assert found.test.images.shape == shape
   assert np.bincount(found.test.labels).tolist() == counts
   assert found.class_names[0] in ("0", "airplane") and found.class_names[9] in ("9", "truck")
@@ -91,20 +92,18 @@ def test_real_images(name, shape, counts, mean, std, tfds_data_dir, tmp_path, mo
   np.testing.assert_allclose(data.channel_statistics(found.test.images), [mean, std], atol=1e-4)
 
 
-def test_a_second_load_imports_nothing_of_tfds(tmp_path):
-  cache.load_or_build(
-    "mnist", lambda: dataclasses.replace(digits(), name="mnist"), cache_dir=tmp_path
-  )
+def test_a_second_load_imports_nothing_of_tfds():
+  load_or_build("mnist", lambda: dataclasses.replace(digits(), name="mnist"))
   program = """
 import sys
 from softmax_research import data
 lazy = {"tensorflow", "tensorflow_datasets", "array_record", "sklearn"}
 assert not lazy & set(sys.modules), lazy & set(sys.modules)
-mnist = data.load("mnist", data_dir="/nowhere", cache_dir=sys.argv[1])
+mnist = data.load("mnist", data_dir="/nowhere")
 assert not lazy & set(sys.modules), lazy & set(sys.modules)
 assert len(mnist.test.labels) == 360
 """
-  subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+  subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_digits_are_scikit_learns_in_two_disjoint_parts():

@@ -42,8 +42,8 @@ def _sorted(images, labels):
 
 
 def test_cifar100_is_prepared_decoded_and_kept(tiny_cifar100, tmp_path, monkeypatch, capsys):
-  cache_dir, data_dir = tmp_path / "cache", tmp_path / "tfds"
-  dataset = load("cifar100", data_dir=data_dir, cache_dir=cache_dir)
+  data_dir = tmp_path / "tfds"
+  dataset = load("cifar100", data_dir=data_dir)
   for seed, split in enumerate((dataset.train, dataset.test)):
     # TFDS shuffles when it prepares.
     for ours, made in zip(_sorted(*split), _sorted(*_examples(seed)), strict=True):
@@ -53,7 +53,8 @@ def test_cifar100_is_prepared_decoded_and_kept(tiny_cifar100, tmp_path, monkeypa
 
   # Decoded again from the prepared files, whose directory the environment names.
   monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-  again = load("tfds:cifar100", cache_dir=tmp_path / "other")
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(tmp_path / "other"))
+  again = load("tfds:cifar100")
   np.testing.assert_array_equal(again.train.images, dataset.train.images)
 
 
@@ -61,15 +62,16 @@ def test_cifar100_is_prepared_decoded_and_kept(tiny_cifar100, tmp_path, monkeypa
 def test_a_dataset_of_another_kind_is_refused_before_it_is_prepared(name, tmp_path):
   pytest.importorskip("tensorflow_datasets")
   with pytest.raises(DataUnavailableError, match=rf"the dataset {name} .*images uint8 \[H, W, C\]"):
-    load(f"tfds:{name}", data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    load(f"tfds:{name}", data_dir=tmp_path)
 
 
-def test_prepared_files_that_cannot_be_read_are_an_error(tiny_cifar100, tmp_path):
-  load("cifar100", data_dir=tmp_path, cache_dir=tmp_path / "a")
+def test_prepared_files_that_cannot_be_read_are_an_error(tiny_cifar100, tmp_path, cache):
+  load("cifar100", data_dir=tmp_path)
+  (cache / "cifar100.npz").unlink()
   for path in tmp_path.glob("cifar100/*/*.array_record*"):
     path.write_bytes(path.read_bytes()[:50])
   with pytest.raises(DataUnavailableError, match=f"prepared files in {tmp_path}/cifar100.*delete"):
-    load("cifar100", data_dir=tmp_path, cache_dir=tmp_path / "b")
+    load("cifar100", data_dir=tmp_path)
 
 
 def test_prepared_files_of_another_format_are_an_error(tfds_data_dir, tmp_path):
@@ -79,7 +81,7 @@ def test_prepared_files_of_another_format_are_an_error(tfds_data_dir, tmp_path):
   copy.write_text(source.read_text().replace("array_record", "tfrecord"))
   copy.with_name("features.json").write_text(source.with_name("features.json").read_text())
   with pytest.raises(DataUnavailableError, match=r"cannot open mnist.*array_record.*data_dir"):
-    load("mnist", data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    load("mnist", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("package", ["tensorflow_datasets", "array_record"])
@@ -87,7 +89,7 @@ def test_prepared_files_of_another_format_are_an_error(tfds_data_dir, tmp_path):
 def test_without_the_extra_the_error_says_what_to_install(name, package, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, package, None)
   with pytest.raises(DataUnavailableError) as caught:
-    load(name, data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    load(name, data_dir=tmp_path)
   for part in (package, 'pip install "softmax_research[tfds]"', f"{tmp_path}/{name}", "'digits'"):
     assert part in str(caught.value)
   assert not list((tmp_path / "cache").iterdir())
@@ -97,7 +99,7 @@ def test_preparing_without_tensorflow_says_what_to_install(tmp_path, monkeypatch
   pytest.importorskip("tensorflow_datasets")
   monkeypatch.setitem(sys.modules, "tensorflow", None)
   with pytest.raises(DataUnavailableError) as caught:
-    load("fashion_mnist", data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    load("fashion_mnist", data_dir=tmp_path)
   for part in ("needs tensorflow;", "softmax_research[tfds]", f"{tmp_path}/fashion_mnist/"):
     assert part in str(caught.value)
 
@@ -112,14 +114,14 @@ def test_without_a_network_the_error_says_where_to_put_files(name, tmp_path, mon
   for variable in ("no_proxy", "NO_PROXY"):
     monkeypatch.delenv(variable, raising=False)
   with pytest.raises(DataUnavailableError, match="cannot download") as caught:
-    load(name, data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    load(name, data_dir=tmp_path)
   for part in ("ProxyError", f"Looked for in {tmp_path}/{name}/", "TFDS_DATA_DIR", "'digits'"):
     assert part in str(caught.value)
   assert type(caught.value.__cause__).__name__ == "ProxyError"
 
 
 def test_an_unwritable_cache_fails_before_anything_is_prepared(tmp_path, monkeypatch):
-  (tmp_path / "file").write_text("")
+  (tmp_path / "cache").write_text("")
   monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)  # Would be the next error.
   with pytest.raises(DataUnavailableError, match="cannot write to the cache directory"):
-    load("cifar10", data_dir=tmp_path, cache_dir=tmp_path / "file")
+    load("cifar10", data_dir=tmp_path)

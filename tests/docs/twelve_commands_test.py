@@ -7,6 +7,8 @@ import runpy
 import shlex
 import shutil
 
+import jax
+
 from tests.experiments.scripts import REPOSITORY, run_script
 
 _PAGE = REPOSITORY / "docs" / "twelve_commands.rst"
@@ -19,7 +21,7 @@ _LITTLE = ("--config.num_epochs=2", "--config.heads=softmax", "--config.seeds=1"
 # most of the time is that of compiling.
 _INSTEAD = {
   "train": ("--config.num_epochs=2", "--formats=md"),
-  "compare": (*_LITTLE, "--config.cache_dir=."),
+  "compare": _LITTLE,
   "mutual_information": ("--steps=20", "--seeds=2", "--estimators=info_nce", "--formats=md"),
   "runs/photos": ("--config.backbone=identity",),
   "runs/batches": ("--config.backbone=identity",),
@@ -34,6 +36,9 @@ def test_all_commands_run_on_the_files_of_the_examples(tmp_path, monkeypatch, ca
   for path in (REPOSITORY / "docs" / "examples").glob("*.py"):
     shutil.copy(path, tmp_path)
   monkeypatch.chdir(tmp_path)
+  # Images are decoded there, and programs kept where those of the other tests are.
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(tmp_path))
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir or "")
   assert len(_COMMANDS) == 13  # The first makes the files.
   for _, *command in _COMMANDS:
     if command[0] != "-m":

@@ -27,20 +27,21 @@ def test_a_missing_extra_says_what_to_install_and_where_files_go(tmp_path):
     f"--workdir={tmp_path / 'run'}",
     "--config.dataset=mnist",
     f"--config.data_dir={tmp_path / 'data'}",
-    f"--config.cache_dir={tmp_path / 'cache'}",
+    env={"SOFTMAX_RESEARCH_CACHE": str(tmp_path / "cache")},
     before=_hide_packages,
   )
   for part in ("tensorflow_datasets", 'pip install "softmax_research[tfds]"', "'digits'"):
     assert part in message
 
 
-def test_data_of_ones_own_are_trained_on_and_their_damaged_cache_is_rebuilt(tmp_path):
+def test_data_of_ones_own_are_trained_on_and_their_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
   """A folder of images, whose cache is not what was written."""
   pool, cache = data.digits().test, tmp_path / "cache"
   for i, (image, label) in enumerate(zip(*pool, strict=True)):
     (tmp_path / "own" / f"<{label}>").mkdir(parents=True, exist_ok=True)
     PIL.Image.fromarray(image[:, 1:, 0]).save(tmp_path / "own" / f"<{label}>" / f"{i}.png")
-  data.load(str(tmp_path / "own"), cache_dir=cache)
+  monkeypatch.setenv("SOFTMAX_RESEARCH_CACHE", str(cache))
+  data.load(str(tmp_path / "own"))
   (kept,) = cache.glob("own-*.npz")
   whole = kept.read_bytes()
   kept.write_bytes(whole[:9999] + bytes([whole[9999] ^ 1]) + whole[10000:])
@@ -49,7 +50,6 @@ def test_data_of_ones_own_are_trained_on_and_their_damaged_cache_is_rebuilt(tmp_
     "compare",
     f"--workdir={tmp_path / 'run'}",
     f"--config.dataset={tmp_path / 'own'}",
-    f"--config.cache_dir={cache}",
     "--config.heads=logit_adjusted",
     "--config.backbone=cnn:stages=((2,),)",
     "--config.seeds=1",
