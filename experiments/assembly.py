@@ -357,11 +357,11 @@ def lay_out(
   config: ConfigDict, splits: Splits, options: ConfigDict, num_seeds: int
 ) -> training.Layout:
   """Lay so many seeds of the configuration's network on the devices, as `device_options` say."""
-  filters = nn.filters(make_backbone(config), splits.train.images.shape[1:])
   seed, along_data = _numbers_of_devices(options, num_seeds)
   seeds_by = options.seeds_by
   if seeds_by in ("auto", "apart"):
-    seeds_by = nn.seeds_by(jax.default_backend(), -(-num_seeds // seed), filters)
+    input_shape = splits.train.images.shape[1:]
+    seeds_by = nn.seeds_by(make_backbone(config), input_shape, -(-num_seeds // seed))
   return training.make_layout(
     seed=seed,
     data=along_data,

@@ -5,7 +5,6 @@ Shared arguments are described as those of `functional` are.
 
 from softmax_research.nn.adapters import (
   NETWORKS,
-  filters,
   from_linen,
   from_nnx,
   identity,

@@ -287,33 +287,24 @@ def make(name: str | Mapping[str, Any], **options: Any) -> Backbone:
   return NETWORKS.make(name, **options)
 
 
-def seeds_by(backend: str, num_seeds: int, filters: Sequence[int]) -> str:
+def seeds_by(backbone: Backbone, input_shape: Sequence[int], num_seeds: int) -> str:
   """Choose how the seeds of one device train: `"vmap"`, all in each operation, or `"map"`.
 
   Args:
-    backend: `jax.default_backend()`.
+    backbone: the network, whose convolutions are its parameters of four axes.
+    input_shape: the shape of one image.
     num_seeds: the seeds of one device.
-    filters: of the network's convolutions; empty for a network without any.
 
   Example:
-    >>> seeds_by("cpu", 5, (32, 64)), seeds_by("gpu", 5, (32, 64)), seeds_by("gpu", 5, (384,))
-    ('map', 'vmap', 'map')
+    >>> seeds_by(make("mlp"), (8, 8, 1), 5)
+    'vmap'
   """
+  params, _ = jax.eval_shape(lambda: backbone.init(jax.random.key(0), tuple(input_shape)))
+  filters = [leaf.shape[-1] for leaf in jax.tree.leaves(params) if leaf.ndim == 4]
   if not filters:
     return "vmap"
   narrow = max(filters) <= _WIDEST
-  return "vmap" if backend != "cpu" and num_seeds > 1 and narrow else "map"
-
-
-def filters(backbone: Backbone, input_shape: Sequence[int]) -> tuple[int, ...]:
-  """List the filters of a network's convolutions, which are its parameters of four axes.
-
-  Example:
-    >>> filters(make("cnn:stages=4-5"), (4, 4, 1))
-    (4, 5)
-  """
-  params, _ = jax.eval_shape(lambda: backbone.init(jax.random.key(0), tuple(input_shape)))
-  return tuple(leaf.shape[-1] for leaf in jax.tree.leaves(params) if leaf.ndim == 4)
+  return "vmap" if jax.default_backend() != "cpu" and num_seeds > 1 and narrow else "map"
 
 
 def in_form(backbone: Backbone, seeds_by: str) -> Backbone:

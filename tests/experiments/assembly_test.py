@@ -299,10 +299,11 @@ def _lay_out(monkeypatch):
   monkeypatch.setattr(jax, "device_count", lambda: 8)
   images = types.SimpleNamespace(images=np.zeros((1, 8, 8, 1)))
 
-  def lay_out(filters=(), num_seeds=5, **given):
+  def lay_out(backbone="mlp", num_seeds=5, **given):
     config, options = default.get_config(), assembly.device_options()
     options.update(given)
-    monkeypatch.setattr(assembly.nn, "filters", lambda *_: filters)
+    with config.ignore_type():
+      config.backbone = backbone
     layout = assembly.lay_out(config, types.SimpleNamespace(train=images), options, num_seeds)
     return tuple(layout.mesh.shape.values()), layout.seeds_by
 
@@ -331,17 +332,19 @@ def test_devices_go_to_seeds_first_and_elsewhere_than_on_cpu_none_is_idle(
 
 
 @pytest.mark.parametrize(
-  ("filters", "asked", "expected"),
+  ("backbone", "asked", "expected"),
   [
-    ((32, 64), "auto", "map"),
-    ((), "auto", "vmap"),
-    ((32, 64), "apart", "map"),
-    ((32, 64), "vmap", "vmap"),
-    ((), "map", "map"),
+    ("cnn:stages=32-64", "auto", "map"),
+    ("mlp", "auto", "vmap"),
+    ("cnn:stages=32-64", "apart", "map"),
+    ("cnn:stages=32-64", "vmap", "vmap"),
+    ("mlp", "map", "map"),
   ],
 )
-def test_seeds_of_one_device_train_as_is_fastest_for_the_network(lay_out, filters, asked, expected):
-  assert lay_out(filters, seeds_by=asked)[1] == expected
+def test_seeds_of_one_device_train_as_is_fastest_for_the_network(
+  lay_out, backbone, asked, expected
+):
+  assert lay_out(backbone, seeds_by=asked)[1] == expected
 
 
 @pytest.mark.parametrize(

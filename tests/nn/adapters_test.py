@@ -15,7 +15,6 @@ from softmax_research.nn import (
   ACTIVATIONS,
   NETWORKS,
   Backbone,
-  filters,
   from_linen,
   from_nnx,
   in_form,
@@ -459,10 +458,8 @@ def test_shares_of_a_batch_in_shard_map_have_the_gradient_of_the_whole():
     ("gpu", 16, (), "vmap"),
   ],
 )
-def test_seeds_train_as_measured(backend, num_seeds, widths, expected):
-  assert seeds_by(backend, num_seeds, widths) == expected
-
-
-def test_filters_are_those_of_convolutions_alone():
-  assert filters(_NET, (7, 6, 2)) == (4, 3)
-  assert filters(make("mlp"), (7, 6, 2)) == ()
+def test_seeds_train_as_measured(backend, num_seeds, widths, expected, monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: backend)
+  # The width of a dense layer does not count.
+  network = make("cnn", stages=widths, dense=(512,)) if widths else make("mlp")
+  assert seeds_by(network, (8, 8, 1), num_seeds) == expected
