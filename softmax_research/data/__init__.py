@@ -38,6 +38,5 @@ from softmax_research.data.sources import (
   label_noise,
   load,
   spiral,
-  wdbc,
 )
 from softmax_research.data.text import BUILT_IN_TEXTS, Text, encode_text, read_text

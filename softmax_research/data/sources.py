@@ -174,27 +174,6 @@ def digits() -> Dataset:
   return _with_test_split("digits", images, rows[:, 64], 360, tuple("0123456789"))
 
 
-def wdbc() -> Dataset:
-  """Return the Wisconsin diagnostic breast cancer data, 569 cases of 30 measurements.
-
-  They come with scikit-learn and name no test split: a fixed stratified sample of 171 cases (30%)
-  is the test split here, the same on every machine. The measurements have their own units, so
-  they differ in size a thousandfold; `standardise` brings them to one.
-
-  Returns:
-    398 training and 171 test cases, ``float32 [N, 30]``, in 2 classes.
-
-  Example:
-    >>> from softmax_research import data
-    >>> dataset = data.wdbc()
-    >>> dataset.train.images.shape, dataset.class_names
-    ((398, 30), ('malignant', 'benign'))
-
-  Reference: Wolberg, Street and Mangasarian (1995), UCI.
-  """
-  return _measurements("wdbc", "load_breast_cancer", 171)
-
-
 def spiral(
   num_arms: int = 3,
   *,
@@ -289,7 +268,11 @@ def label_noise(
 
 
 def _measurements(name: str, loader: str, num_test: int) -> Dataset:
-  """Return vectors that come with scikit-learn, a fixed sample of which is the test split."""
+  """Return vectors that come with scikit-learn, a fixed stratified sample being the test split.
+
+  That is three tenths, the same on every machine, as the data name no split. Measurements have
+  their own units, and may differ in size a thousandfold; `standardise` brings them to one.
+  """
   # scikit-learn takes seconds to import; who trains on another dataset does not wait for it.
   from sklearn import datasets  # noqa: PLC0415
 
@@ -346,7 +329,7 @@ _SOURCES = registry.Registry(
     "digits": digits,
     "spiral": spiral,
     "iris": functools.partial(_measurements, "iris", "load_iris", 45),
-    "wdbc": wdbc,
+    "wdbc": functools.partial(_measurements, "wdbc", "load_breast_cancer", 171),
     "wine": functools.partial(_measurements, "wine", "load_wine", 53),
     **{
       name: functools.partial(_load_named, name)

@@ -22,9 +22,14 @@ def test_embedded_datasets_touch_no_files(name, tmp_path):
 
 
 def test_measurements_are_scikit_learns_in_two_parts():
-  for name, shapes in (("iris", [(105, 4), (45, 4)]), ("wine", [(125, 13), (53, 13)])):
+  for name, features, sizes in (
+    ("iris", 4, (105, 45)),
+    ("wine", 13, (125, 53)),
+    ("wdbc", 30, (398, 171)),
+  ):
     found = data.load(name)
-    assert [split.images.shape for split in (found.train, found.test)] == shapes
+    shapes = [split.images.shape for split in (found.train, found.test)]
+    assert shapes == [(size, features) for size in sizes]
   assert data.load("iris").class_names == ("setosa", "versicolor", "virginica")
 
 
