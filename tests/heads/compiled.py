@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import numpy as np
 
 
 def compiled(constructor):
@@ -21,3 +22,16 @@ def compiled(constructor):
     )
 
   return construct
+
+
+def draw(head, num_features):
+  """Returns parameters of a head's shapes and types, drawn by NumPy, which compiles nothing."""
+  rng = np.random.default_rng(0)
+  shapes = jax.eval_shape(lambda: head.init(jax.random.key(0), num_features))
+  return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), shapes)
+
+
+def evaluate(head, params, features, labels, **options):
+  """Returns losses and log-probabilities, of one program."""
+  run = jax.jit(lambda *given: (head.loss(*given, labels, **options), head.log_prob(*given)))
+  return jax.device_get(run(params, features))

@@ -9,7 +9,7 @@ import pytest
 
 from softmax_research import functional, heads
 from softmax_research.heads import Geometry, LearntScore
-from tests.heads.compiled import compiled
+from tests.heads.compiled import compiled, evaluate
 
 dense, linear = compiled(heads.dense), compiled(heads.linear)
 
@@ -51,21 +51,26 @@ def test_margin_score_prior_and_smoothing_are_composed_in_this_order():
   expected = -((0.9 * targets + 0.1 / 3) * _log_softmax(scores)).sum(-1)
   expected += 0.01 * np.log(np.exp(scores).sum(-1)) ** 2
   with jax.enable_x64(True):
-    np.testing.assert_allclose(head.loss(PARAMS, FEATURES, LABELS), expected, rtol=1e-12)
-    # Neither margin nor prior nor smoothing acts in a prediction.
-    prediction = head.log_prob(PARAMS, FEATURES)
+    losses, prediction = evaluate(head, PARAMS, FEATURES, LABELS)
+  np.testing.assert_allclose(losses, expected, rtol=1e-12)
+  # Neither margin nor prior nor smoothing acts in a prediction.
   np.testing.assert_allclose(prediction, _log_softmax(_quadratic(logits)), rtol=1e-12)
 
 
 def test_a_margin_sees_norms_and_step():
-  seen = {}
+  @jax.jit
+  def run(kernel, features, step):
+    seen = {}
 
-  def margin(logits, labels, geometry):
-    seen.update(geometry._asdict())
-    return logits
+    def margin(logits, labels, geometry):
+      seen.update(geometry._asdict())
+      return logits
 
-  head = heads.dense(3, bias=False, margin=margin)
-  head.loss({"kernel": PARAMS["kernel"]}, FEATURES, LABELS, step=7)
+    head = heads.dense(3, bias=False, margin=margin, implementation="plain")
+    head.loss({"kernel": kernel}, features, LABELS, step=step)
+    return seen
+
+  seen = run(PARAMS["kernel"], FEATURES, 7)
   assert set(seen) == set(Geometry._fields)
   np.testing.assert_allclose(seen["feature_norms"], np.linalg.norm(FEATURES, axis=-1), rtol=1e-6)
   np.testing.assert_allclose(
@@ -87,9 +92,9 @@ def test_normalised_logits_are_cosines():
   kernel = PARAMS["kernel"]
   cosines = FEATURES @ kernel / np.linalg.norm(FEATURES, axis=-1)[:, None]
   cosines /= np.linalg.norm(kernel, axis=0)
-  np.testing.assert_allclose(head.log_prob({"kernel": kernel}, FEATURES), cosines, rtol=1e-5)
+  loss, log_probs = evaluate(head, {"kernel": kernel}, FEATURES, LABELS)
+  np.testing.assert_allclose(log_probs, cosines, rtol=1e-5)
   # The geometry that goes with them has norms of 1.
-  loss = head.loss({"kernel": kernel}, FEATURES, LABELS)
   np.testing.assert_allclose(loss, cosines.sum(-1) + 4, rtol=1e-5)
 
 
@@ -101,9 +106,8 @@ def test_zero_features_have_gradients_of_ordinary_size(normalise):
     normalise=normalise,
     margin=lambda logits, labels, geometry: logits * geometry.feature_norms[..., None],
   )
-  params = {"kernel": jnp.asarray(PARAMS["kernel"], jnp.float32)}
-  total = jax.jit(jax.grad(lambda p, x: head.loss(p, x, jnp.array([0])).sum(), argnums=(0, 1)))
-  gradients = total(params, jnp.zeros((1, 4)))
+  total = jax.jit(jax.grad(lambda p, x: head.loss(p, x, np.array([0])).sum(), argnums=(0, 1)))
+  gradients = total({"kernel": PARAMS["kernel"]}, np.zeros((1, 4)))
   for gradient in jax.tree.leaves(gradients):
     assert np.max(np.abs(gradient)) < 10
 
@@ -116,12 +120,12 @@ def test_half_precision_features_make_float32_logits_and_norms(dtype):
     log_prob=lambda logits: logits,
     bias=False,
   )
-  features = jnp.full((1, 4), 1000.0, dtype)  # their squares overflow float16
-  params = {"kernel": jnp.full((4, 3), 20.0, dtype)}
-  logits = head.log_prob(params, features)
+  features = np.full((1, 4), 1000.0, dtype)  # their squares overflow float16
+  params = {"kernel": np.full((4, 3), 20.0, dtype)}
+  norms, logits = evaluate(head, params, features, [0])
   assert logits.dtype == jnp.float32
   np.testing.assert_array_equal(logits, np.full((1, 3), 80000.0))
-  np.testing.assert_allclose(head.loss(params, features, [0]), [2000], rtol=1e-6)
+  np.testing.assert_allclose(norms, [2000], rtol=1e-6)
 
 
 @pytest.mark.parametrize("normalise", [False, True])
@@ -205,7 +209,7 @@ def _row_map(logits):
 
 @pytest.mark.parametrize("implementation", ["plain", "streaming"])
 def test_a_link_acts_on_the_labels_log_probability(implementation):
-  strength = jnp.asarray(2.0)
+  strength = np.array(2.0)
 
   def losses(params, features, strength):
     # What a link closes over has a gradient too.
@@ -242,9 +246,9 @@ def test_a_link_acts_on_the_labels_log_probability(implementation):
 def test_a_link_of_a_distribution_is_expected_and_of_a_smoothed_label_refused():
   head, labels = dense(3, link=_focal), np.random.default_rng(2).dirichlet(np.ones(3), 5)
   with jax.enable_x64(True):
-    losses = -np.asarray(head.log_prob(PARAMS, FEATURES))
-    expected = (labels * (1 - np.exp(-losses)) * losses).sum(-1)
-    np.testing.assert_allclose(head.loss(PARAMS, FEATURES, labels), expected, rtol=1e-10)
+    found, log_probs = evaluate(head, PARAMS, FEATURES, labels)
+  expected = (-labels * (1 - np.exp(log_probs)) * log_probs).sum(-1)
+  np.testing.assert_allclose(found, expected, rtol=1e-10)
   with pytest.raises(ValueError, match=r"label_smoothing=0.1 and a link, .* label_smoothing=0\."):
     dense(3, link=_focal, label_smoothing=0.1)
 
@@ -256,7 +260,7 @@ def test_a_row_map_acts_in_training_and_prediction_and_forbids_streaming():
   mapped = logits / np.linalg.norm(logits, axis=-1, keepdims=True)
   log_probs = _log_softmax(_quadratic(mapped - 0.6 * np.eye(3)[LABELS]))
   with jax.enable_x64(True):
-    loss, prediction = head.loss(PARAMS, FEATURES, LABELS), head.log_prob(PARAMS, FEATURES)
+    loss, prediction = evaluate(head, PARAMS, FEATURES, LABELS)
   np.testing.assert_allclose(loss, -log_probs[np.arange(5), LABELS], rtol=1e-12)
   np.testing.assert_allclose(prediction, _log_softmax(_quadratic(mapped)), rtol=1e-12)
   with pytest.raises(ValueError, match=r"'streaming' and a row_map.*Pass implementation='plain'"):
@@ -268,21 +272,33 @@ def test_a_score_may_be_learnt():
     init=lambda key: {"slope": jnp.full((), 0.5, jnp.float32)},
     apply=lambda params, logits: params["slope"] * logits,
   )
-  made = [dense(3, score=score, implementation=name) for name in ("plain", "streaming")]
-  params = made[0].init(jax.random.key(0), 4)
-  assert sorted(params) == ["bias", "kernel", "score"]
-  np.testing.assert_array_equal(params["kernel"], dense(3).init(jax.random.key(0), 4)["kernel"])
-  features = jnp.asarray(FEATURES, jnp.float32)
   plain, streaming = (
-    jax.jit(jax.value_and_grad(lambda p, head=head: head.loss(p, features, LABELS).sum()))(params)
-    for head in made
+    heads.dense(3, score=score, implementation=name) for name in ("plain", "streaming")
   )
-  halved = params | {name: params[name] / 2 for name in ("kernel", "bias")}
-  np.testing.assert_allclose(plain[0], dense(3).loss(halved, features, LABELS).sum(), rtol=1e-6)
-  np.testing.assert_allclose(
-    made[0].log_prob(params, features), dense(3).log_prob(halved, features), rtol=1e-6
-  )
-  assert abs(plain[1]["score"]["slope"]) > 0.1
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), plain, streaming
-  )
+  drawn, usual = jax.jit(
+    lambda key: [head.init(key, 4) for head in (plain, heads.dense(3))]
+  )(jax.random.key(0))  # fmt: skip
+  assert sorted(drawn) == ["bias", "kernel", "score"]
+  np.testing.assert_array_equal(drawn["kernel"], usual["kernel"])
+
+  @jax.jit
+  def run(params, halved):
+    found = [
+      jax.value_and_grad(lambda p, head=head: head.loss(p, FEATURES, LABELS).sum())(params)
+      for head in (plain, streaming)
+    ]
+    expected = heads.dense(3)
+    return (
+      found,
+      expected.loss(halved, FEATURES, LABELS).sum(),
+      plain.log_prob(params, FEATURES),
+      expected.log_prob(halved, FEATURES),
+    )
+
+  params = PARAMS | {"score": {"slope": np.array(0.5)}}
+  halved = {name: array / 2 for name, array in PARAMS.items()}
+  found, loss, log_probs, expected = run(params, halved)
+  np.testing.assert_allclose(found[0][0], loss, rtol=1e-6)
+  np.testing.assert_allclose(log_probs, expected, rtol=1e-6)
+  assert abs(found[0][1]["score"]["slope"]) > 0.1
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *found)

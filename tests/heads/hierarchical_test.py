@@ -1,12 +1,11 @@
 """Hierarchical heads by name and from a user's own tree."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from softmax_research import functional, heads
-from tests.heads.compiled import compiled
+from tests.heads.compiled import compiled, draw, evaluate
 
 make = compiled(heads.make)
 
@@ -20,19 +19,18 @@ HEADS = {
 @pytest.mark.parametrize("name", HEADS)
 def test_the_loss_is_minus_the_label_s_log_probability(name):
   head = make(name, 7, **HEADS[name])
-  params = head.init(jax.random.key(0), 4)
   features = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
   labels = np.array([0, 6, 3, 7, 2])
-  log_probs = head.log_prob(params, features)
+  options = {"step": 3, "key": jax.random.key(2)}
+  losses, log_probs = evaluate(head, draw(head, 4), features, labels, **options)
   np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, rtol=1e-5)
-  losses = head.loss(params, features, labels, step=3, key=jax.random.key(2))
   expected = [-log_probs[i, y] if y < 7 else np.nan for i, y in enumerate(labels)]
   np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_learn(name):
-  head = make(name, 7, **HEADS[name])
+  head = heads.make(name, 7, **HEADS[name])
   features, labels = np.eye(7, dtype=np.float32), np.arange(7)
 
   @jax.jit
@@ -41,27 +39,26 @@ def test_heads_learn(name):
       gradient = jax.grad(lambda p: head.loss(p, features, labels).mean())(params)
       return jax.tree.map(lambda p, g: p - 3.0 * g, params, gradient)
 
-    return jax.lax.fori_loop(0, 200, update, params)
+    return head.log_prob(jax.lax.fori_loop(0, 200, update, params), features)
 
-  log_probs = head.log_prob(train(head.init(jax.random.key(0), 7)), features)
+  log_probs = train(jax.tree.map(np.zeros_like, draw(head, 7)))
   np.testing.assert_array_equal(np.argmax(log_probs, -1), labels)
 
 
 def test_a_taxonomy_of_one_s_own():
   tree = functional.taxonomy_tree({"vehicle": [0, 3], "animal": {"bird": 1, "other": [2, 4]}})
   head = heads.hierarchical(tree)
-  params = head.init(jax.random.key(0), 3)
+  params = draw(head, 3)
   assert params["kernel"].shape == (tree.num_rows, 3)
-  assert head.log_prob(params, jnp.ones((2, 3))).shape == (2, 5)
+  assert jax.eval_shape(head.log_prob, params, np.ones((2, 3))).shape == (2, 5)
 
 
 def test_frequent_classes_get_short_paths():
   even, skew = (make("huffman", 64, class_counts=c) for c in ([1] * 64, [10**6] + [1] * 63))
-  features = jnp.ones((1, 1))
 
   def loss(head):
-    zeros = jax.tree.map(jnp.zeros_like, head.init(jax.random.key(0), 1))
-    return head.loss(zeros, features, jnp.array([0]))
+    zeros = jax.tree.map(np.zeros_like, draw(head, 1))
+    return head.loss(zeros, np.ones((1, 1), np.float32), np.array([0]))
 
   np.testing.assert_allclose(loss(even), 6 * np.log(2), rtol=1e-6)
   np.testing.assert_allclose(loss(skew), np.log(2), rtol=1e-6)
@@ -70,7 +67,7 @@ def test_frequent_classes_get_short_paths():
 @pytest.mark.parametrize(("num_classes", "num_groups"), [(1, 1), (3, 1), (10, 3), (100, 10)])
 def test_about_sqrt_k_groups_of_equal_size_by_default(num_classes, num_groups):
   head = make("two_level", num_classes)
-  rows = head.init(jax.random.key(0), 1)["bias"].size
+  rows = draw(head, 1)["bias"].size
   expected = {1: 0, 3: 3}.get(num_classes, num_classes + num_groups)
   assert rows == expected
 
@@ -100,9 +97,7 @@ def test_bad_numbers_of_classes(name):
 
 def test_groups_of_a_taxonomy_are_given_by_name():
   head = make("two_level:groups=(0,1,1,0,1)", 5)
-  features, params = np.ones((2, 3), np.float32), head.init(jax.random.key(0), 3)
-  kernel = np.random.default_rng(1).normal(size=params["kernel"].shape)
-  params["kernel"] = kernel.astype(np.float32)
+  features, params = np.ones((2, 3), np.float32), draw(head, 3)
   wanted = functional.two_level_tree([[0, 3], [1, 2, 4]])
   expected = jax.jit(lambda *given: functional.tree_log_probs(*given, wanted))(features, params)
   np.testing.assert_array_equal(head.log_prob(params, features), expected)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softmax_research import heads
-from tests.heads.compiled import compiled
+from tests.heads.compiled import compiled, draw, evaluate
 
 make = compiled(heads.make)
 
@@ -77,9 +77,9 @@ _CASES = {
 
 
 def _params(head):
-  params = head.init(jax.random.key(0), 4) | {"kernel": jnp.asarray(KERNEL)}
+  params = draw(head, 4) | {"kernel": KERNEL}
   if "running" in params:
-    params["running"] = {name: jnp.asarray(RUNNING[name]) for name in params["running"]}
+    params["running"] = {name: np.array(RUNNING[name]) for name in params["running"]}
   return params
 
 
@@ -88,9 +88,7 @@ def test_losses_and_gradients_are_those_of_the_formula(text):
   step, expected = _CASES[text]
   head = make(text, 3, **({"class_counts": COUNTS} if "ldam" in text else {}))
   with jax.enable_x64(True):
-    params = _params(head)
-    losses = head.loss(params, FEATURES, LABELS, step=step)
-    log_probs = head.log_prob(params, FEATURES)
+    losses, log_probs = evaluate(head, _params(head), FEATURES, LABELS, step=np.array(step))
   np.testing.assert_allclose(losses, expected, rtol=1e-6)  # The tables are float32.
   scale = 2 if "cosine" in text.split(":")[0] else 8
   plain = np.exp(scale * COSINES)
@@ -116,17 +114,16 @@ def test_the_norm_of_the_features_has_a_gradient_in_magface_and_none_in_adaface(
 def test_the_nearest_of_several_centres_counts():
   prior = np.array([0.2, 0.3, 0.5])
   head = make("subcentre_arcface:centres=2:margin=0.2:scale=8", 3, log_prior=np.log(prior))
-  params = head.init(jax.random.key(0), 4)
+  params = draw(head, 4)
   assert params["kernel"].shape == (4, 6)
   kernel = np.float64(params["kernel"]).reshape(4, 3, 2)
   cosines = np.einsum("nd,dkc->nkc", FEATURES / NORMS[:, None], kernel)
   cosines = (cosines / np.linalg.norm(kernel, axis=0)).max(-1)
   assert np.all(np.arccos(cosines[OWN]) < np.pi - 0.2)
   values = prior * np.exp(8 * np.where(OWN, np.cos(np.arccos(cosines) + 0.2), cosines))
-  features = FEATURES.astype(np.float32)
-  losses = head.loss(params, features, LABELS)
+  losses, log_probs = evaluate(head, params, FEATURES.astype(np.float32), LABELS)
   np.testing.assert_allclose(losses, -np.log(values[OWN] / values.sum(-1)), rtol=1e-5, atol=1e-6)
-  assert head.log_prob(params, features).shape == (5, 3)
+  assert log_probs.shape == (5, 3)
 
 
 def test_partial_fc_with_all_classes_is_the_whole_head():
@@ -153,12 +150,13 @@ def test_partial_fc_with_all_classes_is_the_whole_head():
 
 def test_unknown_labels_leave_the_running_mean():
   head = make("curricularface:momentum=0.5", 3)
-  params = _params(head)
+  params = jax.tree.map(np.float32, _params(head))
 
+  @jax.jit
   def emphasis(labels):
     measured = head.tracker.measure(params, FEATURES.astype(np.float32), labels)
     means = jax.tree.map(jnp.mean, measured)
-    return float(head.tracker.update(params, means)["running"]["emphasis"])
+    return head.tracker.update(params, means)["running"]["emphasis"]
 
   expected = 0.15 + 0.5 * COSINES[[0, 3], [0, 1]].mean()
   np.testing.assert_allclose(emphasis(np.array([0, -1, 3, 1, 9])), expected, rtol=1e-5)

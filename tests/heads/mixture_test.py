@@ -40,7 +40,7 @@ def test_loss_gradient_and_log_probabilities(implementation):
   def run(params, features):
     losses, pull = jax.vjp(lambda p, x: head.loss(p, x, LABELS), params, features)
     soft = head.loss(params, features, jnp.eye(K)[LABELS])
-    return losses, soft, head.log_prob(params, features), pull(jnp.asarray(weights))
+    return losses, soft, head.log_prob(params, features), pull(weights)
 
   with jax.enable_x64(True):
     losses, soft, log_probs, (of_params, of_features) = run(params, FEATURES)
