@@ -43,13 +43,15 @@ def main() -> None:
   names, images = files.read_images(pathlib.Path(path), **options)
   log_probs = model(images)
   class_names = model.about["dataset"]["class_names"]
-  out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value, "predicted.csv"))
+  out = pathlib.Path(_OUT.value or pathlib.Path(_WORKDIR.value, "predicted.csv")).expanduser()
   rows = [["image", "class", "probability", *(f"log p({name})" for name in class_names)]]
   for name, row in zip(names, log_probs.astype(float), strict=True):
     best = int(row.argmax())
     numbers = [f"{x:.6g}" for x in (np.exp(row[best]), *row)]
     rows.append([name, class_names[best], *numbers])
-  with out.open("w", newline="", encoding="utf-8") as file:
+  out.parent.mkdir(parents=True, exist_ok=True)
+  # Names of files may have bytes that are no text.
+  with out.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
     csv.writer(file).writerows(rows)
   print(f"{len(names)} predictions: {out}")
 

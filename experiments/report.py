@@ -23,13 +23,13 @@ _FORMATS = flags.DEFINE_list("formats", ["md", "html"], f"Of {', '.join(report.F
 
 
 def main() -> None:
-  path = pathlib.Path(_RESULTS.value)
+  path = pathlib.Path(_RESULTS.value).expanduser()
   directory = path if path.is_dir() else path.parent
   if not list(directory.glob("results*.jsonl")):
     raise ValueError(f"Got --results={path}, where there is no results.jsonl of a study.")
   of = studies.find(workdir.read_config(directory)[0])
   formats = tuple(_FORMATS.value)
-  out = pathlib.Path(_OUT.value or directory)
+  out = pathlib.Path(_OUT.value or directory).expanduser()
   with command.errors_explained(out):
     written = command.remake(of, directory, out, title=_TITLE.value, formats=formats)
   print(f"Report: {written[0]}" if written else "There is nothing to report yet.")

@@ -261,6 +261,11 @@ def label_noise(
     True
   """
   clean = load(of, data_dir=data_dir)
+  if clean.ignore_label is not None:
+    raise ValueError(
+      f"Got of={of!r}, where examples may lack a label; give data without those: a wrong label is "
+      "made of a right one."
+    )
   transition = flip_probabilities(clean.num_classes, flips=flips, rate=rate)
   labels = flip_labels(clean.train.labels, transition, seed=seed)
   name = f"{clean.name} with {100 * rate:g} % {flips} label noise"

@@ -185,7 +185,7 @@ def _prepare(given: Mapping[str, Any], command: str) -> runner.Options:
     **{name: value for name, value in given.items() if name in runner.Options._fields}
   )
   return options._replace(
-    workdir=pathlib.Path(options.workdir),
+    workdir=pathlib.Path(options.workdir).expanduser(),
     command=command,
     shard=runner.check_shard(options.shard),
     dry_run=options.dry_run or options.estimate_all,

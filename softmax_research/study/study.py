@@ -206,7 +206,7 @@ def _digests(config: Mapping[str, Any]) -> dict[str, str]:
   found = {}
   for key, text in flatten(config).items():
     if key.rpartition(".")[2] in _DATA and isinstance(text, str):
-      with contextlib.suppress(ValueError):  # In a user's own study it may be any text.
+      with contextlib.suppress(Exception):  # In a user's own study it may be any text.
         found[f"{key}_digest"] = data.fingerprint(text)
   return {key: digest for key, digest in found.items() if digest is not None}
 

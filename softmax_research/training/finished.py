@@ -120,7 +120,7 @@ def load(workdir: str | pathlib.Path, head: str, seed: int = 0, **cell: str) -> 
     ValueError: There are no models in runs/nowhere; experiments.train keeps them, and ...
   """
   wanted, found, damaged = {"head": head} | cell, {}, None
-  for path in sorted(pathlib.Path(workdir, "models").glob("*.npz")):
+  for path in sorted(pathlib.Path(workdir, "models").expanduser().glob("*.npz")):
     try:
       with np.load(path) as file:
         about = json.loads(str(file["about"]))

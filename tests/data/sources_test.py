@@ -195,6 +195,9 @@ def test_label_noise_is_of_the_training_pool_of_any_dataset(tmp_path):
   np.savez(tmp_path / "own.npz", images=np.zeros((6, 2)), labels=[0, 1] * 3)
   own = str(tmp_path / "own.npz")
   assert data.fingerprint(f"label_noise:of={own}:rate=0.1") == data.fingerprint(own)
+  np.savez(own, images=np.zeros((9, 2)), labels=[0, 1, -1] * 3, ignore_label=-1)
+  with pytest.raises(ValueError, match="may lack a label; give data without those"):
+    data.load(f"label_noise:of={own}:rate=0.1")
 
 
 @pytest.mark.parametrize("flips", ["symmetric", "pair"])

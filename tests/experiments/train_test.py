@@ -1,8 +1,10 @@
 """The training script: what SIGTERM does to it, and what it leaves and prints."""
 
+import os
 import time
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from configs import digits
@@ -56,6 +58,13 @@ def _expect_predictions(directory, record):
   assert np.mean(found[:, 1] == labels) == pytest.approx(record["metrics"]["test"]["accuracy"])
   nll = -found[np.arange(len(labels)), 3 + labels].mean()
   assert nll == pytest.approx(record["metrics"]["test"]["nll"], rel=1e-4)
+  # A file's name may be no text, and the directory of --out not there yet.
+  (directory / "photos").mkdir()
+  PIL.Image.fromarray(images[0, :, :, 0]).save(os.fsencode(directory / "photos") + b"/\xff.png")
+  out = directory / "new" / "predicted.csv"
+  run_script("predict", f"--workdir={directory}", "--head=sm:margin=0.5", "--seed=3",
+             f"--images={directory / 'photos'}", f"--out={out}")  # fmt: skip
+  assert out.read_bytes().splitlines()[1].startswith(b"\xff.png,")
 
 
 def test_the_configurations_first_head_is_trained_where_none_is_named():

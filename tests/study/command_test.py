@@ -179,6 +179,11 @@ def test_output_that_goes_nowhere_costs_no_run(tmp_path):
     assert len(workdir.read(tmp_path / name)) == 4
 
 
+def test_a_tilde_is_the_users_home(tmp_path):
+  assert _run("--workdir=~/run", "--sizes=10", env={"HOME": str(tmp_path)})[0] == 0
+  assert len(workdir.read(tmp_path / "run")) == 2
+
+
 def test_a_kill_loses_nothing_that_was_finished(tmp_path):
   killed = """
 import os, signal

@@ -32,6 +32,12 @@ def test_settings_come_back_from_what_json_holds():
   assert of_study.to_json(config) == {"widths": [8, 8]}
 
 
+def test_a_text_that_names_no_data_is_any_text():
+  config = {"text": "a: long (" + "word/" * 99}
+  of = toy.STUDY._replace(config=lambda settings, cell: config)
+  assert of_study.config_of(of, toy.Settings(), {}) == config
+
+
 def test_settings_have_their_help_and_configurations_dotted_keys():
   assert of_study.help_of(toy.Settings)["seeds"] == "repetitions of each."
   assert of_study.flatten({"a": 1, "b": {"c": 2}}) == {"a": 1, "b.c": 2}
