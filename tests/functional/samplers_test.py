@@ -1,5 +1,6 @@
 """Samplers: frequencies, expected counts, and their errors."""
 
+import functools
 import itertools
 
 import jax
@@ -8,17 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from softmax_research.functional import (
-  Sampler,
-  log_uniform_sampler,
-  uniform_sampler,
-  weighted_sampler,
-)
+from softmax_research.functional import log_uniform_sampler, uniform_sampler, weighted_sampler
 from softmax_research.functional.samplers import log_uniform_weights
+from tests.programs import program
 
 COUNT = 7  # of classes
 WEIGHTS = np.array([8.0, 0.5, 3.0, 1.0, 1.0, 0.1, 5.0])
 NUM_KEYS = 20_000
+KEY = jax.random.key(0)
 MAKERS = {
   "uniform": lambda **options: uniform_sampler(COUNT, **options),
   "log_uniform": lambda **options: log_uniform_sampler(COUNT, **options),
@@ -31,16 +29,17 @@ PROBS = {
 }
 
 
-def _samples(sampler: Sampler, num_samples: int):
-  """Return many samples and the expected counts of all classes that each of them reports."""
+@functools.cache
+def _samples(name: str, replacement: bool):
+  """Return many samples of 3 and the expected counts of all classes that each of them reports."""
+  sampler = MAKERS[name](replacement=replacement)
 
-  @jax.jit
   @jax.vmap
   def draw(key):
-    classes, effort = sampler.sample(key, num_samples)
-    return classes, jnp.exp(sampler.log_expected_count(jnp.arange(sampler.num_classes), effort))
+    classes, effort = sampler.sample(key, 3)
+    return classes, jnp.exp(sampler.log_expected_count(jnp.arange(COUNT), effort))
 
-  return map(np.asarray, draw(jax.random.split(jax.random.key(0), NUM_KEYS)))
+  return jax.device_get(jax.jit(lambda key: draw(jax.random.split(key, NUM_KEYS)))(KEY))
 
 
 def _inclusion(probs, num_samples):
@@ -54,7 +53,7 @@ def _inclusion(probs, num_samples):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_with_replacement(name):
-  classes, counts = _samples(MAKERS[name](replacement=True), 3)
+  classes, counts = _samples(name, True)
   np.testing.assert_allclose(counts, np.broadcast_to(3 * PROBS[name], counts.shape), rtol=1e-5)
   observed = np.bincount(classes.ravel(), minlength=COUNT)
   assert stats.chisquare(observed, PROBS[name] * observed.sum()).pvalue > 0.01
@@ -66,7 +65,7 @@ def test_with_replacement(name):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_without_replacement(name):
-  classes, counts = _samples(MAKERS[name](), 3)
+  classes, counts = _samples(name, False)
   assert np.all(np.diff(np.sort(classes), axis=1) > 0)
   frequency = np.bincount(classes.ravel(), minlength=COUNT) / NUM_KEYS
   inclusion = _inclusion(PROBS[name], 3)
@@ -83,7 +82,7 @@ def test_without_replacement(name):
 @pytest.mark.parametrize("name", MAKERS)
 def test_weighting_by_expected_counts_is_unbiased(name, replacement):
   values = np.exp(np.random.default_rng(0).normal(size=COUNT))
-  classes, counts = _samples(MAKERS[name](replacement=replacement), 3)
+  classes, counts = _samples(name, replacement)
   sampled = np.take_along_axis(counts, classes, axis=1)
   estimates = np.sum(values[classes] / sampled, axis=1)
   error = estimates.std() / np.sqrt(NUM_KEYS)
@@ -94,9 +93,15 @@ def test_weighting_by_expected_counts_is_unbiased(name, replacement):
 @pytest.mark.parametrize("name", MAKERS)
 def test_all_classes_are_expected_once_when_all_are_drawn(name):
   sampler = MAKERS[name]()
-  classes, effort = sampler.sample(jax.random.key(0), COUNT)
+
+  @jax.jit
+  def run(key):
+    classes, effort = sampler.sample(key, COUNT)
+    return classes, sampler.log_expected_count(classes, effort)
+
+  classes, log_counts = run(KEY)
   assert sorted(classes.tolist()) == list(range(COUNT))
-  np.testing.assert_array_equal(sampler.log_expected_count(classes, effort), 0)
+  np.testing.assert_array_equal(log_counts, 0)
 
 
 def test_a_million_classes_keep_their_probabilities():
@@ -104,11 +109,17 @@ def test_a_million_classes_keep_their_probabilities():
   # uniform numbers of 23 bits miss many of them.
   num_classes, num_samples = 1_000_000, 400_000
   sampler = log_uniform_sampler(num_classes, replacement=True)
-  classes, effort = sampler.sample(jax.random.key(0), num_samples)
-  log_counts = np.asarray(sampler.log_expected_count(jnp.arange(num_classes), effort), np.float64)
+
+  @jax.jit
+  def run(key):
+    classes, effort = sampler.sample(key, num_samples)
+    return classes, sampler.log_expected_count(jnp.arange(num_classes), effort)
+
+  classes, log_counts = jax.device_get(run(KEY))
+  log_counts = log_counts.astype(np.float64)
   probs = log_uniform_weights(num_classes)
   np.testing.assert_allclose(np.exp(log_counts) / num_samples, probs, rtol=0.01)
-  rare = np.asarray(classes)[np.asarray(classes) >= num_classes // 2]
+  rare = classes[classes >= num_classes // 2]
   assert stats.chisquare(np.bincount(rare % 2)).pvalue > 0.01
   edges = np.append(np.unique(np.geomspace(1, 9e5, 60).astype(int)) - 1, num_classes)
   observed, _ = np.histogram(classes, edges)
@@ -118,7 +129,7 @@ def test_a_million_classes_keep_their_probabilities():
 
 def test_first_arrivals_of_a_million_are_not_tied():
   sampler = uniform_sampler(1_000_000)
-  classes, _ = jax.jit(lambda key: sampler.sample(key, 20_000))(jax.random.key(0))
+  classes, _ = jax.jit(lambda key: sampler.sample(key, 20_000))(KEY)
   assert len(np.unique(classes)) == 20_000
   # Ties would go to the lower class number.
   assert stats.kstest(np.asarray(classes) / 1_000_000, "uniform").pvalue > 0.01
@@ -126,19 +137,20 @@ def test_first_arrivals_of_a_million_are_not_tied():
 
 def test_weights_of_any_sum_and_of_very_different_size():
   sampler = weighted_sampler([1e-30, 2e10, 6e10], replacement=True)
-  counts = np.exp(sampler.log_expected_count(jnp.arange(3), jnp.float32(1.0)))
+  counts = np.exp(program(sampler.log_expected_count)(np.arange(3), np.array(1.0)))
   np.testing.assert_allclose(counts[1:], [0.25, 0.75], rtol=1e-6)
   assert 0 < counts[0] < 1e-9
-  log_counts = weighted_sampler([1e-30, 2e10, 6e10]).log_expected_count(jnp.arange(3), 0.0)
-  np.testing.assert_allclose(log_counts[0], np.log(1e-30 / 8e10), rtol=1e-6)
+  sampler = weighted_sampler([1e-30, 2e10, 6e10])
+  log_counts = program(sampler.log_expected_count)(np.arange(3), np.array(0.0))
+  np.testing.assert_allclose(np.asarray(log_counts)[0], np.log(1e-30 / 8e10), rtol=1e-6)
 
 
 def test_double_precision():
   with jax.enable_x64(True):
     for replacement in (False, True):
       sampler = weighted_sampler(WEIGHTS, replacement=replacement)
-      classes, effort = sampler.sample(jax.random.key(0), 3)
-      assert sampler.log_expected_count(classes, effort).dtype == jnp.float64
+      log_counts = jax.eval_shape(lambda s=sampler: s.log_expected_count(*s.sample(KEY, 3)))
+      assert log_counts.dtype == jnp.float64
 
 
 @pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, np.nan], [1, np.inf], [[1, 2]], 1])
@@ -158,7 +170,8 @@ def test_bad_num_classes(make, num_classes):
 def test_bad_num_samples(name):
   for num_samples in (0, -1, 2.0, True):
     with pytest.raises(ValueError, match=r"Got num_samples=.*integer of at least 1"):
-      MAKERS[name](replacement=True).sample(jax.random.key(0), num_samples)
+      MAKERS[name](replacement=True).sample(KEY, num_samples)
   with pytest.raises(ValueError, match=r"Got num_samples=8 for 7 classes.*replacement=True"):
-    MAKERS[name]().sample(jax.random.key(0), 8)
-  assert MAKERS[name](replacement=True).sample(jax.random.key(0), 8)[0].shape == (8,)
+    MAKERS[name]().sample(KEY, 8)
+  drawn, _ = jax.eval_shape(lambda: MAKERS[name](replacement=True).sample(KEY, 8))
+  assert drawn.shape == (8,)
