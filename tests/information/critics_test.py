@@ -88,15 +88,7 @@ for _alpha in (0.0, 0.3, 1.0):
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients(name):
   ours, oracle = CASES[name]
-  check_derivatives(ours, SCORES)
-  with jax.enable_x64(True):
-    value, gradient = jax.device_get(jax.jit(jax.value_and_grad(ours))(SCORES))
-  assert value == pytest.approx(oracle(SCORES), rel=1e-12)
-  for i, j in ((0, 0), (1, 3), (4, 2)):
-    step = np.zeros_like(SCORES)
-    step[i, j] = 1e-6
-    slope = (oracle(SCORES + step) - oracle(SCORES - step)) / 2e-6
-    assert gradient[i, j] == pytest.approx(slope, rel=1e-6, abs=1e-9)
+  check_derivatives(ours, SCORES, oracle=oracle)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -207,8 +199,9 @@ def test_pairs_apart_that_cannot_be_have_finite_gradients(name):
 
 def test_mine_of_pairs_apart_that_cannot_be_is_infinite():
   scores = jnp.where(jnp.eye(5, dtype=bool), 1.0, -jnp.inf)
-  for log_average in (-jnp.inf, 0.5):
-    (value, _), gradient = jax.value_and_grad(mine, has_aux=True)(scores, log_average)
+  run = jax.jit(jax.value_and_grad(mine, has_aux=True))
+  for log_average in (-np.inf, 0.5):
+    (value, _), gradient = run(scores, log_average)
     assert np.isposinf(value)
     np.testing.assert_allclose(gradient, np.eye(5) / 5)
 
