@@ -17,6 +17,7 @@ from softmax_research.functional import (
   weighted_sampler,
 )
 from tests.derivatives import check_derivatives, differences
+from tests.programs import program
 
 RNG = np.random.default_rng(0)
 K, S = 12, 5
@@ -162,12 +163,13 @@ def test_on_a_mesh_in_half_precision_and_with_impossible_classes(loss):
 
 
 def test_bad_arguments():
+  sampling, contrast = program(negative_sampling_loss), program(noise_contrastive_loss)
   with pytest.raises(ValueError, match="neither candidates nor both key and num_samples"):
-    negative_sampling_loss(FEATURES, KERNEL, LABELS, key=KEY)
+    sampling(FEATURES, KERNEL, LABELS, key=KEY)
   with pytest.raises(ValueError, match="num_noise=0; it must be finite and > 0"):
-    noise_contrastive_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, num_noise=0)
+    contrast(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, num_noise=0)
   for wrong in ({"num_noise": np.ones(6)}, {"log_normaliser": np.ones((2, len(LABELS)))}):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} of shape"):
-      noise_contrastive_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, **wrong)
+      contrast(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, **wrong)
   with pytest.raises(TypeError, match="label_smoothing"):
-    negative_sampling_loss(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, label_smoothing=0.1)
+    sampling(FEATURES, KERNEL, LABELS, key=KEY, num_samples=3, label_smoothing=0.1)
