@@ -183,15 +183,20 @@ def affine(features: jax.Array, kernel: jax.Array, bias: Any = None) -> jax.Arra
 
 
 def norms(values: jax.Array, *, axis: int) -> jax.Array:
-  """Compute Euclidean norms along an axis, whose gradient at zero is zero rather than NaN."""
+  """Compute Euclidean norms along an axis, whose gradient at zero is zero rather than NaN.
+
+  Norms of which squares are lost, in float32 those below 3e-16, are zero.
+  """
   values, _ = widen(values)
   squares = jnp.sum(values**2, axis=axis)
-  nonzero = squares > 0
+  # Squares below the smallest number are zeros; a sum that is no larger may lack most of itself.
+  limits = jnp.finfo(values.dtype)
+  nonzero = squares > limits.tiny / limits.eps
   return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, squares, 1)), 0)
 
 
 def unit_length(vectors: jax.typing.ArrayLike, *, axis: int = -1) -> jax.Array:
-  """Scale vectors to unit length, in float32 or wider; a zero vector stays zero.
+  """Scale vectors to unit length, in float32 or wider; one of norm zero stays as it is.
 
   Its gradient stays of ordinary size.
   """

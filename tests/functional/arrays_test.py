@@ -16,6 +16,7 @@ from softmax_research.functional.arrays import (
   has_explicit_mesh,
   look_up,
   product,
+  unit_length,
   widen,
 )
 from softmax_research.functional.labels import check_class_labels
@@ -172,6 +173,16 @@ def test_a_kernels_gradient_is_one_sum_over_the_batch():
   ]
   assert contracted == [1, 1]  # XLA has no fast routine on CPU for a sum over two axes.
   np.testing.assert_allclose(jax.jit(product)(features, kernel), features @ kernel, rtol=1e-6)
+
+
+def test_no_vector_is_scaled_to_more_than_unit_length():
+  # At 1e-19 some squares are lost, at 1e-20 all.
+  sizes = 10.0 ** np.array([0, -10, -15, -17, -18, -19, -20, -30])
+  vectors = np.random.default_rng(0).normal(size=(8, 256)) / 16 * sizes[:, None]
+  scaled = np.asarray(jax.jit(unit_length)(vectors.astype(np.float32)), np.float64)
+  lengths = np.linalg.norm(scaled, axis=1)
+  np.testing.assert_allclose(lengths[:3], 1, rtol=1e-6)
+  np.testing.assert_allclose(lengths[3:], np.linalg.norm(vectors[3:], axis=1), rtol=1e-6)
 
 
 def test_wider_types_are_kept():
