@@ -24,7 +24,7 @@ from softmax_research.functional.labels import check_targets, is_known
 from softmax_research.functional.margins import check_angle
 from softmax_research.heads.dense import Geometry, dense, taylor_score, unit_vectors
 from softmax_research.heads.head import Head, Tracker, check_counts
-from softmax_research.heads.sampled import trained_on_few
+from softmax_research.heads.sampled import at_least_one, trained_on_few
 
 
 def sm(num_classes: int, *, margin: float = 0.6, **layer: Any) -> Head:
@@ -195,7 +195,7 @@ def ldam(
   check_counts("ldam", num_classes, class_counts)
   if defer is not None:
     check_integer("defer", defer, 0, remedy="It is a step; pass None for never.")
-  counts = np.maximum(np.asarray(class_counts, np.float64), 1)
+  counts = at_least_one(class_counts)
   rarity = counts**-0.25
   lower = functools.partial(functional.soft_margin, margin=margin * rarity / rarity.max())
   weights = functional.class_balanced_weights(counts, beta=beta)

@@ -164,7 +164,7 @@ def _noise(
   log_noise = np.full(num_classes, -np.log(num_classes))
   if class_counts is not None:
     check_counts("negative_sampling", num_classes, class_counts)
-    log_noise = power * np.log(_at_least_one(class_counts))
+    log_noise = power * np.log(at_least_one(class_counts))
     log_noise -= np.logaddexp.reduce(log_noise)
   return functional.weighted_sampler(np.exp(log_noise), replacement=True), log_noise
 
@@ -207,7 +207,7 @@ def trained_on_few(
   return whole._replace(loss=head_loss)
 
 
-def _at_least_one(class_counts: Sequence[int]) -> np.ndarray:
+def at_least_one(class_counts: Sequence[int]) -> np.ndarray:
   """Return counts, or frequencies below one, of which none is zero."""
   counts = np.asarray(class_counts, np.float64)
   rarest = np.min(counts, where=counts > 0, initial=1)
@@ -231,4 +231,4 @@ def _make_sampler(
     raise ValueError(
       f"Got sampler={name!r}; the samplers are 'frequency', 'log_uniform' and 'uniform'."
     )
-  return functional.weighted_sampler(_at_least_one(class_counts), replacement=replacement)
+  return functional.weighted_sampler(at_least_one(class_counts), replacement=replacement)

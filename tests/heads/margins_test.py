@@ -95,6 +95,16 @@ def test_losses_and_gradients_are_those_of_the_formula(text):
   np.testing.assert_allclose(log_probs, np.log(plain / plain.sum(-1, keepdims=True)), rtol=1e-10)
 
 
+def test_the_margins_of_ldam_are_those_of_the_frequencies_too():
+  shares = np.array(COUNTS) / np.sum(COUNTS)
+  losses = []
+  for class_counts in (COUNTS, shares):
+    head = make("ldam:scale=8", 3, class_counts=class_counts)
+    params = head.init(jax.random.key(0), 4)
+    losses.append(head.loss(params, FEATURES.astype(np.float32), LABELS))
+  np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6)
+
+
 def test_the_norm_of_the_features_has_a_gradient_in_magface_and_none_in_adaface():
   slopes = {}
   for text in ("magface:norms_between=(1,6)", "adaface"):
