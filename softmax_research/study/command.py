@@ -130,14 +130,14 @@ def remake(
   )
 
 
-def fail(message: str) -> typing.NoReturn:
-  """Print an error and leave with exit status 2."""
+def fail(message: str, status: int = 2) -> typing.NoReturn:
+  """Print an error and leave with an exit status."""
   print(f"error: {message}", file=sys.stderr)
   if jax.distributed.is_initialized():
     # A plain exit would wait for the other processes, which wait for this one.
     sys.stderr.flush()
-    os._exit(2)
-  sys.exit(2)
+    os._exit(status)
+  sys.exit(status)
 
 
 @contextlib.contextmanager
@@ -145,10 +145,12 @@ def errors_explained(directory: pathlib.Path | None = None) -> Iterator[None]:
   """Turn errors that are no fault of the program into one message without a traceback.
 
   These are of bad input, of another process's loss and, where a working directory is named, of
-  storage that turned full or unwritable during the work.
+  storage that turned full or unwritable during the work. So is a Ctrl-C that is not waited for.
   """
   try:
     yield
+  except KeyboardInterrupt:
+    fail("interrupted. What is finished is kept, and the same command goes on.", 130)
   except Exception as error:
     if lifecycle.tells_of_a_loss(error):
       first_line = str(error).strip().partition("\n")[0]

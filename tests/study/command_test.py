@@ -179,6 +179,13 @@ def test_output_that_goes_nowhere_costs_no_run(tmp_path):
     assert len(workdir.read(tmp_path / name)) == 4
 
 
+def test_ctrl_c_before_the_first_cell_is_no_traceback(tmp_path):
+  script = _SCRIPT.replace("(toy.STUDY)", "(toy.STUDY._replace(prepare=lambda *_: interrupt()))")
+  script = f"import signal\ndef interrupt(): signal.raise_signal(signal.SIGINT)\n{script}"
+  status, _, error = _run(f"--workdir={tmp_path}", script=script)
+  assert status == 130 and "the same command goes on" in error and "Traceback" not in error
+
+
 def test_a_tilde_is_the_users_home(tmp_path):
   assert _run("--workdir=~/run", "--sizes=10", env={"HOME": str(tmp_path)})[0] == 0
   assert len(workdir.read(tmp_path / "run")) == 2
