@@ -145,25 +145,24 @@ def test_gradients_are_the_same_in_one_operation_and_one_after_another(name, dat
 
 
 @pytest.mark.parametrize("name", ["nnx", "linen"])
-def test_batch_statistics_move_in_training_alone(name, data):
+def test_training_moves_the_statistics_and_drops_by_the_key_alone(name, data):
   backbone = BACKBONES[name]()
-  params, state = backbone.init(jax.random.key(0), (4,))
-  apply = jax.jit(backbone.apply, static_argnames="train")
-  _, trained = apply(params, state, data[0], train=True, key=jax.random.key(1))
-  _, evaluated = apply(params, state, data[0], train=False)
+
+  @jax.jit
+  def run(keys):
+    params, state = backbone.init(jax.random.key(0), (4,))
+
+    def train(key):
+      return backbone.apply(params, state, data[0], train=True, key=key)
+
+    evaluated = backbone.apply(params, state, data[0], train=False)[1]
+    return state, evaluated, *jax.lax.map(train, keys)
+
+  seeds = np.array([1, 1, 2])
+  state, evaluated, outputs, trained = run(jax.vmap(jax.random.key)(seeds))
   jax.tree.map(np.testing.assert_array_equal, evaluated, state)
   moved = jax.tree.map(lambda a, b: bool((a != b).any()), trained, state)
   assert all(jax.tree.leaves(moved)) and jax.tree.leaves(moved)
-
-
-@pytest.mark.parametrize("name", ["nnx", "linen"])
-def test_dropout_depends_on_the_key_alone(name, data):
-  backbone = BACKBONES[name]()
-  params, state = backbone.init(jax.random.key(0), (4,))
-  outputs = [
-    backbone.apply(params, state, data[0], train=True, key=jax.random.key(seed))[0]
-    for seed in (1, 1, 2)
-  ]
   np.testing.assert_array_equal(outputs[0], outputs[1])
   assert (outputs[0] != outputs[2]).any()
 
@@ -176,17 +175,20 @@ def test_random_streams_of_one_module_differ():
     def __call__(self, inputs):
       return jnp.concatenate([self.first(inputs), self.second(inputs)], axis=-1)
 
-  backbone = from_nnx(Twice)
-  features, _ = backbone.apply({}, {}, jnp.ones((2, 64)), train=True, key=jax.random.key(0))
+  @jax.jit
+  def run(key):
+    return from_nnx(Twice).apply({}, {}, jnp.ones((2, 64)), train=True, key=key)[0]
+
+  features = np.asarray(run(jax.random.key(0)))
   assert (features[:, :64] != features[:, 64:]).any()
 
 
-def test_the_same_seed_gives_the_same_parameters():
-  for name in BACKBONES:
-    backbone = BACKBONES[name]()
-    first, second, other = (backbone.init(jax.random.key(s), (4,))[0] for s in (3, 3, 4))
-    jax.tree.map(np.testing.assert_array_equal, first, second)
-    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), first, other)))
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_same_seed_gives_the_same_parameters(name):
+  init = jax.jit(lambda seed: BACKBONES[name]().init(jax.random.key(seed), (4,))[0])
+  first, second, other = (jax.device_get(init(seed)) for seed in (3, 3, 4))
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+  assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), first, other)))
 
 
 def test_linen_modules_without_train_and_with_boxed_parameters():
@@ -213,20 +215,26 @@ def test_arrays_outside_variables_are_state():
   np.testing.assert_array_equal(features[0], np.arange(4))
 
 
+def _zeros(backbone, shape):
+  """Returns parameters and state of zeros."""
+  shapes = jax.eval_shape(lambda: backbone.init(jax.random.key(0), shape))
+  return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
 def test_bad_calls_say_what_to_do(data):
   backbone = from_nnx(NnxNet)
-  params, state = backbone.init(jax.random.key(0), (4,))
+  params, state = _zeros(backbone, (4,))
   with pytest.raises(ValueError, match="pass a key"):
     backbone.apply(params, state, data[0], train=True)
-  other, _ = make("mlp", widths=(3,)).init(jax.random.key(0), (4,))
+  other, _ = _zeros(make("mlp", widths=(3,)), (4,))
   with pytest.raises(ValueError, match=r"another backbone.*layers/0/linear/kernel"):
     backbone.apply(other, state, data[0], train=False)
-  transformer, sizes = make("transformer:patch=4:width=8:depth=1:heads=2"), (8, 8, 1)
-  params, state = transformer.init(jax.random.key(0), sizes)
+  transformer = make("transformer:patch=4:width=8:depth=1:heads=2")
+  params, state = _zeros(transformer, (8, 8, 1))
   with pytest.raises(ValueError, match=r"stack/positions of shape \(4, 8\) in params; .*\(2, 8\)"):
     transformer.apply(params, state, jnp.ones((1, 4, 8, 1)), train=False)
   images = from_linen(nn.Conv(2, (3, 3)))
-  params, state = images.init(jax.random.key(0), (4, 4, 1))
+  params, state = _zeros(images, (4, 4, 1))
   with pytest.raises(ValueError, match=r"features of tuple for 48 images; .*return it alone"):
     from_linen(Pair()).apply({}, {}, data[0], train=False)
   with pytest.raises(ValueError, match=r"\[B, D\]"):
@@ -259,8 +267,8 @@ class LinenConvolutions(nn.Module):
 def test_plain_convolutions_of_flax_take_the_form_of_the_backend(make_backbone, monkeypatch):
   """The library's is so slow inside of a compiled loop that no user should meet it on CPU."""
   backbone, outcomes = make_backbone(), {}
-  images = jax.random.normal(jax.random.key(0), (2, 5, 5, 1))
-  params, state = backbone.init(jax.random.key(1), (5, 5, 1))
+  images = np.random.default_rng(0).normal(size=(2, 5, 5, 1)).astype(np.float32)
+  params, state = jax.jit(backbone.init, static_argnums=1)(jax.random.key(1), (5, 5, 1))
   for backend in ("gpu", "cpu"):
     monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
     run = jax.jit(lambda params: backbone.apply(params, state, images, train=True)[0])
@@ -361,8 +369,8 @@ def _own_function(*, width=3):
 )
 def test_a_network_of_ones_own_is_named_by_its_path(text, size):
   backbone = make(f"{__name__}.{text}:dtype=bfloat16")
-  params, state = backbone.init(jax.random.key(0), (4,))
-  features, _ = backbone.apply(params, state, jnp.ones((2, 4)), train=False)
+  params, state = _zeros(backbone, (4,))
+  features, _ = jax.eval_shape(lambda: backbone.apply(params, state, jnp.ones((2, 4)), train=False))
   assert features.shape == (2, size) and features.dtype == jnp.float32
   with pytest.raises(ValueError, match=r"'depth'.*its options are dtype='float32', (rate|width)="):
     make(f"{__name__}.{text}:depth=3")
@@ -399,9 +407,9 @@ _NET = make(
 def _gradient_in(monkeypatch, backend, form):
   """Return the gradient of a loss, and its program as text."""
   monkeypatch.setattr(jax, "default_backend", lambda: backend)
-  net, key = in_form(_NET, form), jax.random.key(1)
-  images = jax.random.normal(key, (3, 5, 6, 2))
-  params, state = net.init(jax.random.key(0), images.shape[1:])
+  net = in_form(_NET, form)
+  images = np.random.default_rng(0).normal(size=(3, 5, 6, 2)).astype(np.float32)
+  params, state = jax.jit(net.init, static_argnums=1)(jax.random.key(0), images.shape[1:])
 
   @jax.jit
   def gradient(params):
@@ -426,14 +434,14 @@ def test_every_form_gives_the_same_gradient(monkeypatch):
 
 def test_shares_of_a_batch_in_shard_map_have_the_gradient_of_the_whole():
   mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-  images = jax.random.normal(jax.random.key(0), (4, 8, 8, 2))
+  images = np.random.default_rng(0).normal(size=(4, 8, 8, 2)).astype(np.float32)
   # Sixteen filters are convolved in tiles, four are not.
-  options = {"stages": ((4, 16, 16),), "dense": (), "batch_norm": True}
-  params, state = make("cnn", **options).init(jax.random.key(1), (8, 8, 2))
+  backbone = make("cnn", stages=((4, 16, 16),), dense=(), batch_norm=True)
+  params, state = jax.jit(backbone.init, static_argnums=1)(jax.random.key(1), (8, 8, 2))
 
   def gradient(params, images):
     def loss(params):
-      features, moved = make("cnn", **options).apply(params, state, images, train=True)
+      features, moved = backbone.apply(params, state, images, train=True)
       return jnp.sum(jnp.sin(features)), moved
 
     return jax.grad(loss, has_aux=True)(params)

@@ -20,9 +20,10 @@ def _norm():
   return norm
 
 
-def _run(norm, inputs, axis=-1):
+@functools.partial(jax.jit, static_argnames="axis")
+def _run(inputs, axis=-1):
   """Return outputs, gradients for (scale, bias, inputs) of a weighted sum, and statistics."""
-  graph, params, rest = nnx.split(norm, nnx.Param, ...)
+  graph, params, rest = nnx.split(_norm(), nnx.Param, ...)
 
   def loss(params, inputs):
     norm = nnx.merge(graph, params, rest, copy=True)
@@ -44,8 +45,7 @@ def test_everything_is_pytorchs(axis):
   expected = peer(inputs.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
   expected.sin().sum().backward()
   moved = np.moveaxis(INPUTS, -1, axis)
-  run = jax.jit(functools.partial(_run, _norm(), axis=axis))
-  outputs, mean, var, d_scale, d_bias, d_inputs = run(moved)
+  outputs, mean, var, d_scale, d_bias, d_inputs = _run(moved, axis=axis)
   close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
   close(np.moveaxis(outputs, axis, -1), expected.detach())
   close(np.moveaxis(d_inputs, axis, -1), inputs.grad)
@@ -61,12 +61,17 @@ def test_running_statistics_are_flaxs():
   ours = _norm()
   peer = nnx.BatchNorm(4, momentum=0.9, epsilon=1e-5, rngs=nnx.Rngs(0))
   peer.scale[...], peer.bias[...] = ours.scale[...], ours.bias[...]
-  for shift in (0.0, 3.0):
-    ours(INPUTS + shift, train=True), peer(INPUTS + shift)
+
+  @nnx.jit
+  def train(ours, peer, inputs):
+    ours(inputs, train=True), peer(inputs)
+    return ours(inputs, train=False), peer(inputs, use_running_average=True)
+
+  for shift in (3.0, 0.0):
+    found, expected = train(ours, peer, INPUTS + np.float32(shift))
   np.testing.assert_allclose(ours.mean[...], peer.mean[...], rtol=1e-5)
   np.testing.assert_allclose(ours.var[...], peer.var[...], rtol=1e-4)
-  evaluated = peer(INPUTS, use_running_average=True)
-  np.testing.assert_allclose(ours(INPUTS, train=False), evaluated, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_large_mean_costs_no_digits():
@@ -74,7 +79,7 @@ def test_a_large_mean_costs_no_digits():
   exact = inputs.astype(np.float64)
   mean, var = exact.mean((0, 1, 2)), exact.var((0, 1, 2))
   expected = (exact - mean) / np.sqrt(var + 1e-5) * SCALE + BIAS
-  outputs, _, _, d_scale, *_ = _run(_norm(), inputs)
+  outputs, _, _, d_scale, *_ = _run(inputs)
   np.testing.assert_allclose(outputs, expected, atol=1e-3)
   standardised = (exact - mean) / np.sqrt(var + 1e-5)
   np.testing.assert_allclose(d_scale, (np.cos(expected) * standardised).sum((0, 1, 2)), atol=0.02)
@@ -97,11 +102,10 @@ def test_second_derivatives_are_those_of_the_plain_formula():
 
 
 def test_shards_of_a_batch_give_what_the_whole_gives():
-  whole = _run(_norm(), INPUTS)
-  run = functools.partial(_run, _norm())
-  outputs, mean, var, d_scale, d_bias, d_inputs = jax.vmap(run, axis_name="data")(
-    INPUTS.reshape(2, 3, 3, 2, 4)
-  )
+  whole = _run(INPUTS)
+  run = jax.jit(jax.vmap(_run, axis_name="data"))
+  shares = jax.device_get(run(INPUTS.reshape(2, 3, 3, 2, 4)))
+  outputs, mean, var, d_scale, d_bias, d_inputs = shares
   shards = (
     outputs.reshape(INPUTS.shape),
     *(statistic[0] for statistic in (mean, var)),
@@ -114,7 +118,7 @@ def test_shards_of_a_batch_give_what_the_whole_gives():
 
 def test_half_precision_keeps_its_type_and_averages_in_float32():
   inputs = jnp.asarray(INPUTS, jnp.bfloat16)
-  outputs, mean, *_, d_inputs = _run(_norm(), inputs)
+  outputs, mean, *_, d_inputs = _run(inputs)
   assert outputs.dtype == d_inputs.dtype == jnp.bfloat16 and mean.dtype == jnp.float32
   exact = np.asarray(inputs, np.float64).mean((0, 1, 2))
   np.testing.assert_allclose(mean, 0.1 * exact, rtol=1e-5)

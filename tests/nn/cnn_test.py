@@ -23,6 +23,14 @@ CIFAR10 = {
 }
 
 
+def _init(backbone, shape):
+  return jax.jit(lambda key: backbone.init(key, shape))(jax.random.key(0))
+
+
+def _images(*shape):
+  return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
 def _count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
@@ -106,7 +114,7 @@ def _torch_net(torch, params):
 def test_features_and_gradients_are_pytorchs():
   torch = pytest.importorskip("torch")
   backbone = make("cnn", stages=((4, 4), (6,)), dense=(), batch_norm="after")
-  params, state = backbone.init(jax.random.key(0), (7, 7, 2))
+  params, state = _init(backbone, (7, 7, 2))
   rng = np.random.default_rng(0)
   params = jax.tree.map(
     lambda p: p + rng.normal(scale=0.3, size=p.shape).astype(np.float32), params
@@ -180,7 +188,7 @@ def test_the_speed_run_nets_features_and_gradients_are_pytorchs():
     global_max_pool=True,
     feature_scale=1 / 9,
   )
-  params, state = backbone.init(jax.random.key(0), (9, 9, 2))
+  params, state = _init(backbone, (9, 9, 2))
   params = jax.tree.map(
     lambda p: p + rng.normal(scale=0.3, size=p.shape).astype(np.float32), params
   )
@@ -211,7 +219,7 @@ def test_global_average_pool_is_the_mean_of_the_maps():
     net = CNN((8, 8, 1), rngs=nnx.Rngs(0), **options)
     return net.maps(images, train=False), net(images, train=False)
 
-  maps, features = run(jax.random.normal(jax.random.key(0), (2, 8, 8, 1)))
+  maps, features = jax.device_get(run(_images(2, 8, 8, 1)))
   assert maps.shape == (2, 8, 8, 3)
   np.testing.assert_allclose(features, maps.mean((1, 2)), rtol=1e-5)
 
@@ -223,7 +231,7 @@ def test_linear_features_may_be_negative_and_are_not_dropped():
     net = CNN((8, 8, 1), stages=((4,),), rngs=nnx.Rngs(0), **options)
     return net(images, train=True, rngs=nnx.Rngs(1))
 
-  features = run(jax.random.normal(jax.random.key(0), (4, 8, 8, 1)))
+  features = np.asarray(run(_images(4, 8, 8, 1)))
   assert (features < 0).any() and (features != 0).all()
 
 
@@ -276,12 +284,16 @@ def test_bad_options_say_what_to_pass(options, message):
 
 def test_an_activation_of_ones_own_sees_the_channels_last(monkeypatch):
   backbone = make("cnn:stages=3-4:pool=1:dense=():activation=jax.nn.softmax")
-  params, state = backbone.init(jax.random.key(0), (4, 4, 2))
-  images = jax.random.normal(jax.random.key(1), (2, 4, 4, 2))
-  features = backbone.apply(params, state, images, train=False)[0]
+  params, state = _init(backbone, (4, 4, 2))
+  images = _images(2, 4, 4, 2)
+
+  def run():
+    return jax.jit(lambda params: backbone.apply(params, state, images, train=False)[0])(params)
+
+  features = np.asarray(run())
   np.testing.assert_allclose(features.reshape(2, 4, 4, 4).sum(1), np.ones((2, 4, 4)), rtol=1e-5)
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-  library = backbone.apply(params, state, images, train=False)[0]
+  library = run()
   np.testing.assert_allclose(features, library, atol=1e-5)
   # Only what looks at all channels is turned, which costs time.
 

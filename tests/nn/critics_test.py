@@ -23,24 +23,32 @@ def _hidden(inputs, layers):
   return inputs
 
 
+def _made(critic, *sizes, **options):
+  return nnx.jit(lambda: critic(*sizes, **options, rngs=nnx.Rngs(0)))()
+
+
+_score = nnx.jit(lambda critic, x, y: critic(x, y))
+
+
 def test_a_separable_critic_multiplies_two_embeddings():
-  critic = SeparableCritic(3, 2, widths=(8, 6), embedding=5, rngs=nnx.Rngs(0))
+  critic = _made(SeparableCritic, 3, 2, widths=(8, 6), embedding=5)
   g = _dense(_hidden(X, critic.x_hidden.layers), critic.x_linear)
   h = _dense(_hidden(Y, critic.y_hidden.layers), critic.y_linear)
   expected = [[g[i] @ h[j] for j in range(4)] for i in range(4)]
-  np.testing.assert_allclose(critic(jnp.asarray(X), jnp.asarray(Y)), expected, rtol=1e-5, atol=1e-7)
+  np.testing.assert_allclose(_score(critic, X, Y), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_embeddings_start_with_a_length_of_about_a_tenth():
-  critic = SeparableCritic(20, 20, rngs=nnx.Rngs(0))
+  critic = _made(SeparableCritic, 20, 20)
   x = _RNG.normal(size=(200, 20)).astype(np.float32)
-  lengths = np.linalg.norm(critic.x_linear(critic.x_hidden(x, train=False)), axis=-1)
+  embed = nnx.jit(lambda critic, x: critic.x_linear(critic.x_hidden(x, train=False)))
+  lengths = np.linalg.norm(embed(critic, x), axis=-1)
   assert 0.05 < np.median(lengths) < 0.3
 
 
 @pytest.mark.parametrize("widths", [(8,), (8, 6)])
 def test_a_joint_critic_is_a_network_on_each_pair(widths):
-  critic = JointCritic(3, 2, widths=widths, rngs=nnx.Rngs(1))
+  critic = _made(JointCritic, 3, 2, widths=widths)
   critic.bias[...] = jnp.linspace(-1, 1, 8)
   kernel, bias = np.asarray(critic.kernel[...], np.float64), np.asarray(critic.bias[...])
   expected = np.zeros((4, 4))
@@ -48,7 +56,7 @@ def test_a_joint_critic_is_a_network_on_each_pair(widths):
     for j in range(4):
       hidden = np.maximum(np.concatenate([X[i], Y[j]]) @ kernel + bias, 0)
       expected[i, j] = _dense(_hidden(hidden, critic.rest), critic.score)[0]
-  scores = critic(jnp.asarray(X), jnp.asarray(Y))
+  scores = _score(critic, X, Y)
   np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
 
 

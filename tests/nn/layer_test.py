@@ -88,7 +88,7 @@ def test_outputs_and_gradients_are_pytorchs(activation):
 def test_evaluation_uses_the_running_statistics(batch_norm):
   layer = Layer(Scale(), 3, batch_norm=batch_norm)
   layer.norm.mean[...], layer.norm.var[...] = jnp.ones(3), jnp.full(3, 4.0)
-  outputs = layer(INPUTS, train=False)
+  outputs = jax.jit(lambda inputs: layer(inputs, train=False))(INPUTS)
   scaled = INPUTS * np.array([1.0, -2.0, 0.5], np.float32)
   normalise = lambda x: (x - 1) / np.sqrt(4 + 1e-5)  # noqa: E731
   relu = lambda x: np.maximum(x, 0)  # noqa: E731
@@ -99,32 +99,41 @@ def test_evaluation_uses_the_running_statistics(batch_norm):
 
 def test_dropout_keeps_the_mean_and_draws_by_key():
   layer = Layer(lambda x: x, 256, activation=None, dropout=0.3)
-  inputs = jnp.ones((64, 256))
-  outputs = layer(inputs, train=True, rngs=nnx.Rngs(1))
+  inputs = np.ones((64, 256), np.float32)
+
+  @jax.jit
+  def run(key):
+    def apply(inputs):
+      outputs = layer(inputs, train=True, rngs=nnx.Rngs(key))
+      return outputs.sum(), outputs
+
+    return *jax.grad(apply, has_aux=True)(inputs), layer(inputs, train=False)
+
+  once, again, other = (jax.device_get(run(jax.random.key(seed))) for seed in (1, 1, 2))
+  gradient, outputs, evaluated = once
   zero = outputs == 0
   assert abs(zero.mean() - 0.3) < 0.015  # Four standard errors of a mean over 16384.
   np.testing.assert_allclose(outputs[~zero], 1 / 0.7, rtol=1e-6)
-  np.testing.assert_array_equal(layer(inputs, train=True, rngs=nnx.Rngs(1)), outputs)
-  assert (layer(inputs, train=True, rngs=nnx.Rngs(2)) != outputs).any()
-  np.testing.assert_array_equal(layer(inputs, train=False), inputs)
+  np.testing.assert_array_equal(again[1], outputs)
+  assert (other[1] != outputs).any()
+  np.testing.assert_array_equal(evaluated, inputs)
+  np.testing.assert_array_equal(gradient, outputs)
   with pytest.raises(ValueError, match="pass key= to train"):
     layer(inputs, train=True)
-  gradient = jax.grad(lambda x: layer(x, train=True, rngs=nnx.Rngs(1)).sum())(inputs)
-  np.testing.assert_array_equal(gradient, outputs)
 
 
 @pytest.mark.parametrize("batch_axis", [0, -1])
 def test_shares_of_a_batch_get_their_own_parts_of_one_mask(batch_axis):
-  inputs = jnp.arange(1.0, 49.0).reshape((8, 6) if batch_axis == 0 else (6, 8))
+  inputs = np.arange(1, 49, dtype=np.float32).reshape((8, 6) if batch_axis == 0 else (6, 8))
 
   def apply(share):
     return Dropout(0.4)(share, deterministic=False, rngs=nnx.Rngs(3), batch_axis=batch_axis)
 
-  shares = jnp.stack(jnp.split(inputs, 4, axis=batch_axis))
-  parts = jax.vmap(apply, axis_name="data")(shares)
-  whole = apply(inputs)
+  shares = np.stack(np.split(inputs, 4, axis=batch_axis))
+  run = jax.jit(lambda shares, whole: (jax.vmap(apply, axis_name="data")(shares), apply(whole)))
+  parts, whole = jax.device_get(run(shares, inputs))
   assert 0 < np.count_nonzero(whole) < whole.size
-  np.testing.assert_allclose(jnp.concatenate(parts, axis=batch_axis), whole, rtol=1e-6)
+  np.testing.assert_allclose(np.concatenate(parts, axis=batch_axis), whole, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +157,7 @@ def test_identity_copies_channels_as_pytorchs_dirac_does_and_leaves_the_others_r
 ):
   torch = pytest.importorskip("torch")
   make = KERNEL_INITIALISERS.find("identity")
+  make = jax.jit(make, static_argnums=(1, 2))
   kernel = np.asarray(make(jax.random.key(0), (3, 3, channels, filters), jnp.float32))
   peer = torch.nn.Conv2d(channels, filters, 3)
   torch.nn.init.dirac_(peer.weight.data[: min(channels, filters)])
@@ -161,12 +171,13 @@ def test_identity_copies_channels_as_pytorchs_dirac_does_and_leaves_the_others_r
 @pytest.mark.parametrize("name", sorted(KERNEL_INITIALISERS.keys() - {"identity"}))
 def test_initialisers_have_their_variance(name):
   fan_in, fan_out = 300, 100
-  kernel = KERNEL_INITIALISERS.find(name)(jax.random.key(0), (fan_in, fan_out), jnp.float32)
+  make = jax.jit(KERNEL_INITIALISERS.find(name), static_argnums=(1, 2))
+  kernel = np.asarray(make(jax.random.key(0), (fan_in, fan_out), jnp.float32))
   scale, distribution = name.split("_")
   variance = {"he": 2 / fan_in, "lecun": 1 / fan_in, "glorot": 2 / (fan_in + fan_out)}[scale]
   np.testing.assert_allclose(kernel.var(), variance, rtol=0.05)
   # A uniform variable never leaves sqrt(3) standard deviations; the truncated normal does.
-  assert (jnp.abs(kernel).max() > 1.8 * np.sqrt(variance)) == (distribution == "normal")
+  assert (np.abs(kernel).max() > 1.8 * np.sqrt(variance)) == (distribution == "normal")
 
 
 def test_an_unknown_initialiser_lists_the_names():
@@ -190,8 +201,13 @@ def test_values_and_slopes_are_pytorchs(name):
   outputs = peers[name](inputs)
   outputs.sum().backward()
   activation = ACTIVATIONS.make(name, 3)
-  actual, pullback = jax.vjp(activation, _SLOPES_AT)
-  (slopes,) = pullback(jnp.ones_like(actual))
+
+  @jax.jit
+  def run(inputs):
+    outputs, pullback = jax.vjp(activation, inputs)
+    return outputs, pullback(jnp.ones_like(outputs))[0]
+
+  actual, slopes = jax.device_get(run(_SLOPES_AT))
   np.testing.assert_allclose(actual, outputs.detach(), rtol=1e-5, atol=1e-6)
   away = np.abs(_SLOPES_AT) > 0.1  # At the kink the slope is a convention.
   # The slope of gelu far below 0 is a difference of numbers near 1.
@@ -207,8 +223,9 @@ def test_prelu_learns_one_slope_a_channel():
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_monotone_ones_are_marked(name):
-  outputs = ACTIVATIONS.make(name, 1)(jnp.linspace(-6, 6, 1001)[:, None])
-  assert (name in MONOTONE) == (name != "prelu" and bool((jnp.diff(outputs[:, 0]) >= 0).all()))
+  inputs = np.linspace(-6, 6, 1001, dtype=np.float32)[:, None]
+  outputs = np.asarray(jax.jit(ACTIVATIONS.make(name, 1))(inputs))[:, 0]
+  assert (name in MONOTONE) == (name != "prelu" and bool((np.diff(outputs) >= 0).all()))
 
 
 def test_an_unknown_name_lists_the_names():

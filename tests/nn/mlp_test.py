@@ -10,11 +10,15 @@ import pytest
 from softmax_research.nn import make
 
 
+def _init(backbone, shape):
+  return jax.jit(lambda key: backbone.init(key, shape))(jax.random.key(0))
+
+
 def test_it_is_products_and_activations():
   backbone = make("mlp", widths=(5, 3), activation="tanh")
-  params, state = backbone.init(jax.random.key(0), (2, 2, 1))
+  params, state = _init(backbone, (2, 2, 1))
   images = np.random.default_rng(0).normal(size=(4, 2, 2, 1)).astype(np.float32)
-  features, _ = backbone.apply(params, state, images, train=True)
+  features, _ = jax.jit(lambda p: backbone.apply(p, state, images, train=True))(params)
   expected = images.reshape(4, -1)
   for layer in ("0", "1"):
     kernel = params["layers"][layer]["linear"]["kernel"]
@@ -26,8 +30,8 @@ def test_it_is_products_and_activations():
 @pytest.mark.parametrize("batch_norm", [True, "before", "after"])
 def test_batch_norm_and_dropout(batch_norm):
   backbone = make("mlp", widths=[8, 4], batch_norm=batch_norm, dropout=0.5)
-  params, state = backbone.init(jax.random.key(0), (6,))
-  images = jax.random.normal(jax.random.key(1), (16, 6))
+  params, state = _init(backbone, (6,))
+  images = np.random.default_rng(0).normal(size=(16, 6)).astype(np.float32)
   apply = functools.partial(jax.jit(backbone.apply, static_argnames="train"), params, state)
   features, moved = apply(images, train=True, key=jax.random.key(2))
   assert features.shape == (16, 4) and (features == 0).mean() > 0.3
@@ -55,6 +59,6 @@ def test_bad_options_say_what_to_pass(options, message):
 
 def test_integer_images_are_refused():
   backbone = make("mlp", widths=(4,))
-  params, state = backbone.init(jax.random.key(0), (4,))
+  params, state = _init(backbone, (4,))
   with pytest.raises(TypeError, match=r"uint8.*standardise"):
     backbone.apply(params, state, jnp.zeros((2, 4), jnp.uint8), train=False)

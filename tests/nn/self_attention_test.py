@@ -54,7 +54,8 @@ def test_texts_name_scores_and_normalisers():
 
 
 def test_stablemax_is_a_score():
-  found = ATTENTIONS.make("stablemax", 2)(QUERY, KEY, VALUE, causal=False)
+  attend = functools.partial(ATTENTIONS.make("stablemax", 2), causal=False)
+  found = jax.jit(attend)(QUERY, KEY, VALUE)
   logits = np.einsum("bthd,bshd->bhts", QUERY, KEY) / 2
   powers = np.where(logits < 0, 1 / (1 - np.minimum(logits, 0)), logits + 1)
   weights = powers / powers.sum(-1, keepdims=True)
@@ -62,11 +63,14 @@ def test_stablemax_is_a_score():
 
 
 def test_one_of_ones_own_and_what_is_refused():
-  layer = SelfAttention(8, num_heads=2, attention=f"{__name__}.uniform", rngs=nnx.Rngs(0))
-  outputs = layer(jnp.asarray(QUERY.reshape(2, 5, 8)))
+  @jax.jit
+  def run(sequence):
+    layer = SelfAttention(8, num_heads=2, attention=f"{__name__}.uniform", rngs=nnx.Rngs(0))
+    return layer(sequence), layer.weights(sequence)
+
+  outputs, weights = jax.device_get(run(QUERY.reshape(2, 5, 8)))
   np.testing.assert_allclose(outputs[:, 0], outputs[:, 4], atol=1e-6)
   # It has five keys of four features.
-  weights = layer.weights(jnp.asarray(QUERY.reshape(2, 5, 8)))
   np.testing.assert_allclose(weights, np.full((2, 2, 5, 5), 0.2), atol=1e-6)
   for options, message in (
     ({"attention": "hardmax"}, "attentions are entmax, relu"),
@@ -78,9 +82,13 @@ def test_one_of_ones_own_and_what_is_refused():
   ):
     with pytest.raises(ValueError, match=message):
       SelfAttention(8, **{"num_heads": 2} | options, rngs=nnx.Rngs(0))
-  layer = SelfAttention(8, num_heads=2, attention=f"{__name__}.heads_first", rngs=nnx.Rngs(0))
+
+  def run_heads_first(sequence):
+    layer = SelfAttention(8, num_heads=2, attention=f"{__name__}.heads_first", rngs=nnx.Rngs(0))
+    return layer(sequence)
+
   with pytest.raises(ValueError, match=r"outputs of shape \(2, 2, 5, 4\) from the attention"):
-    layer(jnp.asarray(QUERY.reshape(2, 5, 8)))
+    jax.eval_shape(run_heads_first, QUERY.reshape(2, 5, 8))
 
 
 def uniform(num_heads):
@@ -95,24 +103,28 @@ def heads_first(num_heads):
 
 
 def test_weights_are_those_of_the_outputs():
-  layer = SelfAttention(
-    8, num_heads=2, attention="softmax:sink=True", causal=True, rngs=nnx.Rngs(0)
-  )
-  sequence = jnp.asarray(QUERY.reshape(2, 5, 8))
-  weights, value = layer.weights(sequence), layer.value(sequence).reshape(2, 5, 2, 4)
-  outputs = layer.out(jnp.einsum("bhts,bshd->bthd", weights, value).reshape(2, 5, 8))
-  np.testing.assert_allclose(outputs, layer(sequence), atol=1e-5)
+  @jax.jit
+  def run(sequence):
+    options = {"num_heads": 2, "attention": "softmax:sink=True", "causal": True}
+    layer = SelfAttention(8, **options, rngs=nnx.Rngs(0))
+    weights, value = layer.weights(sequence), layer.value(sequence).reshape(2, 5, 2, 4)
+    outputs = layer.out(jnp.einsum("bhts,bshd->bthd", weights, value).reshape(2, 5, 8))
+    return weights, outputs, layer(sequence)
+
+  weights, outputs, expected = run(QUERY.reshape(2, 5, 8))
+  np.testing.assert_allclose(outputs, expected, atol=1e-5)
   assert np.all(np.triu(weights[0, 0], 1) == 0) and np.all(weights.sum(-1) < 1)
 
 
 def test_rotary_products_depend_on_distances_alone():
-  same = jnp.broadcast_to(jnp.asarray(QUERY[:, :1]), QUERY.shape)
-  products = jnp.einsum("bthd,bshd->bhts", rotate(same), rotate(same))
+  same = np.broadcast_to(QUERY[:, :1], QUERY.shape)
+  turned = np.asarray(jax.jit(rotate)(same))
+  products = np.einsum("bthd,bshd->bhts", turned, turned)
   for distance in range(4):
     diagonal = np.diagonal(products, distance, -2, -1)
     np.testing.assert_allclose(diagonal, diagonal[..., :1].repeat(5 - distance, -1), rtol=1e-4)
   assert not np.allclose(products[0, 0, 0, 0], products[0, 0, 0, 1])
   with jax.enable_x64(True):
-    turned = rotate(jnp.ones((1, 1000, 1, 4), jnp.float64))[0, -1, 0, :2]
+    turned = np.asarray(jax.jit(rotate)(np.ones((1, 1000, 1, 4))))[0, -1, 0, :2]
   angles = 999 * np.array([1, 0.01])
   np.testing.assert_allclose(turned, np.cos(angles) - np.sin(angles), rtol=1e-11)

@@ -12,16 +12,8 @@ from softmax_research.nn.transformer import Block, cut_patches
 
 def test_a_block_equals_pytorchs():
   torch = pytest.importorskip("torch")
-  block = Block(
-    8,
-    heads=2,
-    expansion=2,
-    attention="softmax",
-    causal=True,
-    rotary=False,
-    dropout=0.0,
-    rngs=nnx.Rngs(0),
-  )
+  options = {"heads": 2, "expansion": 2, "attention": "softmax", "causal": True, "rotary": False}
+  block = nnx.jit(lambda: Block(8, **options, dropout=0.0, rngs=nnx.Rngs(0)))()
   layer = torch.nn.TransformerEncoderLayer(
     8,
     2,
@@ -51,9 +43,8 @@ def test_a_block_equals_pytorchs():
   given = torch.tensor(sequence, requires_grad=True)
   expected = layer(given, src_mask=mask, is_causal=True)
   expected.pow(2).sum().backward()
-  found, gradient = jax.value_and_grad(lambda x: (block(x, train=True) ** 2).sum())(
-    jnp.asarray(sequence)
-  )
+  loss = jax.value_and_grad(lambda x: (block(x, train=True) ** 2).sum())
+  found, gradient = jax.jit(loss)(sequence)
   np.testing.assert_allclose(found, expected.pow(2).sum().item(), rtol=1e-5)
   np.testing.assert_allclose(gradient, given.grad, rtol=1e-4, atol=1e-5)
 
@@ -71,7 +62,7 @@ def test_the_named_network_trains_under_dropout_in_bfloat16_and_takes_sequences(
     dropout=0.5,
     dtype="bfloat16",
   )
-  params, state = backbone.init(jax.random.key(0), (8, 8, 1))
+  params, state = jax.jit(backbone.init, static_argnums=1)(jax.random.key(0), (8, 8, 1))
   assert state == {} and params["stack"]["blocks"]["0"]["attention"]["attend"]["sink"].shape == (2,)
   images = jnp.ones((2, 8, 8, 1))
 
@@ -87,32 +78,40 @@ def test_the_named_network_trains_under_dropout_in_bfloat16_and_takes_sequences(
   assert features.shape == (2, 8) and features.dtype == jnp.float32
   assert not np.allclose(features, run(params, jax.random.key(2))[1])
   assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
-  of_sequences = nn.make("transformer:width=8:depth=1:heads=2")
-  params, state = of_sequences.init(jax.random.key(0), (5, 3))
-  assert of_sequences.apply(params, state, jnp.ones((2, 5, 3)), train=False)[0].shape == (2, 8)
+
+  def features_of_sequences():
+    of_sequences = nn.make("transformer:width=8:depth=1:heads=2")
+    params, state = of_sequences.init(jax.random.key(0), (5, 3))
+    return of_sequences.apply(params, state, jnp.ones((2, 5, 3)), train=False)[0]
+
+  assert jax.eval_shape(features_of_sequences).shape == (2, 8)
 
 
 def test_images_of_another_size_are_refused():
-  net = nn.Transformer((8, 8, 1), width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
-  with pytest.raises(ValueError, match=r"shape \(2, 8, 4, 1\) for a network of inputs \(8, 8, 1\)"):
+  def run():
+    net = nn.Transformer((8, 8, 1), width=8, depth=1, heads=2, rngs=nnx.Rngs(0))
     net(jnp.ones((2, 8, 4, 1)), train=False)
+
+  with pytest.raises(ValueError, match=r"shape \(2, 8, 4, 1\) for a network of inputs \(8, 8, 1\)"):
+    jax.eval_shape(run)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learnt"])
 def test_a_decoder_sees_no_later_token_and_learns_order(positions):
-  net = nn.Decoder(7, length=6, width=8, depth=2, heads=2, positions=positions, rngs=nnx.Rngs(0))
-  tokens = jnp.array([[1, 2, 3, 4, 5, 6], [1, 2, 3, 6, 6, 6], [2, 1, 3, 4, 5, 6]])
-  features = net(tokens, train=False)
+  options = {"length": 6, "width": 8, "depth": 2, "heads": 2, "positions": positions}
+  net = nnx.jit(lambda: nn.Decoder(7, **options, rngs=nnx.Rngs(0)))()
+  run = jax.jit(lambda tokens: net(tokens, train=False))
+  rows = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 6, 6, 6], [2, 1, 3, 4, 5, 6], [-1, 0, 6, 9, 0, 0]]
+  features = np.asarray(run(np.array([*rows, [0, 0, 6, 6, 0, 0]])))
   np.testing.assert_allclose(features[0, :3], features[1, :3], atol=1e-5)
   assert np.abs(features[0, 3:] - features[1, 3:]).max() > 1e-2
   assert np.abs(features[0, 5] - features[2, 5]).max() > 1e-4
-  outside = net(jnp.array([[-1, 0, 6, 9]]), train=False)
-  np.testing.assert_array_equal(outside, net(jnp.array([[0, 0, 6, 6]]), train=False))
+  np.testing.assert_array_equal(features[3], features[4])  # What is outside counts as the nearest.
   with pytest.raises(ValueError, match=r"tokens of shape \(3,\) and type int32"):
-    net(jnp.zeros(3, jnp.int32), train=False)
+    run(np.zeros(3, np.int32))
   if positions == "learnt":
     with pytest.raises(ValueError, match="Got a sequence of 7 positions"):
-      net(jnp.zeros((1, 7), int), train=False)
+      run(np.zeros((1, 7), int))
 
 
 @pytest.mark.parametrize(

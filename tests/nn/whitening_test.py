@@ -37,7 +37,7 @@ def test_filters_are_numpys_principal_components(size):
 
 def test_outputs_are_uncorrelated_and_of_variance_one_with_both_signs():
   layer = Whitening(2, 2, images=IMAGES, rngs=nnx.Rngs(0))
-  outputs = np.asarray(layer(jnp.asarray(IMAGES)), float)
+  outputs = np.asarray(jax.jit(layer)(IMAGES), float)
   assert outputs.shape == (103, 6, 5, 16)
   np.testing.assert_allclose(outputs[..., 8:], -outputs[..., :8], atol=1e-5)
   covariance = np.cov(outputs[..., :8].reshape(-1, 8).T, bias=True)
@@ -51,7 +51,7 @@ def test_a_network_has_the_filters_as_state_and_bias_as_parameter():
   kernel = state["whitening"]["0"]["linear"]["kernel"]
   np.testing.assert_array_equal(kernel[..., :8], whitening_filters(IMAGES, 2))
   # What trains the network leaves it: the state after a step in training has the same filters.
-  _, moved = net.apply(params, state, jnp.asarray(IMAGES[:2]), train=True)
+  _, moved = jax.jit(lambda p: net.apply(p, state, IMAGES[:2], train=True))(params)
   np.testing.assert_array_equal(moved["whitening"]["0"]["linear"]["kernel"], kernel)
 
 

@@ -48,16 +48,15 @@ def test_the_winner_is_found_where_the_largest_value_was_rounded_otherwise(monke
 
 
 def test_batching_is_a_loop():
-  images = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2, 5, 4, 2)))
+  images = np.random.default_rng(1).normal(size=(3, 2, 5, 4, 2)).astype(np.float32)
   grad = jax.grad(lambda x: (max_pool(x, 2) ** 3).sum())
-  np.testing.assert_array_equal(jax.vmap(grad)(images), jnp.stack([grad(x) for x in images]))
+  run = jax.jit(lambda images: (jax.vmap(grad)(images), jax.lax.map(grad, images)))
+  np.testing.assert_array_equal(*run(images))
 
 
-@pytest.mark.parametrize("position", range(4))
-def test_nan_in_any_position_is_passed_on(position):
-  images = np.zeros(4, np.float32)
-  images[position] = np.nan
-  assert jnp.isnan(max_pool(images.reshape(1, 2, 2, 1), 2)).all()
+def test_nan_in_any_position_is_passed_on():
+  images = np.where(np.eye(4, dtype=bool), np.float32(np.nan), 0)
+  assert np.isnan(max_pool(images.reshape(4, 2, 2, 1), 2)).all()
 
 
 def test_a_window_that_is_none_is_refused():
@@ -69,5 +68,6 @@ def test_second_derivatives():
   with jax.enable_x64(True):
     images = np.random.default_rng(2).normal(size=(1, 4, 4, 1))
     square = lambda x: (max_pool(x, 2) ** 2).sum()  # noqa: E731
-    hessian = jax.jacrev(jax.grad(square))(images).reshape(16, 16)
-    np.testing.assert_allclose(hessian, 2 * np.diag((jax.grad(square)(images) != 0).ravel()))
+    run = jax.jit(lambda x: (jax.jacrev(jax.grad(square))(x), jax.grad(square)(x)))
+    hessian, slopes = jax.device_get(run(images))
+    np.testing.assert_allclose(hessian.reshape(16, 16), 2 * np.diag((slopes != 0).ravel()))
