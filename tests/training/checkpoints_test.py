@@ -1,5 +1,7 @@
 """Checkpoints: all of the state comes back, and a damaged one gives way to the one before."""
 
+import shutil
+
 import jax
 import numpy as np
 import optax
@@ -9,11 +11,11 @@ from softmax_research import heads, training
 from tests.training.models import bright_rows, tiny_programs
 
 
-@pytest.fixture(name="saved")
-def _saved(tmp_path):
+@pytest.fixture(name="made", scope="module")
+def _made(tmp_path_factory):
   """A directory with checkpoints after epochs 1 to 3, the programs that made them and the last."""
-  programs = training.parallelise(tiny_programs())
-  checkpoints = training.Checkpoints(tmp_path / "checkpoints")
+  programs, directory = training.parallelise(tiny_programs()), tmp_path_factory.mktemp("made")
+  checkpoints = training.Checkpoints(directory)
   fit = training.fit(
     programs,
     bright_rows(),
@@ -23,7 +25,13 @@ def _saved(tmp_path):
     batch_size=16,
     on_epoch=lambda states, curves: checkpoints.save(programs.gather(states), curves),
   )
-  return tmp_path / "checkpoints", programs, fit
+  return directory, programs, fit
+
+
+@pytest.fixture(name="saved")
+def _saved(made, tmp_path):
+  """The same, in a directory of the test's own."""
+  return shutil.copytree(made[0], tmp_path / "checkpoints"), *made[1:]
 
 
 def _like(programs):
@@ -124,6 +132,5 @@ def test_a_step_saved_before_is_not_saved_again(saved):
   assert checkpoints.steps() == [6, 12, 18]
 
 
-def test_an_empty_directory_restores_nothing(tmp_path):
-  like = _like(training.parallelise(tiny_programs()))
-  assert training.Checkpoints(tmp_path / "new").restore(like) is None
+def test_an_empty_directory_restores_nothing(made, tmp_path):
+  assert training.Checkpoints(tmp_path / "new").restore(_like(made[1])) is None

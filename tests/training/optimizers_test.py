@@ -1,5 +1,7 @@
 """Optimisers by name: their steps against hand-written updates, and their errors."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 from softmax_research.training import optimizers
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _steps(optimizer, grads, params):
-  """Return the parameters after each update."""
+  """Return the parameters after each update, all in one program."""
   state, seen = optimizer.init(params), []
   for grad in grads:
     updates, state = optimizer.update(grad, state, params)
@@ -172,13 +175,17 @@ def test_every_optimizer_of_optax_descends_a_quadratic(name):
   # Rates of these are relative, to the parameters' norm or to their last step.
   rate = {"adadelta": 50.0, "adagrad": 0.2, "lars": 20.0, "sm3": 0.2}.get(name, 0.05)
   optimizer = optimizers.make(name, learning_rate=rate, num_steps=50, schedule="linear", **options)
-  params = jnp.array([[1.0, -2.0]])
-  state = optimizer.init(params)
-  step = jax.jit(optimizer.update)
-  for _ in range(30):
-    updates, state = step(2 * params, state, params)
-    params = optax.apply_updates(params, updates)
-  assert float(jnp.sum(params**2)) < 3.0
+
+  def step(_, carry):
+    params, state = carry
+    updates, state = optimizer.update(2 * params, state, params)
+    return optax.apply_updates(params, updates), state
+
+  @jax.jit
+  def run(params):
+    return jax.lax.fori_loop(0, 30, step, (params, optimizer.init(params)))[0]
+
+  assert np.sum(run(np.float32([[1.0, -2.0]])) ** 2) < 3.0
 
 
 def test_a_text_names_optimizer_schedule_and_options():
@@ -198,7 +205,8 @@ def test_every_schedule_of_optax_takes_the_rate_and_the_steps(name):
     "warmup_cosine_decay_schedule": {"warmup_steps": 2},
     "warmup_exponential_decay_schedule": {"warmup_steps": 2, "decay_rate": 0.5},
   }.get(name, {})
-  rates = [float(optimizers.SCHEDULES.make(name, 0.4, 8, **options)(step)) for step in range(9)]
+  rate = optimizers.SCHEDULES.make(name, 0.4, 8, **options)
+  rates = jax.jit(lambda: [rate(step) for step in range(9)])()
   assert max(rates) == pytest.approx(0.4)
   with pytest.raises(ValueError, match="Got option 'power_'"):
     optimizers.SCHEDULES.make(name, 0.4, 8, power_=1)
