@@ -22,7 +22,7 @@ def find(name: str) -> Study:
     >>> find("nothing")
     Traceback (most recent call last):
     ...
-    ValueError: There is no study 'nothing': no module experiments.nothing, and none of that name.
+    ValueError: There is no study 'nothing': no module experiments.nothing has it, and none of ...
   """
   script, _, part = name.partition(".")
   for module in (f"experiments.{script}", name):
@@ -36,5 +36,6 @@ def find(name: str) -> Study:
     if study is not None:
       return study
   raise ValueError(
-    f"There is no study {name!r}: no module experiments.{script}, and none of that name."
+    f"There is no study {name!r}: no module experiments.{script} has it, and none of that name. "
+    "One of your own is found as STUDY of its file, from the directory where that lies."
   )

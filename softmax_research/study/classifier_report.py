@@ -200,8 +200,9 @@ def _alone(of: Group) -> list[str]:
 
 def _highest(groups: Sequence[Group]) -> str:
   means = {of.name: of.summary(ACCURACY).mean for of in groups}
-  name = max(means, key=means.get)
-  return f"The highest mean test accuracy is {ACCURACY.format(means[name])}%, by {escape(name)}."
+  best = max(means.values())
+  names = ", ".join(escape(name) for name, mean in means.items() if mean == best)
+  return f"The highest mean test accuracy is {ACCURACY.format(best)}%, by {names}."
 
 
 def _differences(baseline: str, compared: Sequence[Difference], noun: str) -> list[str]:

@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import warnings
 from collections.abc import Sequence
 
 import matplotlib
@@ -141,7 +142,9 @@ def to_svg(figure: Figure, name: str) -> str:
   The name is put before every identifier, so that many figures fit on one page.
   """
   buffer = io.StringIO()
-  with matplotlib.rc_context({**_RC, "svg.hashsalt": name}):
+  with matplotlib.rc_context({**_RC, "svg.hashsalt": name}), warnings.catch_warnings():
+    # A page's fonts have letters that Matplotlib's own, which measures the text, lacks.
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
   svg = buffer.getvalue()
   svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

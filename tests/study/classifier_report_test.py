@@ -198,6 +198,8 @@ def test_one_seed_tests_nothing():
   sentences = _headline(_records({"softmax": [0.95], "taylor": [0.96]}))
   assert sentences[0].startswith("No two heads share more than one seed")
   assert sentences[1] == "The highest mean test accuracy is 96.00%, by taylor."
+  sentences = _headline(_records({"softmax": [0.95], "taylor": [0.96], "a*b": [0.96]}))
+  assert sentences[1].endswith(r"96.00%, by taylor, a\*b.")
 
 
 def test_one_head_is_described():

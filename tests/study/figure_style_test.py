@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import warnings
 import xml.etree.ElementTree
 
 import matplotlib
@@ -37,6 +38,14 @@ def test_svg_is_the_same_every_time_and_well_formed():
   ids = re.findall(r'\bid="([^"]+)"', svg)
   assert len(ids) == len(set(ids)) and all(name.startswith("curves-") for name in ids)
   assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg)) <= set(ids)
+
+
+def test_svg_has_the_letters_of_all_languages_without_a_warning():
+  figure = Figure()
+  figure.text(0.5, 0.5, "\u65e5\u672c")
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    assert "\u65e5\u672c" in figure_style.to_svg(figure, "names")
 
 
 def test_users_own_settings_change_nothing():
