@@ -93,6 +93,5 @@ from softmax_research.functional.tree import (
   two_level_tree,
 )
 from softmax_research.functional.tree_path import tree_label_rows
-from softmax_research.functional.tree_sample import tree_sample
-from softmax_research.functional.tree_search import TreeSearch, tree_top_k
+from softmax_research.functional.tree_prediction import TreeSearch, tree_sample, tree_top_k
 from softmax_research.functional.tree_softmax import tree_init, tree_label_log_prob, tree_log_probs

@@ -1,10 +1,11 @@
-"""Search in trees against exhaustive log-probabilities."""
+"""Search in trees and samples of them, against exhaustive log-probabilities."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from scipy import stats
 
 from softmax_research.functional import (
   balanced_tree,
@@ -12,7 +13,8 @@ from softmax_research.functional import (
   taxonomy_tree,
   tree_init,
   tree_log_probs,
-  tree_search,
+  tree_prediction,
+  tree_sample,
   tree_top_k,
 )
 from tests.functional import tree_oracle
@@ -24,6 +26,8 @@ TREES = {
   "flat": balanced_tree(6, branching=6),
   "single": balanced_tree(1),
 }
+
+NUM_SAMPLES = 10_000
 
 
 def _example(tree, scale, batch=(2, 4)):
@@ -67,7 +71,7 @@ def test_a_search_finds_what_an_exhaustive_one_does_and_visits_no_more_than_it_m
 
 @pytest.mark.parametrize("name", ["huffman", "uneven"])
 def test_a_crowded_search_goes_deep_and_forgets_nothing(name, monkeypatch):
-  monkeypatch.setattr(tree_search, "_FRONTIER", 1)
+  monkeypatch.setattr(tree_prediction, "_FRONTIER", 1)
   tree = TREES[name]
   features, params = _example(tree, scale=1.0)
   log_probs, _ = _exhaustive(tree, features, params)
@@ -161,3 +165,46 @@ def test_bad_k(k):
   tree = TREES["ternary"]
   with pytest.raises(ValueError, match="between 1 and 50"):
     tree_top_k(*_example(tree, scale=1.0), tree, k)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_classes_are_drawn_by_their_probabilities(name):
+  tree = TREES[name]
+  features, params = _example(tree, scale=0.4, batch=(2,))
+
+  @jax.jit
+  def draw(features, params):
+    many = jnp.broadcast_to(features, (NUM_SAMPLES, *features.shape))
+    classes = tree_sample(jax.random.key(0), many, params, tree)
+    return classes, tree_log_probs(features, params, tree)
+
+  classes, each = jax.device_get(draw(features, params))
+  assert classes.shape == (NUM_SAMPLES, 2) and classes.dtype == np.int32
+  for drawn, log_probs in zip(classes.T, each, strict=True):
+    expected = NUM_SAMPLES * np.exp(np.float64(log_probs))
+    observed = np.bincount(drawn, minlength=tree.num_classes)
+    assert len(observed) == tree.num_classes
+    rare = expected < 5
+    both = [np.append(x[~rare], x[rare].sum()) for x in (observed, expected)]
+    assert abs(both[0][-1] - both[1][-1]) < 4 * np.sqrt(both[1][-1] + 1)
+    if tree.num_classes > 1:
+      observed, expected = (x[:-1] / x[:-1].sum() for x in both)
+      assert stats.chisquare(NUM_SAMPLES * observed, NUM_SAMPLES * expected).pvalue > 0.01
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_samples_on_a_mesh(kind):
+  tree = TREES["uneven"]
+  features, params = _example(tree, scale=1.0)
+
+  @jax.jit
+  def draw(features, params):
+    return tree_sample(jax.random.key(0), features, params, tree)
+
+  expected = draw(features, params)
+  mesh = jax.make_mesh((2,), ("batch",), (kind,), devices=jax.devices("cpu")[:2])
+  with jax.set_mesh(mesh):
+    rows = NamedSharding(mesh, PartitionSpec("batch"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    found = draw(jax.device_put(features, rows), jax.device_put(params, whole))
+  np.testing.assert_array_equal(found, expected)
