@@ -28,6 +28,7 @@ from softmax_research.functional.losses import (
   multiclass_hinge,
   negative_log_likelihood,
   one_vs_all_cross_entropy,
+  squared_error_loss,
 )
 from softmax_research.functional.margins import (
   additive_angular_margin,
@@ -82,7 +83,6 @@ from softmax_research.functional.scores import (
   taylor_score,
   taylor_softmax,
 )
-from softmax_research.functional.squared_error import squared_error_loss
 from softmax_research.functional.taylor_attention import taylor_attention
 from softmax_research.functional.tempered import bi_tempered_loss, tempered_softmax
 from softmax_research.functional.tree import (

@@ -15,6 +15,7 @@ from softmax_research.functional.arrays import (
   check_features,
   check_integer,
   check_num_classes,
+  check_sizes,
   has_explicit_mesh,
   is_integer,
   product,
@@ -23,9 +24,8 @@ from softmax_research.functional.labels import (
   check_class_labels,
   is_known,
   select_label,
-  spoil_unknown,
 )
-from softmax_research.functional.linear_cross_entropy import check_sizes, member_label_log_prob
+from softmax_research.functional.linear_cross_entropy import member_label_log_prob
 from softmax_research.functional.normalise import log_normalise
 from softmax_research.functional.priors import check_counts
 
@@ -194,24 +194,25 @@ def adaptive_softmax_label_log_prob(
   features, cutoffs, num_classes = _check_inputs(features, params)
   labels = check_class_labels(
     labels,
-    features,
+    features.shape[:-1],
     num_classes,
     "For distributions over classes use negative_log_likelihood on adaptive_softmax_log_probs.",
   )
+  known = is_known(labels, num_classes)
   cluster = sum((labels >= cut).astype(labels.dtype) for cut in cutoffs)
   in_head = jnp.where(cluster == 0, labels, cutoffs[0] + cluster - 1) if cutoffs else labels
   log_prob = select_label(_head_log_probs(features, params), in_head)
   for i, (start, tail) in enumerate(zip(cutoffs, params["tails"], strict=True)):
-    member = (cluster == i + 1) & is_known(labels, num_classes)
+    member = (cluster == i + 1) & known
     log_prob += _tail_log_prob(features, tail, labels - start, member, tile)
   dtype = dtype or jnp.result_type(features, *jax.tree.leaves(params))
-  return spoil_unknown(log_prob, labels, num_classes).astype(dtype)
+  return jnp.where(known, log_prob, jnp.nan).astype(dtype)
 
 
 def check_tile(tile: tuple[int, int] | None) -> None:
   """Raise a ValueError unless the tile is None or two positive integers."""
   if tile is not None:
-    check_sizes("tile", tile, "or None for no tiles")
+    check_sizes("tile", tile, "(examples, classes), as (256, 8192), or None for no tiles")
 
 
 def _check_inputs(features, params):

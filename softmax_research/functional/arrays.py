@@ -83,6 +83,13 @@ def check_integer(name: str, value: Any, least: int = 1, most: int | None = None
     raise ValueError(f"Got {name}={value!r}; it must be an integer {bounds}. {remedy}".rstrip())
 
 
+def check_sizes(name: str, sizes: Any, form: str):
+  """Raise a ValueError unless the sizes of a block are two positive integers, of a form."""
+  pair = isinstance(sizes, tuple) and len(sizes) == 2
+  if not pair or not all(is_integer(size) and size > 0 for size in sizes):
+    raise ValueError(f"Got {name}={sizes!r}; it must be {form}.")
+
+
 def is_plain_zero(option: Any) -> bool:
   """Tell a plain 0, whose term can be left out, from other numbers and from tracers."""
   return isinstance(option, int | float) and option == 0
@@ -205,13 +212,17 @@ def unit_length(vectors: jax.typing.ArrayLike, *, axis: int = -1) -> jax.Array:
   return vectors / jnp.where(lengths > 0, lengths, 1)
 
 
-def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
-  """Return one number a class, `[K]`, with the rank and in the type of logits `[..., K]`.
+def expand(array: jax.Array, other: jax.Array) -> jax.Array:
+  """Return an array with as many axes as another.
 
-  JAX adds the axes by itself unless `jax_numpy_rank_promotion` forbids it.
+  JAX adds them by itself unless `jax_numpy_rank_promotion` forbids it.
   """
-  values = jnp.asarray(values, logits.dtype)
-  return jnp.expand_dims(values, tuple(range(logits.ndim - values.ndim)))
+  return jnp.expand_dims(array, tuple(range(other.ndim - array.ndim)))
+
+
+def per_class(values: jax.typing.ArrayLike, logits: jax.Array) -> jax.Array:
+  """Return one number a class, `[K]`, with the rank and in the type of logits `[..., K]`."""
+  return expand(jnp.asarray(values, logits.dtype), logits)
 
 
 def check_per_class(name: str, values: Any, num_classes: int):

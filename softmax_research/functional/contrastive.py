@@ -114,7 +114,7 @@ def nt_xent_loss(
   in_order = labels is None
   labels = jnp.arange(size) if in_order else labels
   labels = _everywhere(
-    check_class_labels(labels, x, len(y), "Pass the number of its y for each x.")
+    check_class_labels(labels, (size,), len(y), "Pass the number of its y for each x.")
   )
   ignored, known = find_ignored(labels, ignore_label), is_known(labels, len(y))
   labels = jnp.where(known, labels, 0).astype(jnp.int32)

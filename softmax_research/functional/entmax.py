@@ -140,12 +140,6 @@ def _probabilities_jvp(axis, form, primals, tangents):
   return probs, d_probs
 
 
-def log_or_impossible(probs: jax.Array) -> jax.Array:
-  """Return log-probabilities, -inf and without a gradient where a probability is exactly zero."""
-  inside = probs != 0  # NaN, of NaN logits, stays so.
-  return jnp.where(inside, jnp.log(jnp.where(inside, probs, 1)), -jnp.inf)
-
-
 def _logit_weights(probs, beta, form):
   """Return g = p^(1-b) on the support, the slopes of p in the logits at a fixed threshold."""
   support = probs > 0
@@ -236,7 +230,6 @@ def entmax_loss(
   if jnp.issubdtype(labels.dtype, jnp.integer):
     loss -= select_label(label_logits, labels, axis=axis)
   else:
-    labels = labels.astype(logits.dtype)
     label_logits = jnp.where((labels == 0) & ~possible, 0, label_logits)
     loss -= jnp.sum(labels * label_logits, axis=axis) + _entropy(labels, beta, axis, form)
   return targets.finish(targets.weigh(loss)).astype(result_type)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional.arrays import (
+  along,
   as_index,
   as_labels,
   check_any_class,
@@ -57,14 +58,14 @@ def read_several(
   *,
   axis: int = -1,
 ):
-  """Return labels, and which examples have labels that are some, `[...]` or True.
+  """Return labels, and which examples have labels that are some, `[...]`; None if all have.
 
   Integers of the values' shape, which are 1 for each label of an example, become numbers; in an
   example that has others there are none. They leave no place for a label that is ignored.
   """
   labels = as_labels(labels)
   if labels.shape != values.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
-    return labels, True
+    return labels, None
   if ignore_label is not None:
     raise ValueError(
       f"Got ignore_label={ignore_label} and integer labels of shape {labels.shape}, rows of zeros "
@@ -78,9 +79,9 @@ def read_several(
 
 
 def check_class_labels(
-  labels: jax.typing.ArrayLike, features: jax.Array, num_classes: int, remedy: str
+  labels: jax.typing.ArrayLike, shape: tuple[int, ...], num_classes: int, remedy: str
 ) -> jax.Array:
-  """Return integer labels `[...]` as an array after checking their type and shape.
+  """Return integer labels as an array after checking their type and shape.
 
   Their type holds every class; labels out of range are left to the caller. The remedy says what
   to use for distributions over classes.
@@ -90,9 +91,8 @@ def check_class_labels(
     raise TypeError(
       f"Got labels of type {labels.dtype}; this loss takes integers (class indices). {remedy}"
     )
-  values = jax.ShapeDtypeStruct((*features.shape[:-1], num_classes), jnp.float32)
-  labels = check_labels(labels, values)
-  return as_index(labels)
+  values = jax.ShapeDtypeStruct((*shape, num_classes), jnp.float32)
+  return as_index(check_labels(labels, values))
 
 
 class Targets(NamedTuple):
@@ -100,14 +100,14 @@ class Targets(NamedTuple):
 
   Attributes:
     labels: integers, 0 in place of the ignored one, or distributions times the class weights.
-    num_classes: K.
+    known: which examples have labels that are some, `[...]`; None if all have.
     class_weights: of the values' rank; None for ones.
-    weights: those of integer labels, `[...]`; None for ones.
+    weights: those of integer or several labels, `[...]`; None for ones.
     ignored: which examples have the ignored label, `[...]`; None if no label is ignored.
   """
 
   labels: jax.Array
-  num_classes: int
+  known: jax.Array | None
   class_weights: jax.Array | None
   weights: jax.Array | None
   ignored: jax.Array | None
@@ -127,21 +127,9 @@ class Targets(NamedTuple):
     labels = self.labels / jnp.where(total == 0, 1, total)
     return self._replace(labels=labels, weights=jnp.squeeze(total, axis))
 
-  def average(self, labels: jax.typing.ArrayLike, axis: int) -> "Targets":
-    """Return the labels as they were given, and the mean of their weights; 1 if there is no label.
-
-    That is for labels that need not sum to one, as several of an example.
-    """
-    if self.class_weights is None or self.weights is not None:
-      return self
-    labels = as_labels(labels).astype(self.labels.dtype)
-    total, weighted = jnp.sum(labels, axis=axis), jnp.sum(self.labels, axis=axis)
-    mean = jnp.where(total == 0, 1, weighted / jnp.where(total == 0, 1, total))
-    return self._replace(labels=labels, weights=mean)
-
   def finish(self, losses: jax.Array) -> jax.Array:
-    """Return losses that are 0 for ignored examples and NaN for other labels out of range."""
-    losses = spoil_unknown(losses, self.labels, self.num_classes)
+    """Return losses that are 0 for ignored examples and NaN for others that are not known."""
+    losses = losses if self.known is None else jnp.where(self.known, losses, jnp.nan)
     return losses if self.ignored is None else jnp.where(self.ignored, 0, losses)
 
 
@@ -157,13 +145,19 @@ def check_targets(
   class_weights: jax.typing.ArrayLike | None = None,
   ignore_label: int | None = None,
   axis: int = -1,
+  *,
+  several: bool = False,
 ) -> Targets:
   """Return the labels, as `check_labels`, with what the weights and the ignored label make of them.
 
   A distribution q over classes becomes q_k w_k, so that a loss that is linear in it, as all
-  expectations over labels are, is weighted already.
+  expectations over labels are, is weighted already. Where an example may have several labels, see
+  `read_several`, they stay, and its loss has the mean of their weights; 1 if it has none.
   """
-  labels, num_classes, weights = check_labels(labels, values, axis=axis), values.shape[axis], None
+  known = weights = None
+  if several:
+    labels, known = read_several(labels, values, ignore_label, axis=axis)
+  labels, num_classes = check_labels(labels, values, axis=axis), values.shape[axis]
   if class_weights is not None:
     check_any_class(values, axis)
   check_class_weights(class_weights, num_classes)
@@ -172,16 +166,21 @@ def check_targets(
     labels = labels.astype(values.dtype)
   if ignored is not None:
     labels = jnp.where(ignored, 0, labels)
+  is_index = jnp.issubdtype(labels.dtype, jnp.integer)
+  if is_index:
+    known = is_known(labels, num_classes)
   if class_weights is not None:
     class_weights = jnp.asarray(class_weights, values.dtype)
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-      weights = jnp.where(is_known(labels, num_classes), look_up(class_weights, labels), 0)
+    if is_index:
+      weights = jnp.where(known, look_up(class_weights, labels), 0)
       weights = weights if ignored is None else jnp.where(ignored, 0, weights)
-    others = [d for d in range(values.ndim) if d != axis % values.ndim]
-    class_weights = jnp.expand_dims(class_weights, others)
-    if weights is None:
+    class_weights = along(class_weights, values, axis)
+    if several and not is_index:
+      total, weighted = (jnp.sum(given, axis=axis) for given in (labels, labels * class_weights))
+      weights = jnp.where(total == 0, 1, weighted / jnp.where(total == 0, 1, total))
+    elif not is_index:
       labels = labels * class_weights
-  return Targets(labels, num_classes, class_weights, weights, ignored)
+  return Targets(labels, known, class_weights, weights, ignored)
 
 
 def check_class_weights(class_weights: Any, num_classes: int) -> None:
@@ -241,13 +240,6 @@ def is_known(labels: jax.Array, num_classes: int) -> jax.Array:
   """Mark the labels that are in range."""
   labels = as_index(labels)
   return (labels >= 0) & (labels < num_classes)
-
-
-def spoil_unknown(losses: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
-  """Return losses that are NaN, and have no gradient, where an integer label is out of range."""
-  if not jnp.issubdtype(labels.dtype, jnp.integer):
-    return losses
-  return jnp.where(is_known(labels, num_classes), losses, jnp.nan)
 
 
 def select_label(values: jax.Array, labels: jax.Array, *, axis: int = -1) -> jax.Array:

@@ -16,8 +16,8 @@ from softmax_research.functional.arrays import (
   check_fraction,
   check_option_shape,
   check_per_class,
+  check_sizes,
   has_explicit_mesh,
-  is_integer,
   is_plain_zero,
   look_up,
   norms,
@@ -106,14 +106,9 @@ def linear_cross_entropy(
     margin: `(logits [..., K], labels [...], norms) -> logits`, where `norms` holds the keyword
       arguments `feature_norms` and `kernel_norms` of `large_margin`. It must change the label's
       logit alone, and is shown that alone, as the only class, one example at a time.
-    link: losses to losses, elementwise, applied to -log p of the label, as a focal loss, before the
-      squared log-normaliser is added; the identity by default. Needs `label_smoothing=0`; margin
-      and link need labels that are integers.
+    link: that of `cross_entropy`; margin and link need labels that are integers.
     log_prior: logarithms of class frequencies, `[K]`, added to the scores; -inf excludes a class.
-    label_smoothing: in [0, 1], spread over the possible classes; see `cross_entropy`.
-    z_loss: at least 0; see `cross_entropy`.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
+    label_smoothing, z_loss, class_weights, ignore_label: those of `cross_entropy`.
     where: booleans `[K]`, or any that broadcast to `[..., K]`; false excludes a class.
     block_size: how many examples and how many classes are computed together. The logits of so
       many examples stand in memory, those of all classes. Neither number need divide anything.
@@ -165,7 +160,7 @@ def linear_cross_entropy(
       )
     labels = jnp.full(batch, -1, jnp.int32)
   else:
-    labels = check_class_labels(labels, features, num_classes, "")
+    labels = check_class_labels(labels, batch, num_classes, "")
   check_fraction("label_smoothing", label_smoothing, or_one=True)
   check_at_least("z_loss", z_loss, 0, "Pass 0 to switch it off.")
   check_option_shape("label_smoothing", label_smoothing, labels.shape)
@@ -228,10 +223,6 @@ def linear_cross_entropy(
       examples = examples._replace(**{name: option})
   constants = Constants(others_score.constants, label_score.constants, linked.constants)
   blocks = blocks_for(block_size, labels.size, num_columns, kernel.dtype)
-  if axes and any(constants):
-    # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
-    # known when the gradients are formed.
-    blocks = blocks._replace(logits_type=None)
   functions = others_score.call, label_score.call, linked.call
   weighs_targets = is_soft and class_weights is not None
   loss = Loss(blocks, *functions, axis_name, weighs_targets=weighs_targets)
@@ -303,8 +294,8 @@ def blocks_for(block_size, num_examples: int, num_classes: int, dtype) -> Blocks
   if block_size is None or block_size == "lean":
     backend, lean = jax.default_backend(), block_size == "lean"
     return choose_blocks(num_examples, num_classes, dtype, backend=backend, lean=lean)
-  remedy = "'lean', or None for a choice by the number of classes, the type and the backend"
-  check_sizes("block_size", block_size, remedy)
+  otherwise = "'lean', or None for a choice by the number of classes, the type and the backend"
+  check_sizes("block_size", block_size, f"(examples, classes), as (256, 8192), {otherwise}")
   examples, classes = block_size
   return Blocks(min(examples, num_examples), even_size(num_classes, classes), wide_type(dtype))
 
@@ -352,15 +343,6 @@ def _num_shards(axis_name: str | None, features: jax.Array, kernel: jax.Array) -
       "sharded over that axis and the features must not. Without a sharded kernel pass None."
     )
   return jax.lax.axis_size(axis_name)
-
-
-def check_sizes(name: str, sizes, otherwise: str) -> None:
-  """Raise a ValueError unless the sizes of a block are two positive integers."""
-  pair = isinstance(sizes, tuple) and len(sizes) == 2
-  if not pair or not all(is_integer(size) and size > 0 for size in sizes):
-    raise ValueError(
-      f"Got {name}={sizes!r}; it must be (examples, classes), as (256, 8192), {otherwise}."
-    )
 
 
 def check_layer(

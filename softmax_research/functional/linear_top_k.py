@@ -88,9 +88,6 @@ def linear_log_normaliser(
   if num_examples == 0:
     return jnp.zeros(batch, wide_type(features))
   blocks = blocks_for(block_size, num_examples, layer.kernel.shape[1], features.dtype)
-  if score.constants and varying_axes(features, layer):
-    # As in `linear_cross_entropy`: the cotangents of all devices have to be known.
-    blocks = blocks._replace(logits_type=None)
   examples = Examples(
     features.reshape(num_examples, features.shape[-1]),
     jnp.full(num_examples, -1),

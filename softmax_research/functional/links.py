@@ -102,8 +102,6 @@ def generalised_link(loss: jax.typing.ArrayLike, *, q: jax.typing.ArrayLike = 0.
   """
   check_fraction("q", q, or_one=True)
   loss, result_type = widen(loss)
-  if is_plain_zero(q):
-    return loss.astype(result_type)
   q = as_option("q", q, loss.shape, loss.dtype)
   positive = q != 0
   scale = jnp.where(positive, q, 1)

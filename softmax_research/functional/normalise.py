@@ -87,19 +87,15 @@ def log_or_zero(total: jax.Array) -> jax.Array:
   return jnp.log(jnp.where(total == 0, 1, total))
 
 
-@jax.custom_jvp
+def log_or_impossible(probs: jax.Array) -> jax.Array:
+  """Return log-probabilities, -inf and without a gradient where a probability is exactly zero."""
+  inside = probs != 0  # NaN, of NaN logits, stays so.
+  return jnp.where(inside, jnp.log(jnp.where(inside, probs, 1)), -jnp.inf)
+
+
 def lower(scores: jax.Array, amount: jax.Array) -> jax.Array:
   """Subtract a finite amount; a score of -inf stays so, and has no derivative."""
-  return scores - amount
-
-
-@lower.defjvp
-def _lower_jvp(primals, tangents):
-  scores, amount = primals
-  scores_dot, amount_dot = tangents
-  # The mask is here alone, where nothing is summed: see `sum_exponentials`.
-  change = jnp.where(scores != -jnp.inf, scores_dot - amount_dot, 0)
-  return lower(scores, amount), change
+  return jnp.where(scores != -jnp.inf, scores - amount, -jnp.inf)
 
 
 @jax.custom_jvp

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softmax_research.functional.arrays import (
+  along,
   check_class_axis,
   check_fraction,
   check_per_class,
@@ -116,8 +117,7 @@ def _along_axis(
   check_class_axis(logits, axis)
   check_per_class(name, log_prior, logits.shape[axis])
   check_log_prior(name, log_prior)
-  others = [d for d in range(logits.ndim) if d != axis % logits.ndim]
-  return jnp.expand_dims(jnp.asarray(log_prior, logits.dtype), others)
+  return along(jnp.asarray(log_prior, logits.dtype), logits, axis)
 
 
 def _possible_and_weighted(
@@ -267,8 +267,7 @@ def shift_prior(
     log_prior_from: logarithms of the prior behind the predictions, `[K]`.
     log_prior_to: logarithms of the prior to move to, `[K]`. A class of prior 0 (-inf) on either
       side becomes impossible.
-    axis: the class axis.
-    where: booleans that broadcast to the log-probabilities; false excludes a class.
+    axis, where: those of `softmax`.
 
   Returns:
     Log-probabilities in nats, of the shape and floating type of `log_probs`.

@@ -18,6 +18,7 @@ from softmax_research.functional.arrays import (
 from softmax_research.functional.normalise import (
   count_possible,
   exclude,
+  log_or_impossible,
   scale,
   softmax,
   sum_possible,
@@ -168,7 +169,9 @@ def keep_above_quantile(
   excess = jnp.where(possible, jax.nn.relu(excess), 0)
   nothing = jnp.all(excess == 0, axis=axis, keepdims=True)
   kept = jnp.where(nothing, (logits == top).astype(logits.dtype), excess)
-  return _weight(logits, kept, epsilon).astype(result_type)
+  weights = kept + as_option("epsilon", epsilon, (), kept.dtype)
+  logits = exclude(logits, possible & (weights != 0))
+  return (logits + log_or_impossible(weights)).astype(result_type)
 
 
 @functools.partial(jax.jit, static_argnames="axis")
@@ -196,14 +199,6 @@ def _bound(values: jax.Array, rank: jax.Array, *, axis) -> jax.Array:
   state = (0, low, high, reach(high))
   state = jax.lax.while_loop(lambda s: (s[0] < last) & jnp.any(s[-1] > rank), halve, state)
   return jnp.where(reach(low) >= rank, low, state[2])
-
-
-def _weight(logits: jax.Array, weights: jax.Array, epsilon: float) -> jax.Array:
-  """Add the logarithms of weights; a weight of zero makes a class impossible."""
-  weights = weights + as_option("epsilon", epsilon, (), weights.dtype)
-  possible = (logits != -jnp.inf) & (weights != 0)  # NaN, of NaN logits, stays so.
-  log_weights = jnp.log(jnp.where(possible, weights, 1))
-  return jnp.where(possible, jnp.where(possible, logits, 0) + log_weights, -jnp.inf)
 
 
 def ev_softmax(

@@ -12,6 +12,7 @@ from softmax_research.functional.arrays import (
   check_features,
   check_option_shape,
   check_per_class,
+  expand,
   look_up,
   per_class,
   product,
@@ -188,16 +189,12 @@ def contrast(
   num_classes, batch = kernel.shape[1], features.shape[:-1]
   labels = as_labels(labels)
   is_single = labels.ndim == len(batch)
-  if is_single:
-    labels = check_class_labels(labels, features, num_classes, _REMEDY)[..., None]
-  else:
-    each = jax.ShapeDtypeStruct((*batch, *labels.shape[-1:], features.shape[-1]), features.dtype)
-    labels = check_class_labels(labels, each, num_classes, _REMEDY)
+  shape = batch if is_single else (*batch, *labels.shape[-1:])
+  labels = check_class_labels(labels, shape, num_classes, _REMEDY)
+  labels = labels[..., None] if is_single else labels
   values = jax.ShapeDtypeStruct((*labels.shape, num_classes), wide_type(features, kernel))
   targets = check_targets(labels, values, class_weights, ignore_label)
-  known = is_known(targets.labels, num_classes)
-  if targets.ignored is not None:
-    known &= ~targets.ignored
+  known = targets.known if targets.ignored is None else targets.known & ~targets.ignored
   sampler = sampler or uniform_sampler(num_classes)
   if bias is not None:
     check_per_class("bias", bias, num_classes)
@@ -231,7 +228,7 @@ def contrast(
   label_logits = _class_logits(features, kernel, bias, jnp.where(known, labels, 0))
   label_scores = score(label_logits if margin is None else margin(label_logits))
   sample_scores = score(_class_logits(features, kernel, bias, classes))
-  classes = jnp.expand_dims(classes, tuple(range(labels.ndim - classes.ndim)))
+  classes = expand(classes, labels)
   count = is_known(classes, num_classes)
   if remove_accidental_hits:
     own = jnp.where(known, targets.labels, -1).astype(classes.dtype)

@@ -166,6 +166,10 @@ def losses(loss: Loss, layer: Layer, constants: Constants, examples: Examples) -
   """
   axes = varying_axes(layer, constants, examples)
   own_axes = axes - {loss.axis_name}
+  if axes and any(constants):
+    # JAX sums the gradients of constants over devices whose cotangents differ, so these have to be
+    # known when the gradients are formed.
+    loss = loss._replace(blocks=loss.blocks._replace(logits_type=None))
   return _losses(loss, vary(layer, axes), constants, vary(examples, own_axes))
 
 
@@ -253,18 +257,10 @@ def _backward(loss, residuals, cotangent):
   else:
     of_examples = _out_of_blocks(loss, later, len(cotangent))
 
-  def finish(gradient, value):
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-      return None
-    return gradient.astype(value.dtype)
-
-  def finish_sum(total, value):
-    return finish(total if scale is None else scale * total.astype(scale.dtype), value)
-
-  return (
-    *jax.tree.map(finish_sum, sums, (layer, constants)),
-    jax.tree.map(finish, of_examples, examples._replace(**_WITHOUT_GRADIENT)),
-  )
+  if scale is not None:
+    sums = jax.tree.map(lambda total: scale * total.astype(scale.dtype), sums)
+  given = layer, constants, examples._replace(**_WITHOUT_GRADIENT)
+  return typed_gradients((*sums, of_examples), given)
 
 
 _losses.defvjp(_forward, _backward)
@@ -491,16 +487,32 @@ def _zero_sums(layer, constants, examples, loss) -> tuple[Layer, Constants]:
   Not in float16, which sums for a cotangent of one may overflow.
   """
 
-  def zeros(leaf, axes=None):
-    # JAX itself sums the gradients of constants over devices, so that they vary as these do.
-    axes = varying_axes(leaf) if axes is None else axes
-    return vary(jnp.zeros(leaf.shape, wide_type(layer.kernel)), axes)
-
-  axes = varying_axes(layer, constants, examples)
-  of_layer = jax.tree.map(functools.partial(zeros, axes=axes), layer)
+  wide = wide_type(layer.kernel)
+  of_layer = zero_gradients(layer, wide, varying_axes(layer, constants, examples))
   if len(examples.labels) <= loss.blocks.examples and layer.kernel.dtype != jnp.float16:
     of_layer = of_layer._replace(kernel=of_layer.kernel.astype(layer.kernel.dtype))
-  return of_layer, jax.tree.map(zeros, constants)
+  return of_layer, zero_gradients(constants, wide)
+
+
+def zero_gradients(values: Any, dtype: jnp.dtype, axes: frozenset[str] | None = None) -> Any:
+  """Return zeros to which gradients of values are added, and which vary over the axes.
+
+  By default over those of each value: JAX itself sums the gradients of constants over devices.
+  """
+
+  def zeros(value):
+    return vary(jnp.zeros(value.shape, dtype), varying_axes(value) if axes is None else axes)
+
+  return jax.tree.map(zeros, values)
+
+
+def typed_gradients(gradients, values):
+  """Return gradients in the types of values; integers have none."""
+
+  def typed(gradient, value):
+    return gradient.astype(value.dtype) if jnp.issubdtype(value.dtype, jnp.floating) else None
+
+  return jax.tree.map(typed, gradients, values)
 
 
 def add_gradients(sums, gradients):

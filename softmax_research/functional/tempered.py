@@ -4,15 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import check_at_least, check_class_axis, widen
-from softmax_research.functional.entmax import (
-  log_or_impossible,
-  prepare_alpha,
-  probabilities,
-  shift,
-)
+from softmax_research.functional.entmax import prepare_alpha, probabilities, shift
 from softmax_research.functional.labels import check_targets, select_label
 from softmax_research.functional.links import generalised_link
-from softmax_research.functional.normalise import log_softmax, softmax
+from softmax_research.functional.normalise import log_or_impossible, log_softmax, softmax
 
 
 def tempered_softmax(

@@ -167,7 +167,7 @@ def tree_label_log_prob(
   """
   num_rows = tree.num_rows if rows is None else len(rows)
   features, params, dtype = check_tree_inputs(features, params, num_rows, dtype)
-  labels = check_class_labels(labels, features, tree.num_classes, LABELS_REMEDY)
+  labels = check_class_labels(labels, features.shape[:-1], tree.num_classes, LABELS_REMEDY)
   in_range = is_known(labels, tree.num_classes)
   path = walk(tree, jnp.where(in_range, labels, 0))
   in_blocks = rows is not None and tree.is_binary and blocks_pay(tree, path, features.shape[-1])

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from softmax_research import functional
@@ -15,7 +14,6 @@ from softmax_research.functional.arrays import (
   look_up,
   wide_type,
 )
-from softmax_research.functional.labels import is_known
 from softmax_research.heads.head import Head, check_counts, likelihood_loss
 
 
@@ -80,9 +78,7 @@ def adaptive(
   init = functools.partial(functional.adaptive_softmax_init, num_classes=num_classes, **layer)
 
   def label_log_prob(params, features, labels):
-    if not in_order:
-      ranks = look_up(rank, labels)
-      labels = jnp.where(is_known(labels, num_classes), ranks, -1)
+    labels = labels if in_order else look_up(rank, labels)
     dtype = wide_type(features, params["head"]["kernel"])
     return functional.adaptive_softmax_label_log_prob(
       features, params, labels, tile=tile, dtype=dtype

@@ -79,15 +79,6 @@ class Head(NamedTuple):
   tracker: Tracker | None = None
 
 
-def check_key(head: str, key: Any) -> None:
-  """Raise a ValueError unless there is a random key for a head that samples."""
-  if key is None:
-    raise ValueError(
-      f"Got no key; the {head} head draws classes anew in each step. Pass a new key to its "
-      "loss, as key=jax.random.fold_in(key, step)."
-    )
-
-
 def weighted(
   head: Head,
   num_classes: int,
@@ -131,11 +122,11 @@ def with_bias(head: Head, start: float) -> Head:
   return head._replace(init=init)
 
 
-def find_targets(params, features, labels, num_classes, class_weights=None, ignore_label=None):
+def find_targets(params, features, labels, num_classes, **options):
   """Return the labels as `check_targets` does, before there are any values of the classes."""
   dtype = wide_type(features, *jax.tree.leaves(params))
   values = jax.ShapeDtypeStruct((*jnp.shape(features)[:-1], num_classes), dtype)
-  return check_targets(labels, values, class_weights, ignore_label)
+  return check_targets(labels, values, **options)
 
 
 def likelihood_loss(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from softmax_research import functional
-from softmax_research.functional.arrays import check_num_classes, wide_type
+from softmax_research.functional.arrays import check_integer, check_num_classes, wide_type
 from softmax_research.functional.tree import check_tree_classes
 from softmax_research.heads.head import Head, check_counts, likelihood_loss
 
@@ -85,11 +85,7 @@ def _two_level_tree(
     return functional.two_level_tree(groups)
   if num_groups is None:
     num_groups = math.isqrt(num_classes)
-  if not 1 <= num_groups <= num_classes:
-    raise ValueError(
-      f"Got num_groups={num_groups} for {num_classes} classes; it must be between 1 and "
-      f"{num_classes}."
-    )
+  check_integer("num_groups", num_groups, 1, num_classes)
   groups = np.arange(num_classes) * num_groups // num_classes
   return functional.two_level_tree(groups)
 

@@ -1,17 +1,13 @@
 """Links by name, for heads that are named by text."""
 
 import functools
-from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 
 from softmax_research import functional, registry
 from softmax_research.functional.arrays import as_labels
-from softmax_research.functional.labels import read_several
+from softmax_research.functional.losses import Link
 from softmax_research.heads.head import Head, find_targets
-
-Link = Callable[[jax.Array], jax.Array]
 
 #: Links by name, each a function of a loss and its options.
 LINKS = registry.Registry(
@@ -29,16 +25,18 @@ LINKS = registry.Registry(
 )
 
 
-def find_link(link: str) -> Link:
-  """Return the link that a text names.
+def find_link(link: Link | str | None) -> Link | None:
+  """Return the link that a text names; a function is one itself, and None is none.
 
   Raises:
     ValueError: there is no such link, or an option is unknown or out of range.
 
   Example:
-    >>> find_link("focal:gamma=0.0")(jax.numpy.array(0.5))
+    >>> find_link("focal:gamma=0.0")(jnp.array(0.5))
     Array(0.5, dtype=float32)
   """
+  if not isinstance(link, str):
+    return link
   found = LINKS.make(link)
   found(jnp.ones(()))  # Bad options fail here, not in a traced step.
   return found
@@ -61,10 +59,9 @@ def linked(head: Head, num_classes: int, link: Link, *, likelihood: bool) -> Hea
         )
       linked_log_probs = -link(-head.log_prob(params, features))
       return functional.negative_log_likelihood(linked_log_probs, labels, **weights)
-    values = jax.ShapeDtypeStruct((*jnp.shape(features)[:-1], num_classes), jnp.float32)
-    read, _ = read_several(labels, values, weights.get("ignore_label"))
-    targets = find_targets(params, features, read, num_classes, **weights).average(read, -1)
-    own = targets.labels if read is labels else labels  # Rows of several are the head's to judge.
+    targets = find_targets(params, features, labels, num_classes, several=True, **weights)
+    is_index = jnp.issubdtype(targets.labels.dtype, jnp.integer)
+    own = targets.labels if is_index else labels  # Rows of several are the head's to judge.
     losses = link(head.loss(params, features, own, step=step, key=key))
     return targets.finish(targets.weigh(losses))
 

@@ -20,10 +20,10 @@ from softmax_research.functional.arrays import (
   norms,
   unit_length,
 )
-from softmax_research.functional.labels import check_targets, is_known
+from softmax_research.functional.labels import is_known
 from softmax_research.functional.margins import check_angle
 from softmax_research.heads.dense import Geometry, dense, taylor_score, unit_vectors
-from softmax_research.heads.head import Head, Tracker, check_counts
+from softmax_research.heads.head import Head, Tracker, check_counts, find_targets
 from softmax_research.heads.sampled import at_least_one, trained_on_few
 
 
@@ -296,9 +296,8 @@ def magface(
     change = functools.partial(functional.combined_margin, angle=angle[..., None])
     head = _whole_cosine_layer(num_classes, change, scale, **of_cosines)
     losses = head.loss(params, features, labels, **options)
-    values = jax.ShapeDtypeStruct((*losses.shape, num_classes), losses.dtype)
     weights = {name: options.get(name) for name in ("class_weights", "ignore_label")}
-    targets = check_targets(labels, values, **weights).normalise(-1)
+    targets = find_targets(params, features, labels, num_classes, **weights).normalise(-1)
     return targets.finish(losses + targets.weigh(weight * (sizes / high**2 + 1 / sizes)))
 
   plain = _whole_cosine_layer(num_classes, None, scale, **of_cosines)

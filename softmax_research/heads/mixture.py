@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from softmax_research import functional
 from softmax_research.functional.arrays import affine, check_integer, product
-from softmax_research.functional.labels import check_class_labels, is_known
+from softmax_research.functional.labels import is_known
 from softmax_research.heads.dense import dense, taylor_score
 from softmax_research.heads.head import Head, likelihood_loss
 
@@ -88,11 +88,10 @@ def mixture(
     return functional.log_normaliser(log_gates[..., None] + of_components, axis=-2)
 
   def label_log_prob(params, features, labels):
-    labels = check_class_labels(labels, jnp.asarray(features), num_classes, "")
-    known = is_known(labels, num_classes)
+    labels = jnp.where(is_known(labels, num_classes), labels, 0)  # Others' losses are NaN after.
     log_gates, latent = components(params, features)
-    each = jnp.broadcast_to(jnp.where(known, labels, 0)[..., None], log_gates.shape)
+    each = jnp.broadcast_to(labels[..., None], log_gates.shape)
     losses = layer.loss(params["layer"], latent, each)
-    return jnp.where(known, functional.log_normaliser(log_gates - losses), jnp.nan)
+    return functional.log_normaliser(log_gates - losses)
 
   return Head(init, likelihood_loss(num_classes, label_log_prob, log_prob), log_prob)

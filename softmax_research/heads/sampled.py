@@ -19,7 +19,7 @@ from softmax_research.functional.arrays import (
 )
 from softmax_research.functional.samplers import Sampler, log_uniform_weights
 from softmax_research.heads.dense import dense, taylor_score
-from softmax_research.heads.head import Head, check_counts, check_key, with_bias
+from softmax_research.heads.head import Head, check_counts, with_bias
 
 
 def sampled(
@@ -199,7 +199,11 @@ def trained_on_few(
   def head_loss(params, features, labels, *, step=0, key=None, **weights):
     if jnp.issubdtype(as_labels(labels).dtype, jnp.floating):
       return whole.loss(params, features, labels, step=step, **weights)
-    check_key(name, key)
+    if key is None:
+      raise ValueError(
+        f"Got no key; the {name} head draws classes anew in each step. Pass a new key to its loss, "
+        "as key=jax.random.fold_in(key, step)."
+      )
     features, kernel = operands(params, features)
     of_layer = {"bias": params.get("bias"), "dtype": wide_type(features, kernel)}
     return loss(features, kernel, labels, key=key, **of_layer, **options, **weights)

@@ -16,9 +16,9 @@ import numpy as np
 
 from softmax_research import functional, registry
 from softmax_research.functional.arrays import check_at_least
-from softmax_research.functional.entmax import log_or_impossible
 from softmax_research.functional.labels import check_targets
 from softmax_research.functional.losses import check_link
+from softmax_research.functional.normalise import log_or_impossible
 from softmax_research.functional.scores import SCORES
 from softmax_research.heads import margins
 from softmax_research.heads.adaptive import adaptive
@@ -277,7 +277,7 @@ def _build(
       "'logit_adjusted', which has the same gradient, or no link."
     )
   weights = {"class_weights": class_weights, "ignore_label": ignore_label}
-  link = find_link(link) if isinstance(link, str) else link
+  link = find_link(link)
   check_link(link, options.get("label_smoothing", 0))
   passes_on = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make).parameters.values())
   head = make(num_classes, **options, **({"link": link} if link and passes_on else {}))

@@ -149,8 +149,7 @@ def _check(maps, kernel, labels, *, at_least: int = 1):
       f"Got maps of shape {maps.shape}, a kernel of shape {kernel.shape} and labels of shape "
       f"{jnp.shape(labels)}; they must be [..., H, W, D], [D, K] with K >= {at_least} and [...]."
     )
-  each = jax.ShapeDtypeStruct((*maps.shape[:-3], kernel.shape[1]), maps.dtype)
-  return maps, kernel, check_class_labels(labels, each, kernel.shape[1], "")
+  return maps, kernel, check_class_labels(labels, maps.shape[:-3], kernel.shape[1], "")
 
 
 def _columns(kernel: jax.Array, labels: jax.Array) -> jax.Array:

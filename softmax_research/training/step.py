@@ -277,7 +277,7 @@ def make_programs(
 def _weigh_labels(labels, log_probs, ignore_label: int | None):
   """Return labels without the ignored one, and how much each example counts; None if all do."""
   labels, known = read_several(labels, log_probs, ignore_label)
-  if known is not True:
+  if known is not None:
     return jnp.where(known[:, None], labels, jnp.nan), None
   if ignore_label is None:
     return labels, None

@@ -198,12 +198,11 @@ def test_features_must_fit_the_kernel(features, kernel):
 
 
 def test_labels_are_checked_and_widened():
-  features = np.zeros((2, 5))
-  assert check_class_labels(np.array([1, 255], np.uint8), features, 1000, "").dtype == jnp.int32
+  assert check_class_labels(np.array([1, 255], np.uint8), (2,), 1000, "").dtype == jnp.int32
   with pytest.raises(TypeError, match=r"Got labels of type float32.*Use cross_entropy\."):
-    check_class_labels(np.zeros((2, 3), np.float32), features, 3, "Use cross_entropy.")
+    check_class_labels(np.zeros((2, 3), np.float32), (2,), 3, "Use cross_entropy.")
   with pytest.raises(ValueError, match=r"integer labels of shape \(3,\)"):
-    check_class_labels([0, 1, 2], features, 3, "")
+    check_class_labels([0, 1, 2], (2,), 3, "")
 
 
 @pytest.mark.parametrize("table_spec", [P(), P(None, "data")])
