@@ -17,8 +17,9 @@ import numpy as np
 from softmax_research.functional.arrays import (
   broadcasts_to,
   check_at_least,
+  check_sizes,
+  expand,
   has_explicit_mesh,
-  is_integer,
   wide_type,
 )
 from softmax_research.functional.attention_blocks import Given, attend, parts, totals
@@ -126,7 +127,8 @@ def attention(
     (arXiv 1909.00015).
   """
   if block_size is not None:
-    _check_block_size(block_size)
+    form = "(queries, keys), as (512, 512), or None for a choice by the backend"
+    check_sizes("block_size", block_size, form)
   given = _prepare(
     query,
     key,
@@ -294,15 +296,6 @@ def _find_normaliser(normaliser) -> str | Normaliser:
   return SPARSE.get(normaliser, normaliser)
 
 
-def _check_block_size(block_size) -> None:
-  pair = isinstance(block_size, tuple) and len(block_size) == 2
-  if not pair or not all(is_integer(size) and size > 0 for size in block_size):
-    raise ValueError(
-      f"Got block_size={block_size!r}; it must be (queries, keys), as (512, 512), or None for a "
-      "choice by the backend."
-    )
-
-
 def _check_broadcast(name: str, array: jax.Array, shape: tuple[int, ...]) -> None:
   if not broadcasts_to(array.shape, shape):
     raise ValueError(
@@ -417,11 +410,6 @@ def _count_by_queries(given: Given) -> jax.Array:
   counts = jnp.moveaxis(jax.lax.map(lambda start: count(start, size), starts), 0, -2)
   counts = counts.reshape(*lead, -1)
   return jnp.concatenate([counts[..., :before], counts[..., before - num_queries :]], axis=-1)
-
-
-def expand(array: jax.Array, other: jax.Array) -> jax.Array:
-  """Return an array with as many axes as another, as strict promotion asks for."""
-  return array.reshape((1,) * (other.ndim - array.ndim) + array.shape)
 
 
 def _is_explicit(given: Given) -> bool:

@@ -14,7 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from softmax_research.functional.arrays import vary, varying_axes, wide_type
-from softmax_research.functional.streaming import add_gradients, even_size, hoist
+from softmax_research.functional.streaming import (
+  add_gradients,
+  even_size,
+  hoist,
+  typed_gradients,
+  zero_gradients,
+)
 
 _SOFTPICK_EPSILON = 1e-6
 
@@ -280,36 +286,24 @@ def _forward(form, constants, heads):
   return found, (constants, heads, *found)
 
 
-def _backward(form, residuals, cotangents):
-  return _gradients(form, residuals, cotangents)
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _gradients(form, residuals, cotangents):
   constants, heads, *found = residuals
   of_outputs, _, of_log_total = cotangents
   wide = wide_type(heads.query, heads.key, heads.value)
   axes = varying_axes(residuals, cotangents)
-  # JAX itself sums the gradients of constants over devices, so that they vary as these do.
-  of_constants = jax.tree.map(
-    lambda constant: vary(jnp.zeros(constant.shape, wide), varying_axes(constant)), constants
-  )
   floating = heads._replace(masks=(), log_counts=None)
-  of_heads = jax.tree.map(lambda array: vary(jnp.zeros(array.shape, wide), axes), floating)
-  of_constants, of_heads = _over_heads(
+  gradients = _over_heads(
     form,
     lambda of_one: _head_gradients(form, constants, *of_one),
     (heads, *found, of_outputs, of_log_total),
     _places(heads) + [_rows_first(heads.query)] * 5,
-    (of_constants, of_heads),
+    (zero_gradients(constants, wide), zero_gradients(floating, wide, axes)),
     [_NO_HEADS] * len(jax.tree.leaves(constants)) + _places(floating),
   )
 
-  def finish(gradient, array):
-    return gradient.astype(array.dtype) if jnp.issubdtype(array.dtype, jnp.floating) else None
-
-  of_heads = jax.tree.map(finish, of_heads, floating)
-  return jax.tree.map(finish, of_constants, constants), of_heads._replace(
+  of_constants, of_heads = typed_gradients(gradients, (constants, floating))
+  return of_constants, of_heads._replace(
     masks=tuple(None for _ in heads.masks),
     log_counts=None if heads.log_counts is None else jnp.zeros_like(heads.log_counts),
   )
@@ -323,7 +317,7 @@ def _refuse(form, primals, tangents):
   )
 
 
-_attend.defvjp(_forward, _backward)
+_attend.defvjp(_forward, _gradients)
 
 
 def _fold_factors(head: _Heads) -> _Heads:
@@ -397,16 +391,10 @@ def _head_gradients(form, constants, head, outputs, top, log_mass, of_outputs, o
     largest = jnp.max(jnp.abs(head.factors))
     largest = jnp.where(largest == 0, 1, largest)
 
-  def zeros(array):
-    return vary(jnp.zeros(array.shape, wide), axes)
-
-  of_bias = None if head.bias is None else zeros(head.bias)
-  of_constants = jax.tree.map(
-    lambda constant: vary(jnp.zeros(constant.shape, wide), varying_axes(constant)), constants
-  )
+  zeros = functools.partial(zero_gradients, dtype=wide, axes=axes)
   num_queries, num_features = head.query.shape
   of_query = vary(jnp.zeros((num_features, num_queries + _SPARE_COLUMNS), wide), axes)
-  state = of_query, of_bias, of_constants
+  state = of_query, zeros(head.bias), zero_gradients(constants, wide)
   transposed_keys = head.key.T
 
   def of_keys(state, j):
@@ -437,7 +425,7 @@ def _head_gradients(form, constants, head, outputs, top, log_mass, of_outputs, o
       return of_query, of_bias, of_constants, of_key, of_value
 
     some, full = _query_blocks(form, j, len(head.query))
-    state = *state, zeros(key), zeros(value)
+    state = *state, *zeros((key, value))
     state = _loop(some, full, functools.partial(visit, is_cut=form.causal), state)
     *state, of_key, of_value = _loop(
       full, len(head.query) // form.queries, functools.partial(visit, is_cut=False), state

@@ -5,8 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from softmax_research.functional.arrays import vary, varying_axes, wide_type
-from softmax_research.functional.attention import a_head, check_heads, expand, within_lengths
+from softmax_research.functional.arrays import expand, vary, varying_axes, wide_type
+from softmax_research.functional.attention import a_head, check_heads, within_lengths
 
 # Within a chunk weights are computed, between chunks features: chunks about as long as there are
 # features balance the two.

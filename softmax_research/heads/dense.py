@@ -195,14 +195,10 @@ def dense(
       logit alone: what changes all logits is a score or a row map.
     row_map: `logits [..., K] -> logits [..., K]`, before margin and score, for what looks at all
       logits of an example; none by default. It needs all of them at once, so it cannot stream.
-    link: losses to losses, elementwise, applied to -log p of the label, as a focal loss; or a name
-      with options, as `focal:gamma=2.0`, `poly:epsilon=1.0` or `generalised:q=0.7`; none by
-      default. With labels that are distributions the loss is the expectation over labels.
+    link: that of `functional.cross_entropy`, or its name with options, as `focal:gamma=2.0`,
+      `poly:epsilon=1.0` or `generalised:q=0.7`.
     log_prior: logarithms of the class frequencies of the training set, `[K]`.
-    label_smoothing: in [0, 1]; see `functional.cross_entropy`. It leaves a link nothing to act on.
-    z_loss: at least 0; see `functional.cross_entropy`.
-    class_weights: `[K]`, each at least 0, for the losses of the labels; ones by default.
-    ignore_label: an integer, as -1: an example with this label has the loss 0 and no gradient.
+    label_smoothing, z_loss, class_weights, ignore_label: those of `functional.cross_entropy`.
     bias: add a bias to the logits.
     normalise: make the logits cosines between features and kernel columns (needs `bias=False`).
     kernel_init: an initialiser of `jax.nn.initializers`, `lecun_normal` by default.
@@ -243,8 +239,9 @@ def dense(
       "Got implementation='streaming' and a row_map, which needs all logits of an example at once. "
       "Pass implementation='plain' or 'auto'."
     )
-  link = find_link(link) if isinstance(link, str) else link
+  link = find_link(link)
   check_link(link, label_smoothing)
+  of_loss = {"link": link, "label_smoothing": label_smoothing, "z_loss": z_loss}
   init_layer, apply = _affine(num_classes, bias, normalise, kernel_init)
   if row_map is not None:  # Which may make one logit of several, as of a class's centres.
     logits = jax.ShapeDtypeStruct((1, num_classes), jnp.float32)
@@ -274,8 +271,7 @@ def dense(
     scores = logits if score is None else score_of(params)(logits)
     if log_prior is not None:
       scores = scores + per_class(log_prior, scores)
-    options = {"label_smoothing": label_smoothing, "z_loss": z_loss, **weights}
-    return cross_entropy(scores, labels, link=link, **options)
+    return cross_entropy(scores, labels, **of_loss, **weights)
 
   def log_prob(params, features):
     logits, _ = map_logits(params, features, 0)
@@ -298,10 +294,8 @@ def dense(
       bias=params.get("bias"),
       score=score_of(params),
       margin=None if margin is None else at_label,
-      link=link,
       log_prior=log_prior,
-      label_smoothing=label_smoothing,
-      z_loss=z_loss,
+      **of_loss,
       **weights,
     )
 
