@@ -19,7 +19,8 @@ RULES = (
   "that one is no worse than the other where one such test does; either is contradicted where "
   "the whole interval lies beyond it.",
   "p (Holm) is corrected over all comparisons of a paper, each of which enters once, and "
-  "intervals are at the level that this leaves to the comparison, which stands behind them. The "
+  "intervals are at the level that this leaves to the comparison, of those that are not "
+  "significant at 5 % over the number of all; it stands behind them. The "
   "smallest difference of interest is half a point of accuracy and no more than a tenth of the "
   "baseline's errors, of other measures a tenth of the baseline's, unless the claim says "
   "otherwise; where a difference is claimed, it is at most half of the paper's own. Detectable "

@@ -7,7 +7,7 @@ the mean difference d over n seeds and a smallest difference of interest m,
     same            two one-sided t-tests, of d <= -m and of d >= m, both of which must reject
     no_worse        one one-sided t-test, of d being worse than by m
 
-and intervals are at the level that Holm's method leaves to the comparison.
+and intervals are at the level that Holm's method leaves to the comparison; see `holm_levels`.
 """
 
 import math
@@ -83,18 +83,21 @@ def interval(direction: str, paired: PairedDifference, level: float) -> Interval
 
 
 def holm_levels(p_values: Sequence[float]) -> list[float]:
-  r"""Return the level that Holm's method leaves to each of m tests.
+  r"""Return the level of each of m tests and of its interval.
 
   .. math::
     \alpha_{(i)} = \alpha / (m - i + 1)
 
-  for the i-th smallest p-value, up to the first that does not reject, whose level holds for all
-  that follow, and for NaN, which is no test. A test rejects where its p-value is at most its level,
-  which is just where its corrected p-value is at most 5%.
+  for the i-th smallest p-value, up to the first that does not reject; for that one and all that
+  follow, and for NaN, which is no test, alpha / m. A test rejects where its p-value is at most its
+  level, which is just where its corrected p-value is at most 5%. Those that do not reject are the
+  ones whose estimates are low: only at alpha / m do their intervals hold the truth, all of them,
+  with a probability of 95%.
   """
-  places = np.argsort(np.argsort(p_values, kind="stable"))  # NaN comes last.
-  num_tests, num_rejected = np.sum(~np.isnan(p_values)), np.sum(holm(p_values) <= LEVEL)
-  return (LEVEL / np.maximum(1, num_tests - np.minimum(places, num_rejected))).tolist()
+  rejected = np.nan_to_num(holm(p_values), nan=1.0) <= LEVEL
+  num_tests = np.sum(~np.isnan(p_values))
+  places = np.argsort(np.argsort(p_values, kind="stable"))
+  return (LEVEL / np.maximum(1, num_tests - np.where(rejected, places, 0))).tolist()
 
 
 def decide(
