@@ -237,12 +237,12 @@ def curricular_margin(
 
   .. math::
     c'_j = \begin{cases}
-      c_j & c_j \le \cos(\theta_y + m) \\
+      c_j & c_j \le c'_y \\
       c_j (t + c_j) & \text{otherwise}
     \end{cases}
     \qquad (j \ne y)
 
-  and the label's cosine becomes that of `additive_angular_margin`. The emphasis t is the running
+  where the label's c' is that of `additive_angular_margin`. The emphasis t is the running
   mean of the labels' cosines: hard classes are played down at first, and up when it exceeds
   1 - c_j.
 
