@@ -10,7 +10,6 @@ import numpy as np
 
 from softmax_research import information, study
 from softmax_research.information import estimation
-from softmax_research.study import command
 
 _CLASSIFIERS = ("plug_in", "pc_softmax")
 _CRITICS = ("mine", "nwj", "info_nce", "jensen_shannon", "smile", "interpolated")
@@ -89,9 +88,6 @@ def prepare(settings: Settings, cells: Sequence[dict[str, Any]]) -> tuple[np.nda
 
 def run(cell: dict[str, Any], context: study.Context) -> Iterator[dict[str, Any]]:
   (x, y), settings = context.prepared, context.settings
-  for name in ("x", "y"):
-    if any(of["config"][name] != digest(getattr(settings, name)) for of in context.finished):
-      command.fail(f"The results there are of another {name}; give another --workdir.")
   for seed in context.seeds:
     found = information.estimate(
       x,

@@ -85,6 +85,13 @@ def test_where_all_failed_the_report_tells_the_failures_alone(tmp_path):
   assert "Nothing is finished" in written and "thirteen" in written
 
 
+def test_other_settings_are_refused_beside_results_of_other_cells_too(tmp_path):
+  _run(tmp_path, sizes=(10,))
+  with pytest.raises(ValueError, match=r"size=10, seed 0, .*\n  scale: 1.0 -> 2.0\n.*--workdir"):
+    _run(tmp_path, sizes=(100,), scale=2.0)
+  _run(tmp_path, sizes=(100,))
+
+
 def test_another_study_in_the_directory_is_refused(tmp_path):
   _run(tmp_path)
   with pytest.raises(ValueError, match="of the study 'toy', and this is 'other'"):
