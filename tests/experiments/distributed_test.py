@@ -77,7 +77,7 @@ def test_processes_that_are_to_do_different_things_are_refused(tmp_path):
 
 def test_flags_that_lack_a_coordinator_are_refused(tmp_path):
   two = ("--coordinator=localhost:1", "--num_processes=2", "--process_id=2")
-  for flags, told in (((), "coordinator"), (two[2:], "coordinator"), (two, "process_id=2")):
+  for flags, told in (((), "coordinator"), (two, "process_id=2")):
     message = expect_error("train", f"--workdir={tmp_path / 'run'}", "--distributed", *flags)
     assert "--coordinator=HOST:PORT" in message and told in message.partition("Pass")[0]
   assert not (tmp_path / "run").exists()

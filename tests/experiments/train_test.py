@@ -1,6 +1,7 @@
 """The training script: what SIGTERM does to it, and what it leaves and prints."""
 
 import os
+import sys
 import time
 
 import numpy as np
@@ -14,11 +15,16 @@ from softmax_research.study import workdir
 from tests.experiments.scripts import TINY, expect_error, finish, run_script, start_script
 
 
+def _hide_torch():
+  """tensorboardX loads PyTorch where there is one, which takes longer than the run."""
+  sys.modules["torch"] = None
+
+
 def test_a_run_that_sigterm_stopped_goes_on_and_leaves_results_events_and_its_summary(tmp_path):
   pytest.importorskip("tensorboardX")
   run = (*TINY, "--config.num_epochs=30", "--head=sm:margin=0.5", "--seed=3", "--tensorboard")
   arguments = ("train", f"--workdir={tmp_path}", *run)
-  process = start_script(*arguments)
+  process = start_script(*arguments, before=_hide_torch)
   deadline = time.monotonic() + 120
   while not list(tmp_path.glob("checkpoints/*/*.npz")) and time.monotonic() < deadline:
     time.sleep(0.02)
@@ -29,7 +35,7 @@ def test_a_run_that_sigterm_stopped_goes_on_and_leaves_results_events_and_its_su
   assert time.monotonic() - asked < 5
   assert done.returncode == 143 and "saved; the same command goes on" in done.stdout
   step = done.stdout.partition("Interrupted at step ")[2].split()[0]
-  done = run_script(*arguments)
+  done = run_script(*arguments, before=_hide_torch)
   assert f"resuming at step {step}" in done.stdout and "test: {" in done.stdout
 
   (record,) = workdir.read(tmp_path)
@@ -75,13 +81,21 @@ def test_the_configurations_first_head_is_trained_where_none_is_named():
   assert train.choose(config).heads == "taylor:order=4"
 
 
-def test_keys_of_the_configuration_that_would_do_nothing_are_refused(tmp_path):
+def test_keys_of_the_configuration_that_would_do_nothing_are_refused(tmp_path, monkeypatch):
   workdir = f"--workdir={tmp_path / 'run'}"
-  for key, *more in (["seeds=3"], ["heads=softmax,taylor"], ["heads=sm", "--head=taylor"]):
-    message = expect_error("train", workdir, f"--config.{key}", *more)
-    assert f"Got --config.{key}; a run here" in message and "--seed, or use exp" in message
+  message = expect_error("train", workdir, "--config.heads=sm", "--head=taylor")
+  assert "Got --config.heads=sm; a run here" in message and "--seed, or use exp" in message
   assert run_script("train", workdir, "--config.heads=sm", "--dry_run", *TINY)
   assert not (tmp_path / "run").exists()
+  monkeypatch.setattr(train.flags, "FLAGS", {"config": None})
+  for key, value in {"seeds": 3, "heads": "softmax,taylor"}.items():
+    config = digits.get_config()
+    config[key] = value
+    with config.unlocked():
+      config.update(train.More()._asdict())
+    monkeypatch.setattr(train.config_flags, "get_override_values", lambda _, key=key: {key: None})
+    with pytest.raises(ValueError, match=f"Got --config.{key}={value}; a run here"):
+      train.choose(config)
 
 
 @pytest.mark.parametrize("changes", [{"head": "softmax,taylor"}, {"backbone": "identity,mlp"}])
