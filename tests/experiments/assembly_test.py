@@ -349,14 +349,19 @@ def test_seeds_of_one_device_train_as_is_fastest_for_the_network(
 
 
 @pytest.mark.parametrize(
-  ("num_seeds", "filters", "expected"),
-  [(16, (32, 64), "vmap"), (8, (32, 64), "map"), (16, (96, 192), "map"), (8, (), "vmap")],
+  ("num_seeds", "backbone", "expected"),
+  [
+    (16, "cnn:stages=32-64", "vmap"),
+    (8, "cnn:stages=32-64", "map"),
+    (16, "cnn:stages=96-192", "map"),
+    (8, "mlp", "vmap"),
+  ],
 )
 def test_on_gpu_narrow_nets_train_all_seeds_of_a_device_at_once(
-  monkeypatch, lay_out, num_seeds, filters, expected
+  monkeypatch, lay_out, num_seeds, backbone, expected
 ):
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-  assert lay_out(filters, num_seeds)[1] == expected  # Eight devices.
+  assert lay_out(backbone, num_seeds)[1] == expected  # Eight devices.
 
 
 def test_on_cpu_there_is_a_device_for_each_seed_up_to_the_cores(monkeypatch):
