@@ -108,10 +108,6 @@ ACTIVATIONS = Registry(
   build=_activation,
 )
 
-# These never decrease, so max(f(x), f(y)) = f(max(x, y)): pooling may go first, on more data, and
-# leave the activation a quarter of it. A learned slope can turn negative; gelu falls below zero.
-MONOTONE = frozenset({"relu", "tanh", "sigmoid", "leaky_relu", "elu"})
-
 
 class Dropout(nnx.Dropout):
   """Set a fraction of the inputs to zero in training, and scale the others up.
@@ -171,14 +167,14 @@ class Layer(nnx.Module):
     check_fraction("dropout", dropout)
     self.norm_order = _norm_order(batch_norm)
     self.linear = linear
-    self.pool = pool
+    # Of a rising activation the largest output is that of the largest input, so that pooling could
+    # go before it too; on CPU, where it writes its winners' places, that is slower.
+    self.pool, self.pool_first = pool, pool_first
     zeros = jnp.zeros((features,), jnp.float32)
     self.bias = None if self.norm_order == "before" else nnx.Param(zeros)
     self.norm = BatchNorm(features) if self.norm_order else None
     self.activation = None if activation is None else ACTIVATIONS.make(activation, features)
     self.dropout = Dropout(dropout) if dropout > 0 else None
-    early = self.norm_order != "after" and activation in (None, *MONOTONE)
-    self.pools_after = "linear" if pool_first else "norm" if early else "all"
 
   def __call__(
     self,
@@ -191,24 +187,21 @@ class Layer(nnx.Module):
     """Return the outputs; `batch_last` says that maps, of a convolution, are `[C, H, W, B]`."""
     outputs = convolve_batch_last(self.linear, inputs) if batch_last else self.linear(inputs)
     axis = 0 if batch_last else -1
-    outputs = self._pool(outputs, after="linear")
+    if self.pool > 1 and self.pool_first:
+      outputs = cpu.max_pool(outputs, self.pool)
     if self.norm_order == "before":
       outputs = self.norm(outputs, train=train, axis=axis)
-    outputs = self._pool(outputs, after="norm")
     if self.bias is not None:
       outputs = outputs + along(self.bias[...], outputs, axis)
     outputs = activate(self.activation, outputs, batch_last=batch_last)
     if self.norm_order == "after":
       outputs = self.norm(outputs, train=train, axis=axis)
-    outputs = self._pool(outputs, after="all")
+    if self.pool > 1 and not self.pool_first:
+      outputs = cpu.max_pool(outputs, self.pool)
     if self.dropout is not None:
       batch_axis = -1 if batch_last else 0
       outputs = self.dropout(outputs, deterministic=not train, rngs=rngs, batch_axis=batch_axis)
     return outputs
-
-  def _pool(self, outputs: jax.Array, *, after: str) -> jax.Array:
-    pools = self.pool > 1 and self.pools_after == after
-    return cpu.max_pool(outputs, self.pool) if pools else outputs
 
 
 def activate(activation: Any, inputs: jax.Array, *, batch_last: bool) -> jax.Array:

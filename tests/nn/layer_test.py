@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from softmax_research.nn import ACTIVATIONS, KERNEL_INITIALISERS
-from softmax_research.nn.layer import MONOTONE, Dropout, Layer
+from softmax_research.nn.layer import Dropout, Layer
 
 INPUTS = np.random.default_rng(0).normal(1.0, 2.0, size=(8, 6, 6, 3)).astype(np.float32)
 _SLOPES_AT = np.linspace(-4, 4, 33, dtype=np.float32).reshape(11, 3)
@@ -219,13 +219,6 @@ def test_prelu_learns_one_slope_a_channel():
   activation.slope[...] = jnp.array([0.0, 0.5, 2.0])
   outputs = activation(jnp.full((1, 3), -2.0))
   np.testing.assert_array_equal(outputs, [[0.0, -1.0, -4.0]])
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_monotone_ones_are_marked(name):
-  inputs = np.linspace(-6, 6, 1001, dtype=np.float32)[:, None]
-  outputs = np.asarray(jax.jit(ACTIVATIONS.make(name, 1))(inputs))[:, 0]
-  assert (name in MONOTONE) == (name != "prelu" and bool((np.diff(outputs) >= 0).all()))
 
 
 def test_an_unknown_name_lists_the_names():
