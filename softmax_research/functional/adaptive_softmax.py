@@ -223,7 +223,7 @@ def _check_inputs(features, params):
     check_features(features, tail["projection"])
     check_features(tail["projection"], tail["kernel"])
   head_size = head["kernel"].shape[1]
-  bias_shape = jnp.shape(head["bias"]) if "bias" in head else (head_size,)
+  bias_shape = np.shape(head["bias"]) if "bias" in head else (head_size,)
   if head_size <= len(tails) or bias_shape != (head_size,):
     raise ValueError(
       f"Got a head of {head_size} columns, a bias of shape {bias_shape} and {len(tails)} tails; "

@@ -47,9 +47,9 @@ def check_epsilon(epsilon: Any, *, typical: float):
 
 def check_option_shape(name: str, value: Any, shape: tuple[int, ...]):
   """Raise a ValueError if an option would enlarge the values of this shape that it applies to."""
-  if not broadcasts_to(jnp.shape(value), shape):
+  if not broadcasts_to(np.shape(value), shape):
     raise ValueError(
-      f"Got {name} of shape {jnp.shape(value)} for values of shape {shape}; it must be a number, "
+      f"Got {name} of shape {np.shape(value)} for values of shape {shape}; it must be a number, "
       "or broadcast to them. For several values of it at once use jax.vmap."
     )
 
@@ -137,7 +137,7 @@ def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 def check_features(features: jax.typing.ArrayLike, kernel: jax.Array) -> jax.Array:
   """Return features `[..., D]` as an array after checking that they fit a kernel `[D, K]`."""
-  features, kernel_shape = jnp.asarray(features), jnp.shape(kernel)
+  features, kernel_shape = jnp.asarray(features), np.shape(kernel)
   if features.ndim == 0 or len(kernel_shape) != 2 or features.shape[-1] != kernel_shape[0]:
     raise ValueError(
       f"Got features of shape {features.shape} for a kernel of shape {kernel_shape}; "

@@ -474,9 +474,9 @@ def _weights(given: Given, scores, possible) -> tuple[jax.Array, jax.Array | Non
   name = given.normaliser
   if callable(name):
     weights = name(scores, where=possible)
-    if jnp.shape(weights) != scores.shape:
+    if np.shape(weights) != scores.shape:
       raise ValueError(
-        f"Got a normaliser that makes weights of shape {jnp.shape(weights)} of scores of shape "
+        f"Got a normaliser that makes weights of shape {np.shape(weights)} of scores of shape "
         f"{scores.shape}; they must be the same."
       )
     return weights, None

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softmax_research.functional.arrays import (
   affine,
@@ -398,9 +399,9 @@ def hoist_scores(
 
   def others_score(logit):
     result = score(logit)
-    if jnp.shape(result) != ():
+    if np.shape(result) != ():
       raise ValueError(
-        f"Got a score that makes an array of shape {jnp.shape(result)} of a number; it must be "
+        f"Got a score that makes an array of shape {np.shape(result)} of a number; it must be "
         "elementwise. For numbers that differ between classes use bias or log_prior."
       )
     return result
@@ -409,9 +410,9 @@ def hoist_scores(
     if margin is not None:
       lengths = {"feature_norms": feature_norm, "kernel_norms": kernel_norm[None]}
       logits = margin(logit[None], jnp.zeros((), jnp.int32), lengths)
-      if jnp.shape(logits) != (1,):
+      if np.shape(logits) != (1,):
         raise ValueError(
-          f"Got a margin that makes logits of shape {jnp.shape(logits)} of those of shape (1,); it "
+          f"Got a margin that makes logits of shape {np.shape(logits)} of those of shape (1,); it "
           "must change the label's logit alone, and not differ between examples or classes."
         )
       logit = logits[0]

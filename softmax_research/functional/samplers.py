@@ -64,7 +64,7 @@ def uniform_sampler(num_classes: int, *, replacement: bool = False) -> Sampler:
     return classes, jnp.asarray(num_samples, jnp.result_type(float))
 
   def log_expected_count(classes: jax.Array, effort: jax.Array) -> jax.Array:
-    return jnp.broadcast_to(jnp.log(effort / num_classes), jnp.shape(classes))
+    return jnp.broadcast_to(jnp.log(effort / num_classes), np.shape(classes))
 
   return Sampler(num_classes, sample, log_expected_count)
 

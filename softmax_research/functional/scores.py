@@ -506,8 +506,8 @@ def multimax_score(
   """
   logits, result_type = widen(logits)
   for name, values in (("weights", weights), ("points", points)):
-    if jnp.shape(values) != (4,):
-      raise ValueError(f"Got {name} of shape {jnp.shape(values)}; they must have shape (4,).")
+    if np.shape(values) != (4,):
+      raise ValueError(f"Got {name} of shape {np.shape(values)}; they must have shape (4,).")
   possible = logits != -jnp.inf
   values = jnp.where(possible, logits, 0)
   weights, points = jnp.asarray(weights, logits.dtype), jnp.asarray(points, logits.dtype)

@@ -45,7 +45,7 @@ def tree_label_rows(tree: Tree, labels: jax.typing.ArrayLike) -> jax.Array:
     >>> tree_label_rows(balanced_tree(8), jnp.array([0, 1, 7]))
     Array([0, 1, 2, 3, 6, 7], dtype=int32)
   """
-  labels = check_class_labels(labels, jnp.shape(labels), tree.num_classes, LABELS_REMEDY)
+  labels = check_class_labels(labels, np.shape(labels), tree.num_classes, LABELS_REMEDY)
   path = walk(tree, jnp.clip(labels, 0, tree.num_classes - 1))
   if tree.is_binary:
     # At each depth no more units than there are, and no more than there are paths.

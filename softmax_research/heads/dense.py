@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softmax_research.functional import (
   cross_entropy,
@@ -300,7 +301,7 @@ def dense(
     )
 
   def auto_loss(params, features, labels, **options):
-    size = math.prod(jnp.shape(features)[:-1]) * num_classes
+    size = math.prod(np.shape(features)[:-1]) * num_classes
     hard = jnp.issubdtype(as_labels(labels).dtype, jnp.integer)
     can_stream = row_map is None and (hard or (margin is None and link is None))
     streams = can_stream and size > _PLAIN_LOGITS

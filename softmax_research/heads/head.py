@@ -125,7 +125,7 @@ def with_bias(head: Head, start: float) -> Head:
 def find_targets(params, features, labels, num_classes, **options):
   """Return the labels as `check_targets` does, before there are any values of the classes."""
   dtype = wide_type(features, *jax.tree.leaves(params))
-  values = jax.ShapeDtypeStruct((*jnp.shape(features)[:-1], num_classes), dtype)
+  values = jax.ShapeDtypeStruct((*np.shape(features)[:-1], num_classes), dtype)
   return check_targets(labels, values, **options)
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from softmax_research.functional.arrays import check_integer, per_class, widen
 from softmax_research.functional.labels import check_class_labels, is_known
@@ -144,10 +145,10 @@ def smooth(maps: jax.typing.ArrayLike, *, window: int = 4) -> jax.Array:
 def _check(maps, kernel, labels, *, at_least: int = 1):
   maps, kernel = jnp.asarray(maps), jnp.asarray(kernel)
   fits = maps.ndim >= 3 and kernel.ndim == 2 and maps.shape[-1] == kernel.shape[0]
-  if not fits or maps.shape[:-3] != jnp.shape(labels) or kernel.shape[1] < at_least:
+  if not fits or maps.shape[:-3] != np.shape(labels) or kernel.shape[1] < at_least:
     raise ValueError(
       f"Got maps of shape {maps.shape}, a kernel of shape {kernel.shape} and labels of shape "
-      f"{jnp.shape(labels)}; they must be [..., H, W, D], [D, K] with K >= {at_least} and [...]."
+      f"{np.shape(labels)}; they must be [..., H, W, D], [D, K] with K >= {at_least} and [...]."
     )
   return maps, kernel, check_class_labels(labels, maps.shape[:-3], kernel.shape[1], "")
 

@@ -11,9 +11,9 @@ from softmax_research.functional.priors import check_log_prior
 
 def _check_examples(labels: jax.typing.ArrayLike) -> None:
   """Raise a ValueError unless there are two examples at least."""
-  if jnp.size(labels) < 2:
+  if np.size(labels) < 2:
     raise ValueError(
-      f"Got {jnp.size(labels)} examples; an estimate of information is a mean over examples drawn "
+      f"Got {np.size(labels)} examples; an estimate of information is a mean over examples drawn "
       "from the joint distribution. Pass two at least."
     )
 
@@ -57,9 +57,9 @@ def softmax_information(
     Information Estimator" (arXiv 1911.10688), the balanced case.
   """
   _check_examples(labels)
-  if jnp.shape(log_probs)[-1:] != (num_classes,):
+  if np.shape(log_probs)[-1:] != (num_classes,):
     raise ValueError(
-      f"Got log_probs of shape {jnp.shape(log_probs)} and num_classes={num_classes}; the last "
+      f"Got log_probs of shape {np.shape(log_probs)} and num_classes={num_classes}; the last "
       "axis holds the classes. Pass its size."
     )
   return jnp.log(num_classes) - jnp.mean(negative_log_likelihood(widen(log_probs)[0], labels))
@@ -135,9 +135,9 @@ def plug_in_information(
   _check_examples(labels)
   _check_prior(log_prior, labels)
   log_prior = jnp.asarray(log_prior)
-  if log_prior.shape != jnp.shape(log_probs)[-1:]:
+  if log_prior.shape != np.shape(log_probs)[-1:]:
     raise ValueError(
-      f"Got log_prior of shape {log_prior.shape} for log_probs of shape {jnp.shape(log_probs)}; "
+      f"Got log_prior of shape {log_prior.shape} for log_probs of shape {np.shape(log_probs)}; "
       "it must have one log-probability for each class."
     )
   losses = negative_log_likelihood(widen(log_probs)[0], labels)

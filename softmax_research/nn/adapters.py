@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx, traverse_util
 from jax import lax
 
@@ -172,9 +173,9 @@ def _from_dict(abstract: nnx.State, tree: Mapping[str, Any], name: str) -> nnx.S
       f"{sorted(set(given) - set(wanted))}. Pass what this backbone's init returned."
     )
   for joined, (_, leaf) in wanted.items():
-    if jnp.shape(given[joined]) != leaf.shape:
+    if np.shape(given[joined]) != leaf.shape:
       raise ValueError(
-        f"Got {joined} of shape {jnp.shape(given[joined])} in {name}; for inputs of this shape it "
+        f"Got {joined} of shape {np.shape(given[joined])} in {name}; for inputs of this shape it "
         f"is {leaf.shape}. Pass what this backbone's init returned for their shape."
       )
   return nnx.from_flat_state(

@@ -228,3 +228,14 @@ def test_look_up_on_a_mesh(axis_type, table_spec):
 
 def test_look_up_clips():
   assert look_up(np.array([5, 6]), jnp.array([[-1, 2]])).tolist() == [[5, 6]]
+
+
+def test_lists_are_arrays_also_where_a_shape_is_asked_for():
+  """JAX refuses the shape of a list in later versions, and warns today, which is an error here."""
+  logits, labels = [[0.0, 2.0]], [1]
+  softmax = functional.softmax(logits, temperature=[1.0, 2.0])
+  np.testing.assert_allclose(softmax, [[1 / (1 + np.e), np.e / (1 + np.e)]], rtol=1e-6)
+  weighed = functional.cross_entropy(logits, labels, class_weights=[1.0, 3.0])
+  np.testing.assert_allclose(weighed, [3 * np.log1p(np.exp(-2))], rtol=1e-6)
+  rows = functional.tree_label_rows(functional.balanced_tree(4), labels)
+  np.testing.assert_array_equal(rows, [0, 1])
